@@ -1,0 +1,213 @@
+//! The seam to what a cluster knows and is told: pods, NetworkAttachmentDefinitions, network-status
+//! and Events. No I/O here; the implementations are `cluster/api.rs` (the API server) and
+//! `cluster/folder.rs` (a folder of YAML).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The pod that a request is about, as the container runtime names it in CNI_ARGS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRef {
+    /// K8S_POD_NAMESPACE.
+    pub namespace: String,
+    /// K8S_POD_NAME.
+    pub name: String,
+    /// K8S_POD_UID, if the runtime gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+impl fmt::Display for PodRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What this program needs to know of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// metadata.namespace.
+    pub namespace: String,
+    /// metadata.name.
+    pub name: String,
+    /// metadata.uid.
+    pub uid: String,
+    /// metadata.annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Resource names that the containers ask for (`resources.requests` and `limits`), in container
+    /// order and without repeats: init containers first.
+    pub resources: Vec<String>,
+}
+
+impl Pod {
+    /// Whether the kubelet made this pod from a file or URL of its own (a static or mirror pod): its
+    /// UID in the API is then not the UID that the runtime knows.
+    pub fn is_static(&self) -> bool {
+        self.annotations
+            .get("kubernetes.io/config.source")
+            .is_some_and(|source| source != "api")
+    }
+
+    /// The reference to this pod, UID included.
+    pub fn reference(&self) -> PodRef {
+        PodRef {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: Some(self.uid.clone()),
+        }
+    }
+}
+
+/// The name of a NetworkAttachmentDefinition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NadName {
+    /// metadata.namespace.
+    pub namespace: String,
+    /// metadata.name.
+    pub name: String,
+}
+
+impl fmt::Display for NadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What this program needs to know of a NetworkAttachmentDefinition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nad {
+    /// Its namespace and name.
+    pub name: NadName,
+    /// spec.config: JSON text of a CNI configuration or list; empty means a file of confDir.
+    pub config: String,
+    /// The annotation `k8s.v1.cni.cncf.io/resourceName`: the device plugin resource whose device goes
+    /// to this attachment.
+    pub resource_name: Option<String>,
+}
+
+/// What happened to a pod, told as a Kubernetes Event on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Why: one of a closed list.
+    pub reason: EventReason,
+    /// One line for a person (at most 1,024 bytes reach the API server).
+    pub message: String,
+}
+
+/// The reasons of our Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventReason {
+    /// Normal: an interface was added to the pod.
+    AddedInterface,
+    /// Warning: an attachment failed, and all of the pod's attachments were undone.
+    FailedAttach,
+}
+
+impl EventReason {
+    /// The `reason` field of the Event.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventReason::AddedInterface => "AddedInterface",
+            EventReason::FailedAttach => "FailedAttach",
+        }
+    }
+
+    /// The `type` field of the Event: `Normal` or `Warning`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            EventReason::AddedInterface => "Normal",
+            EventReason::FailedAttach => "Warning",
+        }
+    }
+}
+
+/// A question to the cluster that was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The object is not there.
+    #[error("{what} was not found")]
+    NotFound {
+        /// Kind and name, for example `pod default/web`.
+        what: String,
+    },
+    /// The pod there has another UID: it was deleted and made again.
+    #[error("{what} has another UID now: it was deleted and made again")]
+    Replaced {
+        /// Kind and name.
+        what: String,
+    },
+    /// Our rights do not allow the request.
+    #[error("{what}: not allowed; grant this service account the rights in deploy/rbac.yaml")]
+    Forbidden {
+        /// The request, for example `get pod default/web`.
+        what: String,
+        /// What was answered.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The cluster did not answer within the tries that are allowed.
+    #[error("{what}: {remedy}")]
+    Unavailable {
+        /// The request, for example `get pod default/web from https://10.0.0.1:6443`.
+        what: String,
+        /// What a person should look at.
+        remedy: String,
+        /// The last failure.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The answer, or the file, does not hold what it should.
+    #[error("{what} is not valid")]
+    Invalid {
+        /// Object or file.
+        what: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl ClusterError {
+    /// Whether the same question may be answered later without anyone changing anything.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, ClusterError::Unavailable { .. })
+    }
+}
+
+/// What a cluster knows and can be told.
+///
+/// All calls block, are bounded in time, and are made from plain threads (never from inside an async
+/// runtime).
+pub trait Cluster: Sync {
+    /// The pod as it is now.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotFound`] if there is none of that name; [`ClusterError::Replaced`] if the
+    /// reference has a UID, the pod has another and is not static; others as they are documented.
+    fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError>;
+
+    /// The named networks, in the order of `names`, each answered for itself.
+    fn networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>>;
+
+    /// Tells what an ADD came to: writes `network_status` (JSON text) to the pod's annotation
+    /// `k8s.v1.cni.cncf.io/network-status` if there is one and it differs from what `pod` has, with the
+    /// pod's UID as precondition, and posts the Events. Events that cannot be posted are logged, never
+    /// an error.
+    ///
+    /// # Errors
+    /// The failure of the write of network-status.
+    fn report(
+        &self,
+        pod: &Pod,
+        network_status: Option<&str>,
+        events: &[Event],
+    ) -> Result<(), ClusterError>;
+
+    /// Whether the cluster answers, asked once and within `limit`.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] and others as they are documented.
+    fn ready(&self, limit: std::time::Duration) -> Result<(), ClusterError>;
+}

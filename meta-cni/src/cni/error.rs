@@ -1,0 +1,95 @@
+//! The error object of the CNI specification and its codes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::version::Version;
+
+/// A code of the CNI specification, section "Error", or one of our own (from 100).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Code(pub u32);
+
+impl Code {
+    /// 1: the configuration's version is not supported.
+    pub const INCOMPATIBLE_VERSION: Code = Code(1);
+    /// 2: a field of the configuration is not supported.
+    pub const UNSUPPORTED_FIELD: Code = Code(2);
+    /// 3: the container is unknown; the runtime need not clean up.
+    pub const UNKNOWN_CONTAINER: Code = Code(3);
+    /// 4: a CNI environment variable is missing or invalid.
+    pub const INVALID_ENVIRONMENT: Code = Code(4);
+    /// 5: reading or writing failed.
+    pub const IO_FAILURE: Code = Code(5);
+    /// 6: a text could not be decoded.
+    pub const DECODING_FAILURE: Code = Code(6);
+    /// 7: the network configuration is invalid.
+    pub const INVALID_NETWORK_CONFIG: Code = Code(7);
+    /// 8: the network namespace is missing or is not one.
+    pub const INVALID_NETNS: Code = Code(8);
+    /// 11: a passing condition; the runtime should try again later.
+    pub const TRY_AGAIN_LATER: Code = Code(11);
+    /// 50: the plugin cannot serve ADD (STATUS).
+    pub const PLUGIN_NOT_AVAILABLE: Code = Code(50);
+    /// 51: as 50, and existing containers may have limited connectivity (STATUS).
+    pub const LIMITED_CONNECTIVITY: Code = Code(51);
+    /// 100: a delegate failed without an error object of its own.
+    pub const DELEGATE_FAILED: Code = Code(100);
+    /// 999: a fault of this program.
+    pub const INTERNAL: Code = Code(999);
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The error object that a plugin prints on stdout when it fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{msg}{}", details_suffix(.details))]
+pub struct ErrorObject {
+    /// The version of the configuration that was being served.
+    #[serde(
+        rename = "cniVersion",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cni_version: Option<String>,
+    /// What kind of failure it was.
+    pub code: Code,
+    /// One line for a person.
+    #[serde(default)]
+    pub msg: String,
+    /// More, if there is more to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub details: String,
+}
+
+impl ErrorObject {
+    /// An error object without details.
+    pub fn new(code: Code, msg: impl Into<String>) -> Self {
+        ErrorObject {
+            cni_version: None,
+            code,
+            msg: msg.into(),
+            details: String::new(),
+        }
+    }
+
+    /// The same error, marked with the version that the runtime speaks.
+    #[must_use]
+    pub fn in_version(mut self, version: Version) -> Self {
+        self.cni_version = Some(version.to_string());
+        self
+    }
+}
+
+fn details_suffix(details: &str) -> String {
+    if details.is_empty() {
+        String::new()
+    } else {
+        format!("; {details}")
+    }
+}

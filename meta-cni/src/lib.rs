@@ -1,0 +1,7 @@
+//! meta-cni: gives a pod several interfaces by delegating to the CNI plugins that its
+//! NetworkAttachmentDefinitions name.
+//!
+//! Imports go one way: `verbs` → `plan`, `run` → `cluster`, `record` → `cni`.
+
+pub mod cluster;
+pub mod cni;
