@@ -1,0 +1,167 @@
+//! Plugins as processes of this host.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::pipes::{Outcome, Trouble, converse};
+use super::{Exec, ExecError, Target};
+use crate::cni::error::ErrorObject;
+use crate::cni::name::is_identifier;
+use crate::cni::skel::Command;
+
+/// How long a plugin that is just being replaced (`ETXTBSY`) is tried again.
+const BUSY_TRIES: u32 = 12;
+/// The pause before the first of these tries; it doubles up to 250 ms.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// How much of an output an error quotes.
+const QUOTED_BYTES: usize = 400;
+
+/// Executes plugins from folders of this host, each in a process group of its own, within a time
+/// limit, always reaped.
+#[derive(Clone, Debug)]
+pub struct HostExec {
+    /// The folders that are searched, in order.
+    pub dirs: Vec<PathBuf>,
+    /// How long one execution may take.
+    pub limit: Duration,
+}
+
+impl Exec for HostExec {
+    fn run(
+        &self,
+        plugin: &str,
+        command: Command,
+        target: Target<'_>,
+        stdin: &[u8],
+    ) -> Result<Vec<u8>, ExecError> {
+        let path = self.find(plugin)?;
+        let mut child = Running(start(&path, command, target)?);
+        let outcome = converse(&mut child.0, stdin, self.limit)
+            .map_err(|trouble| self.explain(plugin, trouble))?;
+        if outcome.status.success() { Ok(outcome.stdout) } else { Err(failure(plugin, &outcome)) }
+    }
+}
+
+impl HostExec {
+    /// The file of the plugin called `plugin`.
+    ///
+    /// # Errors
+    /// [`ExecError::NotFound`] if no folder has an executable file of that name.
+    pub fn find(&self, plugin: &str) -> Result<PathBuf, ExecError> {
+        let is_executable = |path: &PathBuf| {
+            fs::metadata(path)
+                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        };
+        let found = is_identifier(plugin)
+            .then(|| self.dirs.iter().map(|dir| dir.join(plugin)).find(is_executable))
+            .flatten();
+        found.ok_or_else(|| ExecError::NotFound {
+            plugin: plugin.to_owned(),
+            searched: self.dirs.iter().map(|dir| dir.display().to_string()).collect(),
+        })
+    }
+
+    fn explain(&self, plugin: &str, trouble: Trouble) -> ExecError {
+        let plugin = plugin.to_owned();
+        match trouble {
+            Trouble::TimedOut { stderr } => {
+                ExecError::TimedOut { plugin, limit: self.limit, stderr: last_of(&stderr) }
+            }
+            Trouble::TooMuch { stream, limit } => ExecError::TooMuchOutput { plugin, stream, limit },
+            Trouble::Io(source) => ExecError::Pipe { plugin, source },
+        }
+    }
+}
+
+/// A child that is killed with its whole process group and reaped when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !matches!(self.0.try_wait(), Ok(Some(_))) {
+            let group = Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(i32::MAX));
+            if let Err(error) = killpg(group, Signal::SIGKILL) {
+                tracing::warn!(%group, %error, "a plugin's processes could not be killed");
+            }
+            if let Err(error) = self.0.wait() {
+                tracing::warn!(%group, %error, "a plugin could not be waited for");
+            }
+        }
+    }
+}
+
+fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, ExecError> {
+    let mut process = std::process::Command::new(path);
+    process
+        .env("CNI_COMMAND", command.as_str())
+        .env("CNI_CONTAINERID", target.container_id)
+        .env("CNI_NETNS", target.netns)
+        .env("CNI_IFNAME", target.ifname)
+        .env("CNI_ARGS", target.args)
+        .env("CNI_PATH", target.path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut pause = BUSY_PAUSE;
+    for _ in 1..BUSY_TRIES {
+        match process.spawn() {
+            Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(250));
+            }
+            done => return done.map_err(|source| start_error(path, source)),
+        }
+    }
+    process.spawn().map_err(|source| start_error(path, source))
+}
+
+fn start_error(path: &Path, source: io::Error) -> ExecError {
+    ExecError::Start { path: path.display().to_string(), source }
+}
+
+/// The error of a plugin that ended badly: its error object, if it printed one.
+fn failure(plugin: &str, outcome: &Outcome) -> ExecError {
+    let plugin = plugin.to_owned();
+    match serde_json::from_slice::<ErrorObject>(&outcome.stdout) {
+        Ok(object) => ExecError::Failed { plugin, object },
+        Err(_) => ExecError::FailedSilently {
+            plugin,
+            status: describe(outcome.status),
+            stdout: first_of(&outcome.stdout),
+            stderr: last_of(&outcome.stderr),
+        },
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn first_of(bytes: &[u8]) -> String {
+    one_line(&bytes[..bytes.len().min(QUOTED_BYTES)])
+}
+
+fn last_of(bytes: &[u8]) -> String {
+    one_line(&bytes[bytes.len().saturating_sub(QUOTED_BYTES)..])
+}
+
+fn one_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

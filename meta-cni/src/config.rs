@@ -1,0 +1,263 @@
+//! Our own configuration: the keys of the network configuration that the container runtime hands to
+//! `meta-cni`. A Multus configuration is one of them. Unknown keys are accepted.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// What to do when network-status cannot be written at the end of an ADD.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStatusFailure {
+    /// Undo the ADD and fail.
+    #[default]
+    Fail,
+    /// Log a warning and succeed.
+    Warn,
+}
+
+/// The keys of our configuration. Paths are absolute; times are whole seconds.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    /// Name of the network.
+    pub name: String,
+    /// `runtimeConfig`: what the runtime has for our capabilities.
+    pub runtime_config: Map<String, Value>,
+
+    /// A kubeconfig file; empty: the in-cluster environment, if there is one.
+    pub kubeconfig: Option<PathBuf>,
+    /// A folder of NetworkAttachmentDefinition and Pod YAML, instead of an API server.
+    pub networks_dir: Option<PathBuf>,
+    /// Inline configurations or lists; the first is the default network.
+    pub delegates: Vec<Value>,
+    /// The default network by name; wins over `delegates`.
+    pub cluster_network: Option<String>,
+    /// More networks for every pod outside `systemNamespaces`; only together with `clusterNetwork`.
+    pub default_networks: Vec<String>,
+    /// Namespaces whose pods get no `defaultNetworks`.
+    pub system_namespaces: Vec<String>,
+    /// Where `clusterNetwork`, `defaultNetworks` and an unqualified default-network annotation are
+    /// looked up.
+    pub multus_namespace: String,
+    /// Whether pods may only name networks of their own namespace and of `globalNamespaces`.
+    pub namespace_isolation: bool,
+    /// Comma list of namespaces that every pod may name.
+    pub global_namespaces: String,
+    /// A file that must exist before ADD goes on.
+    #[serde(rename = "readinessindicatorfile")]
+    pub readiness_indicator_file: Option<PathBuf>,
+
+    /// Folder of configurations that are found by name.
+    pub conf_dir: PathBuf,
+    /// Where Multus kept its scratch files.
+    pub cni_dir: PathBuf,
+    /// Folder of plugins, searched before CNI_PATH.
+    pub bin_dir: PathBuf,
+    /// Where records are kept.
+    pub state_dir: PathBuf,
+    /// The kubelet's folder, with its sockets and checkpoints for devices.
+    pub kubelet_dir: PathBuf,
+    /// Where device plugins and CNI exchange files about devices.
+    pub device_info_dir: PathBuf,
+
+    /// How many secondary networks are worked on at once; 1 is strictly in order.
+    pub max_parallel_delegates: usize,
+    /// How long one execution of a delegate may take.
+    pub delegate_timeout_seconds: u64,
+    /// How long ADD waits for `readinessindicatorfile`.
+    pub readiness_timeout_seconds: u64,
+    /// The plugins that may be run; none given: any.
+    pub allowed_plugins: Option<Vec<String>>,
+    /// What to do when network-status cannot be written.
+    pub on_status_failure: OnStatusFailure,
+
+    /// File to which logs are appended.
+    pub log_file: Option<PathBuf>,
+    /// `error`, `warn` (also `panic`), `info` (also `verbose`) or `debug`.
+    pub log_level: Option<String>,
+    /// Whether logs go to standard error.
+    pub log_to_stderr: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            name: String::new(),
+            runtime_config: Map::new(),
+            kubeconfig: None,
+            networks_dir: None,
+            delegates: Vec::new(),
+            cluster_network: None,
+            default_networks: Vec::new(),
+            system_namespaces: vec!["kube-system".to_owned()],
+            multus_namespace: "kube-system".to_owned(),
+            namespace_isolation: false,
+            global_namespaces: "default".to_owned(),
+            readiness_indicator_file: None,
+            conf_dir: "/etc/cni/multus/net.d".into(),
+            cni_dir: "/var/lib/cni/multus".into(),
+            bin_dir: "/opt/cni/bin".into(),
+            state_dir: "/var/lib/meta-cni".into(),
+            kubelet_dir: "/var/lib/kubelet".into(),
+            device_info_dir: "/var/run/k8s.cni.cncf.io/devinfo".into(),
+            max_parallel_delegates: 4,
+            delegate_timeout_seconds: 60,
+            readiness_timeout_seconds: 45,
+            allowed_plugins: None,
+            on_status_failure: OnStatusFailure::Fail,
+            log_file: None,
+            log_level: None,
+            log_to_stderr: true,
+        }
+    }
+}
+
+/// A configuration of ours that cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A key has a value that it cannot have.
+    #[error("configuration key {key}: {problem}")]
+    Key {
+        /// The key, with the place inside it.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads our keys from the configuration that the runtime gave.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key.
+    pub fn parse(conf: &Map<String, Value>) -> Result<Config, ConfigError> {
+        let conf: Map<String, Value> =
+            conf.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let config: Config = serde_path_to_error::deserialize(Value::Object(conf)).map_err(|error| {
+            ConfigError::Key { key: error.path().to_string(), problem: error.inner().to_string() }
+        })?;
+        config.check()?;
+        Ok(config.without_empty_texts())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, problem: &str| {
+            Err(ConfigError::Key { key: key.to_owned(), problem: problem.to_owned() })
+        };
+        if self.max_parallel_delegates == 0 {
+            return wrong("maxParallelDelegates", "must be 1 or more");
+        }
+        if self.delegate_timeout_seconds == 0 {
+            return wrong("delegateTimeoutSeconds", "must be 1 or more");
+        }
+        let paths = [
+            ("confDir", &self.conf_dir),
+            ("cniDir", &self.cni_dir),
+            ("binDir", &self.bin_dir),
+            ("stateDir", &self.state_dir),
+        ];
+        for (key, path) in paths {
+            if !path.as_os_str().is_empty() && !path.is_absolute() {
+                return wrong(key, "must be an absolute path");
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty text is the same as an absent key.
+    fn without_empty_texts(mut self) -> Config {
+        let defaults = Config::default();
+        let keep = |path: &mut PathBuf, default: PathBuf| {
+            if path.as_os_str().is_empty() {
+                *path = default;
+            }
+        };
+        keep(&mut self.conf_dir, defaults.conf_dir);
+        keep(&mut self.cni_dir, defaults.cni_dir);
+        keep(&mut self.bin_dir, defaults.bin_dir);
+        keep(&mut self.state_dir, defaults.state_dir);
+        keep(&mut self.kubelet_dir, defaults.kubelet_dir);
+        keep(&mut self.device_info_dir, defaults.device_info_dir);
+        let set = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        self.kubeconfig = set(self.kubeconfig);
+        self.networks_dir = set(self.networks_dir);
+        self.log_file = set(self.log_file);
+        self.readiness_indicator_file = set(self.readiness_indicator_file);
+        self.cluster_network = self.cluster_network.filter(|name| !name.is_empty());
+        if self.multus_namespace.is_empty() {
+            self.multus_namespace = defaults.multus_namespace;
+        }
+        self
+    }
+
+    /// The namespaces of `globalNamespaces`.
+    pub fn global_namespaces(&self) -> impl Iterator<Item = &str> {
+        self.global_namespaces.split(',').map(str::trim).filter(|name| !name.is_empty())
+    }
+
+    /// How long one execution of a delegate may take.
+    pub fn delegate_timeout(&self) -> Duration {
+        Duration::from_secs(self.delegate_timeout_seconds)
+    }
+
+    /// Whether the plugin may be run.
+    pub fn allows_plugin(&self, plugin: &str) -> bool {
+        self.allowed_plugins.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name == plugin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: Value) -> Result<Config, ConfigError> {
+        Config::parse(value.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_thin_multus_configuration_is_one_of_ours() {
+        let config = parse(json!({
+            "cniVersion": "0.3.1", "name": "multus-cni-network", "type": "meta-cni",
+            "capabilities": {"portMappings": true},
+            "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig",
+            "clusterNetwork": "default-cni", "defaultNetworks": ["a"], "systemNamespaces": ["x"],
+            "namespaceIsolation": true, "globalNamespaces": "default, shared",
+            "readinessindicatorfile": "/run/ready", "confDir": "", "logLevel": "verbose",
+            "logOptions": {"maxAge": 5}, "retryDeleteOnError": true, "auxiliaryCNIChainName": "vendor",
+        }))
+        .unwrap();
+        assert_eq!(config.cluster_network.as_deref(), Some("default-cni"));
+        assert_eq!(config.global_namespaces().collect::<Vec<_>>(), ["default", "shared"]);
+        assert_eq!(config.conf_dir, PathBuf::from("/etc/cni/multus/net.d"));
+        assert_eq!(config.readiness_indicator_file, Some(PathBuf::from("/run/ready")));
+    }
+
+    #[test]
+    fn nothing_given_means_the_documented_defaults() {
+        let config = parse(json!({"kubeconfig": "", "delegates": null})).unwrap();
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_by_its_key() {
+        let cases = [
+            (json!({"maxParallelDelegates": 0}), "maxParallelDelegates"),
+            (json!({"maxParallelDelegates": "4"}), "maxParallelDelegates"),
+            (json!({"delegateTimeoutSeconds": 0}), "delegateTimeoutSeconds"),
+            (json!({"defaultNetworks": ["a", 1]}), "defaultNetworks[1]"),
+            (json!({"stateDir": "var"}), "stateDir"),
+            (json!({"onStatusFailure": "perhaps"}), "onStatusFailure"),
+        ];
+        for (conf, expected) in cases {
+            match parse(conf.clone()) {
+                Err(ConfigError::Key { key, .. }) => assert_eq!(key, expected),
+                other => panic!("{conf}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Fetching what a plan needs: the configuration of every wanted network, and the pod's devices.
+//! Everything is asked for, so that everything that is missing can be told at once.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::{Cluster, ClusterError, Nad, NadName};
+use crate::cni::error::with_causes;
+use crate::cni::netconf::{self, FileError, NetConfError, NetConfList};
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::wanted::{Source, Wanted};
+
+const MISSING: &str = "there is no such NetworkAttachmentDefinition";
+
+/// The configuration of a wanted network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The configuration; its name is never empty.
+    pub list: NetConfList,
+    /// The device plugin resource whose device goes to the attachment.
+    pub resource_name: Option<String>,
+}
+
+/// The configuration of each of `wanted`, in their order.
+pub fn gather(
+    config: &Config,
+    cluster: Option<&dyn Cluster>,
+    wanted: &[Wanted],
+) -> Vec<Result<Found, Problem>> {
+    let nads = fetch(cluster, wanted);
+    let answer = |name| nads.get(name).cloned().unwrap_or(Answer::Missing);
+    wanted
+        .iter()
+        .map(|wanted| {
+            let found = match &wanted.source {
+                Source::Inline(_, conf) => plain(NetConfList::from_value(conf.clone())),
+                Source::Path(path) if path.is_dir() => from_file(netconf::load_first(path)),
+                Source::Path(path) => from_file(netconf::load_file(path)),
+                Source::File(name) => from_file(netconf::find_by_name(&config.conf_dir, name)),
+                Source::Nad(name) => from_nad(config, answer(name)),
+                Source::NadOrFile(name) => match answer(name) {
+                    Answer::Missing => from_file_instead(config, name),
+                    answer => from_nad(config, answer),
+                },
+            };
+            found.map(|found| named(found, &wanted.source)).map_err(|mut problem| {
+                problem.subject = format!("network {}", wanted.source.label());
+                problem
+            })
+        })
+        .collect()
+}
+
+/// What the cluster said about one NetworkAttachmentDefinition.
+#[derive(Clone)]
+enum Answer {
+    There(Nad),
+    Missing,
+    Failed(Problem),
+}
+
+impl From<Result<Nad, ClusterError>> for Answer {
+    fn from(answer: Result<Nad, ClusterError>) -> Self {
+        match answer {
+            Ok(nad) => Answer::There(nad),
+            Err(ClusterError::NotFound { .. }) => Answer::Missing,
+            Err(error) if error.is_passing() => {
+                Answer::Failed(Problem::passing("", with_causes(&error)))
+            }
+            Err(error) => Answer::Failed(Problem::lasting("", with_causes(&error))),
+        }
+    }
+}
+
+/// Asks for every NetworkAttachmentDefinition once.
+fn fetch(cluster: Option<&dyn Cluster>, wanted: &[Wanted]) -> BTreeMap<NadName, Answer> {
+    let Some(cluster) = cluster else { return BTreeMap::new() };
+    let mut names: Vec<NadName> = wanted
+        .iter()
+        .filter_map(|wanted| match &wanted.source {
+            Source::Nad(name) | Source::NadOrFile(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    let answers = cluster.networks(&names);
+    names.into_iter().zip(answers.into_iter().map(Answer::from)).collect()
+}
+
+fn from_nad(config: &Config, answer: Answer) -> Result<Found, Problem> {
+    let nad = match answer {
+        Answer::There(nad) => nad,
+        Answer::Missing => return Err(Problem::lasting("", format!("{MISSING}; create it, or correct the name"))),
+        Answer::Failed(problem) => return Err(problem),
+    };
+    let mut found = if nad.config.trim().is_empty() {
+        from_file(netconf::find_by_name(&config.conf_dir, &nad.name.name))?
+    } else {
+        plain(NetConfList::parse(&nad.config))?
+    };
+    found.resource_name = nad.resource_name;
+    Ok(found)
+}
+
+fn from_file_instead(config: &Config, name: &NadName) -> Result<Found, Problem> {
+    from_file(netconf::find_by_name(&config.conf_dir, &name.name)).map_err(|problem| {
+        Problem::lasting("", format!("{MISSING}, and {}", problem.what))
+    })
+}
+
+fn from_file(list: Result<NetConfList, FileError>) -> Result<Found, Problem> {
+    match list {
+        Ok(list) => Ok(Found { list, resource_name: None }),
+        Err(error) => Err(Problem::lasting("", with_causes(&error))),
+    }
+}
+
+fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
+    match list {
+        Ok(list) => Ok(Found { list, resource_name: None }),
+        Err(error) => Err(Problem::lasting("", format!("its configuration is not valid: {error}"))),
+    }
+}
+
+/// Gives a network without a name one that no other network has: `namespace.name` of its
+/// NetworkAttachmentDefinition (a namespace has no dot).
+fn named(mut found: Found, source: &Source) -> Found {
+    if found.list.name.is_empty() {
+        found.list.name = match source {
+            Source::Nad(name) | Source::NadOrFile(name) => format!("{}.{}", name.namespace, name.name),
+            Source::Inline(index, _) => format!("delegate{index}"),
+            Source::File(name) => name.clone(),
+            Source::Path(path) => path.file_stem().map_or_else(
+                || "delegate0".to_owned(),
+                |stem| stem.to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-"),
+            ),
+        };
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

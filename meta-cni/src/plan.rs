@@ -1,0 +1,219 @@
+//! The plan of an ADD: (configuration, pod, networks, devices) → attachments, each with its interface
+//! name and exactly what every plugin will be given. A pure function: everything wrong is found here,
+//! before anything runs.
+
+mod inject;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::cluster::{Pod, PodRef};
+use crate::cni::args::Args;
+use crate::cni::name::interface_name_problem;
+use crate::cni::netconf::NetConfList;
+use crate::config::Config;
+use crate::gather::Found;
+use crate::problem::{Problem, Problems};
+use crate::wanted::Wanted;
+
+/// One network of a pod, ready to be run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// How people call the network: `namespace/name` of its NetworkAttachmentDefinition, or its name.
+    pub network: String,
+    /// CNI_IFNAME.
+    pub ifname: String,
+    /// CNI_ARGS.
+    pub args: String,
+    /// The plugins, each with its whole standard input but for `prevResult`.
+    pub list: NetConfList,
+    /// Gateways of the default routes that go over this interface; empty: it shall have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_route: Option<Vec<IpAddr>>,
+    /// The device that goes to this attachment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+}
+
+/// A device that goes to an attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The device plugin resource, if the device comes from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The device.
+    pub id: String,
+    /// The file in which the plugins find, or leave, what is known about the device.
+    pub info_file: PathBuf,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Our configuration.
+    pub config: &'a Config,
+    /// CNI_CONTAINERID.
+    pub container_id: &'a str,
+    /// CNI_IFNAME: the interface of the default network.
+    pub ifname: &'a str,
+    /// CNI_ARGS as the runtime gave them.
+    pub args: &'a Args,
+    /// The pod as the runtime names it.
+    pub pod_ref: Option<&'a PodRef>,
+    /// The pod.
+    pub pod: Option<&'a Pod>,
+    /// The networks in order, default network first.
+    pub wanted: &'a [Wanted],
+    /// Their configurations, in the same order.
+    pub found: &'a [Result<Found, Problem>],
+    /// The devices for each network, in the same order.
+    pub devices: &'a [Option<Device>],
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// Everything that is wrong: networks that were not found, names that clash, plugins that may not be
+/// run, default routes that two attachments ask for.
+pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
+    let mut problems = Vec::new();
+    let names = interface_names(inputs, &mut problems);
+    check_default_routes(inputs, &names, &mut problems);
+    let mut attachments = Vec::with_capacity(inputs.wanted.len());
+    for (index, (wanted, found)) in inputs.wanted.iter().zip(inputs.found).enumerate() {
+        let found = match found {
+            Ok(found) => found,
+            Err(problem) => {
+                problems.push(problem.clone());
+                continue;
+            }
+        };
+        check_plugins(inputs.config, wanted, found, &mut problems);
+        let device = inputs.devices.get(index).cloned().flatten();
+        match attachment(inputs, wanted, found, names[index].clone(), device, index == 0) {
+            Ok(attachment) => attachments.push(attachment),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(attachments) } else { Err(Problems(problems)) }
+}
+
+/// The interface of each network: the runtime's for the default network, then the one that was asked
+/// for, else `net<index in the whole list>`.
+fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::with_capacity(inputs.wanted.len());
+    for (index, wanted) in inputs.wanted.iter().enumerate() {
+        let name = match &wanted.element.interface {
+            _ if index == 0 => inputs.ifname.to_owned(),
+            Some(name) => name.clone(),
+            None => format!("net{index}"),
+        };
+        let subject = || format!("network {}", wanted.source.label());
+        if let Some(problem) = interface_name_problem(&name) {
+            problems.push(Problem::lasting(subject(), format!("interface {name:?}: {problem}")));
+        } else if name == "lo" {
+            problems.push(Problem::lasting(subject(), "interface lo is the pod's loopback; choose another name"));
+        } else if let Some(other) = names.iter().position(|taken| *taken == name) {
+            let what = format!(
+                "interface {name} is also that of network {}; give one of them another name",
+                inputs.wanted[other].source.label()
+            );
+            problems.push(Problem::lasting(subject(), what));
+        }
+        names.push(name);
+    }
+    names
+}
+
+/// For each family, one attachment at most may ask for the default route.
+fn check_default_routes(inputs: Inputs<'_>, names: &[String], problems: &mut Vec<Problem>) {
+    for (family, is_of) in [("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("IPv6", IpAddr::is_ipv6)] {
+        let asking: Vec<&str> = inputs
+            .wanted
+            .iter()
+            .zip(names)
+            .filter(|(wanted, _)| wanted.element.default_route.iter().flatten().any(is_of))
+            .map(|(_, name)| name.as_str())
+            .collect();
+        if asking.len() > 1 {
+            let what = format!("{} all ask for the {family} default route; leave default-route on one of them", asking.join(", "));
+            problems.push(Problem::lasting("default-route", what));
+        }
+    }
+}
+
+fn check_plugins(config: &Config, wanted: &Wanted, found: &Found, problems: &mut Vec<Problem>) {
+    for plugin in &found.list.plugins {
+        let kind = plugin.plugin_type();
+        if !config.allows_plugin(kind) {
+            let what = format!("plugin {kind:?} is not in allowedPlugins; add it there, or use another");
+            problems.push(Problem::lasting(format!("network {}", wanted.source.label()), what));
+        }
+    }
+}
+
+fn attachment(
+    inputs: Inputs<'_>,
+    wanted: &Wanted,
+    found: &Found,
+    ifname: String,
+    device: Option<Device>,
+    is_default: bool,
+) -> Result<Attachment, Problem> {
+    let network = wanted.source.label();
+    let base = if is_default { inputs.config.runtime_config.clone() } else { Map::new() };
+    let capabilities = inject::capabilities(base, &wanted.element, device.as_ref());
+    let mut list = found.list.clone();
+    inject::into_list(&mut list, &capabilities, wanted.element.cni_args.as_ref(), device.as_ref())
+        .map_err(|what| Problem::lasting(format!("network {network}"), what))?;
+    Ok(Attachment {
+        network,
+        ifname,
+        args: delegate_args(inputs, wanted).to_string(),
+        list,
+        default_route: wanted.element.default_route.clone(),
+        device,
+    })
+}
+
+/// CNI_ARGS of a delegate: the pod, then the rest as it came, then what the pod asks for.
+fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted) -> Args {
+    let mut args = Args::default();
+    if let Some(pod) = inputs.pod_ref {
+        args.set("IgnoreUnknown", inputs.args.get("IgnoreUnknown").unwrap_or("true"));
+        args.set("K8S_POD_NAMESPACE", &pod.namespace);
+        args.set("K8S_POD_NAME", &pod.name);
+        args.set("K8S_POD_INFRA_CONTAINER_ID", inputs.args.get("K8S_POD_INFRA_CONTAINER_ID").unwrap_or(inputs.container_id));
+        let uid = inputs.pod.map(|pod| pod.uid.as_str()).filter(|uid| !uid.is_empty());
+        if let Some(uid) = pod.uid.as_deref().or(uid) {
+            args.set("K8S_POD_UID", uid);
+        }
+    }
+    for (key, value) in inputs.args.iter() {
+        args.set(key, value);
+    }
+    if !wanted.element.ips.is_empty() {
+        args.set("IP", &wanted.element.ips.join(","));
+    }
+    if let Some(mac) = &wanted.element.mac {
+        args.set("MAC", mac);
+    }
+    args
+}
+
+/// Makes a list ready to be run with the values of `capabilities`, as libcni does.
+///
+/// # Errors
+/// What is in the way, if the configuration has another kind of value where an object is needed.
+pub fn inject_capabilities(
+    list: &mut NetConfList,
+    capabilities: &Map<String, Value>,
+) -> Result<(), String> {
+    inject::into_list(list, capabilities, None, None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,368 @@
+//! Records: what was planned and made for each sandbox, one file a sandbox under
+//! `<stateDir>/attachments`, on disk before the first delegate runs. DEL, CHECK and GC need nothing else.
+//!
+//! A sandbox is worked on through [`Sandbox`], which holds its lock: ADD, DEL, CHECK and GC of one
+//! sandbox never interleave.
+
+mod lock;
+mod multus;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cluster::PodRef;
+use crate::cni::result::CniResult;
+use crate::cni::version::Version;
+use crate::plan::Attachment;
+use lock::Lock;
+
+pub use lock::LockError;
+pub use multus::{MultusError, MultusFiles};
+
+/// The version of the format of records that is written. Older ones are read.
+const FORMAT: u32 = 1;
+/// The most that is read of one record.
+const RECORD_BYTES: u64 = 64 << 20;
+
+/// What was planned and made for one sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The version of the format.
+    pub format: u32,
+    /// CNI_CONTAINERID.
+    pub container_id: String,
+    /// CNI_NETNS of the ADD.
+    pub netns: String,
+    /// CNI_PATH that the delegates are given.
+    pub path: String,
+    /// The pod, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodRef>,
+    /// The attachments in order, the default network first.
+    pub attachments: Vec<Entry>,
+}
+
+/// One attachment of a sandbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// What was planned.
+    pub attachment: Attachment,
+    /// How far it came.
+    pub phase: Phase,
+    /// The result of ADD, in the newest version; absent before that.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored_result")]
+    pub result: Option<CniResult>,
+}
+
+/// How far an attachment came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Its plugins may have been run, in part or as a whole.
+    Planned,
+    /// Its ADD succeeded.
+    Added,
+    /// A DEL failed; it is to be tried again.
+    Deleting,
+}
+
+impl Record {
+    /// The record of attachments that are about to be made.
+    pub fn planned(
+        container_id: &str,
+        netns: &str,
+        path: &str,
+        pod: Option<PodRef>,
+        attachments: Vec<Attachment>,
+    ) -> Record {
+        let entry = |attachment| Entry { attachment, phase: Phase::Planned, result: None };
+        Record {
+            format: FORMAT,
+            container_id: container_id.to_owned(),
+            netns: netns.to_owned(),
+            path: path.to_owned(),
+            pod,
+            attachments: attachments.into_iter().map(entry).collect(),
+        }
+    }
+
+    /// Whether every attachment was made.
+    pub fn is_complete(&self) -> bool {
+        self.attachments.iter().all(|entry| entry.phase == Phase::Added)
+    }
+}
+
+/// A record that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A file or folder cannot be read.
+    #[error("reading {}", .path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file or folder cannot be written.
+    #[error("writing {}; make stateDir writable and see that its file system has room", .path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not a record.
+    #[error("{} is not a record that can be read", .path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record was written by a newer version of this program.
+    #[error("{} has format {format}; this program knows {FORMAT}: use the newer meta-cni that wrote it", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+}
+
+/// All records of a node.
+#[derive(Clone, Debug)]
+pub struct Records {
+    attachments: PathBuf,
+    locks: PathBuf,
+}
+
+impl Records {
+    /// The records under `state_dir`. Nothing is read or made yet.
+    pub fn new(state_dir: &Path) -> Records {
+        Records { attachments: state_dir.join("attachments"), locks: state_dir.join("locks") }
+    }
+
+    /// Makes the folders, readable by their owner only.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`].
+    pub fn make_folders(&self) -> Result<(), RecordError> {
+        use std::os::unix::fs::DirBuilderExt;
+        for path in [&self.attachments, &self.locks] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|source| RecordError::Write { path: path.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Whether records can be written, found out by writing a file.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`].
+    pub fn check_writable(&self) -> Result<(), RecordError> {
+        self.make_folders()?;
+        let path = self.attachments.join(format!(".probe-{}", std::process::id()));
+        let written = fs::write(&path, b"x").and_then(|()| fs::remove_file(&path));
+        written.map_err(|source| RecordError::Write { path, source })
+    }
+
+    /// Takes the sandbox for this process, waiting up to `limit` for others that have it.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn lock(&self, container_id: &str, limit: Duration) -> Result<Sandbox<'_>, LockError> {
+        let lock = Lock::take(&self.locks.join(container_id), limit)?;
+        Ok(Sandbox { records: self, container_id: container_id.to_owned(), lock: Some(lock) })
+    }
+
+    /// The sandbox without its lock, for a DEL on a file system on which no lock can be made any more:
+    /// better than to leak.
+    pub fn without_lock(&self, container_id: &str) -> Sandbox<'_> {
+        Sandbox { records: self, container_id: container_id.to_owned(), lock: None }
+    }
+
+    /// The containers that have a record, in order; none if nothing was ever recorded.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn container_ids(&self) -> Result<Vec<String>, RecordError> {
+        let read = |source| RecordError::Read { path: self.attachments.clone(), source };
+        let entries = match fs::read_dir(&self.attachments) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(read)?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(read)?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            ids.extend(id.filter(|id| !id.starts_with('.')).map(str::to_owned));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Reads a record without its lock, to look at it only.
+    ///
+    /// # Errors
+    /// As [`Sandbox::load`].
+    pub fn peek(&self, container_id: &str) -> Result<Option<Record>, RecordError> {
+        read_record(&self.file(container_id))
+    }
+
+    fn file(&self, container_id: &str) -> PathBuf {
+        self.attachments.join(format!("{container_id}.json"))
+    }
+
+    fn temporary(&self, container_id: &str) -> PathBuf {
+        self.attachments.join(format!(".{container_id}.json.tmp"))
+    }
+}
+
+/// One sandbox, which nobody else works on as long as this value lives.
+#[derive(Debug)]
+pub struct Sandbox<'a> {
+    records: &'a Records,
+    container_id: String,
+    lock: Option<Lock>,
+}
+
+impl Sandbox<'_> {
+    /// The sandbox's record, if it has one.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`], [`RecordError::Corrupt`], [`RecordError::Newer`].
+    pub fn load(&self) -> Result<Option<Record>, RecordError> {
+        read_record(&self.records.file(&self.container_id))
+    }
+
+    /// Writes the record so that it survives a power cut from when this returns.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`]; the earlier record, if there was one, is then still there.
+    pub fn save(&self, record: &Record) -> Result<(), RecordError> {
+        self.write(record, true)
+    }
+
+    /// Writes the record so that it survives the death of any process; after a power cut the earlier
+    /// one may be there instead, which serves a DEL as well.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_soon(&self, record: &Record) -> Result<(), RecordError> {
+        self.write(record, false)
+    }
+
+    fn write(&self, record: &Record, durably: bool) -> Result<(), RecordError> {
+        let path = self.records.file(&self.container_id);
+        let temporary = self.records.temporary(&self.container_id);
+        let write = || -> io::Result<()> {
+            let bytes = serde_json::to_vec(record)?;
+            let mut file = private_file(&temporary)?;
+            file.write_all(&bytes)?;
+            if durably {
+                file.sync_all()?;
+            }
+            fs::rename(&temporary, &path)?;
+            if durably {
+                File::open(&self.records.attachments)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().map_err(|source| {
+            // What was begun is of no use; that it cannot be removed either adds nothing to the error.
+            let _ = fs::remove_file(&temporary);
+            RecordError::Write { path, source }
+        })
+    }
+
+    /// Forgets the sandbox: its record, and the lock's file. Nothing there is success.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`].
+    pub fn forget(mut self) -> Result<(), RecordError> {
+        for path in [self.records.file(&self.container_id), self.records.temporary(&self.container_id)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|source| RecordError::Write { path, source })?,
+            }
+        }
+        if let Some(lock) = self.lock.take() {
+            lock.remove();
+        }
+        Ok(())
+    }
+
+    /// Moves a record that cannot be read out of the way, and says where to.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`].
+    pub fn set_aside(&self) -> Result<PathBuf, RecordError> {
+        let path = self.records.file(&self.container_id);
+        let aside = (1..)
+            .map(|n: u32| self.records.attachments.join(format!("{}.unreadable-{n}", self.container_id)))
+            .find(|aside| !aside.exists())
+            .unwrap_or_else(|| path.with_extension("unreadable"));
+        fs::rename(&path, &aside).map_err(|source| RecordError::Write { path, source })?;
+        Ok(aside)
+    }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn read_record(path: &Path) -> Result<Option<Record>, RecordError> {
+    let read = |source| RecordError::Read { path: path.to_owned(), source };
+    let corrupt = |source| RecordError::Corrupt { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read(error)),
+        Ok(file) if file.len() > RECORD_BYTES => {
+            return Err(read(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB")));
+        }
+        Ok(_) => {}
+    }
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(read)?,
+    };
+    let value: Value = serde_json::from_slice(&bytes).map_err(corrupt)?;
+    let format = value.get("format").and_then(Value::as_u64).unwrap_or_default();
+    if format > u64::from(FORMAT) {
+        let format = u32::try_from(format).unwrap_or(u32::MAX);
+        return Err(RecordError::Newer { path: path.to_owned(), format });
+    }
+    serde_json::from_value(value).map(Some).map_err(corrupt)
+}
+
+/// Results stand in records in the newest version, which can say everything.
+mod stored_result {
+    use serde::{Deserializer, Serializer, de, ser};
+
+    use super::{CniResult, Deserialize, Serialize, Value, Version};
+
+    pub(super) fn serialize<S: Serializer>(result: &Option<CniResult>, to: S) -> Result<S::Ok, S::Error> {
+        let value = result.as_ref().map(|result| result.to_value(Version::LATEST));
+        value.transpose().map_err(ser::Error::custom)?.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<CniResult>, D::Error> {
+        let value = Option::<Value>::deserialize(from)?;
+        let result = value.map(|value| CniResult::from_value(&value, Version::LATEST));
+        result.transpose().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

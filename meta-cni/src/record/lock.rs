@@ -1,0 +1,178 @@
+//! The lock of one sandbox: an flock(2) on a file, which the delegates inherit.
+//!
+//! Because they inherit it, the lock outlives a `meta-cni` that is killed for as long as a delegate of
+//! its is still at work, so that a DEL never runs beside the rest of an ADD. A delegate that was left
+//! behind and does not end is killed after a grace period.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How long processes that a dead `meta-cni` left behind may go on before they are killed.
+const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+
+/// A sandbox that cannot be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Others have it, and went on having it for as long as one waits.
+    #[error("sandbox {container_id} is still being worked on after {}s by {holders}", .limit.as_secs())]
+    Busy {
+        /// CNI_CONTAINERID.
+        container_id: String,
+        /// How long was waited.
+        limit: Duration,
+        /// The processes that have the lock's file open.
+        holders: String,
+    },
+    /// The lock's file cannot be opened or locked.
+    #[error("locking {}; make stateDir writable and see that its file system has room", .path.display())]
+    Io {
+        /// The lock's file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A lock that is held until it is dropped and no delegate is left.
+#[derive(Debug)]
+pub(super) struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock whose file is `path`, waiting up to `limit`.
+    pub(super) fn take(path: &Path, limit: Duration) -> Result<Lock, LockError> {
+        let failed = |source| LockError::Io { path: path.to_owned(), source };
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let file = open(path).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) if is_still_at(&file, path).map_err(failed)? => {
+                    inherit(&file).map_err(failed)?;
+                    return Ok(Lock { path: path.to_owned(), _file: file });
+                }
+                // Whoever had it removed the file: there may be another one now.
+                Ok(()) => continue,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let waited = started.elapsed();
+            if waited >= limit {
+                return Err(busy(path, limit));
+            }
+            if waited >= ORPHAN_GRACE {
+                kill_orphans(path);
+            }
+            sleep(pause.min(limit - waited));
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Removes the lock's file and lets go.
+    pub(super) fn remove(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "a lock's file stays");
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Whether `file` is what is found at `path`.
+fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets children of this process have the open file: every child of it is a delegate of this sandbox.
+fn inherit(file: &File) -> io::Result<()> {
+    fcntl(file.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
+}
+
+/// A process that has the lock's file open.
+struct Holder {
+    pid: i32,
+    name: String,
+}
+
+fn busy(path: &Path, limit: Duration) -> LockError {
+    let holders: Vec<_> =
+        holders(path).into_iter().map(|holder| format!("{} ({})", holder.name, holder.pid)).collect();
+    LockError::Busy {
+        container_id: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        limit,
+        holders: if holders.is_empty() { "another process".to_owned() } else { holders.join(", ") },
+    }
+}
+
+/// Kills the delegates whose `meta-cni` is dead: they have the file open and none of us above them.
+fn kill_orphans(path: &Path) {
+    let ours = process_name("self");
+    for holder in holders(path) {
+        if Some(&holder.name) == ours.as_ref() || has_ancestor(holder.pid, ours.as_deref()) {
+            continue;
+        }
+        tracing::warn!(pid = holder.pid, name = holder.name, "killing a delegate that was left behind");
+        if let Err(error) = kill(Pid::from_raw(holder.pid), Signal::SIGKILL) {
+            tracing::warn!(pid = holder.pid, %error, "it cannot be killed");
+        }
+    }
+}
+
+/// The other processes that have the file open.
+fn holders(path: &Path) -> Vec<Holder> {
+    let (Ok(file), Ok(processes)) = (fs::metadata(path), fs::read_dir("/proc")) else { return Vec::new() };
+    let own = std::process::id();
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| u32::try_from(*pid) != Ok(own) && has_open(*pid, (file.dev(), file.ino())))
+        .map(|pid| Holder { pid, name: process_name(&pid.to_string()).unwrap_or_default() })
+        .collect()
+}
+
+fn has_open(pid: i32, file: (u64, u64)) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors
+        .flatten()
+        .filter_map(|descriptor| fs::metadata(descriptor.path()).ok())
+        .any(|open| (open.dev(), open.ino()) == file)
+}
+
+fn has_ancestor(pid: i32, name: Option<&str>) -> bool {
+    let mut parent = parent_of(pid);
+    while let Some(pid) = parent.filter(|pid| *pid > 1) {
+        if process_name(&pid.to_string()).as_deref() == name {
+            return true;
+        }
+        parent = parent_of(pid);
+    }
+    false
+}
+
+fn process_name(pid: &str) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
+}
+
+/// The fourth field of /proc/PID/stat, behind the name in parentheses (proc(5)).
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}

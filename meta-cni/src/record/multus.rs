@@ -1,0 +1,218 @@
+//! What Multus left behind: pods that it made before the switch are deleted from its files.
+//!
+//! `<cniDir>/<containerID>` is a JSON list of its delegates, each with its configuration in base64 in
+//! `Bytes`; `<cniDir>/results/<network>-<containerID>-<ifname>` is libcni's cache, which has the
+//! configuration, the arguments and the result whole and is therefore preferred.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Entry, Phase, Record};
+use crate::cluster::PodRef;
+use crate::cni::args::Args;
+use crate::cni::netconf::{NetConfError, NetConfList};
+use crate::cni::result::CniResult;
+use crate::plan::{Attachment, inject_capabilities};
+
+/// A file of Multus that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MultusError {
+    /// It cannot be read.
+    #[error("reading {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what Multus or libcni writes.
+    #[error("{} is not what Multus writes: {problem}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A configuration in it cannot be used.
+    #[error("a configuration in {}", .path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: NetConfError,
+    },
+}
+
+/// The files of Multus under its `cniDir`.
+#[derive(Clone, Debug)]
+pub struct MultusFiles {
+    dir: PathBuf,
+}
+
+/// One delegate of a scratch file, as Multus names its fields.
+#[derive(Deserialize)]
+struct Delegate {
+    #[serde(rename = "Name", default)]
+    name: String,
+    #[serde(rename = "ifnameRequest", default)]
+    interface: String,
+    #[serde(rename = "Bytes")]
+    bytes: String,
+}
+
+/// An entry of libcni's cache.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cached {
+    config: String,
+    #[serde(default)]
+    cni_args: Option<Vec<(String, String)>>,
+    #[serde(default)]
+    capability_args: Option<Map<String, Value>>,
+    #[serde(default)]
+    result: Option<Value>,
+}
+
+impl MultusFiles {
+    /// The files under `cni_dir`.
+    pub fn new(cni_dir: &Path) -> MultusFiles {
+        MultusFiles { dir: cni_dir.to_owned() }
+    }
+
+    /// The containers that have a scratch file.
+    pub fn container_ids(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let files = entries.flatten().filter(|entry| entry.path().is_file());
+        let mut ids: Vec<_> = files
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| crate::cni::name::is_identifier(name))
+            .collect();
+        ids.sort();
+        ids
+    }
+
+    /// What Multus made for a sandbox, as a record of ours; nothing if it has no scratch file.
+    ///
+    /// # Errors
+    /// [`MultusError`] if its files are there but cannot be used.
+    pub fn record(
+        &self,
+        container_id: &str,
+        netns: &str,
+        ifname: &str,
+        path: &str,
+        args: &Args,
+        pod: Option<PodRef>,
+    ) -> Result<Option<Record>, MultusError> {
+        let scratch = self.dir.join(container_id);
+        let Some(bytes) = read_if_there(&scratch)? else { return Ok(None) };
+        let delegates: Vec<Delegate> = serde_json::from_slice(&bytes)
+            .map_err(|error| MultusError::Invalid { path: scratch.clone(), problem: error.to_string() })?;
+        let mut attachments = Vec::with_capacity(delegates.len());
+        for (index, delegate) in delegates.iter().enumerate() {
+            let ifname = match delegate.interface.as_str() {
+                _ if index == 0 => ifname.to_owned(),
+                "" => format!("net{index}"),
+                name => name.to_owned(),
+            };
+            let list = self.list(&scratch, &delegate.bytes, &delegate.name)?;
+            attachments.push(self.entry(container_id, ifname, list, args, &delegate.name)?);
+        }
+        let mut record = Record::planned(container_id, netns, path, pod, Vec::new());
+        record.attachments = attachments;
+        Ok(Some(record))
+    }
+
+    /// Removes what Multus kept for a sandbox that is deleted.
+    ///
+    /// # Errors
+    /// [`MultusError::Read`] if a file cannot be removed.
+    pub fn forget(&self, record: &Record) -> Result<(), MultusError> {
+        let cached = record.attachments.iter().map(|entry| {
+            self.cache_file(&entry.attachment.list.name, &record.container_id, &entry.attachment.ifname)
+        });
+        for path in cached.chain([self.dir.join(&record.container_id)]) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(|source| MultusError::Read { path, source })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &self,
+        container_id: &str,
+        ifname: String,
+        list: NetConfList,
+        args: &Args,
+        network: &str,
+    ) -> Result<Entry, MultusError> {
+        let path = self.cache_file(&list.name, container_id, &ifname);
+        let network = if network.is_empty() { list.name.clone() } else { network.to_owned() };
+        let invalid = |problem: String| MultusError::Invalid { path: path.clone(), problem };
+        let attachment = |list, args: String| Attachment {
+            network,
+            ifname,
+            args,
+            list,
+            default_route: None,
+            device: None,
+        };
+        let Some(bytes) = read_if_there(&path)? else {
+            let list = prepare(list, &Map::new()).map_err(invalid)?;
+            return Ok(Entry { attachment: attachment(list, args.to_string()), phase: Phase::Planned, result: None });
+        };
+        let cached: Cached =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let cached_list = self.list(&path, &cached.config, &list.name)?;
+        let mut cached_args = Args::default();
+        for (key, value) in cached.cni_args.iter().flatten() {
+            cached_args.set(key, value);
+        }
+        let result = cached
+            .result
+            .map(|result| CniResult::from_value(&result, cached_list.version))
+            .transpose()
+            .map_err(|error| invalid(error.to_string()))?;
+        let list = prepare(cached_list, &cached.capability_args.unwrap_or_default()).map_err(invalid)?;
+        Ok(Entry { attachment: attachment(list, cached_args.to_string()), phase: Phase::Added, result })
+    }
+
+    fn list(&self, path: &Path, base64: &str, name: &str) -> Result<NetConfList, MultusError> {
+        let invalid = |problem: String| MultusError::Invalid { path: path.to_owned(), problem };
+        let bytes = STANDARD.decode(base64).map_err(|error| invalid(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
+        let mut list = NetConfList::parse(&text)
+            .map_err(|source| MultusError::Configuration { path: path.to_owned(), source })?;
+        if list.name.is_empty() {
+            list.name = name.rsplit('/').next().unwrap_or_default().to_owned();
+        }
+        Ok(list)
+    }
+
+    fn cache_file(&self, network: &str, container_id: &str, ifname: &str) -> PathBuf {
+        self.dir.join("results").join(format!("{network}-{container_id}-{ifname}"))
+    }
+}
+
+fn prepare(mut list: NetConfList, capabilities: &Map<String, Value>) -> Result<NetConfList, String> {
+    inject_capabilities(&mut list, capabilities)?;
+    Ok(list)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, MultusError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(source) => Err(MultusError::Read { path: path.to_owned(), source }),
+    }
+}

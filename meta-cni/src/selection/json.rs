@@ -1,0 +1,155 @@
+//! The JSON form of the annotation: a list of selection elements. Unknown fields are ignored.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde_json::{Map, Value};
+
+use super::{Element, SelectionProblem, is_label, is_subdomain};
+use crate::cni::name::interface_name_problem;
+
+pub(super) fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
+    let whole = |problem: String| vec![SelectionProblem::new("annotation", problem)];
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| whole(format!("is not valid JSON: {error}")))?;
+    let Value::Array(items) = value else {
+        return Err(whole("must be a JSON list of objects".to_owned()));
+    };
+    let mut elements = Vec::new();
+    let mut problems = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        match item {
+            Value::Object(fields) => {
+                let mut reader =
+                    Reader { fields, place: format!("[{index}]"), problems: &mut problems };
+                elements.push(reader.element());
+            }
+            _ => problems.push(SelectionProblem::new(format!("[{index}]"), "must be an object")),
+        }
+    }
+    if problems.is_empty() { Ok(elements) } else { Err(problems) }
+}
+
+/// Reads the fields of one element and collects what is wrong with them.
+struct Reader<'a> {
+    fields: &'a Map<String, Value>,
+    place: String,
+    problems: &'a mut Vec<SelectionProblem>,
+}
+
+impl Reader<'_> {
+    fn element(&mut self) -> Element {
+        let name = self.text("name", |name| {
+            (!is_subdomain(name)).then(|| format!("{name:?} cannot name a NetworkAttachmentDefinition"))
+        });
+        if name.is_none() && !self.fields.get("name").is_some_and(Value::is_string) {
+            self.wrong::<()>("name", "is missing");
+        }
+        Element {
+            name: name.unwrap_or_default(),
+            namespace: self.text("namespace", |name| {
+                (!is_label(name)).then(|| format!("{name:?} cannot name a namespace"))
+            }),
+            interface: self.interface(),
+            ips: self.texts("ips", address_problem),
+            mac: self.text("mac", |mac| hardware_problem(mac, &[6, 8, 20])),
+            infiniband_guid: self.text("infiniband-guid", |guid| hardware_problem(guid, &[8])),
+            port_mappings: self.list("portMappings"),
+            bandwidth: self.object("bandwidth").map(Value::Object),
+            default_route: self.gateways(),
+            cni_args: self.object("cni-args"),
+            device_id: self.text("deviceID", |_| None),
+            ipam_claim_reference: self.text("ipam-claim-reference", |_| None),
+        }
+    }
+
+    /// `interface`, or its older name `interfaceRequest`.
+    fn interface(&mut self) -> Option<String> {
+        let problem = |name: &str| interface_name_problem(name).map(|problem| format!("{name:?}: {problem}"));
+        self.text("interface", problem).or_else(|| self.text("interfaceRequest", problem))
+    }
+
+    fn gateways(&mut self) -> Option<Vec<IpAddr>> {
+        present(self.fields, "default-route")?;
+        let texts = self.texts("default-route", |text| {
+            text.parse::<IpAddr>().is_err().then(|| format!("{text:?} is not an IP address"))
+        });
+        let gateways: Vec<IpAddr> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+        for (family, is_of) in [("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("IPv6", IpAddr::is_ipv6)] {
+            if gateways.iter().filter(|gateway| is_of(gateway)).count() > 1 {
+                self.wrong::<()>("default-route", format!("names two {family} gateways; name one for each family"));
+            }
+        }
+        Some(gateways)
+    }
+
+    /// A text; the empty text counts as absent.
+    fn text(&mut self, field: &str, problem: impl Fn(&str) -> Option<String>) -> Option<String> {
+        match present(self.fields, field)? {
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => match problem(text) {
+                None => Some(text.clone()),
+                Some(problem) => self.wrong(field, problem),
+            },
+            _ => self.wrong(field, "must be a string"),
+        }
+    }
+
+    fn texts(&mut self, field: &str, problem: impl Fn(&str) -> Option<String>) -> Vec<String> {
+        let Some(value) = present(self.fields, field) else { return Vec::new() };
+        let Value::Array(items) = value else {
+            return self.wrong(field, "must be a list of strings").unwrap_or_default();
+        };
+        let mut texts = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let place = format!("{field}[{index}]");
+            match item {
+                Value::String(text) => match problem(text) {
+                    None => texts.push(text.clone()),
+                    Some(problem) => drop(self.wrong::<()>(&place, problem)),
+                },
+                _ => drop(self.wrong::<()>(&place, "must be a string")),
+            }
+        }
+        texts
+    }
+
+    fn list(&mut self, field: &str) -> Option<Value> {
+        match present(self.fields, field)? {
+            Value::Array(items) if items.iter().all(Value::is_object) => Some(Value::Array(items.clone())),
+            _ => self.wrong(field, "must be a list of objects"),
+        }
+    }
+
+    fn object(&mut self, field: &str) -> Option<Map<String, Value>> {
+        match present(self.fields, field)? {
+            Value::Object(object) => Some(object.clone()),
+            _ => self.wrong(field, "must be an object"),
+        }
+    }
+
+    fn wrong<T>(&mut self, field: &str, problem: impl Into<String>) -> Option<T> {
+        self.problems.push(SelectionProblem::new(format!("{}.{field}", self.place), problem));
+        None
+    }
+}
+
+/// The field, unless it is absent or `null`.
+fn present<'a>(fields: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
+    fields.get(field).filter(|value| !value.is_null())
+}
+
+fn address_problem(text: &str) -> Option<String> {
+    let good = if text.contains('/') { text.parse::<IpNetwork>().is_ok() } else { text.parse::<IpAddr>().is_ok() };
+    (!good).then(|| format!("{text:?} is neither an IP address nor a CIDR"))
+}
+
+/// What is wrong with `text` as octets in hexadecimal, separated by colons.
+fn hardware_problem(text: &str, lengths: &[usize]) -> Option<String> {
+    let octets: Vec<&str> = text.split(':').collect();
+    let hexadecimal = octets
+        .iter()
+        .all(|octet| octet.len() == 2 && octet.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let good = hexadecimal && lengths.contains(&octets.len());
+    (!good).then(|| format!("{text:?} is not {} pairs of hexadecimal digits with colons between them", lengths[0]))
+}

@@ -1,0 +1,192 @@
+//! Which networks a pod is to get: configuration + annotations → a list in order, default network
+//! first, each with where its configuration is to be found. Pure; `gather` fetches them.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::cluster::{NadName, Pod};
+use crate::config::Config;
+use crate::problem::{Problem, Problems};
+use crate::selection::{self, Element};
+
+/// One network that a pod is to get.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Where its configuration is.
+    pub source: Source,
+    /// What the pod asks of it; empty if the pod did not ask for it itself.
+    pub element: Element,
+}
+
+/// Where the configuration of a network is to be found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// In our own configuration, at this index of `delegates`.
+    Inline(usize, Value),
+    /// In a NetworkAttachmentDefinition.
+    Nad(NadName),
+    /// In a NetworkAttachmentDefinition, else in the file of `confDir` whose network has this name.
+    NadOrFile(NadName),
+    /// In the file of `confDir` whose network has this name.
+    File(String),
+    /// In this file, or in the first one of this folder.
+    Path(PathBuf),
+}
+
+impl Source {
+    /// How people call the network: `namespace/name` of its NetworkAttachmentDefinition, its name or
+    /// its file.
+    pub fn label(&self) -> String {
+        match self {
+            Source::Inline(index, conf) => match conf.get("name").and_then(Value::as_str) {
+                Some(name) => name.to_owned(),
+                None => format!("delegates[{index}]"),
+            },
+            Source::Nad(name) | Source::NadOrFile(name) => name.to_string(),
+            Source::File(name) => name.clone(),
+            Source::Path(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// The networks of a pod, the default network first. Without a pod (no Kubernetes), only what the
+/// configuration says. `clustered` tells whether NetworkAttachmentDefinitions can be looked up at all.
+///
+/// # Errors
+/// Everything that is wrong with the configuration and the annotations.
+pub fn wanted(config: &Config, pod: Option<&Pod>, clustered: bool) -> Result<Vec<Wanted>, Problems> {
+    let mut problems = Vec::new();
+    let mut wanted = of_configuration(config, pod, clustered, &mut problems);
+    if let Some(pod) = pod {
+        if let Some(replacement) = default_network_of(config, pod, &mut problems) {
+            match wanted.first_mut() {
+                Some(default) => *default = replacement,
+                None => wanted.push(replacement),
+            }
+        }
+        wanted.extend(selected_by(config, pod, &mut problems));
+    }
+    if wanted.is_empty() && problems.is_empty() {
+        let remedy = "names no default network; set clusterNetwork, or delegates";
+        problems.push(Problem::lasting("configuration", remedy));
+    }
+    if problems.is_empty() { Ok(wanted) } else { Err(Problems(problems)) }
+}
+
+/// The default network as the configuration has it, without looking at any pod (STATUS and GC).
+pub fn default_network(config: &Config, clustered: bool) -> Option<Wanted> {
+    of_configuration(config, None, clustered, &mut Vec::new()).into_iter().next()
+}
+
+fn of_configuration(
+    config: &Config,
+    pod: Option<&Pod>,
+    clustered: bool,
+    problems: &mut Vec<Problem>,
+) -> Vec<Wanted> {
+    let Some(cluster_network) = &config.cluster_network else {
+        let inline = |(index, conf): (usize, &Value)| plain(Source::Inline(index, conf.clone()));
+        return config.delegates.iter().enumerate().map(inline).collect();
+    };
+    let is_system = pod.is_some_and(|pod| config.system_namespaces.contains(&pod.namespace));
+    let defaults = if is_system || pod.is_none() { &[][..] } else { &config.default_networks };
+    let mut named = |name: &String| {
+        if name.is_empty() {
+            problems.push(Problem::lasting("configuration key defaultNetworks", "has an empty name"));
+        }
+        plain(by_name(config, name, clustered))
+    };
+    std::iter::once(cluster_network).chain(defaults).map(&mut named).collect()
+}
+
+fn plain(source: Source) -> Wanted {
+    Wanted { source, element: Element::default() }
+}
+
+fn by_name(config: &Config, name: &str, clustered: bool) -> Source {
+    if name.contains('/') {
+        Source::Path(name.into())
+    } else if clustered {
+        let namespace = config.multus_namespace.clone();
+        Source::NadOrFile(NadName { namespace, name: name.to_owned() })
+    } else {
+        Source::File(name.to_owned())
+    }
+}
+
+/// The network that the pod wants in place of the default one.
+fn default_network_of(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Option<Wanted> {
+    let annotation = selection::DEFAULT_NETWORK;
+    let mut wrong = |what: &str| {
+        problems.push(Problem::lasting(format!("annotation {annotation}"), what));
+        None
+    };
+    let elements = match selection::parse(pod.annotations.get(annotation)?) {
+        Ok(elements) => elements,
+        Err(found) => return wrong(&join(&found)),
+    };
+    let [element] = elements.as_slice() else {
+        return match elements.len() {
+            0 => None,
+            _ => wrong("names more than one network; name one"),
+        };
+    };
+    if element.interface.is_some() {
+        return wrong("names an interface; the container runtime names that one: leave it out");
+    }
+    let name = match &element.namespace {
+        None => NadName { namespace: config.multus_namespace.clone(), name: element.name.clone() },
+        Some(namespace) => {
+            if let Some(refusal) = isolation_problem(config, pod, namespace) {
+                return wrong(&refusal);
+            }
+            NadName { namespace: namespace.clone(), name: element.name.clone() }
+        }
+    };
+    Some(Wanted { source: Source::Nad(name), element: element.clone() })
+}
+
+/// The networks that the pod asks for in addition.
+fn selected_by(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Vec<Wanted> {
+    let annotation = selection::NETWORKS;
+    let Some(text) = pod.annotations.get(annotation) else { return Vec::new() };
+    let elements = match selection::parse(text) {
+        Ok(elements) => elements,
+        Err(found) => {
+            problems.push(Problem::lasting(format!("annotation {annotation}"), join(&found)));
+            return Vec::new();
+        }
+    };
+    let mut wanted = Vec::with_capacity(elements.len());
+    for element in elements {
+        let namespace = element.namespace.clone().unwrap_or_else(|| pod.namespace.clone());
+        let name = NadName { namespace, name: element.name.clone() };
+        if let Some(refusal) = isolation_problem(config, pod, &name.namespace) {
+            problems.push(Problem::lasting(format!("network {name}"), refusal));
+        }
+        wanted.push(Wanted { source: Source::Nad(name), element });
+    }
+    wanted
+}
+
+/// Why the pod may not name a network of `namespace`, if it may not.
+fn isolation_problem(config: &Config, pod: &Pod, namespace: &str) -> Option<String> {
+    let allowed = !config.namespace_isolation
+        || namespace == pod.namespace
+        || config.global_namespaces().any(|global| global == namespace);
+    (!allowed).then(|| {
+        format!(
+            "namespaceIsolation keeps pods of {} from networks of {namespace}; use a network of \
+             {} or of globalNamespaces ({})",
+            pod.namespace, pod.namespace, config.global_namespaces
+        )
+    })
+}
+
+fn join(problems: &[selection::SelectionProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests;
