@@ -5,4 +5,5 @@
 
 pub mod cluster;
 pub mod cni;
+pub mod netlink;
 pub mod netns;
