@@ -7,3 +7,4 @@ pub mod cluster;
 pub mod cni;
 pub mod netlink;
 pub mod netns;
+pub mod route;
