@@ -1,8 +1,23 @@
 //! meta-cni: gives a pod several interfaces by delegating to the CNI plugins that its
 //! NetworkAttachmentDefinitions name.
 //!
-//! Imports go one way: `verbs` → `plan`, `run` → `cluster`, `record` → `cni`.
+//! Imports go one way: `verbs` → `plan`, `run` → `cluster`, `record` → `cni`. An ADD is read along
+//! [`cni::skel`], [`config`], [`wanted`], [`gather`], [`plan`], [`record`], [`run`], [`route`],
+//! [`status`]; [`verbs`] puts them in order.
 
 pub mod cluster;
 pub mod cni;
+pub mod config;
+pub mod gather;
+pub mod logging;
+pub mod netlink;
+pub mod netns;
+pub mod plan;
+pub mod problem;
+pub mod record;
+pub mod route;
+pub mod run;
+pub mod selection;
 pub mod status;
+pub mod verbs;
+pub mod wanted;

@@ -1,0 +1,310 @@
+//! Links and default routes of the network namespace that the calling thread is in, over rtnetlink
+//! (rtnetlink(7)), without an async runtime. What to change is decided in [`crate::route`].
+
+mod exchange;
+mod message;
+
+use std::io;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{
+    DecodeError, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::route::RouteMessage;
+
+use exchange::Exchange;
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both, IPv4 first.
+    pub const BOTH: [Family; 2] = [Family::V4, Family::V6];
+}
+
+impl From<IpAddr> for Family {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        })
+    }
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its index in the namespace, from 1.
+    pub index: u32,
+    /// Its name, 1 to 15 bytes.
+    pub name: String,
+    /// Its hardware address as `02:00:00:00:00:01`; empty if it has none.
+    pub mac: String,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+}
+
+/// A default route of the main table, as the kernel lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its family.
+    pub family: Family,
+    /// Its metric: the lowest wins. 0 for IPv4 and 1024 for IPv6 unless it was asked for.
+    pub metric: u32,
+    /// IPv4: the type of service that it is for; 0 for all.
+    pub tos: u8,
+    /// Whether it goes away by itself: learned from a router advertisement, or with an expiry.
+    pub passing: bool,
+    /// Where it leads: one hop, or several of a multipath route.
+    pub hops: Vec<Hop>,
+    message: RouteMessage,
+}
+
+#[cfg(test)]
+impl Route {
+    /// A route as a list could have it, for tests of what is planned.
+    pub(crate) fn listed(family: Family, metric: u32, hops: Vec<Hop>) -> Self {
+        Route {
+            family,
+            metric,
+            tos: 0,
+            passing: false,
+            hops,
+            message: RouteMessage::default(),
+        }
+    }
+}
+
+/// One way that a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The index of the interface.
+    pub link: u32,
+    /// The next router; none if the destination is on the link.
+    pub gateway: Option<IpAddr>,
+}
+
+/// A request to the kernel that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    /// No netlink socket.
+    #[error("cannot open a netlink socket")]
+    Open {
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The request was not sent, or its answer not received.
+    #[error("cannot {operation}: no exchange with the kernel")]
+    Exchange {
+        /// What was asked, for example `list links`.
+        operation: String,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// The answer could not be understood.
+    #[error("cannot {operation}: the kernel's answer is not understood")]
+    Decode {
+        /// What was asked.
+        operation: String,
+        /// What is wrong with it.
+        #[source]
+        source: DecodeError,
+    },
+    /// The kernel refused.
+    #[error("cannot {operation}{}", told(detail))]
+    Refused {
+        /// What was asked.
+        operation: String,
+        /// What the kernel says of it in words, if anything (NLMSGERR_ATTR_MSG).
+        detail: Option<String>,
+        /// Its error number.
+        #[source]
+        source: io::Error,
+    },
+    /// What was listed changed each time while it was being listed.
+    #[error("cannot {operation}: it keeps changing; try again")]
+    Restless {
+        /// What was asked.
+        operation: String,
+    },
+}
+
+fn told(detail: &Option<String>) -> String {
+    match detail {
+        Some(detail) => format!(" ({})", detail.trim_end_matches('.')),
+        None => String::new(),
+    }
+}
+
+impl NetlinkError {
+    /// The kernel's error number, if it refused.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            NetlinkError::Refused { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
+/// A connection to the kernel for the namespace that the thread was in when it was opened.
+pub struct Netlink {
+    exchange: Exchange,
+}
+
+impl Netlink {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Open`].
+    pub fn open() -> Result<Self, NetlinkError> {
+        let exchange = Exchange::open().map_err(|source| NetlinkError::Open { source })?;
+        Ok(Netlink { exchange })
+    }
+
+    /// All links, in the kernel's order.
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn links(&mut self) -> Result<Vec<Link>, NetlinkError> {
+        let mut request = LinkMessage::default();
+        request
+            .attributes
+            .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let answers = self.exchange.list(
+            "list links",
+            RouteNetlinkMessage::GetLink(request),
+            NLM_F_DUMP,
+        )?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(message) => Some(message::link(message)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The addresses of a family that a link has, with the length of their prefix.
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn addresses(&mut self, family: Family, link: u32) -> Result<Vec<IpNetwork>, NetlinkError> {
+        let mut request = AddressMessage::default();
+        request.header.family = message::address_family(family);
+        let answers = self.exchange.list(
+            &format!("list {family} addresses"),
+            RouteNetlinkMessage::GetAddress(request),
+            NLM_F_DUMP,
+        )?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewAddress(message) if message.header.index == link => {
+                    message::address(&message)
+                }
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The unicast default routes of a family in the main table, in the kernel's order.
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn default_routes(&mut self, family: Family) -> Result<Vec<Route>, NetlinkError> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = message::address_family(family);
+        let answers = self.exchange.list(
+            &format!("list {family} routes"),
+            RouteNetlinkMessage::GetRoute(request),
+            NLM_F_DUMP,
+        )?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(route) => message::default_route(family, route),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Sets `default via gateway dev link` with the kernel's own metric. A default route of the same
+    /// metric gives way to it in the same step; others stay.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Refused`] with ENETUNREACH (IPv4) or EHOSTUNREACH (IPv6) if the gateway is not on
+    /// the link; others as they are documented.
+    pub fn replace_default(&mut self, gateway: IpAddr, link: u32) -> Result<(), NetlinkError> {
+        self.exchange.tell(
+            &format!("set the default route via {gateway}"),
+            RouteNetlinkMessage::NewRoute(message::new_default(gateway, link)),
+            NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+        )
+    }
+
+    /// Removes a route. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn delete(&mut self, route: &Route) -> Result<(), NetlinkError> {
+        self.remove(route.family, message::deletion(&route.message))
+    }
+
+    /// Removes from a multipath route the hops over one link; the others lead on without a break.
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn delete_hops(&mut self, route: &Route, link: u32) -> Result<(), NetlinkError> {
+        match route.family {
+            // The kernel takes each IPv6 hop out for itself.
+            Family::V6 => self.remove(
+                Family::V6,
+                message::deletion(&message::with_hops(&route.message, |hop| hop == link)),
+            ),
+            // IPv4 knows the route only as a whole: a second one without the hops is put behind it.
+            Family::V4 => {
+                self.exchange.tell(
+                    "shorten an IPv4 default route",
+                    RouteNetlinkMessage::NewRoute(message::with_hops(&route.message, |hop| {
+                        hop != link
+                    })),
+                    NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND,
+                )?;
+                self.delete(route)
+            }
+        }
+    }
+
+    fn remove(&mut self, family: Family, message: RouteMessage) -> Result<(), NetlinkError> {
+        let removed = self.exchange.tell(
+            &format!("remove an {family} default route"),
+            RouteNetlinkMessage::DelRoute(message),
+            NLM_F_ACK,
+        );
+        match removed {
+            Err(error) if error.errno() == Some(nix::libc::ESRCH) => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What rtnetlink messages say in our words, and the messages that we send (rtnetlink(7)).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
+    RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
+};
+
+use super::{Family, Hop, Link, Route};
+
+pub(super) fn address_family(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}
+
+pub(super) fn link(message: LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        mac: String::new(),
+        mtu: 0,
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Address(bytes) => {
+                link.mac = bytes
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<Vec<_>>()
+                    .join(":");
+            }
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            _ => {}
+        }
+    }
+    link
+}
+
+pub(super) fn address(message: &AddressMessage) -> Option<IpNetwork> {
+    // On a point-to-point link IFA_ADDRESS is the peer's, whose prefix is what is on the link.
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+        .and_then(|address| IpNetwork::new(address, message.header.prefix_len).ok())
+}
+
+/// The route, if it is a unicast default route of the main table.
+pub(super) fn default_route(family: Family, message: RouteMessage) -> Option<Route> {
+    let header = &message.header;
+    let mut table = u32::from(header.table);
+    let mut metric = 0;
+    let mut passing = header.protocol == RouteProtocol::Ra;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(wide) => table = *wide,
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::CacheInfo(cache) => passing |= cache.expires != 0,
+            RouteAttribute::Expires(_) | RouteAttribute::MulticastExpires(_) => passing = true,
+            RouteAttribute::Destination(address) if !unspecified(address) => return None,
+            _ => {}
+        }
+    }
+    let default = header.address_family == address_family(family)
+        && header.destination_prefix_length == 0
+        && header.source_prefix_length == 0
+        && header.kind == RouteType::Unicast
+        && table == u32::from(RouteHeader::RT_TABLE_MAIN)
+        && !header.flags.contains(RouteFlags::Cloned);
+    let tos = header.tos;
+    let hops = hops(&message);
+    if !default || hops.is_empty() {
+        return None;
+    }
+    Some(Route {
+        family,
+        metric,
+        tos,
+        passing,
+        hops: hops
+            .iter()
+            .map(|hop| Hop {
+                link: hop.interface_index,
+                gateway: gateway(&hop.attributes),
+            })
+            .collect(),
+        message,
+    })
+}
+
+pub(super) fn new_default(gateway: IpAddr, link: u32) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: address_family(gateway.into()),
+        table: RouteHeader::RT_TABLE_MAIN,
+        // As `ip route` and the reference plugins have it.
+        protocol: RouteProtocol::Boot,
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![
+        RouteAttribute::Gateway(gateway.into()),
+        RouteAttribute::Oif(link),
+    ];
+    message
+}
+
+/// The request that removes a route and no other.
+pub(super) fn deletion(route: &RouteMessage) -> RouteMessage {
+    let by_id = route
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, RouteAttribute::NhId(_)));
+    let mut message = RouteMessage::default();
+    message.header = route.header.clone();
+    message.header.flags = RouteFlags::empty();
+    message.attributes = route
+        .attributes
+        .iter()
+        .filter(|attribute| match attribute {
+            RouteAttribute::Table(_) | RouteAttribute::Priority(_) | RouteAttribute::NhId(_) => {
+                true
+            }
+            RouteAttribute::PrefSource(_) => true,
+            // The kernel takes the id of a nexthop object or the hops, never both.
+            RouteAttribute::Oif(_)
+            | RouteAttribute::Gateway(_)
+            | RouteAttribute::Via(_)
+            | RouteAttribute::MultiPath(_) => !by_id,
+            _ => false,
+        })
+        .cloned()
+        .collect();
+    message
+}
+
+/// The same route over those of its hops whose link `keep` accepts.
+pub(super) fn with_hops(route: &RouteMessage, keep: impl Fn(u32) -> bool) -> RouteMessage {
+    let mut kept: Vec<RouteNextHop> = hops(route)
+        .into_iter()
+        .filter(|hop| keep(hop.interface_index))
+        .collect();
+    for hop in &mut kept {
+        hop.flags &= RouteNextHopFlags::Onlink;
+    }
+    let mut message = RouteMessage::default();
+    message.header = route.header.clone();
+    message.header.flags = RouteFlags::empty();
+    message.attributes = route
+        .attributes
+        .iter()
+        .filter(|attribute| {
+            matches!(
+                attribute,
+                RouteAttribute::Table(_)
+                    | RouteAttribute::Priority(_)
+                    | RouteAttribute::PrefSource(_)
+                    | RouteAttribute::Metrics(_)
+                    | RouteAttribute::Realm(_)
+            )
+        })
+        .cloned()
+        .collect();
+    match <[RouteNextHop; 1]>::try_from(kept) {
+        Ok([hop]) => {
+            if hop.flags.contains(RouteNextHopFlags::Onlink) {
+                message.header.flags = RouteFlags::Onlink;
+            }
+            message
+                .attributes
+                .push(RouteAttribute::Oif(hop.interface_index));
+            message.attributes.extend(hop.attributes);
+        }
+        Err(several) => message.attributes.push(RouteAttribute::MultiPath(several)),
+    }
+    message
+}
+
+/// The hops of a route: those of RTA_MULTIPATH, or the one that the route itself has.
+fn hops(route: &RouteMessage) -> Vec<RouteNextHop> {
+    let several = route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::MultiPath(hops) => Some(hops.clone()),
+            _ => None,
+        });
+    if let Some(several) = several {
+        return several;
+    }
+    let link = route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Oif(link) => Some(*link),
+            _ => None,
+        });
+    let Some(link) = link else {
+        return Vec::new();
+    };
+    let mut hop = RouteNextHop::default();
+    hop.interface_index = link;
+    hop.attributes = route
+        .attributes
+        .iter()
+        .filter(|attribute| {
+            matches!(
+                attribute,
+                RouteAttribute::Gateway(_)
+                    | RouteAttribute::Via(_)
+                    | RouteAttribute::EncapType(_)
+                    | RouteAttribute::Encap(_)
+            )
+        })
+        .cloned()
+        .collect();
+    vec![hop]
+}
+
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })
+}
+
+fn unspecified(address: &RouteAddress) -> bool {
+    match address {
+        RouteAddress::Inet(address) => *address == Ipv4Addr::UNSPECIFIED,
+        RouteAddress::Inet6(address) => *address == Ipv6Addr::UNSPECIFIED,
+        _ => false,
+    }
+}

@@ -1,0 +1,103 @@
+//! Namespaces made with `ip netns` for the tests, which run as root.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{NetnsError, exists, within};
+
+/// A namespace of `ip netns`, removed on drop.
+pub(crate) struct TestNetns {
+    name: String,
+}
+
+impl TestNetns {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "metacni-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        run(&["netns", "add", &name]);
+        let netns = TestNetns { name };
+        netns.ip("link set lo up");
+        netns
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
+    /// Runs `ip` with these words inside the namespace; its output.
+    pub(crate) fn ip(&self, words: &str) -> String {
+        let mut all = vec!["-n", self.name.as_str()];
+        all.extend(words.split_whitespace());
+        run(&all)
+    }
+}
+
+impl Drop for TestNetns {
+    fn drop(&mut self) {
+        run(&["netns", "del", &self.name]);
+    }
+}
+
+fn run(words: &[&str]) -> String {
+    let output = Command::new("ip").args(words).output().unwrap();
+    assert!(
+        output.status.success(),
+        "ip {}: {}",
+        words.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn here() -> PathBuf {
+    std::fs::read_link("/proc/thread-self/ns/net").unwrap()
+}
+
+#[test]
+fn the_work_is_done_inside_and_the_caller_stays_outside() {
+    let netns = TestNetns::new();
+    let before = here();
+    let inside = within(&netns.path(), here).unwrap();
+    assert_ne!(inside, before);
+    assert_eq!(here(), before);
+    exists(&netns.path()).unwrap();
+}
+
+#[test]
+fn what_is_no_network_namespace_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stale");
+    std::fs::write(&file, "").unwrap();
+    assert!(matches!(
+        exists(&file),
+        Err(NetnsError::NotANamespace { .. })
+    ));
+    assert!(matches!(
+        exists(dir.path()),
+        Err(NetnsError::NotANamespace { .. })
+    ));
+    assert!(matches!(
+        exists(Path::new("/proc/self/ns/uts")),
+        Err(NetnsError::NotANamespace { .. })
+    ));
+    assert!(matches!(
+        exists(&dir.path().join("gone")),
+        Err(NetnsError::Missing { .. })
+    ));
+    assert!(matches!(
+        exists(Path::new("")),
+        Err(NetnsError::Missing { .. })
+    ));
+}
+
+#[test]
+#[should_panic(expected = "inside")]
+fn a_panic_inside_reaches_the_caller() {
+    let netns = TestNetns::new();
+    let _ = within(&netns.path(), || panic!("inside"));
+}

@@ -1,0 +1,307 @@
+//! The default routes of a pod: what attachments with `default-route` ask for is made true in the
+//! sandbox, one family at a time, and never with a moment in which a family that had a default route
+//! has none. The messages to the kernel are those of [`crate::netlink`].
+
+mod advertisements;
+mod plan;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::netlink::{Netlink, NetlinkError, Route};
+use crate::netns::{self, NetnsError};
+
+pub use crate::netlink::{Family, Link};
+use plan::{Asked, Step};
+
+/// Rounds until what was planned must be true. Two are enough when nobody else changes routes.
+const ROUNDS: u32 = 8;
+/// Prefixes that an error names at most.
+const PREFIXES_NAMED: usize = 4;
+
+/// What one attachment with `default-route` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Its interface in the sandbox.
+    pub ifname: String,
+    /// At most one gateway a family. None at all: the interface is to have no default route.
+    pub gateways: Vec<IpAddr>,
+}
+
+/// A default route that is true in a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// Its family.
+    pub family: Family,
+    /// The next router; none if the route leads onto the link itself.
+    pub gateway: Option<IpAddr>,
+    /// The interface that it leads over.
+    pub ifname: String,
+}
+
+/// What is true in a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its interfaces, `lo` included.
+    pub links: Vec<Link>,
+    /// Its default routes: IPv4 before IPv6, and the one that wins (the lowest metric) first. A
+    /// multipath route is one for each of its hops.
+    pub default_routes: Vec<DefaultRoute>,
+}
+
+/// Default routes that could not be set or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// The sandbox could not be entered.
+    #[error(transparent)]
+    Netns {
+        /// Why.
+        source: NetnsError,
+    },
+    /// The kernel did not say what there is.
+    #[error("cannot read the routes of {netns}")]
+    Read {
+        /// The sandbox.
+        netns: PathBuf,
+        /// Why.
+        #[source]
+        source: NetlinkError,
+    },
+    /// An attachment asks for an interface that the sandbox does not have.
+    #[error(
+        "cannot set the default route: the sandbox has no interface {ifname} (it has {present}); the plugin of that attachment made none of this name"
+    )]
+    NoInterface {
+        /// The interface.
+        ifname: String,
+        /// Those that are there.
+        present: String,
+    },
+    /// The gateway cannot be reached over the interface without another router.
+    #[error(
+        "cannot set the default route via {gateway} on {ifname}: the gateway is not on its link, which has {prefixes}; name a gateway inside one of its prefixes in default-route, or give {ifname} an address beside the gateway"
+    )]
+    GatewayNotOnLink {
+        /// The gateway.
+        gateway: IpAddr,
+        /// The interface.
+        ifname: String,
+        /// The addresses and prefix lengths that the interface has in the gateway's family.
+        prefixes: String,
+        /// What the kernel answered.
+        #[source]
+        source: NetlinkError,
+    },
+    /// The route was refused for another reason.
+    #[error("cannot set the default route via {gateway} on {ifname}")]
+    Set {
+        /// The gateway.
+        gateway: IpAddr,
+        /// The interface.
+        ifname: String,
+        /// What the kernel answered.
+        #[source]
+        source: NetlinkError,
+    },
+    /// A route that has to go was kept.
+    #[error("cannot remove an {family} default route of {ifname}")]
+    Remove {
+        /// Its family.
+        family: Family,
+        /// The interface, or the first of several.
+        ifname: String,
+        /// What the kernel answered.
+        #[source]
+        source: NetlinkError,
+    },
+    /// Something else in the sandbox keeps changing its default routes.
+    #[error(
+        "the default routes of {netns} do not stay as set: something else in the sandbox changes them; stop it, or leave default-route away"
+    )]
+    Unsettled {
+        /// The sandbox.
+        netns: PathBuf,
+    },
+}
+
+/// Makes the default routes of the sandbox what `wants` ask for; gives all that are true afterwards.
+///
+/// For each family with a gateway, `default via GATEWAY dev IFNAME` replaces in one step what was there
+/// with the same metric, and then all other default routes of that family go. A want without gateways
+/// takes the default routes of both families off its interface. Other families and routes are left
+/// alone. Interfaces that lose IPv6 default routes stop learning them from router advertisements, else
+/// the next one would bring them back.
+///
+/// Addresses whose duplicate detection is still under way do not matter: nothing is waited for.
+///
+/// # Errors
+/// [`RouteError`], each variant as it is documented. What was done before the failure is not undone.
+pub fn apply(netns: &Path, wants: &[Want]) -> Result<Vec<DefaultRoute>, RouteError> {
+    inside(netns, |netlink| {
+        let links = netlink.links().map_err(|source| unread(netns, source))?;
+        let asked = wants
+            .iter()
+            .map(|want| asked(want, &links))
+            .collect::<Result<Vec<_>, _>>()?;
+        advertisements::ignore(&plan::without_learned_routes(&links, &asked));
+        for _ in 0..ROUNDS {
+            let routes = routes(netns, netlink)?;
+            let steps = plan::steps(&routes, &asked);
+            if steps.is_empty() {
+                return Ok(named(&routes, &links));
+            }
+            for step in steps {
+                take(netlink, step, &links)?;
+            }
+        }
+        Err(RouteError::Unsettled {
+            netns: netns.to_owned(),
+        })
+    })
+}
+
+/// What is true in the sandbox, for CHECK and network-status.
+///
+/// # Errors
+/// [`RouteError::Netns`] and [`RouteError::Read`].
+pub fn inspect(netns: &Path) -> Result<Snapshot, RouteError> {
+    inside(netns, |netlink| {
+        let links = netlink.links().map_err(|source| unread(netns, source))?;
+        let default_routes = named(&routes(netns, netlink)?, &links);
+        Ok(Snapshot {
+            links,
+            default_routes,
+        })
+    })
+}
+
+fn inside<T: Send>(
+    netns: &Path,
+    work: impl FnOnce(&mut Netlink) -> Result<T, RouteError> + Send,
+) -> Result<T, RouteError> {
+    netns::within(netns, || {
+        let mut netlink = Netlink::open().map_err(|source| unread(netns, source))?;
+        work(&mut netlink)
+    })
+    .map_err(|source| RouteError::Netns { source })?
+}
+
+fn unread(netns: &Path, source: NetlinkError) -> RouteError {
+    RouteError::Read {
+        netns: netns.to_owned(),
+        source,
+    }
+}
+
+fn asked(want: &Want, links: &[Link]) -> Result<Asked, RouteError> {
+    let link = links.iter().find(|link| link.name == want.ifname);
+    match link {
+        Some(link) => Ok(Asked {
+            link: link.index,
+            gateways: want.gateways.clone(),
+        }),
+        None => Err(RouteError::NoInterface {
+            ifname: want.ifname.clone(),
+            present: links
+                .iter()
+                .map(|link| link.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+fn routes(netns: &Path, netlink: &mut Netlink) -> Result<Vec<Route>, RouteError> {
+    let mut all = Vec::new();
+    for family in Family::BOTH {
+        let mut routes = netlink
+            .default_routes(family)
+            .map_err(|source| unread(netns, source))?;
+        routes.sort_by_key(|route| route.metric);
+        all.append(&mut routes);
+    }
+    Ok(all)
+}
+
+fn named(routes: &[Route], links: &[Link]) -> Vec<DefaultRoute> {
+    routes
+        .iter()
+        .flat_map(|route| {
+            route.hops.iter().map(|hop| DefaultRoute {
+                family: route.family,
+                gateway: hop.gateway,
+                ifname: name_of(hop.link, links),
+            })
+        })
+        .collect()
+}
+
+fn name_of(index: u32, links: &[Link]) -> String {
+    links
+        .iter()
+        .find(|link| link.index == index)
+        .map_or_else(|| format!("#{index}"), |link| link.name.clone())
+}
+
+fn take(netlink: &mut Netlink, step: Step<'_>, links: &[Link]) -> Result<(), RouteError> {
+    match step {
+        Step::Set { gateway, link } => netlink
+            .replace_default(gateway, link)
+            .map_err(|source| refused(netlink, gateway, link, links, source)),
+        Step::Remove { route } => netlink.delete(route).map_err(|source| {
+            let link = route.hops.first().map_or(0, |hop| hop.link);
+            kept(route, link, links, source)
+        }),
+        Step::RemoveHops { route, link } => netlink
+            .delete_hops(route, link)
+            .map_err(|source| kept(route, link, links, source)),
+    }
+}
+
+fn kept(route: &Route, link: u32, links: &[Link], source: NetlinkError) -> RouteError {
+    RouteError::Remove {
+        family: route.family,
+        ifname: name_of(link, links),
+        source,
+    }
+}
+
+/// Says why the kernel did not take a gateway.
+fn refused(
+    netlink: &mut Netlink,
+    gateway: IpAddr,
+    link: u32,
+    links: &[Link],
+    source: NetlinkError,
+) -> RouteError {
+    use nix::libc::{EHOSTUNREACH, ENETUNREACH};
+
+    let ifname = name_of(link, links);
+    if !matches!(source.errno(), Some(ENETUNREACH | EHOSTUNREACH)) {
+        return RouteError::Set {
+            gateway,
+            ifname,
+            source,
+        };
+    }
+    let family = Family::from(gateway);
+    let prefixes = netlink
+        .addresses(family, link)
+        .unwrap_or_default()
+        .iter()
+        .take(PREFIXES_NAMED)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
+    RouteError::GatewayNotOnLink {
+        gateway,
+        ifname,
+        prefixes: match prefixes.is_empty() {
+            true => format!("no {family} address"),
+            false => prefixes.join(", "),
+        },
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;
