@@ -4,6 +4,7 @@
 
 mod advertisements;
 mod plan;
+mod told;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::netlink::{Netlink, NetlinkError, Route};
 use crate::netns::{self, NetnsError};
 
 pub use crate::netlink::{Family, Link};
+pub use told::tell;
 use plan::{Asked, Step};
 
 /// Rounds until what was planned must be true. Two are enough when nobody else changes routes.

@@ -1,0 +1,82 @@
+//! What results say of default routes once these were set: the truth.
+
+use std::net::IpAddr;
+
+use super::{DefaultRoute, Family};
+use crate::cni::result::{CniResult, Route};
+
+/// Makes the default routes of the result of interface `ifname` those of `routes` that lead over it.
+/// A route that was told rightly stays as it was told.
+pub fn tell(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
+    let mut untold: Vec<&DefaultRoute> =
+        routes.iter().filter(|route| route.ifname == ifname).collect();
+    let gateways: Vec<IpAddr> = result.ips.iter().filter_map(|ip| ip.gateway).collect();
+    result.routes.retain(|told| {
+        if told.dst.prefix() != 0 {
+            return true;
+        }
+        let is_told = |route: &&DefaultRoute| {
+            family_of(told) == route.family
+                && match told.gw {
+                    Some(gateway) => route.gateway == Some(gateway),
+                    None => route.gateway.is_none_or(|gateway| gateways.contains(&gateway)),
+                }
+        };
+        match untold.iter().position(is_told) {
+            Some(index) => {
+                untold.swap_remove(index);
+                true
+            }
+            None => false,
+        }
+    });
+    result.routes.extend(untold.into_iter().filter_map(route_of));
+}
+
+fn family_of(route: &Route) -> Family {
+    if route.dst.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+fn route_of(route: &DefaultRoute) -> Option<Route> {
+    let dst = match route.family {
+        Family::V4 => "0.0.0.0/0",
+        Family::V6 => "::/0",
+    };
+    Some(Route { dst: dst.parse().ok()?, gw: route.gateway, ..Route::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default_via(gateway: &str, ifname: &str) -> DefaultRoute {
+        let gateway: IpAddr = gateway.parse().unwrap();
+        let family = if gateway.is_ipv4() { Family::V4 } else { Family::V6 };
+        DefaultRoute { family, gateway: Some(gateway), ifname: ifname.to_owned() }
+    }
+
+    fn result(routes: &[(&str, Option<&str>)]) -> CniResult {
+        let route = |(dst, gw): &(&str, Option<&str>)| Route {
+            dst: dst.parse().unwrap(),
+            gw: gw.map(|gw| gw.parse().unwrap()),
+            mtu: Some(1400),
+            ..Route::default()
+        };
+        CniResult { routes: routes.iter().map(route).collect(), ..CniResult::default() }
+    }
+
+    #[test]
+    fn an_interface_that_lost_a_default_route_no_longer_tells_it() {
+        let mut told = result(&[("0.0.0.0/0", Some("10.0.0.1")), ("::/0", Some("fd00::1")), ("10.9.0.0/16", None)]);
+        tell(&mut told, "eth0", &[default_via("fd00::1", "eth0"), default_via("10.1.0.1", "net1")]);
+        assert_eq!(told, result(&[("::/0", Some("fd00::1")), ("10.9.0.0/16", None)]));
+    }
+
+    #[test]
+    fn an_interface_that_gained_a_default_route_tells_it() {
+        let mut told = result(&[]);
+        tell(&mut told, "net1", &[default_via("10.1.0.1", "net1")]);
+        assert_eq!(told.routes[0].gw, Some("10.1.0.1".parse().unwrap()));
+        assert_eq!(told.routes.len(), 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! ADD: all of a pod's attachments, or none and why.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::context::Context;
+use super::failure::Failure;
+use super::report;
+use crate::cluster::Pod;
+use crate::config::OnStatusFailure;
+use crate::gather::gather;
+use crate::plan::{Attachment, Inputs, plan};
+use crate::record::{Record, Sandbox};
+use crate::route::{self, Want};
+use crate::wanted::wanted;
+use crate::{device, netns};
+
+/// How often a file that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Serves ADD; gives the default network's result in the runtime's version.
+pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
+    let env = &context.request.env;
+    wait_until_ready(context)?;
+    context.records.make_folders()?;
+    let sandbox = context.records.lock(context.container_id(), context.lock_limit())?;
+    netns::exists(Path::new(&env.netns)).map_err(Failure::Netns)?;
+    undo_earlier_attempt(context, &sandbox)?;
+    let pod = pod(context)?;
+    let attached = attach(context, &sandbox, pod.as_ref());
+    match attached {
+        Ok(result) => Ok(result),
+        Err((failure, record)) => {
+            let failure = match record {
+                Some(record) => undo(context, sandbox, record, failure),
+                None => forget(sandbox, failure),
+            };
+            if let (Some(cluster), Some(pod)) = (context.cluster(), &pod) {
+                report::failure(cluster, pod, &failure);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// The attachments, from plan to report. A failure comes with the record of what there is to undo.
+fn attach(
+    context: &Context<'_>,
+    sandbox: &Sandbox<'_>,
+    pod: Option<&Pod>,
+) -> Result<Value, (Failure, Option<Record>)> {
+    let attachments = make_plan(context, pod).map_err(|failure| (failure, None))?;
+    let env = &context.request.env;
+    let mut record = Record::planned(
+        context.container_id(),
+        &env.netns,
+        &context.delegate_path(),
+        context.pod_ref.clone(),
+        attachments,
+    );
+    sandbox.save(&record).map_err(|error| (error.into(), None))?;
+    match run(context, sandbox, pod, &mut record) {
+        Ok(result) => Ok(result),
+        Err(failure) => Err((failure, Some(record))),
+    }
+}
+
+/// Everything that changes the pod or tells of it, once the plan is on disk.
+fn run(
+    context: &Context<'_>,
+    sandbox: &Sandbox<'_>,
+    pod: Option<&Pod>,
+    record: &mut Record,
+) -> Result<Value, Failure> {
+    device::prepare(&context.config.device_info_dir, &record.attachments)?;
+    context.runner().attach(record)?;
+    set_default_routes(record)?;
+    let result = result(context, record)?;
+    sandbox.save_soon(record)?;
+    if let (Some(cluster), Some(pod)) = (context.cluster(), pod) {
+        match report::success(cluster, pod, record) {
+            Err(error) if context.config.on_status_failure == OnStatusFailure::Fail => {
+                return Err(Failure::Report(error));
+            }
+            Err(error) => tracing::warn!(%error, "network-status could not be written"),
+            Ok(()) => {}
+        }
+    }
+    Ok(result)
+}
+
+/// The attachments that the configuration and the pod ask for, with everything checked.
+pub(super) fn make_plan(context: &Context<'_>, pod: Option<&Pod>) -> Result<Vec<Attachment>, Failure> {
+    let config = &context.config;
+    let wanted = wanted(config, pod, context.cluster().is_some())?;
+    let found = gather(config, context.cluster(), &wanted);
+    let devices = device::assign(config, context.container_id(), pod, &wanted, &found)?;
+    let env = &context.request.env;
+    Ok(plan(Inputs {
+        config,
+        container_id: context.container_id(),
+        ifname: &env.ifname,
+        args: &env.args,
+        pod_ref: context.pod_ref.as_ref(),
+        pod,
+        wanted: &wanted,
+        found: &found,
+        devices: &devices,
+    })?)
+}
+
+/// The pod, if the runtime names one and there is somebody to ask.
+fn pod(context: &Context<'_>) -> Result<Option<Pod>, Failure> {
+    match (context.cluster(), &context.pod_ref) {
+        (Some(cluster), Some(pod)) => cluster.pod(pod).map(Some).map_err(Failure::Pod),
+        _ => Ok(None),
+    }
+}
+
+fn wait_until_ready(context: &Context<'_>) -> Result<(), Failure> {
+    let Some(path) = &context.config.readiness_indicator_file else { return Ok(()) };
+    let seconds = context.config.readiness_timeout_seconds;
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !path.exists() {
+        if Instant::now() >= deadline {
+            return Err(Failure::NotReady { path: path.clone(), seconds });
+        }
+        sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// An ADD that was killed left a record; what it made is removed before a new attempt.
+fn undo_earlier_attempt(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<(), Failure> {
+    let Some(mut record) = sandbox.load()? else { return Ok(()) };
+    if record.is_complete() {
+        return Err(Failure::AlreadyAttached { container_id: record.container_id });
+    }
+    tracing::warn!("an earlier ADD of this sandbox was not completed; undoing it first");
+    let netns = record.netns.clone();
+    context.runner().detach(&mut record, &netns).map_err(|errors| {
+        if let Err(error) = sandbox.save_soon(&record) {
+            tracing::warn!(%error, "the record still has attachments that are gone");
+        }
+        Failure::Undeleted(errors)
+    })
+}
+
+/// Sets the default routes that were asked for, and lets the results say what is true then.
+fn set_default_routes(record: &mut Record) -> Result<(), Failure> {
+    let wants: Vec<Want> = record
+        .attachments
+        .iter()
+        .filter_map(|entry| {
+            let gateways = entry.attachment.default_route.clone()?;
+            Some(Want { ifname: entry.attachment.ifname.clone(), gateways })
+        })
+        .collect();
+    if wants.is_empty() {
+        return Ok(());
+    }
+    let routes = route::apply(Path::new(&record.netns), &wants).map_err(Failure::Route)?;
+    for entry in &mut record.attachments {
+        if let Some(result) = &mut entry.result {
+            route::tell(result, &entry.attachment.ifname, &routes);
+        }
+    }
+    Ok(())
+}
+
+/// The default network's result in the runtime's version.
+fn result(context: &Context<'_>, record: &Record) -> Result<Value, Failure> {
+    let result = record.attachments.first().and_then(|entry| entry.result.clone()).unwrap_or_default();
+    let version = context.request.version;
+    result.to_value(version).map_err(|source| Failure::Result { version, source })
+}
+
+/// Removes all that was made; if that fails, the record stays for the runtime's DEL.
+fn undo(context: &Context<'_>, sandbox: Sandbox<'_>, mut record: Record, failure: Failure) -> Failure {
+    let netns = record.netns.clone();
+    device::clean_up(&record.attachments);
+    match context.runner().detach(&mut record, &netns) {
+        Ok(()) => forget(sandbox, failure),
+        Err(errors) => {
+            for error in &errors {
+                let error = crate::cni::error::with_causes(error);
+                tracing::warn!(error, "an attachment could not be undone; DEL will try again");
+            }
+            if let Err(error) = sandbox.save_soon(&record) {
+                tracing::warn!(%error, "the record still has attachments that are gone");
+            }
+            failure
+        }
+    }
+}
+
+fn forget(sandbox: Sandbox<'_>, failure: Failure) -> Failure {
+    if let Err(error) = sandbox.forget() {
+        tracing::warn!(%error, "a record of nothing stays; DEL removes it");
+    }
+    failure
+}

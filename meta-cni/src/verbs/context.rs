@@ -1,0 +1,112 @@
+//! What every verb works with: the request, our configuration, and the parts that it names. The one
+//! place where these are wired together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cluster::api::ApiCluster;
+use crate::cluster::folder::FolderCluster;
+use crate::cluster::{Cluster, PodRef};
+use crate::cni::error::{Code, ErrorObject};
+use crate::cni::exec::HostExec;
+use crate::cni::skel::{Command, Request};
+use crate::config::Config;
+use crate::record::{MultusFiles, Records};
+use crate::run::Runner;
+
+/// The most that a lock is waited for beyond the time of one delegate.
+const LOCK_MARGIN: Duration = Duration::from_secs(10);
+
+pub(super) struct Context<'a> {
+    pub(super) request: &'a Request,
+    pub(super) config: Config,
+    pub(super) pod_ref: Option<PodRef>,
+    pub(super) records: Records,
+    pub(super) multus: MultusFiles,
+    pub(super) cluster: Option<Box<dyn Cluster>>,
+    exec: HostExec,
+}
+
+impl<'a> Context<'a> {
+    /// Reads the configuration and wires the parts; nothing is opened yet but the log.
+    pub(super) fn new(request: &'a Request) -> Result<Context<'a>, ErrorObject> {
+        let config = Config::parse(&request.conf)
+            .map_err(|error| ErrorObject::new(Code::INVALID_NETWORK_CONFIG, error.to_string()))?;
+        crate::logging::start(&config)
+            .map_err(|error| ErrorObject::new(Code::INVALID_NETWORK_CONFIG, error.to_string()))?;
+        let exec = HostExec { dirs: plugin_dirs(&config, &request.env.path), limit: config.delegate_timeout() };
+        Ok(Context {
+            request,
+            pod_ref: pod_ref(request),
+            records: Records::new(&config.state_dir),
+            multus: MultusFiles::new(&config.cni_dir),
+            cluster: cluster(&config, request.env.command),
+            exec,
+            config,
+        })
+    }
+
+    pub(super) fn runner(&self) -> Runner<'_> {
+        Runner { exec: &self.exec, parallel: self.config.max_parallel_delegates }
+    }
+
+    pub(super) fn cluster(&self) -> Option<&dyn Cluster> {
+        self.cluster.as_deref()
+    }
+
+    pub(super) fn container_id(&self) -> &str {
+        &self.request.env.container_id
+    }
+
+    /// CNI_PATH as the delegates are given it: binDir first.
+    pub(super) fn delegate_path(&self) -> String {
+        let dirs: Vec<_> = self.exec.dirs.iter().map(|dir| dir.to_string_lossy()).collect();
+        dirs.join(":")
+    }
+
+    /// Runs plugins with a shorter limit, for verbs that must be quick.
+    pub(super) fn exec_within(&self, limit: Duration) -> HostExec {
+        HostExec { dirs: self.exec.dirs.clone(), limit: limit.min(self.exec.limit) }
+    }
+
+    /// How long the sandbox's lock is waited for.
+    pub(super) fn lock_limit(&self) -> Duration {
+        self.config.delegate_timeout() + LOCK_MARGIN
+    }
+}
+
+fn plugin_dirs(config: &Config, path: &str) -> Vec<PathBuf> {
+    let mut dirs = vec![config.bin_dir.clone()];
+    for dir in path.split(':').filter(|dir| !dir.is_empty()).map(PathBuf::from) {
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    dirs
+}
+
+fn pod_ref(request: &Request) -> Option<PodRef> {
+    let args = &request.env.args;
+    Some(PodRef {
+        namespace: args.get("K8S_POD_NAMESPACE")?.to_owned(),
+        name: args.get("K8S_POD_NAME")?.to_owned(),
+        uid: args.get("K8S_POD_UID").map(str::to_owned),
+    })
+}
+
+/// What is known about pods and networks comes from the folder, the named API server, or the one
+/// around this process, in this order of preference.
+fn cluster(config: &Config, command: Command) -> Option<Box<dyn Cluster>> {
+    if let Some(dir) = &config.networks_dir {
+        return Some(Box::new(FolderCluster::new(dir)));
+    }
+    let api = if let Some(kubeconfig) = &config.kubeconfig {
+        ApiCluster::from_kubeconfig(kubeconfig)
+    } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        ApiCluster::in_cluster()
+    } else {
+        return None;
+    };
+    // DEL needs nobody: it asks only if it has nothing recorded, and does not wait for a pod.
+    Some(Box::new(if command == Command::Del { api.impatient() } else { api }))
+}

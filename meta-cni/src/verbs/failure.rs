@@ -1,0 +1,163 @@
+//! Why a verb failed, and the one place where that becomes a CNI error object: code, one line, details.
+
+use std::path::PathBuf;
+
+use super::context::Context;
+use crate::cluster::ClusterError;
+use crate::cni::chain::ChainError;
+use crate::cni::error::{Code, ErrorObject, with_causes};
+use crate::cni::exec::ExecError;
+use crate::cni::result::ResultError;
+use crate::device::DeviceError;
+use crate::netns::NetnsError;
+use crate::problem::Problems;
+use crate::record::{LockError, MultusError, RecordError};
+use crate::route::RouteError;
+use crate::run::RunError;
+
+/// The longest line that `kubectl describe pod` shows well.
+const LINE_BYTES: usize = 300;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("CNI_NETNS")]
+    Netns(#[source] NetnsError),
+    #[error("readinessindicatorfile {} is not there after {seconds}s; the default network is not ready on this node", .path.display())]
+    NotReady { path: PathBuf, seconds: u64 },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Multus(#[from] MultusError),
+    #[error("looking up the pod")]
+    Pod(#[source] ClusterError),
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    #[error("devices")]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("{}", join(.0))]
+    Undeleted(Vec<RunError>),
+    #[error("default route")]
+    Route(#[source] RouteError),
+    #[error("the default network's result cannot be told in cniVersion {version}; set a newer cniVersion in meta-cni's configuration")]
+    Result {
+        version: crate::cni::version::Version,
+        #[source]
+        source: ResultError,
+    },
+    #[error("writing network-status; all attachments were undone")]
+    Report(#[source] ClusterError),
+    #[error("sandbox {container_id} is attached already; DEL it first")]
+    AlreadyAttached { container_id: String },
+    #[error("nothing is recorded for container {container_id}; ADD was never done, or DEL was")]
+    NotRecorded { container_id: String },
+    #[error("the ADD of this sandbox was not completed; DEL it")]
+    Incomplete,
+    #[error("network {network} ({ifname}): {problem}")]
+    Check { network: String, ifname: String, problem: String },
+    #[error("cni.dev/valid-attachments[{index}]: {problem}")]
+    ValidAttachments { index: usize, problem: String },
+    #[error("not available: {reason}")]
+    NotAvailable { reason: String },
+    #[error("the default network's plugin is not available")]
+    DefaultNotAvailable(#[source] ChainError),
+    #[error("{}", .0.iter().map(|failure| with_causes(failure)).collect::<Vec<_>>().join("; "))]
+    Several(Vec<Failure>),
+    #[error("the record was not readable and is now {}; what it had attached must be removed by hand or by the network's own garbage collection", .aside.display())]
+    SetAside {
+        aside: PathBuf,
+        #[source]
+        source: RecordError,
+    },
+}
+
+fn join(errors: &[RunError]) -> String {
+    errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; ")
+}
+
+impl Failure {
+    /// The code of the specification, or one of ours.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Failure::Netns(_) => Code::INVALID_NETNS,
+            Failure::NotReady { .. } | Failure::Pod(_) | Failure::Report(_) => Code::TRY_AGAIN_LATER,
+            Failure::Lock(LockError::Busy { .. }) => Code::TRY_AGAIN_LATER,
+            Failure::Lock(LockError::Io { .. }) | Failure::Record(_) | Failure::Multus(_) => Code::IO_FAILURE,
+            Failure::SetAside { .. } => Code::DECODING_FAILURE,
+            Failure::Problems(problems) => problems.code(),
+            Failure::Device(_) => Code::TRY_AGAIN_LATER,
+            Failure::Run(error) => chain_code(&error.source),
+            Failure::Undeleted(errors) => {
+                errors.first().map_or(Code::DELEGATE_FAILED, |error| chain_code(&error.source))
+            }
+            Failure::Route(_) | Failure::Result { .. } => Code::INVALID_NETWORK_CONFIG,
+            Failure::NotRecorded { .. } => Code::UNKNOWN_CONTAINER,
+            Failure::AlreadyAttached { .. } => Code::INVALID_ENVIRONMENT,
+            Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,
+            Failure::ValidAttachments { .. } => Code::DECODING_FAILURE,
+            Failure::NotAvailable { .. } => Code::PLUGIN_NOT_AVAILABLE,
+            Failure::DefaultNotAvailable(error) => match chain_code(error) {
+                Code::DELEGATE_FAILED | Code::TRY_AGAIN_LATER => Code::PLUGIN_NOT_AVAILABLE,
+                code => code,
+            },
+            Failure::Several(failures) => failures.first().map_or(Code::INTERNAL, Failure::code),
+        }
+    }
+
+    /// The error object: verb and pod first, the whole chain in one line; what does not fit into the
+    /// line goes to the details.
+    pub(super) fn to_object(&self, context: &Context<'_>) -> ErrorObject {
+        let verb = context.request.env.command.as_str();
+        let subject = match &context.pod_ref {
+            Some(pod) => format!("{verb} of pod {pod}"),
+            None => verb.to_owned(),
+        };
+        let text = format!("{subject}: {}", with_causes(self));
+        let mut object = ErrorObject::new(self.code(), text).in_version(context.request.version);
+        if object.msg.len() > LINE_BYTES {
+            let cut = object.msg.floor_char_boundary(LINE_BYTES - '…'.len_utf8());
+            let rest = object.msg.split_off(cut);
+            object.msg.push('…');
+            object.details = format!("…{rest}");
+        }
+        if let Some(said) = self.delegate_details() {
+            let separator = if object.details.is_empty() { "" } else { "; " };
+            object.details = format!("{}{separator}{said}", object.details);
+        }
+        object
+    }
+
+    /// The details that a delegate gave beside its message.
+    fn delegate_details(&self) -> Option<&str> {
+        let chain = match self {
+            Failure::Run(error) => &error.source,
+            Failure::Undeleted(errors) => &errors.first()?.source,
+            Failure::DefaultNotAvailable(error) => error,
+            _ => return None,
+        };
+        match chain {
+            ChainError::Plugin { source, .. } => match source.as_ref() {
+                ExecError::Failed { object, .. } if !object.details.is_empty() => Some(&object.details),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// A delegate's own code passes through.
+fn chain_code(error: &ChainError) -> Code {
+    match error {
+        ChainError::Plugin { source, .. } => match source.as_ref() {
+            ExecError::Failed { object, .. } if object.code.0 != 0 => object.code,
+            ExecError::TimedOut { .. } => Code::TRY_AGAIN_LATER,
+            _ => Code::DELEGATE_FAILED,
+        },
+        ChainError::Result { .. } => Code::DECODING_FAILURE,
+        ChainError::PrevResult { .. } => Code::INVALID_NETWORK_CONFIG,
+    }
+}

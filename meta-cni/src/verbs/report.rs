@@ -1,0 +1,45 @@
+//! Telling the cluster what an ADD came to: network-status and Events.
+
+use super::failure::Failure;
+use crate::cluster::{Cluster, ClusterError, Event, EventReason, Pod};
+use crate::cni::error::with_causes;
+use crate::cni::result::CniResult;
+use crate::device;
+use crate::record::Record;
+use crate::status::{AttachmentStatus, network_status, summary};
+
+/// Writes network-status, and an Event for each attachment.
+pub(super) fn success(cluster: &dyn Cluster, pod: &Pod, record: &Record) -> Result<(), ClusterError> {
+    let nothing = CniResult::default();
+    let infos: Vec<_> =
+        record.attachments.iter().map(|entry| device::info(&entry.attachment)).collect();
+    let statuses: Vec<_> = record
+        .attachments
+        .iter()
+        .zip(&infos)
+        .enumerate()
+        .map(|(index, (entry, info))| AttachmentStatus {
+            name: &entry.attachment.network,
+            ifname: &entry.attachment.ifname,
+            result: entry.result.as_ref().unwrap_or(&nothing),
+            is_default: index == 0,
+            device_info: info.as_ref(),
+        })
+        .collect();
+    let events: Vec<_> = statuses
+        .iter()
+        .map(|status| Event {
+            reason: EventReason::AddedInterface,
+            message: format!("Add {} [{}] from {}", status.ifname, summary(status.result), status.name),
+        })
+        .collect();
+    cluster.report(pod, Some(&network_status(&statuses)), &events)
+}
+
+/// Posts an Event that says why the ADD failed.
+pub(super) fn failure(cluster: &dyn Cluster, pod: &Pod, failure: &Failure) {
+    let event = Event { reason: EventReason::FailedAttach, message: with_causes(failure) };
+    if let Err(error) = cluster.report(pod, None, &[event]) {
+        tracing::warn!(%error, "the Event of this failure could not be posted");
+    }
+}

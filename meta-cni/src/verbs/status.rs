@@ -1,0 +1,48 @@
+//! STATUS: whether an ADD could be served now. Quick, and about the default network only: a secondary
+//! network never makes the node NotReady.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::failure::Failure;
+use crate::cni::chain;
+use crate::cni::error::with_causes;
+use crate::gather::gather;
+use crate::wanted::default_network;
+
+/// How long the cluster may take to answer.
+const CLUSTER_LIMIT: Duration = Duration::from_millis(700);
+/// How long one plugin may take to answer.
+const PLUGIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// Serves STATUS.
+pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
+    let not_available = |reason: String| Failure::NotAvailable { reason };
+    if let Some(path) = &context.config.readiness_indicator_file
+        && !path.exists()
+    {
+        let path = path.display();
+        return Err(not_available(format!("readinessindicatorfile {path} is not there; the default network is not ready")));
+    }
+    context.records.check_writable().map_err(|error| not_available(with_causes(&error)))?;
+    if let Some(cluster) = context.cluster() {
+        cluster.ready(CLUSTER_LIMIT).map_err(|error| not_available(with_causes(&error)))?;
+    }
+    let wanted: Vec<_> =
+        default_network(&context.config, context.cluster().is_some()).into_iter().collect();
+    if wanted.is_empty() {
+        return Err(not_available("the configuration names no default network; set clusterNetwork, or delegates".to_owned()));
+    }
+    let exec = context.exec_within(PLUGIN_LIMIT);
+    for found in gather(&context.config, context.cluster(), &wanted) {
+        let list = found
+            .map_err(|problem| not_available(format!("{}: {}", problem.subject, problem.what)))?
+            .list;
+        for plugin in &list.plugins {
+            exec.find(plugin.plugin_type()).map_err(|error| not_available(error.to_string()))?;
+        }
+        let list = crate::plan::ready_to_run(list);
+        chain::status(&exec, &list, &context.delegate_path()).map_err(Failure::DefaultNotAvailable)?;
+    }
+    Ok(())
+}
