@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod cni;
+pub mod device;
 pub mod netlink;
 pub mod netns;
 pub mod route;
