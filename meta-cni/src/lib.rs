@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod cni;
 pub mod config;
+pub mod device;
 pub mod gather;
 pub mod logging;
 pub mod netlink;

@@ -15,6 +15,7 @@ use crate::cni::args::Args;
 use crate::cni::name::interface_name_problem;
 use crate::cni::netconf::NetConfList;
 use crate::config::Config;
+use crate::device::info::DeviceInfoFiles;
 use crate::gather::Found;
 use crate::problem::{Problem, Problems};
 use crate::wanted::Wanted;
@@ -36,6 +37,10 @@ pub struct Attachment {
     /// The device that goes to this attachment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
+    /// The file in which plugins that declare `CNIDeviceInfoFile` find, or leave, what is known about
+    /// the device behind the interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_info_file: Option<PathBuf>,
 }
 
 /// A device that goes to an attachment.
@@ -46,8 +51,6 @@ pub struct Device {
     pub resource: Option<String>,
     /// The device.
     pub id: String,
-    /// The file in which the plugins find, or leave, what is known about the device.
-    pub info_file: PathBuf,
 }
 
 /// What a plan is made from.
@@ -164,11 +167,13 @@ fn attachment(
     is_default: bool,
 ) -> Result<Attachment, Problem> {
     let network = wanted.source.label();
+    let wrong = |what: String| Problem::lasting(format!("network {network}"), what);
+    let device_info_file = device_info_file(inputs, found, &network, &ifname).map_err(wrong)?;
     let base = if is_default { inputs.config.runtime_config.clone() } else { Map::new() };
-    let capabilities = inject::capabilities(base, &wanted.element, device.as_ref());
+    let capabilities = inject::capabilities(base, &wanted.element, device.as_ref(), device_info_file.as_deref());
     let mut list = found.list.clone();
     inject::into_list(&mut list, &capabilities, wanted.element.cni_args.as_ref(), device.as_ref())
-        .map_err(|what| Problem::lasting(format!("network {network}"), what))?;
+        .map_err(wrong)?;
     Ok(Attachment {
         network,
         ifname,
@@ -176,7 +181,22 @@ fn attachment(
         list,
         default_route: wanted.element.default_route.clone(),
         device,
+        device_info_file,
     })
+}
+
+/// The device info file, if a plugin of the network wants one.
+fn device_info_file(
+    inputs: Inputs<'_>,
+    found: &Found,
+    network: &str,
+    ifname: &str,
+) -> Result<Option<PathBuf>, String> {
+    if !found.list.plugins.iter().any(|plugin| plugin.has_capability("CNIDeviceInfoFile")) {
+        return Ok(None);
+    }
+    let files = DeviceInfoFiles { base: inputs.config.device_info_dir.clone() };
+    files.cni_path(network, inputs.container_id, ifname).map(Some).map_err(|error| error.to_string())
 }
 
 /// CNI_ARGS of a delegate: the pod, then the rest as it came, then what the pod asks for.

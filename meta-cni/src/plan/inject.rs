@@ -1,6 +1,8 @@
 //! What a plugin's configuration gains before it is run: the list's name and version, `runtimeConfig`
 //! for the capabilities that it declares, `args.cni`, and the device.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::Device;
@@ -13,6 +15,7 @@ pub(super) fn capabilities(
     runtime: Map<String, Value>,
     element: &Element,
     device: Option<&Device>,
+    device_info_file: Option<&Path>,
 ) -> Map<String, Value> {
     let mut values = runtime;
     let mut set = |capability: &str, value: Option<Value>| {
@@ -26,7 +29,7 @@ pub(super) fn capabilities(
     set("portMappings", element.port_mappings.clone());
     set("bandwidth", element.bandwidth.clone());
     set("deviceID", device.map(|device| json!(device.id)));
-    set("CNIDeviceInfoFile", device.map(|device| json!(device.info_file)));
+    set("CNIDeviceInfoFile", device_info_file.map(|file| json!(file)));
     values
 }
 

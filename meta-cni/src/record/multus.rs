@@ -166,6 +166,7 @@ impl MultusFiles {
             list,
             default_route: None,
             device: None,
+            device_info_file: None,
         };
         let Some(bytes) = read_if_there(&path)? else {
             let list = prepare(list, &Map::new()).map_err(invalid)?;

@@ -75,13 +75,13 @@ fn run(
     pod: Option<&Pod>,
     record: &mut Record,
 ) -> Result<Value, Failure> {
-    device::prepare(&context.config.device_info_dir, &record.attachments)?;
+    device::prepare(&context.config, &record.attachments)?;
     context.runner().attach(record)?;
     set_default_routes(record)?;
     let result = result(context, record)?;
     sandbox.save_soon(record)?;
     if let (Some(cluster), Some(pod)) = (context.cluster(), pod) {
-        match report::success(cluster, pod, record) {
+        match report::success(&context.config, cluster, pod, record) {
             Err(error) if context.config.on_status_failure == OnStatusFailure::Fail => {
                 return Err(Failure::Report(error));
             }
@@ -97,7 +97,7 @@ pub(super) fn make_plan(context: &Context<'_>, pod: Option<&Pod>) -> Result<Vec<
     let config = &context.config;
     let wanted = wanted(config, pod, context.cluster().is_some())?;
     let found = gather(config, context.cluster(), &wanted);
-    let devices = device::assign(config, context.container_id(), pod, &wanted, &found)?;
+    let devices = device::assign(config, pod, &wanted, &found)?;
     let env = &context.request.env;
     Ok(plan(Inputs {
         config,
@@ -181,7 +181,7 @@ fn result(context: &Context<'_>, record: &Record) -> Result<Value, Failure> {
 /// Removes all that was made; if that fails, the record stays for the runtime's DEL.
 fn undo(context: &Context<'_>, sandbox: Sandbox<'_>, mut record: Record, failure: Failure) -> Failure {
     let netns = record.netns.clone();
-    device::clean_up(&record.attachments);
+    device::clean_up(&context.config, &record.attachments);
     match context.runner().detach(&mut record, &netns) {
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {

@@ -25,7 +25,7 @@ pub(super) fn delete(
     mut record: Record,
     netns: &str,
 ) -> Result<(), Failure> {
-    device::clean_up(&record.attachments);
+    device::clean_up(&context.config, &record.attachments);
     let whole = record.clone();
     match context.runner().detach(&mut record, netns) {
         Ok(()) => {

@@ -59,6 +59,12 @@ pub(super) enum Failure {
     Incomplete,
     #[error("network {network} ({ifname}): {problem}")]
     Check { network: String, ifname: String, problem: String },
+    #[error("network {network}")]
+    NetworkGc {
+        network: String,
+        #[source]
+        source: ChainError,
+    },
     #[error("cni.dev/valid-attachments[{index}]: {problem}")]
     ValidAttachments { index: usize, problem: String },
     #[error("not available: {reason}")]
@@ -98,6 +104,7 @@ impl Failure {
             Failure::NotRecorded { .. } => Code::UNKNOWN_CONTAINER,
             Failure::AlreadyAttached { .. } => Code::INVALID_ENVIRONMENT,
             Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,
+            Failure::NetworkGc { source, .. } => chain_code(source),
             Failure::ValidAttachments { .. } => Code::DECODING_FAILURE,
             Failure::NotAvailable { .. } => Code::PLUGIN_NOT_AVAILABLE,
             Failure::DefaultNotAvailable(error) => match chain_code(error) {

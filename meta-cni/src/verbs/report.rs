@@ -4,15 +4,21 @@ use super::failure::Failure;
 use crate::cluster::{Cluster, ClusterError, Event, EventReason, Pod};
 use crate::cni::error::with_causes;
 use crate::cni::result::CniResult;
+use crate::config::Config;
 use crate::device;
 use crate::record::Record;
 use crate::status::{AttachmentStatus, network_status, summary};
 
 /// Writes network-status, and an Event for each attachment.
-pub(super) fn success(cluster: &dyn Cluster, pod: &Pod, record: &Record) -> Result<(), ClusterError> {
+pub(super) fn success(
+    config: &Config,
+    cluster: &dyn Cluster,
+    pod: &Pod,
+    record: &Record,
+) -> Result<(), ClusterError> {
     let nothing = CniResult::default();
     let infos: Vec<_> =
-        record.attachments.iter().map(|entry| device::info(&entry.attachment)).collect();
+        record.attachments.iter().map(|entry| device::info_of(config, &entry.attachment)).collect();
     let statuses: Vec<_> = record
         .attachments
         .iter()

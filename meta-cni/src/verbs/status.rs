@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use serde_json::Map;
+
 use super::context::Context;
 use super::failure::Failure;
 use crate::cni::chain;
 use crate::cni::error::with_causes;
 use crate::gather::gather;
+use crate::plan::inject_capabilities;
 use crate::wanted::default_network;
 
 /// How long the cluster may take to answer.
@@ -35,13 +38,13 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
     }
     let exec = context.exec_within(PLUGIN_LIMIT);
     for found in gather(&context.config, context.cluster(), &wanted) {
-        let list = found
+        let mut list = found
             .map_err(|problem| not_available(format!("{}: {}", problem.subject, problem.what)))?
             .list;
         for plugin in &list.plugins {
             exec.find(plugin.plugin_type()).map_err(|error| not_available(error.to_string()))?;
         }
-        let list = crate::plan::ready_to_run(list);
+        inject_capabilities(&mut list, &Map::new()).map_err(not_available)?;
         chain::status(&exec, &list, &context.delegate_path()).map_err(Failure::DefaultNotAvailable)?;
     }
     Ok(())

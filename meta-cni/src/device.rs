@@ -1,0 +1,239 @@
+//! The devices that the kubelet gave to a pod, handed out to its attachments in order, and the files
+//! that tell plugins about them ([`info`]).
+//!
+//! The kubelet is asked over its PodResources API; where it does not answer, its checkpoint file is read.
+
+mod attachments;
+mod checkpoint;
+pub mod info;
+mod podresources;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use crate::cluster::Pod;
+
+pub use attachments::{assign, clean_up, info_of, prepare};
+pub use podresources::PodResourcesError;
+
+/// Where the kubelets of all distributions keep their state unless told otherwise (`--root-dir`).
+const KUBELET_DIR: &str = "/var/lib/kubelet";
+
+/// A device that could not be found, or a file about one that could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// Neither the kubelet nor its checkpoint file says which devices a pod has.
+    #[error(
+        "cannot learn the devices of pod {pod}: no answer on {dir}/pod-resources/kubelet.sock ({kubelet}) and no use in the checkpoint beside it; does the kubelet run, with --root-dir {dir}?",
+        dir = kubelet_dir.display()
+    )]
+    Unknown {
+        /// Namespace and name.
+        pod: String,
+        /// The kubelet's folder.
+        kubelet_dir: PathBuf,
+        /// Why the kubelet did not answer.
+        kubelet: PodResourcesError,
+        /// What is wrong with the checkpoint file.
+        #[source]
+        source: CheckpointError,
+    },
+    /// A pod has no device left for an attachment.
+    #[error(
+        "pod {pod} has no device of {resource} left: {allocated} allocated, all in use; ask for one per attachment in the containers' resources"
+    )]
+    NoneLeft {
+        /// The resource name.
+        resource: String,
+        /// Namespace and name.
+        pod: String,
+        /// How many devices of the resource the pod has.
+        allocated: usize,
+    },
+    /// A resource, device, network or interface cannot be part of a file name.
+    #[error("{part} {text:?} cannot be part of the name of a device info file")]
+    Name {
+        /// What it names, for example `device ID`.
+        part: &'static str,
+        /// The text, at most its first 64 characters.
+        text: String,
+    },
+    /// The path is not of a device info file for plugins.
+    #[error("{path} is not a device info file of {folder}")]
+    OutsideFolder {
+        /// The path.
+        path: PathBuf,
+        /// Where such files are.
+        folder: PathBuf,
+    },
+    /// A device info file is not JSON, not an object, or too large.
+    #[error("device info file {path} is not a JSON object of at most 1 MiB: {why}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A device info file could not be read, written or removed.
+    #[error("cannot {action} device info file {path}")]
+    File {
+        /// `read`, `write` or `remove`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The kubelet's checkpoint file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// It could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// It does not hold what a kubelet writes.
+    #[error("{path} is not a checkpoint of the kubelet's device manager")]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// Where it differs.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Where the devices of pods are learned.
+#[derive(Clone, Debug)]
+pub struct DeviceSource {
+    /// The kubelet's folder (its `--root-dir`), `/var/lib/kubelet` by default.
+    pub kubelet_dir: PathBuf,
+}
+
+impl Default for DeviceSource {
+    fn default() -> Self {
+        DeviceSource {
+            kubelet_dir: KUBELET_DIR.into(),
+        }
+    }
+}
+
+impl DeviceSource {
+    /// The devices of a pod, from the kubelet within 2 s, else from its checkpoint file.
+    ///
+    /// Blocks; not to be called from inside an async runtime.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unknown`] if neither can be used. A pod that both know nothing of has no devices.
+    pub fn pod_devices(&self, pod: &Pod) -> Result<PodDevices, DeviceError> {
+        let socket = self.kubelet_dir.join("pod-resources/kubelet.sock");
+        let checkpoint = self
+            .kubelet_dir
+            .join("device-plugins/kubelet_internal_checkpoint");
+        let uid = kubelet_uid(pod);
+        let found = match podresources::devices(&socket, &pod.namespace, &pod.name) {
+            Ok(Some(devices)) => devices,
+            Ok(None) => checkpoint::devices(&checkpoint, uid).unwrap_or_default(),
+            Err(kubelet) => match checkpoint::devices(&checkpoint, uid) {
+                Ok(devices) => {
+                    tracing::warn!(
+                        socket = %socket.display(),
+                        error = %kubelet,
+                        "the kubelet does not tell devices; its checkpoint file does"
+                    );
+                    devices
+                }
+                Err(source) => {
+                    return Err(DeviceError::Unknown {
+                        pod: format!("{}/{}", pod.namespace, pod.name),
+                        kubelet_dir: self.kubelet_dir.clone(),
+                        kubelet,
+                        source,
+                    });
+                }
+            },
+        };
+        Ok(PodDevices::new(pod, found))
+    }
+}
+
+/// The UID that the kubelet knows a pod by: of a static pod, the hash of its manifest and not the UID of
+/// its mirror in the API.
+fn kubelet_uid(pod: &Pod) -> &str {
+    pod.annotations
+        .get("kubernetes.io/config.hash")
+        .filter(|_| pod.is_static())
+        .unwrap_or(&pod.uid)
+}
+
+/// Pairs of resource name and device IDs, one for each mention, in the order of the containers.
+type Allocations = Vec<(String, Vec<String>)>;
+
+/// The devices of one pod, and which of them have been handed out.
+#[derive(Clone, Debug)]
+pub struct PodDevices {
+    pod: String,
+    resources: BTreeMap<String, Resource>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Resource {
+    devices: Vec<String>,
+    taken: usize,
+}
+
+impl PodDevices {
+    fn new(pod: &Pod, allocations: Allocations) -> Self {
+        let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
+        for (name, devices) in allocations {
+            let resource = resources.entry(name).or_default();
+            for device in devices {
+                // An init container's devices serve the containers after it as well.
+                if !resource.devices.contains(&device) {
+                    resource.devices.push(device);
+                }
+            }
+        }
+        PodDevices {
+            pod: format!("{}/{}", pod.namespace, pod.name),
+            resources,
+        }
+    }
+
+    /// The device IDs of a resource in container order, those that were handed out included.
+    pub fn of(&self, resource: &str) -> &[String] {
+        self.resources
+            .get(resource)
+            .map_or(&[], |resource| &resource.devices)
+    }
+
+    /// Hands out the next device of a resource: each device once, in container order.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoneLeft`].
+    pub fn take(&mut self, resource: &str) -> Result<String, DeviceError> {
+        let known = self.resources.get_mut(resource);
+        let allocated = known.as_ref().map_or(0, |known| known.devices.len());
+        let next = known.and_then(|known| {
+            let device = known.devices.get(known.taken)?;
+            known.taken += 1;
+            Some(device.clone())
+        });
+        next.ok_or_else(|| DeviceError::NoneLeft {
+            resource: resource.to_owned(),
+            pod: self.pod.clone(),
+            allocated,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Devices of attachments: which device goes to which, and the files about them around ADD and DEL.
+
+use serde_json::Value;
+
+use super::info::DeviceInfoFiles;
+use super::{DeviceError, DeviceSource, PodDevices};
+use crate::cluster::Pod;
+use crate::config::Config;
+use crate::gather::Found;
+use crate::plan::{Attachment, Device};
+use crate::problem::Problem;
+use crate::wanted::Wanted;
+
+/// The device of each of `wanted`, in their order: the one that the pod names, else the next one of the
+/// network's resource. The kubelet is asked only if a network has a resource.
+///
+/// # Errors
+/// [`DeviceError`] if the pod's devices cannot be learnt, or there are too few.
+pub fn assign(
+    config: &Config,
+    pod: Option<&Pod>,
+    wanted: &[Wanted],
+    found: &[Result<Found, Problem>],
+) -> Result<Vec<Option<Device>>, DeviceError> {
+    let mut given: Option<PodDevices> = None;
+    let mut assigned = Vec::with_capacity(wanted.len());
+    for (wanted, found) in wanted.iter().zip(found) {
+        let resource = found.as_ref().ok().and_then(|found| found.resource_name.clone());
+        let id = match (&wanted.element.device_id, &resource, pod) {
+            (Some(id), _, _) => Some(id.clone()),
+            (None, Some(resource), Some(pod)) => {
+                if given.is_none() {
+                    let source = DeviceSource { kubelet_dir: config.kubelet_dir.clone() };
+                    given = Some(source.pod_devices(pod)?);
+                }
+                given.as_mut().map(|given| given.take(resource)).transpose()?
+            }
+            _ => None,
+        };
+        assigned.push(id.map(|id| Device { resource, id }));
+    }
+    Ok(assigned)
+}
+
+/// Puts what the device plugins say about the devices where the CNI plugins look for it.
+///
+/// # Errors
+/// [`DeviceError`] if a file cannot be copied.
+pub fn prepare(config: &Config, attachments: &[Attachment]) -> Result<(), DeviceError> {
+    for attachment in attachments {
+        if let (Some(path), Some(Device { resource: Some(resource), id })) =
+            (&attachment.device_info_file, &attachment.device)
+        {
+            files(config).copy_for_cni(resource, id, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is known about the device behind an attachment; a file that cannot be read is told in the log.
+pub fn info_of(config: &Config, attachment: &Attachment) -> Option<Value> {
+    let path = attachment.device_info_file.as_ref()?;
+    files(config).read(path).unwrap_or_else(|error| {
+        tracing::warn!(%error, network = attachment.network, "network-status goes without device-info");
+        None
+    })
+}
+
+/// Removes the files of attachments; one that cannot be removed is told in the log.
+pub fn clean_up(config: &Config, attachments: &[Attachment]) {
+    for path in attachments.iter().filter_map(|attachment| attachment.device_info_file.as_ref()) {
+        if let Err(error) = files(config).remove(path) {
+            tracing::warn!(%error, "a device info file stays");
+        }
+    }
+}
+
+fn files(config: &Config) -> DeviceInfoFiles {
+    DeviceInfoFiles { base: config.device_info_dir.clone() }
+}
