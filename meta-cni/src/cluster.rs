@@ -2,6 +2,10 @@
 //! and Events. No I/O here; the implementations are `cluster/api.rs` (the API server) and
 //! `cluster/folder.rs` (a folder of YAML).
 
+pub mod api;
+pub mod folder;
+mod object;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,0 +1,106 @@
+//! Our Events as core/v1 objects. Values in, JSON out.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Event, Pod};
+
+/// Who reports: shown as `From` by `kubectl describe`.
+const COMPONENT: &str = "meta-cni";
+
+/// The API server's limit of `message` (core/v1 Event, NoteLengthLimit in validation/events.go).
+const MESSAGE_LIMIT: usize = 1024;
+
+/// The longest name of an object (RFC 1123 subdomain).
+const NAME_LIMIT: usize = 253;
+
+/// The Event object. Its name is made here and not by the API server, so that a POST whose answer was lost
+/// can be made again without a second Event.
+pub(super) fn object(
+    pod: &Pod,
+    event: &Event,
+    instance: &str,
+    now: jiff::Timestamp,
+    unique: u64,
+) -> Value {
+    let seconds = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": pod.namespace, "name": name(&pod.name, unique)},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": pod.namespace,
+            "name": pod.name,
+            "uid": pod.uid,
+        },
+        "type": event.reason.kind(),
+        "reason": event.reason.as_str(),
+        "message": shortened(&event.message),
+        "count": 1,
+        "firstTimestamp": seconds,
+        "lastTimestamp": seconds,
+        "source": {"component": COMPONENT, "host": instance},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": instance,
+    })
+}
+
+fn name(pod: &str, unique: u64) -> String {
+    let suffix = format!(".{unique:016x}");
+    let stem = &pod[..pod.floor_char_boundary(NAME_LIMIT - suffix.len())];
+    format!("{}{suffix}", stem.trim_end_matches(['.', '-']))
+}
+
+fn shortened(message: &str) -> String {
+    const MARK: &str = "…";
+    if message.len() <= MESSAGE_LIMIT {
+        return message.to_owned();
+    }
+    let end = message.floor_char_boundary(MESSAGE_LIMIT - MARK.len());
+    format!("{}{MARK}", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::EventReason;
+
+    #[test]
+    fn an_event_names_the_pod_and_who_reports() {
+        let pod = Pod {
+            namespace: "a".into(),
+            name: "web".into(),
+            uid: "u".into(),
+            ..Pod::default()
+        };
+        let event = Event {
+            reason: EventReason::FailedAttach,
+            message: "no".into(),
+        };
+        let now = "2026-01-02T03:04:05.678Z".parse().unwrap();
+        let object = object(&pod, &event, "node-1", now, 0xabc);
+        assert_eq!(object["metadata"]["name"], "web.0000000000000abc");
+        assert_eq!(object["involvedObject"]["uid"], "u");
+        assert_eq!(object["type"], "Warning");
+        assert_eq!(object["reason"], "FailedAttach");
+        assert_eq!(object["firstTimestamp"], "2026-01-02T03:04:05Z");
+        assert_eq!(object["reportingInstance"], "node-1");
+    }
+
+    #[test]
+    fn names_and_messages_keep_their_limits() {
+        let long = format!("{}.{}", "a".repeat(235), "b".repeat(17));
+        assert_eq!(
+            name(&long, 1),
+            format!("{}.0000000000000001", "a".repeat(235))
+        );
+        assert_eq!(name(&"a".repeat(253), 1).len(), 253);
+        assert_eq!(shortened(&"a".repeat(1024)), "a".repeat(1024));
+        for text in ["a".repeat(1025), "ä".repeat(1000), "🦀".repeat(300)] {
+            let short = shortened(&text);
+            assert!(short.len() <= 1024 && short.len() > 1016, "{}", short.len());
+            assert!(short.ends_with('…'));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Where the API server is and who we are to it: a kubeconfig file, or what Kubernetes gives to every
+//! pod. Read when the first request is made, thus once for each CNI call; nothing is sent here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+use kube::Config;
+use kube::config::{AuthInfo, InClusterError, Kubeconfig, KubeconfigError, LoadDataError};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::cluster::ClusterError;
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// A kubeconfig file.
+    Kubeconfig(PathBuf),
+    /// The environment and the service account of a pod.
+    InCluster,
+}
+
+/// The API server's address or our credentials could not be had.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// A file is not there or cannot be read; it may be there later.
+    #[error("{detail}")]
+    Unreadable {
+        /// The kubeconfig or the environment.
+        what: String,
+        /// Which file, and why.
+        detail: String,
+    },
+    /// What was read does not say what it must.
+    #[error("{field}: {detail}")]
+    Broken {
+        /// The kubeconfig or the environment.
+        what: String,
+        /// The key or variable.
+        field: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl From<SourceError> for ClusterError {
+    fn from(error: SourceError) -> Self {
+        match &error {
+            SourceError::Unreadable { what, .. } => ClusterError::Unavailable {
+                what: what.clone(),
+                remedy: "it cannot be read: was it written, and may this process read it?"
+                    .to_owned(),
+                source: Box::new(error),
+            },
+            SourceError::Broken { what, .. } => ClusterError::Invalid {
+                what: what.clone(),
+                source: Box::new(error),
+            },
+        }
+    }
+}
+
+impl Source {
+    /// Reads it.
+    pub(super) fn config(&self) -> Result<Config, SourceError> {
+        let mut config = match self {
+            Source::Kubeconfig(path) => self.read_kubeconfig(path)?,
+            Source::InCluster => {
+                Config::incluster_env().map_err(|error| self.explain_env(error))?
+            }
+        };
+        config.auth_info.token = self.token(&config.auth_info)?;
+        Ok(config)
+    }
+
+    /// The token to send, if there is one. kube would send a token file's line break, and would panic at
+    /// a token that does not fit into a header.
+    fn token(&self, login: &AuthInfo) -> Result<Option<SecretString>, SourceError> {
+        let text = match (&login.token, &login.token_file) {
+            (Some(token), _) => token.expose_secret().to_owned(),
+            (None, Some(path)) => fs::read_to_string(path)
+                .map_err(|error| self.unreadable(format!("{path}: {error}")))?,
+            (None, None) => return Ok(None),
+        };
+        let token = text.trim();
+        let fits = !token.is_empty() && http::HeaderValue::from_str(token).is_ok();
+        if !fits {
+            return Err(self.broken("the token", "empty, or with line breaks within"));
+        }
+        Ok(Some(token.into()))
+    }
+
+    fn read_kubeconfig(&self, path: &Path) -> Result<Config, SourceError> {
+        let mut kubeconfig = Kubeconfig::read_from(path).map_err(|error| self.explain(error))?;
+        self.check(&mut kubeconfig)?;
+        Config::try_from(kubeconfig).map_err(|error| self.explain(error))
+    }
+
+    /// Refuses what kube would accept and we cannot do, and rewrites what Go would accept.
+    fn check(&self, kubeconfig: &mut Kubeconfig) -> Result<(), SourceError> {
+        let context = kubeconfig
+            .contexts
+            .iter()
+            .find(|named| Some(&named.name) == kubeconfig.current_context.as_ref())
+            .and_then(|named| named.context.as_ref());
+        // Without context or cluster kube's own errors say it well.
+        let Some(context) = context else {
+            return Ok(());
+        };
+        if let Some(user) = context.user.as_ref().filter(|user| !user.is_empty()) {
+            let named = kubeconfig.auth_infos.iter().find(|n| n.name == *user);
+            let Some(named) = named else {
+                return Err(self.broken("users", format!("no entry is named {user}")));
+            };
+            let login = named.auth_info.as_ref();
+            if login.is_some_and(|login| login.exec.is_some() || login.auth_provider.is_some()) {
+                return Err(self.broken(
+                    "users[].user",
+                    "exec and auth-provider are not supported: give token, tokenFile or client-certificate",
+                ));
+            }
+        }
+        let cluster = kubeconfig
+            .clusters
+            .iter_mut()
+            .find(|named| named.name == context.cluster)
+            .and_then(|named| named.cluster.as_mut());
+        let Some(cluster) = cluster else {
+            return Ok(());
+        };
+        if cluster
+            .proxy_url
+            .as_ref()
+            .is_some_and(|url| !url.is_empty())
+        {
+            return Err(self.broken("clusters[].cluster.proxy-url", "proxies are not supported"));
+        }
+        if let Some(server) = &mut cluster.server {
+            *server = without_idle_brackets(server);
+            let uri: Option<Uri> = server.parse().ok();
+            if !uri.is_some_and(|uri| {
+                uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+            }) {
+                return Err(self.broken(
+                    "clusters[].cluster.server",
+                    format!("{server:?} is not of the form https://host:port"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts what kube says when it makes the client from a configuration.
+    pub(super) fn explain_client(&self, error: kube::Error) -> SourceError {
+        match error {
+            kube::Error::InferKubeconfig(error) => self.explain(error),
+            kube::Error::RustlsTls(error) => self.broken("certificates", error),
+            error => self.broken("users[].user", error),
+        }
+    }
+
+    fn explain_env(&self, error: InClusterError) -> SourceError {
+        match error {
+            InClusterError::ReadDefaultNamespace(_) | InClusterError::ReadCertificateBundle(_) => {
+                self.unreadable(error)
+            }
+            InClusterError::ReadEnvironmentVariable(cause) => self.broken(
+                "KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT",
+                format!("{cause}; outside a pod, set `kubeconfig`"),
+            ),
+            error => self.broken("KUBERNETES_SERVICE_HOST, ca.crt", error),
+        }
+    }
+
+    fn explain(&self, error: KubeconfigError) -> SourceError {
+        use KubeconfigError as E;
+        match error {
+            E::ReadConfig(cause, _) => self.unreadable(cause),
+            E::LoadCertificateAuthority(LoadDataError::ReadFile(cause, path))
+            | E::LoadClientCertificate(LoadDataError::ReadFile(cause, path))
+            | E::LoadClientKey(LoadDataError::ReadFile(cause, path)) => {
+                self.unreadable(format!("{}: {cause}", path.display()))
+            }
+            E::CurrentContextNotSet => self.broken("current-context", "not set"),
+            E::LoadContext(name) => self.broken("contexts", format!("no entry is named {name}")),
+            E::LoadClusterOfContext(name) => {
+                self.broken("clusters", format!("no entry is named {name}"))
+            }
+            E::MissingClusterUrl => self.broken("clusters[].cluster.server", "not set"),
+            E::ParseClusterUrl(cause) => self.broken("clusters[].cluster.server", cause),
+            E::LoadCertificateAuthority(cause) => {
+                self.broken("clusters[].cluster.certificate-authority-data", cause)
+            }
+            E::ParseCertificates(cause) => {
+                self.broken("clusters[].cluster.certificate-authority", cause)
+            }
+            E::LoadClientCertificate(cause) => {
+                self.broken("users[].user.client-certificate-data", cause)
+            }
+            E::LoadClientKey(cause) => self.broken("users[].user.client-key-data", cause),
+            E::Parse(cause) => self.broken("YAML", cause),
+            error => self.broken("kubeconfig", error),
+        }
+    }
+
+    fn unreadable(&self, detail: impl ToString) -> SourceError {
+        SourceError::Unreadable {
+            what: self.to_string(),
+            detail: detail.to_string(),
+        }
+    }
+
+    fn broken(&self, field: &str, detail: impl ToString) -> SourceError {
+        SourceError::Broken {
+            what: self.to_string(),
+            field: field.to_owned(),
+            detail: detail.to_string(),
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Kubeconfig(path) => write!(f, "kubeconfig {}", path.display()),
+            Source::InCluster => f.write_str("the in-cluster configuration"),
+        }
+    }
+}
+
+/// `https://[10.96.0.1]:443` without the brackets: Multus writes its kubeconfig so, and Go reads it, but
+/// brackets are for IPv6 (RFC 3986, section 3.2.2).
+fn without_idle_brackets(server: &str) -> String {
+    let parts = server
+        .split_once("://[")
+        .and_then(|(scheme, rest)| Some((scheme, rest.split_once(']')?)));
+    match parts {
+        Some((scheme, (host, rest))) if !host.contains(':') => format!("{scheme}://{host}{rest}"),
+        _ => server.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"
+apiVersion: v1
+kind: Config
+current-context: c
+contexts: [{name: c, context: {cluster: k, user: u}}]
+clusters: [{name: k, cluster: {server: "https://[10.96.0.1]:443"}}]
+users: [{name: u, user: {token: t}}]
+"#;
+
+    fn load(text: &str) -> Result<Config, SourceError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        std::fs::write(&path, text).unwrap();
+        Source::Kubeconfig(path).config()
+    }
+
+    #[test]
+    fn a_kubeconfig_as_multus_writes_it_is_read() {
+        let config = load(WHOLE).unwrap();
+        assert_eq!(config.cluster_url.host(), Some("10.96.0.1"));
+        assert_eq!(config.cluster_url.port_u16(), Some(443));
+        assert_eq!(config.auth_info.token.unwrap().expose_secret(), "t");
+    }
+
+    #[test]
+    fn a_token_is_trimmed_and_must_fit_into_a_header() {
+        for (text, expected) in [
+            ("\"s3cret\\n\"", Some("s3cret")),
+            ("\"\"", None),
+            ("\"a\\nb\"", None),
+        ] {
+            let token = load(&WHOLE.replacen("token: t", &format!("token: {text}"), 1))
+                .ok()
+                .and_then(|config| config.auth_info.token)
+                .map(|token| token.expose_secret().to_owned());
+            assert_eq!(token.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_kubeconfig_is_named_with_its_field() {
+        for (case, from, to, field) in [
+            (
+                "no context set",
+                "current-context: c",
+                "",
+                "current-context",
+            ),
+            (
+                "no such context",
+                "current-context: c",
+                "current-context: d",
+                "contexts",
+            ),
+            ("no such cluster", "cluster: k,", "cluster: j,", "clusters"),
+            ("no such user", "user: u}", "user: v}", "users"),
+            (
+                "no server",
+                r#"server: "https://[10.96.0.1]:443""#,
+                "",
+                "clusters[].cluster.server",
+            ),
+            (
+                "server without scheme",
+                "https://[10.96.0.1]:443",
+                "10.96.0.1:443",
+                "clusters[].cluster.server",
+            ),
+            (
+                "server of another scheme",
+                "https://[10.96.0.1]:443",
+                "ftp://a",
+                "clusters[].cluster.server",
+            ),
+            (
+                "bad CA",
+                "server:",
+                "certificate-authority-data: '*', server:",
+                "clusters[].cluster.certificate-authority-data",
+            ),
+            (
+                "proxy",
+                "server:",
+                "proxy-url: http://p, server:",
+                "clusters[].cluster.proxy-url",
+            ),
+            ("exec", "token: t", "exec: {command: aws}", "users[].user"),
+            ("not YAML", "kind: Config", "kind: [", "YAML"),
+        ] {
+            assert!(WHOLE.contains(from), "{case}");
+            let error = load(&WHOLE.replacen(from, to, 1)).expect_err(case);
+            assert!(
+                matches!(&error, SourceError::Broken { field: f, .. } if f == field),
+                "{case}: {error:?}"
+            );
+            let error = ClusterError::from(error);
+            assert!(
+                error.to_string().contains("/kubeconfig is not valid"),
+                "{case}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_be_there_later() {
+        let absent = Source::Kubeconfig("/absent/kubeconfig".into()).config();
+        let ca = load(&WHOLE.replacen("server:", "certificate-authority: /absent/ca, server:", 1));
+        for result in [absent, ca] {
+            let error = ClusterError::from(result.unwrap_err());
+            assert!(error.is_passing(), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_brackets_around_ipv6_stay() {
+        for (given, kept) in [
+            ("https://[10.0.0.1]:6443", "https://10.0.0.1:6443"),
+            ("https://[api.example]/x", "https://api.example/x"),
+            ("https://[fd00::1]:6443", "https://[fd00::1]:6443"),
+            ("https://10.0.0.1", "https://10.0.0.1"),
+        ] {
+            assert_eq!(without_idle_brackets(given), kept);
+        }
+    }
+}

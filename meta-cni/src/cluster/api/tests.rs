@@ -1,0 +1,588 @@
+//! The API cluster against an HTTP server of the test's own, which fails as it is told to.
+
+use std::io::{BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+
+use super::*;
+use crate::cluster::EventReason;
+
+/// A request as the server read it.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    line: String,
+    headers: Vec<String>,
+    body: String,
+}
+
+impl Seen {
+    fn is(&self, start: &str) -> bool {
+        self.line.starts_with(start)
+    }
+}
+
+/// What the server does with a request.
+enum Reply {
+    Json(u16, Value),
+    With(u16, &'static str, &'static str),
+    Garbage,
+    Close,
+    Hang,
+}
+
+type Script = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
+
+struct Server {
+    port: u16,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    /// Answers each request as `script` says, which is also told how many of that line came before it.
+    fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let (log, script): (_, Arc<Script>) = (Arc::clone(&seen), Arc::new(script));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (log, script) = (Arc::clone(&log), Arc::clone(&script));
+                thread::spawn(move || serve(stream.unwrap(), &log, &*script));
+            }
+        });
+        Server { port, seen }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn cluster(&self) -> Subject {
+        subject(&format!("http://127.0.0.1:{}", self.port))
+    }
+}
+
+fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, script: &Script) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while let Some(seen) = read_request(&mut reader) {
+        let before = {
+            let mut log = log.lock().unwrap();
+            let before = log.iter().filter(|other| other.line == seen.line).count();
+            log.push(seen.clone());
+            before
+        };
+        let written = match script(&seen, before) {
+            Reply::Json(status, body) => answer(&mut stream, status, "", &body.to_string()),
+            Reply::With(status, header, body) => answer(&mut stream, status, header, body),
+            Reply::Garbage => stream.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n"),
+            Reply::Close => return,
+            Reply::Hang => loop {
+                thread::park();
+            },
+        };
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+fn read_request(reader: &mut impl std::io::BufRead) -> Option<Seen> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_lowercase()),
+        }
+    }
+    let length = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Seen {
+        line: lines.remove(0),
+        headers: lines,
+        body: String::from_utf8(body).unwrap(),
+    })
+}
+
+fn answer(stream: &mut TcpStream, status: u16, header: &str, body: &str) -> std::io::Result<()> {
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status} X\r\n{header}content-length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// A cluster, and the folder of its kubeconfig.
+struct Subject {
+    cluster: ApiCluster,
+    _dir: tempfile::TempDir,
+}
+
+fn subject(server: &str) -> Subject {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("kubeconfig");
+    std::fs::write(dir.path().join("token"), "secret\n").unwrap();
+    let text = format!(
+        "current-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+         clusters: [{{name: k, cluster: {{server: '{server}'}}}}]\n\
+         users: [{{name: u, user: {{tokenFile: token}}}}]\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut cluster = ApiCluster::from_kubeconfig(&path)
+        .with_pod_wait(Duration::ZERO)
+        .with_instance("node-1".into());
+    cluster.patience = Patience {
+        tries: 3,
+        each: Duration::from_millis(400),
+        total: Duration::from_secs(3),
+    };
+    Subject { cluster, _dir: dir }
+}
+
+fn web() -> PodRef {
+    PodRef {
+        namespace: "default".into(),
+        name: "web".into(),
+        uid: Some("u-1".into()),
+    }
+}
+
+fn web_object() -> Value {
+    json!({"metadata": {"name": "web", "namespace": "default", "uid": "u-1"}})
+}
+
+fn web_pod() -> Pod {
+    serde_json::from_value::<PodObject>(web_object())
+        .unwrap()
+        .into()
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Reply {
+    Reply::Json(
+        code,
+        json!({"kind": "Status", "reason": reason, "message": message, "details": {"name": "x"}}),
+    )
+}
+
+fn event(message: &str) -> Event {
+    Event {
+        reason: EventReason::AddedInterface,
+        message: message.into(),
+    }
+}
+
+fn nad_name(name: &str) -> NadName {
+    NadName {
+        namespace: "default".into(),
+        name: name.into(),
+    }
+}
+
+#[test]
+fn a_pod_is_read_live_with_our_credentials() {
+    let server = Server::start(|_, _| Reply::Json(200, web_object()));
+    let pod = server.cluster().cluster.pod(&web()).unwrap();
+    assert_eq!(pod, web_pod());
+    let seen = &server.seen()[0];
+    assert!(
+        seen.is("get /api/v1/namespaces/default/pods/web http"),
+        "{seen:?}"
+    );
+    assert!(
+        seen.headers
+            .iter()
+            .any(|h| h == "authorization: bearer secret"),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn a_server_given_by_name_is_found_without_the_c_library() {
+    let server = Server::start(|_, _| Reply::Json(200, web_object()));
+    let subject = subject(&format!("http://localhost:{}", server.port));
+    assert_eq!(subject.cluster.pod(&web()).unwrap().uid, "u-1");
+}
+
+#[test]
+fn what_passes_is_asked_again() {
+    for (case, first) in [
+        (
+            "500",
+            (|| status(500, "InternalError", "no")) as fn() -> Reply,
+        ),
+        ("garbage", || Reply::Garbage),
+        ("closed", || Reply::Close),
+        ("hangs", || Reply::Hang),
+        ("429", || {
+            Reply::With(429, "retry-after: 1\r\n", "slow down")
+        }),
+    ] {
+        let server = Server::start(move |_, before| match before {
+            0 => first(),
+            _ => Reply::Json(200, web_object()),
+        });
+        let started = Instant::now();
+        let pod = server.cluster().cluster.pod(&web());
+        assert!(pod.is_ok(), "{case}: {pod:?}");
+        assert!(server.seen().len() >= 2, "{case}");
+        assert!(case != "429" || started.elapsed() >= Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn what_does_not_pass_is_told_after_a_bounded_time() {
+    for (case, reply, requests, words) in [
+        (
+            "500",
+            (|| status(500, "InternalError", "no")) as fn() -> Reply,
+            3,
+            "its health",
+        ),
+        ("hangs", || Reply::Hang, 3, "reach the API server"),
+        (
+            "asks for much time",
+            || Reply::With(429, "retry-after: 60\r\n", ""),
+            1,
+            "overloaded",
+        ),
+        ("401", || status(401, "Unauthorized", "no"), 1, "the token"),
+    ] {
+        let server = Server::start(move |_, _| reply());
+        let started = Instant::now();
+        let error = server.cluster().cluster.pod(&web()).unwrap_err();
+        assert!(
+            matches!(error, ClusterError::Unavailable { .. }),
+            "{case}: {error}"
+        );
+        let text = error.to_string();
+        assert!(text.contains(words) && text.len() < 300, "{case}: {text}");
+        assert_eq!(server.seen().len(), requests, "{case}");
+        assert!(started.elapsed() < Duration::from_secs(4), "{case}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let error = subject(&format!("http://127.0.0.1:{port}"))
+        .cluster
+        .pod(&web())
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("127.0.0.1:{port}: nothing listens")),
+        "{text}"
+    );
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("refused"), "{source}");
+}
+
+#[test]
+fn an_answer_that_is_no_pod_is_invalid() {
+    for body in ["", "[]", "{}", r#"{"metadata":{"name":1}}"#, "<html>"] {
+        let server = Server::start(move |_, _| Reply::With(200, "", body));
+        let error = server.cluster().cluster.pod(&web()).unwrap_err();
+        assert!(
+            matches!(error, ClusterError::Invalid { .. }),
+            "{body}: {error}"
+        );
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[test]
+fn a_pod_that_appears_in_time_is_found() {
+    let script = |_: &Seen, before: usize| match before {
+        0..2 => status(404, "NotFound", "no"),
+        _ => Reply::Json(200, web_object()),
+    };
+    let server = Server::start(script);
+    let mut subject = server.cluster();
+    subject.cluster.pod_wait = DEFAULT_POD_WAIT;
+    assert!(subject.cluster.pod(&web()).is_ok());
+    assert_eq!(server.seen().len(), 3);
+
+    let server = Server::start(script);
+    let error = server.cluster().cluster.pod(&web()).unwrap_err();
+    assert!(matches!(error, ClusterError::NotFound { .. }), "{error}");
+    assert_eq!(server.seen().len(), 1, "without a wait it looks once");
+}
+
+#[test]
+fn a_pod_with_another_uid_was_replaced() {
+    let server = Server::start(|_, _| Reply::Json(200, web_object()));
+    let other = PodRef {
+        uid: Some("u-2".into()),
+        ..web()
+    };
+    let error = server.cluster().cluster.pod(&other).unwrap_err();
+    assert!(matches!(error, ClusterError::Replaced { .. }), "{error}");
+}
+
+#[test]
+fn networks_come_in_order_each_for_itself() {
+    let server = Server::start(
+        |seen, _| match seen.line.split('/').nth(7).unwrap_or_default() {
+            "red http" => status(404, "NotFound", "no"),
+            "green http" => status(403, "Forbidden", "no"),
+            _ => Reply::Json(
+                200,
+                json!({"metadata": {"name": "blue", "namespace": "default"}, "spec": {"config": "{}"}}),
+            ),
+        },
+    );
+    let names = ["red", "../../../secrets", "blue", "green"].map(nad_name);
+    let answers = server.cluster().cluster.networks(&names);
+    assert!(
+        matches!(answers[0], Err(ClusterError::NotFound { .. })),
+        "{:?}",
+        answers[0]
+    );
+    assert!(
+        matches!(answers[1], Err(ClusterError::Invalid { .. })),
+        "{:?}",
+        answers[1]
+    );
+    assert_eq!(answers[2].as_ref().unwrap().config, "{}");
+    assert!(
+        matches!(answers[3], Err(ClusterError::Forbidden { .. })),
+        "{:?}",
+        answers[3]
+    );
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[test]
+fn networks_are_asked_for_at_the_same_time() {
+    let server = Server::start(|_, _| {
+        thread::sleep(Duration::from_millis(200));
+        Reply::Json(200, json!({"metadata": {"name": "x"}}))
+    });
+    let names: Vec<_> = (0..8).map(|n| nad_name(&format!("n{n}"))).collect();
+    let started = Instant::now();
+    let answers = server.cluster().cluster.networks(&names);
+    assert!(answers.iter().all(Result::is_ok));
+    assert!(started.elapsed() < Duration::from_millis(8 * 200));
+}
+
+#[test]
+fn without_a_kubeconfig_each_network_says_so() {
+    let cluster = ApiCluster::from_kubeconfig(Path::new("/absent/kubeconfig"));
+    let answers = cluster.networks(&["a", "b"].map(nad_name));
+    assert_eq!(answers.len(), 2);
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert!(error.is_passing() && error.to_string().contains("/absent/kubeconfig"));
+    }
+}
+
+#[test]
+fn a_report_is_one_patch_and_the_events() {
+    let server = Server::start(|_, _| Reply::Json(201, json!({})));
+    let events = [event("one"), event("two")];
+    server
+        .cluster()
+        .cluster
+        .report(&web_pod(), Some("[]"), &events)
+        .unwrap();
+    let seen = server.seen();
+    assert_eq!(seen.len(), 3);
+    let patch = seen.iter().find(|seen| seen.is("patch")).unwrap();
+    assert!(
+        patch.is("patch /api/v1/namespaces/default/pods/web/status http"),
+        "{patch:?}"
+    );
+    assert!(
+        patch
+            .headers
+            .iter()
+            .any(|h| h == "content-type: application/merge-patch+json")
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(&patch.body).unwrap(),
+        json!({"metadata": {"uid": "u-1", "annotations": {NETWORK_STATUS: "[]"}}})
+    );
+    let posts: Vec<Value> = seen
+        .iter()
+        .filter(|seen| seen.is("post /api/v1/namespaces/default/events http"))
+        .map(|seen| serde_json::from_str(&seen.body).unwrap())
+        .collect();
+    assert_eq!(posts.len(), 2);
+    assert_ne!(posts[0]["metadata"]["name"], posts[1]["metadata"]["name"]);
+    assert_eq!(posts[0]["reportingInstance"], "node-1");
+}
+
+#[test]
+fn a_status_is_written_only_if_it_changed() {
+    let server = Server::start(|_, _| Reply::Json(200, json!({})));
+    let mut pod = web_pod();
+    pod.annotations.insert(NETWORK_STATUS.into(), "[]".into());
+    let subject = server.cluster();
+    subject.cluster.report(&pod, Some("[]"), &[]).unwrap();
+    subject.cluster.report(&pod, None, &[]).unwrap();
+    assert!(server.seen().is_empty());
+    subject.cluster.report(&pod, Some("[{}]"), &[]).unwrap();
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_status_that_is_too_large_is_refused_and_the_events_still_go() {
+    let server = Server::start(|_, _| Reply::Json(201, json!({})));
+    let mut pod = web_pod();
+    pod.annotations.insert("other".into(), "x".repeat(1_000));
+    pod.annotations
+        .insert(NETWORK_STATUS.into(), "y".repeat(5_000));
+    let room = ANNOTATIONS_LIMIT - 1_005 - NETWORK_STATUS.len();
+    let subject = server.cluster();
+    subject
+        .cluster
+        .report(&pod, Some(&"z".repeat(room)), &[])
+        .unwrap();
+    let error = subject
+        .cluster
+        .report(&pod, Some(&"z".repeat(room + 1)), &[event("one")])
+        .unwrap_err();
+    assert!(matches!(error, ClusterError::Invalid { .. }), "{error}");
+    let lines: Vec<_> = server
+        .seen()
+        .iter()
+        .map(|seen| seen.line[..4].to_owned())
+        .collect();
+    assert_eq!(lines, ["patc", "post"]);
+}
+
+#[test]
+fn a_failed_patch_says_what_became_of_the_pod() {
+    for (case, reply, expected) in [
+        (
+            "gone",
+            (|| status(404, "NotFound", "no")) as fn() -> Reply,
+            "NotFound",
+        ),
+        (
+            "made again",
+            || {
+                status(
+                    409,
+                    "Conflict",
+                    "Precondition failed: UID in precondition: a",
+                )
+            },
+            "Replaced",
+        ),
+        (
+            "not allowed",
+            || status(403, "Forbidden", "no"),
+            "Forbidden",
+        ),
+    ] {
+        let server = Server::start(move |_, _| reply());
+        let error = server
+            .cluster()
+            .cluster
+            .report(&web_pod(), Some("[]"), &[])
+            .unwrap_err();
+        assert!(
+            format!("{error:?}").starts_with(expected),
+            "{case}: {error:?}"
+        );
+        assert_eq!(server.seen().len(), 1, "{case}");
+    }
+}
+
+#[test]
+fn a_conflict_that_is_not_about_the_uid_is_tried_again() {
+    let server = Server::start(|_, before| match before {
+        0 => status(409, "Conflict", "the object has been modified"),
+        _ => Reply::Json(200, json!({})),
+    });
+    server
+        .cluster()
+        .cluster
+        .report(&web_pod(), Some("[]"), &[])
+        .unwrap();
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn events_that_cannot_be_posted_are_no_error() {
+    for (case, reply, requests) in [
+        (
+            "not allowed",
+            (|| status(403, "Forbidden", "no")) as fn() -> Reply,
+            1,
+        ),
+        ("broken", || status(500, "InternalError", "no"), 2),
+        (
+            "there already",
+            || status(409, "AlreadyExists", "is there"),
+            1,
+        ),
+    ] {
+        let server = Server::start(move |_, _| reply());
+        server
+            .cluster()
+            .cluster
+            .report(&web_pod(), None, &[event("one")])
+            .unwrap();
+        assert_eq!(server.seen().len(), requests, "{case}");
+    }
+}
+
+#[test]
+fn readiness_is_asked_once_and_in_time() {
+    let limit = Duration::from_millis(300);
+    for (case, readyz, version, ready, requests) in [
+        ("ready", 200, 200, true, 1),
+        ("readyz closed to us", 403, 200, true, 2),
+        ("all closed to us", 403, 403, false, 2),
+        ("not ready", 500, 200, false, 1),
+    ] {
+        let server = Server::start(move |seen, _| match seen.is("get /readyz http") {
+            true => Reply::With(readyz, "", "text"),
+            false => Reply::With(version, "", "text"),
+        });
+        assert_eq!(
+            server.cluster().cluster.ready(limit).is_ok(),
+            ready,
+            "{case}"
+        );
+        assert_eq!(server.seen().len(), requests, "{case}");
+    }
+    let server = Server::start(|_, _| Reply::Hang);
+    let started = Instant::now();
+    let error = server.cluster().cluster.ready(limit).unwrap_err();
+    assert!(error.is_passing(), "{error}");
+    assert!(started.elapsed() < 3 * limit);
+}
+
+#[test]
+fn several_threads_ask_at_once() {
+    let server = Server::start(|_, _| {
+        thread::sleep(Duration::from_millis(50));
+        Reply::Json(200, web_object())
+    });
+    let subject = server.cluster();
+    thread::scope(|scope| {
+        let askers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| subject.cluster.pod(&web()).map(|pod| pod.uid)))
+            .collect();
+        for asker in askers {
+            assert_eq!(asker.join().unwrap().unwrap(), "u-1");
+        }
+    });
+}

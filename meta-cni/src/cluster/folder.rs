@@ -1,0 +1,305 @@
+//! The cluster as a folder of YAML and JSON files tells it: no API server, no Kubernetes. What the files
+//! say is read by `folder/content.rs`; what is reported goes to the folder `.status` below, one file a
+//! pod, and to the log.
+
+mod content;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use self::content::Content;
+use super::object::{NETWORK_STATUS, check_names, check_uid};
+use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
+
+/// A [`Cluster`] that is a folder of manifests: `*.yaml`, `*.yml` and `*.json`, of up to 4 MiB each, with
+/// Pods, NetworkAttachmentDefinitions and Lists of them in any number of documents. Other kinds are
+/// left alone.
+///
+/// The files are read when the first question is asked, and once. A broken document hides only itself:
+/// an object that is found elsewhere is answered, one that is not found is answered with
+/// [`ClusterError::Invalid`] that names the broken file, for it may be in there.
+#[derive(Debug)]
+pub struct FolderCluster {
+    dir: PathBuf,
+    content: OnceLock<Result<Content, String>>,
+}
+
+/// The folder cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+struct Unreadable {
+    detail: String,
+}
+
+impl FolderCluster {
+    /// The cluster that the files in `dir` describe.
+    pub fn new(dir: impl Into<PathBuf>) -> FolderCluster {
+        FolderCluster {
+            dir: dir.into(),
+            content: OnceLock::new(),
+        }
+    }
+
+    fn content(&self) -> Result<&Content, ClusterError> {
+        self.content
+            .get_or_init(|| Content::read(&self.dir).map_err(|error| error.to_string()))
+            .as_ref()
+            .map_err(|detail| ClusterError::Unavailable {
+                what: format!("read the folder {}", self.dir.display()),
+                remedy: "it cannot be read: make it, or correct networksDir".to_owned(),
+                source: Box::new(Unreadable {
+                    detail: detail.clone(),
+                }),
+            })
+    }
+
+    fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
+        let content = self.content()?;
+        match content.nads.get(name) {
+            Some(nad) => Ok(nad.clone()),
+            None => Err(self.missing(content, format!("network-attachment-definition {name}"))),
+        }
+    }
+
+    /// The error for an object that none of the files holds.
+    fn missing(&self, content: &Content, object: String) -> ClusterError {
+        match invalid(content) {
+            Some(error) => error,
+            None => ClusterError::NotFound {
+                what: format!("{object} in {}", self.dir.display()),
+            },
+        }
+    }
+
+    fn write_status(&self, pod: &Pod, status: &str) -> Result<(), ClusterError> {
+        let object = format!("pod {}/{}", pod.namespace, pod.name);
+        check_names(&object, [&pod.namespace, &pod.name])?;
+        let folder = self.dir.join(".status");
+        replace(
+            &folder,
+            &format!("{}_{}.json", pod.namespace, pod.name),
+            status,
+        )
+        .map_err(|error| ClusterError::Unavailable {
+            what: format!("write network-status of {object}"),
+            remedy: format!("is {} writable, and the disk not full?", folder.display()),
+            source: Box::new(error),
+        })
+    }
+}
+
+impl Cluster for FolderCluster {
+    fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
+        let content = self.content()?;
+        let key = (pod.namespace.clone(), pod.name.clone());
+        let Some(found) = content.pods.get(&key) else {
+            return Err(self.missing(content, format!("pod {pod}")));
+        };
+        let mut found = found.clone();
+        if found.uid.is_empty() {
+            // Nobody gave out UIDs here: whichever the runtime uses is the pod's.
+            found.uid = pod.uid.clone().unwrap_or_default();
+        }
+        check_uid(pod, &found)?;
+        Ok(found)
+    }
+
+    fn networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>> {
+        names.iter().map(|name| self.network(name)).collect()
+    }
+
+    fn report(
+        &self,
+        pod: &Pod,
+        network_status: Option<&str>,
+        events: &[Event],
+    ) -> Result<(), ClusterError> {
+        for event in events {
+            tracing::info!(
+                pod = %pod.reference(),
+                reason = event.reason.as_str(),
+                kind = event.reason.kind(),
+                message = event.message,
+                "event"
+            );
+        }
+        let known = pod.annotations.get(NETWORK_STATUS).map(String::as_str);
+        match network_status {
+            Some(status) if known != Some(status) => self.write_status(pod, status),
+            _ => Ok(()),
+        }
+    }
+
+    fn ready(&self, _limit: Duration) -> Result<(), ClusterError> {
+        match invalid(self.content()?) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The error for the first broken document, if there is one.
+fn invalid(content: &Content) -> Option<ClusterError> {
+    let broken = content.broken.first()?;
+    let document = broken
+        .document
+        .map_or_else(String::new, |number| format!(", document {number}"));
+    Some(ClusterError::Invalid {
+        what: format!("{}{document}", broken.path.display()),
+        source: Box::new(broken.clone()),
+    })
+}
+
+/// Puts a whole file in place of the old one: a reader sees either. Not synced: the status of a pod that
+/// did not survive a power cut is worth nothing.
+fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, folder.join(name)))
+        .inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = fs::remove_file(&temporary);
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::EventReason;
+
+    const PODS: &str = r"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Pod, metadata: {name: web, uid: u-1, annotations: {k: v}}}
+- {apiVersion: v1, kind: Pod, metadata: {name: bare, namespace: edge}}
+- {apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: blue}, spec: {config: '{}'}}
+";
+
+    fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, FolderCluster) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let cluster = FolderCluster::new(dir.path());
+        (dir, cluster)
+    }
+
+    fn pod_ref(namespace: &str, name: &str, uid: Option<&str>) -> PodRef {
+        PodRef {
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: uid.map(str::to_owned),
+        }
+    }
+
+    fn nad_name(name: &str) -> NadName {
+        NadName {
+            namespace: "default".into(),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn a_pod_is_found_by_name_and_uid() {
+        let (_dir, cluster) = folder(&[("all.yaml", PODS)]);
+        let web = cluster
+            .pod(&pod_ref("default", "web", Some("u-1")))
+            .unwrap();
+        assert_eq!((&*web.uid, &*web.annotations["k"]), ("u-1", "v"));
+        let error = cluster.pod(&pod_ref("default", "web", Some("u-2")));
+        assert!(matches!(error, Err(ClusterError::Replaced { .. })));
+        let error = cluster.pod(&pod_ref("edge", "web", None));
+        assert!(matches!(error, Err(ClusterError::NotFound { .. })));
+    }
+
+    #[test]
+    fn a_pod_without_uid_has_the_one_that_the_runtime_gives() {
+        let (_dir, cluster) = folder(&[("all.yaml", PODS)]);
+        for (given, uid) in [(Some("u-9"), "u-9"), (None, "")] {
+            assert_eq!(
+                cluster.pod(&pod_ref("edge", "bare", given)).unwrap().uid,
+                uid
+            );
+        }
+    }
+
+    #[test]
+    fn networks_are_answered_in_order_each_for_itself() {
+        let (_dir, cluster) = folder(&[("all.yaml", PODS)]);
+        let answers = cluster.networks(&[nad_name("red"), nad_name("blue")]);
+        assert!(matches!(answers[0], Err(ClusterError::NotFound { .. })));
+        assert_eq!(answers[1].as_ref().unwrap().config, "{}");
+    }
+
+    #[test]
+    fn a_broken_file_is_named_when_something_is_missing() {
+        let (_dir, cluster) = folder(&[("all.yaml", PODS), ("z.yaml", "a: 1\n---\nkind: [\n")]);
+        assert!(cluster.networks(&[nad_name("blue")])[0].is_ok());
+        for error in [
+            cluster
+                .pod(&pod_ref("default", "absent", None))
+                .unwrap_err(),
+            cluster.ready(Duration::from_secs(1)).unwrap_err(),
+        ] {
+            assert!(matches!(error, ClusterError::Invalid { .. }));
+            assert!(error.to_string().contains("z.yaml, document 2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_may_come() {
+        let cluster = FolderCluster::new("/absent/folder");
+        let error = cluster.ready(Duration::from_secs(1)).unwrap_err();
+        assert!(error.is_passing() && error.to_string().contains("/absent/folder"));
+        assert!(cluster.networks(&[nad_name("blue")])[0].is_err());
+    }
+
+    #[test]
+    fn the_files_are_read_once_and_not_before_they_are_asked_for() {
+        let (dir, cluster) = folder(&[]);
+        fs::write(dir.path().join("all.yaml"), PODS).unwrap();
+        assert!(cluster.pod(&pod_ref("default", "web", None)).is_ok());
+        fs::remove_file(dir.path().join("all.yaml")).unwrap();
+        assert!(cluster.pod(&pod_ref("default", "web", None)).is_ok());
+    }
+
+    #[test]
+    fn a_report_is_a_file_of_the_pod() {
+        let (dir, cluster) = folder(&[("all.yaml", PODS)]);
+        let pod = cluster.pod(&pod_ref("default", "web", None)).unwrap();
+        let event = Event {
+            reason: EventReason::AddedInterface,
+            message: "net1".into(),
+        };
+        cluster
+            .report(&pod, None, std::slice::from_ref(&event))
+            .unwrap();
+        assert!(!dir.path().join(".status").exists());
+        for status in ["[]", "[{}]"] {
+            cluster.report(&pod, Some(status), &[]).unwrap();
+            let file = dir.path().join(".status/default_web.json");
+            assert_eq!(fs::read_to_string(file).unwrap(), status);
+        }
+        assert_eq!(fs::read_dir(dir.path().join(".status")).unwrap().count(), 1);
+        let elsewhere = Pod {
+            name: "../../x".into(),
+            ..pod
+        };
+        let error = cluster.report(&elsewhere, Some("[]"), &[]).unwrap_err();
+        assert!(matches!(error, ClusterError::Invalid { .. }));
+    }
+
+    #[test]
+    fn a_status_that_the_pod_has_is_not_written_again() {
+        let (dir, cluster) = folder(&[("all.yaml", PODS)]);
+        let mut pod = cluster.pod(&pod_ref("default", "web", None)).unwrap();
+        pod.annotations.insert(NETWORK_STATUS.into(), "[]".into());
+        cluster.report(&pod, Some("[]"), &[]).unwrap();
+        assert!(!dir.path().join(".status").exists());
+    }
+}

@@ -1,0 +1,300 @@
+//! Pods and NetworkAttachmentDefinitions as Kubernetes writes them, reduced to what this program asks
+//! of them: everything else in the text is skipped, not decoded. Text in, values out.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{ClusterError, Nad, NadName, Pod, PodRef};
+
+/// The annotation that names the device plugin resource of a network.
+const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
+
+/// The annotation that tells what interfaces a pod has.
+pub(crate) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
+
+/// `metadata` of any object. The namespace `default` is meant where none is written, as kubectl does.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    name: String,
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    uid: Option<String>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// A core/v1 Pod.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PodObject {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Option<PodSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PodSpec {
+    #[serde(default, rename = "initContainers")]
+    init_containers: Option<Vec<Container>>,
+    #[serde(default)]
+    containers: Option<Vec<Container>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Container {
+    #[serde(default)]
+    resources: Option<Resources>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resources {
+    #[serde(default)]
+    requests: Option<BTreeMap<String, IgnoredAny>>,
+    #[serde(default)]
+    limits: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+impl From<PodObject> for Pod {
+    fn from(object: PodObject) -> Pod {
+        let PodObject { metadata, spec } = object;
+        Pod {
+            namespace: metadata.namespace.unwrap_or_else(default_namespace),
+            name: metadata.name,
+            uid: metadata.uid.unwrap_or_default(),
+            annotations: metadata.annotations.unwrap_or_default(),
+            resources: resource_names(&spec.unwrap_or_default()),
+        }
+    }
+}
+
+fn resource_names(spec: &PodSpec) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let containers = [&spec.init_containers, &spec.containers];
+    for container in containers.into_iter().flatten().flatten() {
+        let Some(resources) = &container.resources else {
+            continue;
+        };
+        for name in [&resources.requests, &resources.limits]
+            .into_iter()
+            .flatten()
+            .flat_map(BTreeMap::keys)
+        {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+    }
+    names
+}
+
+/// A k8s.cni.cncf.io/v1 NetworkAttachmentDefinition.
+#[derive(Debug, Deserialize)]
+pub(crate) struct NadObject {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Option<NadSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NadSpec {
+    #[serde(default)]
+    config: Option<String>,
+}
+
+impl From<NadObject> for Nad {
+    fn from(object: NadObject) -> Nad {
+        let NadObject { metadata, spec } = object;
+        Nad {
+            name: NadName {
+                namespace: metadata.namespace.unwrap_or_else(default_namespace),
+                name: metadata.name,
+            },
+            config: spec.and_then(|spec| spec.config).unwrap_or_default(),
+            resource_name: metadata
+                .annotations
+                .and_then(|mut annotations| annotations.remove(RESOURCE_NAME))
+                .filter(|name| !name.is_empty()),
+        }
+    }
+}
+
+fn default_namespace() -> String {
+    "default".to_owned()
+}
+
+/// A namespace or name that Kubernetes could not have given to an object, and that must therefore not
+/// become part of a URL or of a file's path.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is not a name that Kubernetes allows: lower case letters, digits, '-' and '.'")]
+pub(crate) struct NameError {
+    text: String,
+}
+
+/// Refuses what is not an RFC 1123 subdomain (Kubernetes, "Object Names and IDs").
+///
+/// # Errors
+/// [`ClusterError::Invalid`] with the first of `names` that is not one.
+pub(crate) fn check_names(what: &str, names: [&str; 2]) -> Result<(), ClusterError> {
+    match names.into_iter().find(|name| !is_subdomain(name)) {
+        None => Ok(()),
+        Some(text) => Err(ClusterError::Invalid {
+            what: what.to_owned(),
+            source: Box::new(NameError {
+                text: text.chars().take(64).collect(),
+            }),
+        }),
+    }
+}
+
+fn is_subdomain(text: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            let bytes = label.as_bytes();
+            bytes.first().copied().is_some_and(alphanumeric)
+                && bytes.last().copied().is_some_and(alphanumeric)
+                && bytes.iter().all(|&b| alphanumeric(b) || b == b'-')
+        })
+}
+
+/// Whether `found` is the pod that was asked for.
+///
+/// # Errors
+/// [`ClusterError::Replaced`] if the reference has a UID, `found` has another, and the pod is not static.
+pub(crate) fn check_uid(asked: &PodRef, found: &Pod) -> Result<(), ClusterError> {
+    match asked.uid.as_deref() {
+        Some(uid) if !uid.is_empty() && uid != found.uid && !found.is_static() => {
+            Err(ClusterError::Replaced {
+                what: format!("pod {asked}"),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(value: serde_json::Value) -> Pod {
+        serde_json::from_value::<PodObject>(value).unwrap().into()
+    }
+
+    #[test]
+    fn resources_come_in_container_order_init_first_without_repeats() {
+        let pod = pod(json!({
+            "metadata": {"name": "web", "namespace": "a", "uid": "1", "annotations": {"k": "v"}},
+            "spec": {
+                "containers": [
+                    {"resources": {"requests": {"x/b": "1", "x/a": 1}, "limits": {"x/a": 1, "x/c": "2"}}},
+                    {"name": "none"},
+                ],
+                "initContainers": [{"resources": {"limits": {"x/z": "1"}, "requests": null}}, {"resources": {}}],
+            },
+        }));
+        assert_eq!(pod.resources, ["x/z", "x/a", "x/b", "x/c"]);
+        assert_eq!(pod.annotations["k"], "v");
+    }
+
+    #[test]
+    fn what_is_absent_or_null_is_empty() {
+        for (name, value) in [
+            ("absent", json!({"metadata": {"name": "web"}})),
+            (
+                "null",
+                json!({"metadata": {"name": "web", "namespace": null, "uid": null, "annotations": null}, "spec": null}),
+            ),
+            (
+                "null lists",
+                json!({"metadata": {"name": "web"}, "spec": {"containers": null, "initContainers": null}}),
+            ),
+        ] {
+            let pod = pod(value);
+            assert_eq!((&*pod.namespace, &*pod.uid), ("default", ""), "{name}");
+            assert!(
+                pod.annotations.is_empty() && pod.resources.is_empty(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_nad_is_read_with_and_without_what_is_optional() {
+        for (name, value, config, resource) in [
+            (
+                "full",
+                json!({"metadata": {"name": "n", "annotations": {RESOURCE_NAME: "x/a"}}, "spec": {"config": "{}"}}),
+                "{}",
+                Some("x/a"),
+            ),
+            ("no spec", json!({"metadata": {"name": "n"}}), "", None),
+            (
+                "empty",
+                json!({"metadata": {"name": "n", "annotations": {RESOURCE_NAME: ""}}, "spec": {"config": null}}),
+                "",
+                None,
+            ),
+        ] {
+            let nad: Nad = serde_json::from_value::<NadObject>(value).unwrap().into();
+            assert_eq!(nad.config, config, "{name}");
+            assert_eq!(nad.resource_name.as_deref(), resource, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_names_that_kubernetes_allows_pass() {
+        for good in ["a", "a-b.c1", "1", &"a".repeat(253)] {
+            assert!(is_subdomain(good), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../secrets",
+            "a/b",
+            "A",
+            "-a",
+            "a-",
+            "a..b",
+            "a%2f",
+            "a b",
+            "ä",
+            &"a".repeat(254),
+        ] {
+            assert!(!is_subdomain(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_uid_must_match_unless_the_pod_is_static_or_none_was_given() {
+        let static_pod = [("kubernetes.io/config.source", "file")];
+        let api_pod = [("kubernetes.io/config.source", "api")];
+        for (name, asked, annotations, same) in [
+            ("none given", None, &[][..], true),
+            ("empty", Some(""), &[][..], true),
+            ("equal", Some("1"), &[][..], true),
+            ("other", Some("2"), &[][..], false),
+            ("other, static", Some("2"), &static_pod[..], true),
+            ("other, from the API", Some("2"), &api_pod[..], false),
+        ] {
+            let found = Pod {
+                uid: "1".into(),
+                annotations: annotations
+                    .iter()
+                    .map(|(k, v)| (k.to_string(), v.to_string()))
+                    .collect(),
+                ..Pod::default()
+            };
+            let asked = PodRef {
+                namespace: "a".into(),
+                name: "web".into(),
+                uid: asked.map(str::to_owned),
+            };
+            let result = check_uid(&asked, &found);
+            assert_eq!(result.is_ok(), same, "{name}");
+        }
+    }
+}
