@@ -134,18 +134,28 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], naming the key.
     pub fn parse(conf: &Map<String, Value>) -> Result<Config, ConfigError> {
-        let conf: Map<String, Value> =
-            conf.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-        let config: Config = serde_path_to_error::deserialize(Value::Object(conf)).map_err(|error| {
-            ConfigError::Key { key: error.path().to_string(), problem: error.inner().to_string() }
-        })?;
+        let conf: Map<String, Value> = conf
+            .iter()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let config: Config =
+            serde_path_to_error::deserialize(Value::Object(conf)).map_err(|error| {
+                ConfigError::Key {
+                    key: error.path().to_string(),
+                    problem: error.inner().to_string(),
+                }
+            })?;
         config.check()?;
         Ok(config.without_empty_texts())
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key: &str, problem: &str| {
-            Err(ConfigError::Key { key: key.to_owned(), problem: problem.to_owned() })
+            Err(ConfigError::Key {
+                key: key.to_owned(),
+                problem: problem.to_owned(),
+            })
         };
         if self.max_parallel_delegates == 0 {
             return wrong("maxParallelDelegates", "must be 1 or more");
@@ -195,7 +205,10 @@ impl Config {
 
     /// The namespaces of `globalNamespaces`.
     pub fn global_namespaces(&self) -> impl Iterator<Item = &str> {
-        self.global_namespaces.split(',').map(str::trim).filter(|name| !name.is_empty())
+        self.global_namespaces
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
     }
 
     /// How long one execution of a delegate may take.
@@ -205,7 +218,9 @@ impl Config {
 
     /// Whether the plugin may be run.
     pub fn allows_plugin(&self, plugin: &str) -> bool {
-        self.allowed_plugins.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name == plugin))
+        self.allowed_plugins
+            .as_ref()
+            .is_none_or(|allowed| allowed.iter().any(|name| name == plugin))
     }
 }
 
@@ -232,9 +247,15 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(config.cluster_network.as_deref(), Some("default-cni"));
-        assert_eq!(config.global_namespaces().collect::<Vec<_>>(), ["default", "shared"]);
+        assert_eq!(
+            config.global_namespaces().collect::<Vec<_>>(),
+            ["default", "shared"]
+        );
         assert_eq!(config.conf_dir, PathBuf::from("/etc/cni/multus/net.d"));
-        assert_eq!(config.readiness_indicator_file, Some(PathBuf::from("/run/ready")));
+        assert_eq!(
+            config.readiness_indicator_file,
+            Some(PathBuf::from("/run/ready"))
+        );
     }
 
     #[test]
@@ -248,7 +269,10 @@ mod tests {
         let cases = [
             (json!({"maxParallelDelegates": 0}), "maxParallelDelegates"),
             (json!({"maxParallelDelegates": "4"}), "maxParallelDelegates"),
-            (json!({"delegateTimeoutSeconds": 0}), "delegateTimeoutSeconds"),
+            (
+                json!({"delegateTimeoutSeconds": 0}),
+                "delegateTimeoutSeconds",
+            ),
             (json!({"defaultNetworks": ["a", 1]}), "defaultNetworks[1]"),
             (json!({"stateDir": "var"}), "stateDir"),
             (json!({"onStatusFailure": "perhaps"}), "onStatusFailure"),

@@ -43,10 +43,12 @@ pub fn gather(
                     answer => from_nad(config, answer),
                 },
             };
-            found.map(|found| named(found, &wanted.source)).map_err(|mut problem| {
-                problem.subject = format!("network {}", wanted.source.label());
-                problem
-            })
+            found
+                .map(|found| named(found, &wanted.source))
+                .map_err(|mut problem| {
+                    problem.subject = format!("network {}", wanted.source.label());
+                    problem
+                })
         })
         .collect()
 }
@@ -74,7 +76,9 @@ impl From<Result<Nad, ClusterError>> for Answer {
 
 /// Asks for every NetworkAttachmentDefinition once.
 fn fetch(cluster: Option<&dyn Cluster>, wanted: &[Wanted]) -> BTreeMap<NadName, Answer> {
-    let Some(cluster) = cluster else { return BTreeMap::new() };
+    let Some(cluster) = cluster else {
+        return BTreeMap::new();
+    };
     let mut names: Vec<NadName> = wanted
         .iter()
         .filter_map(|wanted| match &wanted.source {
@@ -85,13 +89,21 @@ fn fetch(cluster: Option<&dyn Cluster>, wanted: &[Wanted]) -> BTreeMap<NadName, 
     names.sort();
     names.dedup();
     let answers = cluster.networks(&names);
-    names.into_iter().zip(answers.into_iter().map(Answer::from)).collect()
+    names
+        .into_iter()
+        .zip(answers.into_iter().map(Answer::from))
+        .collect()
 }
 
 fn from_nad(config: &Config, answer: Answer) -> Result<Found, Problem> {
     let nad = match answer {
         Answer::There(nad) => nad,
-        Answer::Missing => return Err(Problem::lasting("", format!("{MISSING}; create it, or correct the name"))),
+        Answer::Missing => {
+            return Err(Problem::lasting(
+                "",
+                format!("{MISSING}; create it, or correct the name"),
+            ));
+        }
         Answer::Failed(problem) => return Err(problem),
     };
     let mut found = if nad.config.trim().is_empty() {
@@ -104,22 +116,30 @@ fn from_nad(config: &Config, answer: Answer) -> Result<Found, Problem> {
 }
 
 fn from_file_instead(config: &Config, name: &NadName) -> Result<Found, Problem> {
-    from_file(netconf::find_by_name(&config.conf_dir, &name.name)).map_err(|problem| {
-        Problem::lasting("", format!("{MISSING}, and {}", problem.what))
-    })
+    from_file(netconf::find_by_name(&config.conf_dir, &name.name))
+        .map_err(|problem| Problem::lasting("", format!("{MISSING}, and {}", problem.what)))
 }
 
 fn from_file(list: Result<NetConfList, FileError>) -> Result<Found, Problem> {
     match list {
-        Ok(list) => Ok(Found { list, resource_name: None }),
+        Ok(list) => Ok(Found {
+            list,
+            resource_name: None,
+        }),
         Err(error) => Err(Problem::lasting("", with_causes(&error))),
     }
 }
 
 fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
     match list {
-        Ok(list) => Ok(Found { list, resource_name: None }),
-        Err(error) => Err(Problem::lasting("", format!("its configuration is not valid: {error}"))),
+        Ok(list) => Ok(Found {
+            list,
+            resource_name: None,
+        }),
+        Err(error) => Err(Problem::lasting(
+            "",
+            format!("its configuration is not valid: {error}"),
+        )),
     }
 }
 
@@ -128,12 +148,17 @@ fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
 fn named(mut found: Found, source: &Source) -> Found {
     if found.list.name.is_empty() {
         found.list.name = match source {
-            Source::Nad(name) | Source::NadOrFile(name) => format!("{}.{}", name.namespace, name.name),
+            Source::Nad(name) | Source::NadOrFile(name) => {
+                format!("{}.{}", name.namespace, name.name)
+            }
             Source::Inline(index, _) => format!("delegate{index}"),
             Source::File(name) => name.clone(),
             Source::Path(path) => path.file_stem().map_or_else(
                 || "delegate0".to_owned(),
-                |stem| stem.to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-"),
+                |stem| {
+                    stem.to_string_lossy()
+                        .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+                },
             ),
         };
     }

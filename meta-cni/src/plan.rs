@@ -96,12 +96,23 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
         };
         check_plugins(inputs.config, wanted, found, &mut problems);
         let device = inputs.devices.get(index).cloned().flatten();
-        match attachment(inputs, wanted, found, names[index].clone(), device, index == 0) {
+        match attachment(
+            inputs,
+            wanted,
+            found,
+            names[index].clone(),
+            device,
+            index == 0,
+        ) {
             Ok(attachment) => attachments.push(attachment),
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(attachments) } else { Err(Problems(problems)) }
+    if problems.is_empty() {
+        Ok(attachments)
+    } else {
+        Err(Problems(problems))
+    }
 }
 
 /// The interface of each network: the runtime's for the default network, then the one that was asked
@@ -116,9 +127,15 @@ fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<Strin
         };
         let subject = || format!("network {}", wanted.source.label());
         if let Some(problem) = interface_name_problem(&name) {
-            problems.push(Problem::lasting(subject(), format!("interface {name:?}: {problem}")));
+            problems.push(Problem::lasting(
+                subject(),
+                format!("interface {name:?}: {problem}"),
+            ));
         } else if name == "lo" {
-            problems.push(Problem::lasting(subject(), "interface lo is the pod's loopback; choose another name"));
+            problems.push(Problem::lasting(
+                subject(),
+                "interface lo is the pod's loopback; choose another name",
+            ));
         } else if let Some(other) = names.iter().position(|taken| *taken == name) {
             let what = format!(
                 "interface {name} is also that of network {}; give one of them another name",
@@ -133,7 +150,10 @@ fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<Strin
 
 /// For each family, one attachment at most may ask for the default route.
 fn check_default_routes(inputs: Inputs<'_>, names: &[String], problems: &mut Vec<Problem>) {
-    for (family, is_of) in [("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("IPv6", IpAddr::is_ipv6)] {
+    for (family, is_of) in [
+        ("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
+        ("IPv6", IpAddr::is_ipv6),
+    ] {
         let asking: Vec<&str> = inputs
             .wanted
             .iter()
@@ -142,7 +162,10 @@ fn check_default_routes(inputs: Inputs<'_>, names: &[String], problems: &mut Vec
             .map(|(_, name)| name.as_str())
             .collect();
         if asking.len() > 1 {
-            let what = format!("{} all ask for the {family} default route; leave default-route on one of them", asking.join(", "));
+            let what = format!(
+                "{} all ask for the {family} default route; leave default-route on one of them",
+                asking.join(", ")
+            );
             problems.push(Problem::lasting("default-route", what));
         }
     }
@@ -152,8 +175,12 @@ fn check_plugins(config: &Config, wanted: &Wanted, found: &Found, problems: &mut
     for plugin in &found.list.plugins {
         let kind = plugin.plugin_type();
         if !config.allows_plugin(kind) {
-            let what = format!("plugin {kind:?} is not in allowedPlugins; add it there, or use another");
-            problems.push(Problem::lasting(format!("network {}", wanted.source.label()), what));
+            let what =
+                format!("plugin {kind:?} is not in allowedPlugins; add it there, or use another");
+            problems.push(Problem::lasting(
+                format!("network {}", wanted.source.label()),
+                what,
+            ));
         }
     }
 }
@@ -169,11 +196,25 @@ fn attachment(
     let network = wanted.source.label();
     let wrong = |what: String| Problem::lasting(format!("network {network}"), what);
     let device_info_file = device_info_file(inputs, found, &network, &ifname).map_err(wrong)?;
-    let base = if is_default { inputs.config.runtime_config.clone() } else { Map::new() };
-    let capabilities = inject::capabilities(base, &wanted.element, device.as_ref(), device_info_file.as_deref());
+    let base = if is_default {
+        inputs.config.runtime_config.clone()
+    } else {
+        Map::new()
+    };
+    let capabilities = inject::capabilities(
+        base,
+        &wanted.element,
+        device.as_ref(),
+        device_info_file.as_deref(),
+    );
     let mut list = found.list.clone();
-    inject::into_list(&mut list, &capabilities, wanted.element.cni_args.as_ref(), device.as_ref())
-        .map_err(wrong)?;
+    inject::into_list(
+        &mut list,
+        &capabilities,
+        wanted.element.cni_args.as_ref(),
+        device.as_ref(),
+    )
+    .map_err(wrong)?;
     Ok(Attachment {
         network,
         ifname,
@@ -192,22 +233,44 @@ fn device_info_file(
     network: &str,
     ifname: &str,
 ) -> Result<Option<PathBuf>, String> {
-    if !found.list.plugins.iter().any(|plugin| plugin.has_capability("CNIDeviceInfoFile")) {
+    if !found
+        .list
+        .plugins
+        .iter()
+        .any(|plugin| plugin.has_capability("CNIDeviceInfoFile"))
+    {
         return Ok(None);
     }
-    let files = DeviceInfoFiles { base: inputs.config.device_info_dir.clone() };
-    files.cni_path(network, inputs.container_id, ifname).map(Some).map_err(|error| error.to_string())
+    let files = DeviceInfoFiles {
+        base: inputs.config.device_info_dir.clone(),
+    };
+    files
+        .cni_path(network, inputs.container_id, ifname)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// CNI_ARGS of a delegate: the pod, then the rest as it came, then what the pod asks for.
 fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted) -> Args {
     let mut args = Args::default();
     if let Some(pod) = inputs.pod_ref {
-        args.set("IgnoreUnknown", inputs.args.get("IgnoreUnknown").unwrap_or("true"));
+        args.set(
+            "IgnoreUnknown",
+            inputs.args.get("IgnoreUnknown").unwrap_or("true"),
+        );
         args.set("K8S_POD_NAMESPACE", &pod.namespace);
         args.set("K8S_POD_NAME", &pod.name);
-        args.set("K8S_POD_INFRA_CONTAINER_ID", inputs.args.get("K8S_POD_INFRA_CONTAINER_ID").unwrap_or(inputs.container_id));
-        let uid = inputs.pod.map(|pod| pod.uid.as_str()).filter(|uid| !uid.is_empty());
+        args.set(
+            "K8S_POD_INFRA_CONTAINER_ID",
+            inputs
+                .args
+                .get("K8S_POD_INFRA_CONTAINER_ID")
+                .unwrap_or(inputs.container_id),
+        );
+        let uid = inputs
+            .pod
+            .map(|pod| pod.uid.as_str())
+            .filter(|uid| !uid.is_empty());
         if let Some(uid) = pod.uid.as_deref().or(uid) {
             args.set("K8S_POD_UID", uid);
         }

@@ -19,13 +19,21 @@ impl Problem {
     /// A problem that stays until somebody changes the configuration, the pod or a network.
     pub fn lasting(subject: impl Into<String>, what: impl Into<String>) -> Problem {
         let (subject, what) = (subject.into(), what.into());
-        Problem { subject, what, code: Code::INVALID_NETWORK_CONFIG }
+        Problem {
+            subject,
+            what,
+            code: Code::INVALID_NETWORK_CONFIG,
+        }
     }
 
     /// A problem that may be gone when the runtime tries again.
     pub fn passing(subject: impl Into<String>, what: impl Into<String>) -> Problem {
         let (subject, what) = (subject.into(), what.into());
-        Problem { subject, what, code: Code::TRY_AGAIN_LATER }
+        Problem {
+            subject,
+            what,
+            code: Code::TRY_AGAIN_LATER,
+        }
     }
 }
 
@@ -36,7 +44,10 @@ pub struct Problems(pub Vec<Problem>);
 impl Problems {
     /// The code of the whole: a lasting problem outweighs passing ones.
     pub fn code(&self) -> Code {
-        let lasting = self.0.iter().find(|problem| problem.code != Code::TRY_AGAIN_LATER);
+        let lasting = self
+            .0
+            .iter()
+            .find(|problem| problem.code != Code::TRY_AGAIN_LATER);
         lasting.map_or(Code::TRY_AGAIN_LATER, |problem| problem.code)
     }
 }

@@ -57,7 +57,11 @@ pub struct Entry {
     /// How far it came.
     pub phase: Phase,
     /// The result of ADD, in the newest version; absent before that.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored_result")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "stored_result"
+    )]
     pub result: Option<CniResult>,
 }
 
@@ -82,7 +86,11 @@ impl Record {
         pod: Option<PodRef>,
         attachments: Vec<Attachment>,
     ) -> Record {
-        let entry = |attachment| Entry { attachment, phase: Phase::Planned, result: None };
+        let entry = |attachment| Entry {
+            attachment,
+            phase: Phase::Planned,
+            result: None,
+        };
         Record {
             format: FORMAT,
             container_id: container_id.to_owned(),
@@ -93,9 +101,16 @@ impl Record {
         }
     }
 
+    /// The attachments, in order.
+    pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attachments.iter().map(|entry| &entry.attachment)
+    }
+
     /// Whether every attachment was made.
     pub fn is_complete(&self) -> bool {
-        self.attachments.iter().all(|entry| entry.phase == Phase::Added)
+        self.attachments
+            .iter()
+            .all(|entry| entry.phase == Phase::Added)
     }
 }
 
@@ -149,7 +164,10 @@ pub struct Records {
 impl Records {
     /// The records under `state_dir`. Nothing is read or made yet.
     pub fn new(state_dir: &Path) -> Records {
-        Records { attachments: state_dir.join("attachments"), locks: state_dir.join("locks") }
+        Records {
+            attachments: state_dir.join("attachments"),
+            locks: state_dir.join("locks"),
+        }
     }
 
     /// Makes the folders, readable by their owner only.
@@ -159,8 +177,14 @@ impl Records {
     pub fn make_folders(&self) -> Result<(), RecordError> {
         use std::os::unix::fs::DirBuilderExt;
         for path in [&self.attachments, &self.locks] {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|source| RecordError::Write { path: path.clone(), source })?;
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path);
+            made.map_err(|source| RecordError::Write {
+                path: path.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -171,7 +195,9 @@ impl Records {
     /// [`RecordError::Write`].
     pub fn check_writable(&self) -> Result<(), RecordError> {
         self.make_folders()?;
-        let path = self.attachments.join(format!(".probe-{}", std::process::id()));
+        let path = self
+            .attachments
+            .join(format!(".probe-{}", std::process::id()));
         let written = fs::write(&path, b"x").and_then(|()| fs::remove_file(&path));
         written.map_err(|source| RecordError::Write { path, source })
     }
@@ -182,13 +208,21 @@ impl Records {
     /// [`LockError`].
     pub fn lock(&self, container_id: &str, limit: Duration) -> Result<Sandbox<'_>, LockError> {
         let lock = Lock::take(&self.locks.join(container_id), limit)?;
-        Ok(Sandbox { records: self, container_id: container_id.to_owned(), lock: Some(lock) })
+        Ok(Sandbox {
+            records: self,
+            container_id: container_id.to_owned(),
+            lock: Some(lock),
+        })
     }
 
     /// The sandbox without its lock, for a DEL on a file system on which no lock can be made any more:
     /// better than to leak.
     pub fn without_lock(&self, container_id: &str) -> Sandbox<'_> {
-        Sandbox { records: self, container_id: container_id.to_owned(), lock: None }
+        Sandbox {
+            records: self,
+            container_id: container_id.to_owned(),
+            lock: None,
+        }
     }
 
     /// The containers that have a record, in order; none if nothing was ever recorded.
@@ -196,7 +230,10 @@ impl Records {
     /// # Errors
     /// [`RecordError::Read`].
     pub fn container_ids(&self) -> Result<Vec<String>, RecordError> {
-        let read = |source| RecordError::Read { path: self.attachments.clone(), source };
+        let read = |source| RecordError::Read {
+            path: self.attachments.clone(),
+            source,
+        };
         let entries = match fs::read_dir(&self.attachments) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(read)?,
@@ -290,7 +327,10 @@ impl Sandbox<'_> {
     /// # Errors
     /// [`RecordError::Write`].
     pub fn forget(mut self) -> Result<(), RecordError> {
-        for path in [self.records.file(&self.container_id), self.records.temporary(&self.container_id)] {
+        for path in [
+            self.records.file(&self.container_id),
+            self.records.temporary(&self.container_id),
+        ] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed.map_err(|source| RecordError::Write { path, source })?,
@@ -309,7 +349,11 @@ impl Sandbox<'_> {
     pub fn set_aside(&self) -> Result<PathBuf, RecordError> {
         let path = self.records.file(&self.container_id);
         let aside = (1..)
-            .map(|n: u32| self.records.attachments.join(format!("{}.unreadable-{n}", self.container_id)))
+            .map(|n: u32| {
+                self.records
+                    .attachments
+                    .join(format!("{}.unreadable-{n}", self.container_id))
+            })
             .find(|aside| !aside.exists())
             .unwrap_or_else(|| path.with_extension("unreadable"));
         fs::rename(&path, &aside).map_err(|source| RecordError::Write { path, source })?;
@@ -319,17 +363,31 @@ impl Sandbox<'_> {
 
 fn private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
 }
 
 fn read_record(path: &Path) -> Result<Option<Record>, RecordError> {
-    let read = |source| RecordError::Read { path: path.to_owned(), source };
-    let corrupt = |source| RecordError::Corrupt { path: path.to_owned(), source };
+    let read = |source| RecordError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let corrupt = |source| RecordError::Corrupt {
+        path: path.to_owned(),
+        source,
+    };
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(read(error)),
         Ok(file) if file.len() > RECORD_BYTES => {
-            return Err(read(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB")));
+            return Err(read(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "larger than 64 MiB",
+            )));
         }
         Ok(_) => {}
     }
@@ -338,10 +396,16 @@ fn read_record(path: &Path) -> Result<Option<Record>, RecordError> {
         bytes => bytes.map_err(read)?,
     };
     let value: Value = serde_json::from_slice(&bytes).map_err(corrupt)?;
-    let format = value.get("format").and_then(Value::as_u64).unwrap_or_default();
+    let format = value
+        .get("format")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     if format > u64::from(FORMAT) {
         let format = u32::try_from(format).unwrap_or(u32::MAX);
-        return Err(RecordError::Newer { path: path.to_owned(), format });
+        return Err(RecordError::Newer {
+            path: path.to_owned(),
+            format,
+        });
     }
     serde_json::from_value(value).map(Some).map_err(corrupt)
 }
@@ -352,12 +416,19 @@ mod stored_result {
 
     use super::{CniResult, Deserialize, Serialize, Value, Version};
 
-    pub(super) fn serialize<S: Serializer>(result: &Option<CniResult>, to: S) -> Result<S::Ok, S::Error> {
-        let value = result.as_ref().map(|result| result.to_value(Version::LATEST));
+    pub(super) fn serialize<S: Serializer>(
+        result: &Option<CniResult>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let value = result
+            .as_ref()
+            .map(|result| result.to_value(Version::LATEST));
         value.transpose().map_err(ser::Error::custom)?.serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<CniResult>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<CniResult>, D::Error> {
         let value = Option::<Value>::deserialize(from)?;
         let result = value.map(|value| CniResult::from_value(&value, Version::LATEST));
         result.transpose().map_err(de::Error::custom)

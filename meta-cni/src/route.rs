@@ -13,8 +13,8 @@ use crate::netlink::{Netlink, NetlinkError, Route};
 use crate::netns::{self, NetnsError};
 
 pub use crate::netlink::{Family, Link};
-pub use told::tell;
 use plan::{Asked, Step};
+pub use told::tell;
 
 /// Rounds until what was planned must be true. Two are enough when nobody else changes routes.
 const ROUNDS: u32 = 8;

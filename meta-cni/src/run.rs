@@ -24,7 +24,11 @@ pub struct RunError {
 impl RunError {
     fn new(entry: &Entry, source: ChainError) -> RunError {
         let attachment = &entry.attachment;
-        RunError { network: attachment.network.clone(), ifname: attachment.ifname.clone(), source }
+        RunError {
+            network: attachment.network.clone(),
+            ifname: attachment.ifname.clone(),
+            source,
+        }
     }
 }
 
@@ -49,10 +53,14 @@ impl Runner<'_> {
         let add = |entry: &&Entry| {
             let attachment = &entry.attachment;
             let target = target(&record.container_id, &record.netns, &record.path, entry);
-            chain::add(self.exec, &attachment.list, target).map_err(|error| RunError::new(entry, error))
+            chain::add(self.exec, &attachment.list, target)
+                .map_err(|error| RunError::new(entry, error))
         };
         let mut outcomes = side_by_side(&default.iter().collect::<Vec<_>>(), 1, true, add);
-        if outcomes.iter().all(|outcome| matches!(outcome, Some(Ok(_)))) {
+        if outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Some(Ok(_))))
+        {
             let others: Vec<_> = others.iter().collect();
             outcomes.extend(side_by_side(&others, self.parallel, true, add));
         }
@@ -83,9 +91,17 @@ impl Runner<'_> {
         let (default, others) = record.attachments.split_at(defaults);
         let del = |entry: &&Entry| {
             let target = target(&record.container_id, netns, &record.path, entry);
-            let done = chain::del(self.exec, &entry.attachment.list, target, entry.result.as_ref());
+            let done = chain::del(
+                self.exec,
+                &entry.attachment.list,
+                target,
+                entry.result.as_ref(),
+            );
             done.map_err(|errors| {
-                errors.into_iter().map(|error| RunError::new(entry, error)).collect::<Vec<_>>()
+                errors
+                    .into_iter()
+                    .map(|error| RunError::new(entry, error))
+                    .collect::<Vec<_>>()
             })
         };
         let others: Vec<_> = others.iter().rev().collect();
@@ -102,7 +118,11 @@ impl Runner<'_> {
                 record.attachments.push(entry);
             }
         }
-        if failures.is_empty() { Ok(()) } else { Err(failures) }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(failures)
+        }
     }
 
     /// CHECK of every attachment of `record` that has a result, each against its own.
@@ -123,9 +143,20 @@ impl Runner<'_> {
     }
 }
 
-fn target<'a>(container_id: &'a str, netns: &'a str, path: &'a str, entry: &'a Entry) -> Target<'a> {
+fn target<'a>(
+    container_id: &'a str,
+    netns: &'a str,
+    path: &'a str,
+    entry: &'a Entry,
+) -> Target<'a> {
     let attachment = &entry.attachment;
-    Target { container_id, netns, ifname: &attachment.ifname, args: &attachment.args, path }
+    Target {
+        container_id,
+        netns,
+        ifname: &attachment.ifname,
+        args: &attachment.args,
+        path,
+    }
 }
 
 #[cfg(test)]

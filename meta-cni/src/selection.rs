@@ -56,7 +56,10 @@ pub struct SelectionProblem {
 
 impl SelectionProblem {
     fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        SelectionProblem { place: place.into(), problem: problem.into() }
+        SelectionProblem {
+            place: place.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -69,7 +72,11 @@ pub fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    if text.contains(['[', '{', '"']) { json::parse(text) } else { short::parse(text) }
+    if text.contains(['[', '{', '"']) {
+        json::parse(text)
+    } else {
+        short::parse(text)
+    }
 }
 
 /// Whether `text` is `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`, a DNS label but for its length.

@@ -35,7 +35,12 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
     };
     served.map_err(|failure| {
         let object = failure.to_object(&context);
-        tracing::error!(code = object.code.0, details = object.details, "{}", object.msg);
+        tracing::error!(
+            code = object.code.0,
+            details = object.details,
+            "{}",
+            object.msg
+        );
         object
     })
 }

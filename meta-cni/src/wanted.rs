@@ -55,7 +55,11 @@ impl Source {
 ///
 /// # Errors
 /// Everything that is wrong with the configuration and the annotations.
-pub fn wanted(config: &Config, pod: Option<&Pod>, clustered: bool) -> Result<Vec<Wanted>, Problems> {
+pub fn wanted(
+    config: &Config,
+    pod: Option<&Pod>,
+    clustered: bool,
+) -> Result<Vec<Wanted>, Problems> {
     let mut problems = Vec::new();
     let mut wanted = of_configuration(config, pod, clustered, &mut problems);
     if let Some(pod) = pod {
@@ -71,12 +75,18 @@ pub fn wanted(config: &Config, pod: Option<&Pod>, clustered: bool) -> Result<Vec
         let remedy = "names no default network; set clusterNetwork, or delegates";
         problems.push(Problem::lasting("configuration", remedy));
     }
-    if problems.is_empty() { Ok(wanted) } else { Err(Problems(problems)) }
+    if problems.is_empty() {
+        Ok(wanted)
+    } else {
+        Err(Problems(problems))
+    }
 }
 
 /// The default network as the configuration has it, without looking at any pod (STATUS and GC).
 pub fn default_network(config: &Config, clustered: bool) -> Option<Wanted> {
-    of_configuration(config, None, clustered, &mut Vec::new()).into_iter().next()
+    of_configuration(config, None, clustered, &mut Vec::new())
+        .into_iter()
+        .next()
 }
 
 fn of_configuration(
@@ -90,18 +100,31 @@ fn of_configuration(
         return config.delegates.iter().enumerate().map(inline).collect();
     };
     let is_system = pod.is_some_and(|pod| config.system_namespaces.contains(&pod.namespace));
-    let defaults = if is_system || pod.is_none() { &[][..] } else { &config.default_networks };
+    let defaults = if is_system || pod.is_none() {
+        &[][..]
+    } else {
+        &config.default_networks
+    };
     let mut named = |name: &String| {
         if name.is_empty() {
-            problems.push(Problem::lasting("configuration key defaultNetworks", "has an empty name"));
+            problems.push(Problem::lasting(
+                "configuration key defaultNetworks",
+                "has an empty name",
+            ));
         }
         plain(by_name(config, name, clustered))
     };
-    std::iter::once(cluster_network).chain(defaults).map(&mut named).collect()
+    std::iter::once(cluster_network)
+        .chain(defaults)
+        .map(&mut named)
+        .collect()
 }
 
 fn plain(source: Source) -> Wanted {
-    Wanted { source, element: Element::default() }
+    Wanted {
+        source,
+        element: Element::default(),
+    }
 }
 
 fn by_name(config: &Config, name: &str, clustered: bool) -> Source {
@@ -109,7 +132,10 @@ fn by_name(config: &Config, name: &str, clustered: bool) -> Source {
         Source::Path(name.into())
     } else if clustered {
         let namespace = config.multus_namespace.clone();
-        Source::NadOrFile(NadName { namespace, name: name.to_owned() })
+        Source::NadOrFile(NadName {
+            namespace,
+            name: name.to_owned(),
+        })
     } else {
         Source::File(name.to_owned())
     }
@@ -136,36 +162,59 @@ fn default_network_of(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -
         return wrong("names an interface; the container runtime names that one: leave it out");
     }
     let name = match &element.namespace {
-        None => NadName { namespace: config.multus_namespace.clone(), name: element.name.clone() },
+        None => NadName {
+            namespace: config.multus_namespace.clone(),
+            name: element.name.clone(),
+        },
         Some(namespace) => {
             if let Some(refusal) = isolation_problem(config, pod, namespace) {
                 return wrong(&refusal);
             }
-            NadName { namespace: namespace.clone(), name: element.name.clone() }
+            NadName {
+                namespace: namespace.clone(),
+                name: element.name.clone(),
+            }
         }
     };
-    Some(Wanted { source: Source::Nad(name), element: element.clone() })
+    Some(Wanted {
+        source: Source::Nad(name),
+        element: element.clone(),
+    })
 }
 
 /// The networks that the pod asks for in addition.
 fn selected_by(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Vec<Wanted> {
     let annotation = selection::NETWORKS;
-    let Some(text) = pod.annotations.get(annotation) else { return Vec::new() };
+    let Some(text) = pod.annotations.get(annotation) else {
+        return Vec::new();
+    };
     let elements = match selection::parse(text) {
         Ok(elements) => elements,
         Err(found) => {
-            problems.push(Problem::lasting(format!("annotation {annotation}"), join(&found)));
+            problems.push(Problem::lasting(
+                format!("annotation {annotation}"),
+                join(&found),
+            ));
             return Vec::new();
         }
     };
     let mut wanted = Vec::with_capacity(elements.len());
     for element in elements {
-        let namespace = element.namespace.clone().unwrap_or_else(|| pod.namespace.clone());
-        let name = NadName { namespace, name: element.name.clone() };
+        let namespace = element
+            .namespace
+            .clone()
+            .unwrap_or_else(|| pod.namespace.clone());
+        let name = NadName {
+            namespace,
+            name: element.name.clone(),
+        };
         if let Some(refusal) = isolation_problem(config, pod, &name.namespace) {
             problems.push(Problem::lasting(format!("network {name}"), refusal));
         }
-        wanted.push(Wanted { source: Source::Nad(name), element });
+        wanted.push(Wanted {
+            source: Source::Nad(name),
+            element,
+        });
     }
     wanted
 }
@@ -185,7 +234,11 @@ fn isolation_problem(config: &Config, pod: &Pod, namespace: &str) -> Option<Stri
 }
 
 fn join(problems: &[selection::SelectionProblem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 #[cfg(test)]

@@ -48,6 +48,13 @@ const PATIENCE: Patience = Patience {
     total: Duration::from_secs(10),
 };
 
+/// For questions whose answer is welcome but not needed.
+const IMPATIENCE: Patience = Patience {
+    tries: 1,
+    each: Duration::from_secs(1),
+    total: Duration::from_secs(1),
+};
+
 /// Events are told, not promised: an ADD does not wait long for them.
 const EVENT_PATIENCE: Patience = Patience {
     tries: 2,
@@ -107,6 +114,15 @@ impl ApiCluster {
     #[must_use]
     pub fn with_pod_wait(mut self, pod_wait: Duration) -> ApiCluster {
         self.pod_wait = pod_wait;
+        self
+    }
+
+    /// Asks every question once, for one second, and waits for no pod: for a DEL that would like to know
+    /// more but must not depend on it.
+    #[must_use]
+    pub fn impatient(mut self) -> ApiCluster {
+        self.patience = IMPATIENCE;
+        self.pod_wait = Duration::ZERO;
         self
     }
 

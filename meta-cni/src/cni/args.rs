@@ -28,7 +28,9 @@ impl Args {
             Some((key, value)) if !key.is_empty() && !value.contains('=') => {
                 Ok((key.to_owned(), value.to_owned()))
             }
-            _ => Err(ArgsError { part: part.to_owned() }),
+            _ => Err(ArgsError {
+                part: part.to_owned(),
+            }),
         };
         Ok(Args(parts.split(';').map(pair).collect::<Result<_, _>>()?))
     }
@@ -52,7 +54,9 @@ impl Args {
 
     /// The pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 
@@ -82,8 +86,19 @@ mod tests {
 
     #[test]
     fn a_part_that_is_no_pair_is_named() {
-        for (text, part) in [("A=1;B", "B"), ("=1", "=1"), ("A=1;;B=2", ""), ("A=1=2", "A=1=2")] {
-            assert_eq!(Args::parse(text), Err(ArgsError { part: part.to_owned() }), "{text}");
+        for (text, part) in [
+            ("A=1;B", "B"),
+            ("=1", "=1"),
+            ("A=1;;B=2", ""),
+            ("A=1=2", "A=1=2"),
+        ] {
+            assert_eq!(
+                Args::parse(text),
+                Err(ArgsError {
+                    part: part.to_owned()
+                }),
+                "{text}"
+            );
         }
     }
 

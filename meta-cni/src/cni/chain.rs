@@ -59,16 +59,21 @@ pub struct AttachmentId {
 ///
 /// # Errors
 /// [`ChainError`] of the first plugin that fails; the ones behind it were not run.
-pub fn add(exec: &dyn Exec, list: &NetConfList, target: Target<'_>) -> Result<CniResult, ChainError> {
+pub fn add(
+    exec: &dyn Exec,
+    list: &NetConfList,
+    target: Target<'_>,
+) -> Result<CniResult, ChainError> {
     let mut result = None;
     for plugin in &list.plugins {
         let prev = prev_result(list, result.as_ref())?;
         let stdout = run(exec, plugin, Command::Add, target, prev)?;
-        let read = CniResult::parse(&stdout, list.version).map_err(|source| ChainError::Result {
-            plugin: plugin.plugin_type().to_owned(),
-            command: Command::Add.as_str(),
-            source,
-        })?;
+        let read =
+            CniResult::parse(&stdout, list.version).map_err(|source| ChainError::Result {
+                plugin: plugin.plugin_type().to_owned(),
+                command: Command::Add.as_str(),
+                source,
+            })?;
         result = Some(read);
     }
     Ok(result.unwrap_or_default())
@@ -94,7 +99,11 @@ pub fn del(
         .rev()
         .filter_map(|plugin| run(exec, plugin, Command::Del, target, prev.clone()).err())
         .collect();
-    if failures.is_empty() { Ok(()) } else { Err(failures) }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures)
+    }
 }
 
 /// CHECK: every plugin in order, each given `result`. Passes at once if the list disables it.
@@ -156,22 +165,37 @@ pub fn gc(
             run(exec, plugin, Command::Gc, nowhere(path), extra).err()
         })
         .collect();
-    if failures.is_empty() { Ok(()) } else { Err(failures) }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures)
+    }
 }
 
 /// GC and STATUS are about a network and not about a container.
 fn nowhere(path: &str) -> Target<'_> {
-    Target { container_id: "", netns: "", ifname: "", args: "", path }
+    Target {
+        container_id: "",
+        netns: "",
+        ifname: "",
+        args: "",
+        path,
+    }
 }
 
 fn prev_result(
     list: &NetConfList,
     result: Option<&CniResult>,
 ) -> Result<Option<(&'static str, Value)>, ChainError> {
-    let Some(result) = result else { return Ok(None) };
+    let Some(result) = result else {
+        return Ok(None);
+    };
     let value = result
         .to_value(list.version)
-        .map_err(|source| ChainError::PrevResult { version: list.version, source })?;
+        .map_err(|source| ChainError::PrevResult {
+            version: list.version,
+            source,
+        })?;
     Ok(Some(("prevResult", value)))
 }
 
@@ -183,12 +207,14 @@ fn run(
     extra: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Result<Vec<u8>, ChainError> {
     let kind = plugin.plugin_type();
-    let _span = tracing::debug_span!("delegate", plugin = kind, command = command.as_str()).entered();
-    exec.run(kind, command, target, &plugin.stdin_with(extra)).map_err(|source| ChainError::Plugin {
-        plugin: kind.to_owned(),
-        command: command.as_str(),
-        source: Box::new(source),
-    })
+    let _span =
+        tracing::debug_span!("delegate", plugin = kind, command = command.as_str()).entered();
+    exec.run(kind, command, target, &plugin.stdin_with(extra))
+        .map_err(|source| ChainError::Plugin {
+            plugin: kind.to_owned(),
+            command: command.as_str(),
+            source: Box::new(source),
+        })
 }
 
 #[cfg(test)]

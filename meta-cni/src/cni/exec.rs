@@ -115,9 +115,17 @@ pub enum ExecError {
 }
 
 fn stderr_suffix(stderr: &str) -> String {
-    if stderr.is_empty() { String::new() } else { format!("; its stderr: {stderr}") }
+    if stderr.is_empty() {
+        String::new()
+    } else {
+        format!("; its stderr: {stderr}")
+    }
 }
 
 fn stdout_suffix(stdout: &str) -> String {
-    if stdout.is_empty() { String::new() } else { format!("; its stdout: {stdout}") }
+    if stdout.is_empty() {
+        String::new()
+    } else {
+        format!("; its stdout: {stdout}")
+    }
 }

@@ -8,7 +8,9 @@ const INTERFACE_NAME_BYTES: usize = 15;
 /// of plugin types, so that no type can smuggle a path in.
 pub fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
@@ -25,7 +27,10 @@ pub fn interface_name_problem(name: &str) -> Option<&'static str> {
     if name == "." || name == ".." {
         return Some("an interface cannot be called . or ..");
     }
-    if name.chars().any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
+    if name
+        .chars()
+        .any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+    {
         return Some("an interface name has no '/', ':', white space or control character");
     }
     None
@@ -40,7 +45,9 @@ mod tests {
         for good in ["bridge", "a", "0af.1_x-y", "meta-cni"] {
             assert!(is_identifier(good), "{good}");
         }
-        for bad in ["", ".", "..", "../sh", "a/b", "-x", ".hidden", "a b", "a\0", "é"] {
+        for bad in [
+            "", ".", "..", "../sh", "a/b", "-x", ".hidden", "a b", "a\0", "é",
+        ] {
             assert!(!is_identifier(bad), "{bad:?}");
         }
     }
@@ -50,7 +57,18 @@ mod tests {
         for good in ["eth0", "net1", "a.b", "...", "123456789012345", "ü"] {
             assert_eq!(interface_name_problem(good), None, "{good}");
         }
-        for bad in ["", ".", "..", "1234567890123456", "a/b", "a:b", "a b", "a\tb", "a\u{0}b", "12345678901234ü"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "1234567890123456",
+            "a/b",
+            "a:b",
+            "a b",
+            "a\tb",
+            "a\u{0}b",
+            "12345678901234ü",
+        ] {
             assert!(interface_name_problem(bad).is_some(), "{bad:?}");
         }
     }

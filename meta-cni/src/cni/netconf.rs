@@ -54,7 +54,10 @@ pub enum NetConfError {
         problem: String,
     },
     /// None of the versions that the configuration offers is known.
-    #[error("cniVersion {offered} is not supported; supported are 0.1.0 to {}", Version::LATEST)]
+    #[error(
+        "cniVersion {offered} is not supported; supported are 0.1.0 to {}",
+        Version::LATEST
+    )]
     Version {
         /// What the configuration offers.
         offered: String,
@@ -63,7 +66,10 @@ pub enum NetConfError {
 
 impl NetConfError {
     fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        NetConfError::Field { field: field.into(), problem: problem.into() }
+        NetConfError::Field {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -76,7 +82,13 @@ impl PluginConf {
         let Value::Object(conf) = conf else {
             return Err(NetConfError::field(field, "must be an object"));
         };
-        let at = |name: &str| if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+        let at = |name: &str| {
+            if field.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{field}.{name}")
+            }
+        };
         match conf.get("type") {
             Some(Value::String(kind)) if is_identifier(kind) => Ok(PluginConf(conf)),
             Some(Value::String(kind)) => Err(NetConfError::field(
@@ -84,18 +96,27 @@ impl PluginConf {
                 format!("{kind:?} cannot name a plugin; use letters, digits, '.', '_' and '-'"),
             )),
             Some(_) => Err(NetConfError::field(at("type"), "must be a string")),
-            None => Err(NetConfError::field(at("type"), "is missing; it names the plugin to run")),
+            None => Err(NetConfError::field(
+                at("type"),
+                "is missing; it names the plugin to run",
+            )),
         }
     }
 
     /// `type`: the file name of the plugin.
     pub fn plugin_type(&self) -> &str {
-        self.0.get("type").and_then(Value::as_str).unwrap_or_default()
+        self.0
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// Whether the plugin declares `capability`.
     pub fn has_capability(&self, capability: &str) -> bool {
-        self.0.get("capabilities").and_then(|all| all.get(capability)) == Some(&Value::Bool(true))
+        self.0
+            .get("capabilities")
+            .and_then(|all| all.get(capability))
+            == Some(&Value::Bool(true))
     }
 
     /// The value of a field.
@@ -110,7 +131,11 @@ impl PluginConf {
 
     /// The object at `field`, made if it is not there; nothing if another kind of value is there.
     pub fn object_mut(&mut self, field: &str) -> Option<&mut Map<String, Value>> {
-        match self.0.entry(field).or_insert_with(|| Value::Object(Map::new())) {
+        match self
+            .0
+            .entry(field)
+            .or_insert_with(|| Value::Object(Map::new()))
+        {
             Value::Object(object) => Some(object),
             _ => None,
         }
@@ -119,7 +144,11 @@ impl PluginConf {
     /// The configuration as the plugin reads it on standard input, with `extra` fields set.
     pub fn stdin_with(&self, extra: impl IntoIterator<Item = (&'static str, Value)>) -> Vec<u8> {
         let mut conf = self.0.clone();
-        conf.extend(extra.into_iter().map(|(field, value)| (field.to_owned(), value)));
+        conf.extend(
+            extra
+                .into_iter()
+                .map(|(field, value)| (field.to_owned(), value)),
+        );
         Value::Object(conf).to_string().into_bytes()
     }
 }
@@ -130,8 +159,9 @@ impl NetConfList {
     /// # Errors
     /// [`NetConfError`], naming the field.
     pub fn parse(text: &str) -> Result<NetConfList, NetConfError> {
-        let value = serde_json::from_str(text)
-            .map_err(|error| NetConfError::NotJson { problem: error.to_string() })?;
+        let value = serde_json::from_str(text).map_err(|error| NetConfError::NotJson {
+            problem: error.to_string(),
+        })?;
         Self::from_value(value)
     }
 
@@ -142,7 +172,10 @@ impl NetConfList {
     pub fn from_value(value: Value) -> Result<NetConfList, NetConfError> {
         let list = Self::from_value_with_more_plugins(value, |_| Ok(Vec::new()))?;
         if list.plugins.is_empty() {
-            return Err(NetConfError::field("plugins", "a configuration needs a type, or a list of plugins"));
+            return Err(NetConfError::field(
+                "plugins",
+                "a configuration needs a type, or a list of plugins",
+            ));
         }
         Ok(list)
     }
@@ -154,7 +187,10 @@ impl NetConfList {
         more: impl FnOnce(&str) -> Result<Vec<PluginConf>, NetConfError>,
     ) -> Result<NetConfList, NetConfError> {
         let Value::Object(mut conf) = value else {
-            return Err(NetConfError::field("configuration", "must be a JSON object"));
+            return Err(NetConfError::field(
+                "configuration",
+                "must be a JSON object",
+            ));
         };
         let name = optional_string(&conf, "name")?.unwrap_or_default();
         if !name.is_empty() && !is_identifier(&name) {
@@ -168,7 +204,13 @@ impl NetConfList {
         let mut plugins = match conf.remove("plugins") {
             None if conf.contains_key("type") => {
                 let plugins = vec![PluginConf::new(Value::Object(conf), "")?];
-                return Ok(NetConfList { name, version, disable_check, disable_gc, plugins });
+                return Ok(NetConfList {
+                    name,
+                    version,
+                    disable_check,
+                    disable_gc,
+                    plugins,
+                });
             }
             None => Vec::new(),
             Some(Value::Array(plugins)) => plugins
@@ -181,7 +223,13 @@ impl NetConfList {
         if !inlined_only {
             plugins.extend(more(&name)?);
         }
-        Ok(NetConfList { name, version, disable_check, disable_gc, plugins })
+        Ok(NetConfList {
+            name,
+            version,
+            disable_check,
+            disable_gc,
+            plugins,
+        })
     }
 
     /// Whether GC is for this network: its version has it and it is not switched off.
@@ -198,12 +246,20 @@ fn negotiate(conf: &Map<String, Value>) -> Result<Version, NetConfError> {
         Some(Value::Array(versions)) => {
             for (index, version) in versions.iter().enumerate() {
                 let Value::String(text) = version else {
-                    return Err(NetConfError::field(format!("cniVersions[{index}]"), "must be a string"));
+                    return Err(NetConfError::field(
+                        format!("cniVersions[{index}]"),
+                        "must be a string",
+                    ));
                 };
                 offered.push(text.clone());
             }
         }
-        Some(_) => return Err(NetConfError::field("cniVersions", "must be a list of strings")),
+        Some(_) => {
+            return Err(NetConfError::field(
+                "cniVersions",
+                "must be a list of strings",
+            ));
+        }
     }
     let single = optional_string(conf, "cniVersion")?;
     if single.is_some() || offered.is_empty() {
@@ -213,7 +269,9 @@ fn negotiate(conf: &Map<String, Value>) -> Result<Version, NetConfError> {
         .iter()
         .filter_map(|text| text.parse().ok())
         .max()
-        .ok_or_else(|| NetConfError::Version { offered: offered.join(", ") })
+        .ok_or_else(|| NetConfError::Version {
+            offered: offered.join(", "),
+        })
 }
 
 fn optional_string(conf: &Map<String, Value>, field: &str) -> Result<Option<String>, NetConfError> {

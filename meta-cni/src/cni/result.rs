@@ -63,6 +63,21 @@ pub struct IpConfig {
     pub gateway: Option<IpAddr>,
 }
 
+impl Route {
+    /// A route to `dst` over `gw`, with nothing else said of it.
+    pub fn via(dst: IpNetwork, gw: Option<IpAddr>) -> Route {
+        Route {
+            dst,
+            gw,
+            mtu: None,
+            advmss: None,
+            priority: None,
+            table: None,
+            scope: None,
+        }
+    }
+}
+
 /// A route that a plugin made.
 ///
 /// An `mtu`, `advmss` or `priority` of 0 counts as absent, as it does in libcni.

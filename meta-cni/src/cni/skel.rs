@@ -45,15 +45,24 @@ impl Command {
     }
 
     fn parse(text: &str) -> Option<Command> {
-        [Self::Add, Self::Del, Self::Check, Self::Status, Self::Gc, Self::Version]
-            .into_iter()
-            .find(|command| command.as_str() == text)
+        [
+            Self::Add,
+            Self::Del,
+            Self::Check,
+            Self::Status,
+            Self::Gc,
+            Self::Version,
+        ]
+        .into_iter()
+        .find(|command| command.as_str() == text)
     }
 
     /// The variables that must be there and not empty.
     fn required(self) -> &'static [&'static str] {
         match self {
-            Command::Add | Command::Check => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"],
+            Command::Add | Command::Check => {
+                &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"]
+            }
             Command::Del => &["CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"],
             Command::Gc | Command::Status => &["CNI_PATH"],
             Command::Version => &[],
@@ -165,7 +174,9 @@ impl RequestError {
             | RequestError::Args(_) => Code::INVALID_ENVIRONMENT,
             RequestError::Stdin(_) | RequestError::TooLarge => Code::IO_FAILURE,
             RequestError::NotJson { .. } => Code::DECODING_FAILURE,
-            RequestError::Version(_) | RequestError::CommandTooNew { .. } => Code::INCOMPATIBLE_VERSION,
+            RequestError::Version(_) | RequestError::CommandTooNew { .. } => {
+                Code::INCOMPATIBLE_VERSION
+            }
         };
         ErrorObject::new(code, super::error::with_causes(self))
     }
@@ -186,17 +197,28 @@ impl Environment {
             return Err(RequestError::UnknownCommand { command: text });
         };
         let value = |name: &str| get(name).unwrap_or_default();
-        let missing: Vec<_> =
-            command.required().iter().copied().filter(|name| value(name).is_empty()).collect();
+        let missing: Vec<_> = command
+            .required()
+            .iter()
+            .copied()
+            .filter(|name| value(name).is_empty())
+            .collect();
         if !missing.is_empty() {
-            return Err(RequestError::MissingVariables { command: command.as_str(), missing });
+            return Err(RequestError::MissingVariables {
+                command: command.as_str(),
+                missing,
+            });
         }
         let environment = Environment {
             command,
             container_id: value("CNI_CONTAINERID"),
             netns: value("CNI_NETNS"),
             ifname: value("CNI_IFNAME"),
-            args: if command == Command::Version { Args::default() } else { Args::parse(&value("CNI_ARGS"))? },
+            args: if command == Command::Version {
+                Args::default()
+            } else {
+                Args::parse(&value("CNI_ARGS"))?
+            },
             path: value("CNI_PATH"),
         };
         environment.check_names()?;
@@ -231,12 +253,17 @@ impl Request {
     /// that does not have the command.
     pub fn read(env: Environment, stdin: impl Read) -> Result<Request, RequestError> {
         let mut bytes = Vec::with_capacity(4096);
-        stdin.take(STDIN_BYTES + 1).read_to_end(&mut bytes).map_err(RequestError::Stdin)?;
+        stdin
+            .take(STDIN_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(RequestError::Stdin)?;
         if bytes.len() as u64 > STDIN_BYTES {
             return Err(RequestError::TooLarge);
         }
-        let conf: Map<String, Value> = serde_json::from_slice(&bytes)
-            .map_err(|error| RequestError::NotJson { problem: error.to_string() })?;
+        let conf: Map<String, Value> =
+            serde_json::from_slice(&bytes).map_err(|error| RequestError::NotJson {
+                problem: error.to_string(),
+            })?;
         let version = conf_version(&conf)?;
         if version < env.command.since() {
             return Err(RequestError::CommandTooNew {
@@ -253,7 +280,9 @@ fn conf_version(conf: &Map<String, Value>) -> Result<Version, RequestError> {
     match conf.get("cniVersion") {
         None => Ok(Version::V0_1_0),
         Some(Value::String(text)) => Ok(text.parse()?),
-        Some(other) => Err(RequestError::NotJson { problem: format!("cniVersion is {other}, not a string") }),
+        Some(other) => Err(RequestError::NotJson {
+            problem: format!("cniVersion is {other}, not a string"),
+        }),
     }
 }
 
@@ -263,7 +292,10 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<Option<Environment>, RequestError> {
         Environment::read(|name| {
-            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -282,7 +314,9 @@ mod tests {
 
     #[test]
     fn every_missing_variable_is_named_at_once() {
-        let error = read(&[("CNI_COMMAND", "ADD"), ("CNI_IFNAME", "")]).unwrap_err().to_object();
+        let error = read(&[("CNI_COMMAND", "ADD"), ("CNI_IFNAME", "")])
+            .unwrap_err()
+            .to_object();
         assert_eq!(error.code, Code::INVALID_ENVIRONMENT);
         for name in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"] {
             assert!(error.msg.contains(name), "{}", error.msg);
@@ -291,17 +325,33 @@ mod tests {
 
     #[test]
     fn del_does_without_a_namespace_and_gc_with_a_path_alone() {
-        let del: Vec<_> = ADD.iter().map(|p| if p.0 == "CNI_COMMAND" { ("CNI_COMMAND", "DEL") } else { *p }).collect();
+        let del: Vec<_> = ADD
+            .iter()
+            .map(|p| {
+                if p.0 == "CNI_COMMAND" {
+                    ("CNI_COMMAND", "DEL")
+                } else {
+                    *p
+                }
+            })
+            .collect();
         let without_netns: Vec<_> = del.into_iter().filter(|p| p.0 != "CNI_NETNS").collect();
         assert_eq!(read(&without_netns).unwrap().unwrap().netns, "");
-        assert!(read(&[("CNI_COMMAND", "GC"), ("CNI_PATH", "/p")]).unwrap().is_some());
+        assert!(
+            read(&[("CNI_COMMAND", "GC"), ("CNI_PATH", "/p")])
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]
     fn a_container_id_cannot_be_a_path() {
         let mut pairs = ADD;
         pairs[1].1 = "../../etc/passwd";
-        assert_eq!(read(&pairs).unwrap_err().to_object().code, Code::INVALID_ENVIRONMENT);
+        assert_eq!(
+            read(&pairs).unwrap_err().to_object().code,
+            Code::INVALID_ENVIRONMENT
+        );
     }
 
     #[test]
@@ -316,7 +366,9 @@ mod tests {
             pairs[0].1 = command;
             let env = read(&pairs).unwrap().unwrap();
             let stdin = format!(r#"{{"cniVersion":"{version}"}}"#);
-            let got = Request::read(env, stdin.as_bytes()).err().map(|error| error.to_object().code);
+            let got = Request::read(env, stdin.as_bytes())
+                .err()
+                .map(|error| error.to_object().code);
             assert_eq!(got, expected, "{command} {version}");
         }
     }
@@ -330,6 +382,9 @@ mod tests {
         }
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         let env = read(&ADD).unwrap().unwrap();
-        assert!(Request::read(env, deep.as_bytes()).is_err(), "nesting is bounded");
+        assert!(
+            Request::read(env, deep.as_bytes()).is_err(),
+            "nesting is bounded"
+        );
     }
 }

@@ -25,15 +25,23 @@ pub fn assign(
     let mut given: Option<PodDevices> = None;
     let mut assigned = Vec::with_capacity(wanted.len());
     for (wanted, found) in wanted.iter().zip(found) {
-        let resource = found.as_ref().ok().and_then(|found| found.resource_name.clone());
+        let resource = found
+            .as_ref()
+            .ok()
+            .and_then(|found| found.resource_name.clone());
         let id = match (&wanted.element.device_id, &resource, pod) {
             (Some(id), _, _) => Some(id.clone()),
             (None, Some(resource), Some(pod)) => {
                 if given.is_none() {
-                    let source = DeviceSource { kubelet_dir: config.kubelet_dir.clone() };
+                    let source = DeviceSource {
+                        kubelet_dir: config.kubelet_dir.clone(),
+                    };
                     given = Some(source.pod_devices(pod)?);
                 }
-                given.as_mut().map(|given| given.take(resource)).transpose()?
+                given
+                    .as_mut()
+                    .map(|given| given.take(resource))
+                    .transpose()?
             }
             _ => None,
         };
@@ -46,10 +54,18 @@ pub fn assign(
 ///
 /// # Errors
 /// [`DeviceError`] if a file cannot be copied.
-pub fn prepare(config: &Config, attachments: &[Attachment]) -> Result<(), DeviceError> {
+pub fn prepare<'a>(
+    config: &Config,
+    attachments: impl IntoIterator<Item = &'a Attachment>,
+) -> Result<(), DeviceError> {
     for attachment in attachments {
-        if let (Some(path), Some(Device { resource: Some(resource), id })) =
-            (&attachment.device_info_file, &attachment.device)
+        if let (
+            Some(path),
+            Some(Device {
+                resource: Some(resource),
+                id,
+            }),
+        ) = (&attachment.device_info_file, &attachment.device)
         {
             files(config).copy_for_cni(resource, id, path)?;
         }
@@ -67,8 +83,11 @@ pub fn info_of(config: &Config, attachment: &Attachment) -> Option<Value> {
 }
 
 /// Removes the files of attachments; one that cannot be removed is told in the log.
-pub fn clean_up(config: &Config, attachments: &[Attachment]) {
-    for path in attachments.iter().filter_map(|attachment| attachment.device_info_file.as_ref()) {
+pub fn clean_up<'a>(config: &Config, attachments: impl IntoIterator<Item = &'a Attachment>) {
+    for path in attachments
+        .into_iter()
+        .filter_map(|attachment| attachment.device_info_file.as_ref())
+    {
         if let Err(error) = files(config).remove(path) {
             tracing::warn!(%error, "a device info file stays");
         }
@@ -76,5 +95,7 @@ pub fn clean_up(config: &Config, attachments: &[Attachment]) {
 }
 
 fn files(config: &Config) -> DeviceInfoFiles {
-    DeviceInfoFiles { base: config.device_info_dir.clone() }
+    DeviceInfoFiles {
+        base: config.device_info_dir.clone(),
+    }
 }

@@ -61,12 +61,19 @@ impl DeviceInfoFiles {
     /// [`DeviceError::Name`] as [`DeviceInfoFiles::cni_path`]; [`DeviceError::OutsideFolder`] as
     /// [`DeviceInfoFiles::read`]; [`DeviceError::Malformed`] if it is no JSON object;
     /// [`DeviceError::File`] if it cannot be read or written.
-    pub fn copy_for_cni(&self, resource: &str, device: &str, to: &Path) -> Result<bool, DeviceError> {
+    pub fn copy_for_cni(
+        &self,
+        resource: &str,
+        device: &str,
+        to: &Path,
+    ) -> Result<bool, DeviceError> {
         self.check(to)?;
         let resource = part("resource", resource)?;
         let device = part("device ID", device)?;
         let name = file_name("device ID", format!("{resource}-{device}-device.json"))?;
-        let Some((text, _)) = load(&self.base.join("dp").join(name))? else { return Ok(false) };
+        let Some((text, _)) = load(&self.base.join("dp").join(name))? else {
+            return Ok(false);
+        };
         save(to, &text).map_err(|source| file_error("write", to, source))?;
         Ok(true)
     }

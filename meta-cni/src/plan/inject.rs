@@ -25,11 +25,17 @@ pub(super) fn capabilities(
     };
     set("ips", (!element.ips.is_empty()).then(|| json!(element.ips)));
     set("mac", element.mac.clone().map(Value::from));
-    set("infinibandGUID", element.infiniband_guid.clone().map(Value::from));
+    set(
+        "infinibandGUID",
+        element.infiniband_guid.clone().map(Value::from),
+    );
     set("portMappings", element.port_mappings.clone());
     set("bandwidth", element.bandwidth.clone());
     set("deviceID", device.map(|device| json!(device.id)));
-    set("CNIDeviceInfoFile", device_info_file.map(|file| json!(file)));
+    set(
+        "CNIDeviceInfoFile",
+        device_info_file.map(|file| json!(file)),
+    );
     values
 }
 
@@ -58,9 +64,14 @@ pub(super) fn into_list(
     Ok(())
 }
 
-fn set_runtime_config(plugin: &mut PluginConf, capabilities: &Map<String, Value>) -> Result<(), String> {
-    let declared: Vec<_> =
-        capabilities.iter().filter(|(capability, _)| plugin.has_capability(capability)).collect();
+fn set_runtime_config(
+    plugin: &mut PluginConf,
+    capabilities: &Map<String, Value>,
+) -> Result<(), String> {
+    let declared: Vec<_> = capabilities
+        .iter()
+        .filter(|(capability, _)| plugin.has_capability(capability))
+        .collect();
     if declared.is_empty() {
         return Ok(());
     }
@@ -68,7 +79,11 @@ fn set_runtime_config(plugin: &mut PluginConf, capabilities: &Map<String, Value>
     let runtime = plugin
         .object_mut("runtimeConfig")
         .ok_or_else(|| format!("runtimeConfig of plugin {kind:?} must be an object"))?;
-    runtime.extend(declared.into_iter().map(|(capability, value)| (capability.clone(), value.clone())));
+    runtime.extend(
+        declared
+            .into_iter()
+            .map(|(capability, value)| (capability.clone(), value.clone())),
+    );
     Ok(())
 }
 
@@ -77,9 +92,15 @@ fn merge_cni_args(plugin: &mut PluginConf, cni_args: &Map<String, Value>) -> Res
     let args = plugin
         .object_mut("args")
         .and_then(|args| {
-            args.entry("cni").or_insert_with(|| Value::Object(Map::new())).as_object_mut()
+            args.entry("cni")
+                .or_insert_with(|| Value::Object(Map::new()))
+                .as_object_mut()
         })
         .ok_or_else(|| format!("args.cni of plugin {kind:?} must be an object"))?;
-    args.extend(cni_args.iter().map(|(key, value)| (key.clone(), value.clone())));
+    args.extend(
+        cni_args
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
     Ok(())
 }

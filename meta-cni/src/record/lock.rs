@@ -53,7 +53,10 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock whose file is `path`, waiting up to `limit`.
     pub(super) fn take(path: &Path, limit: Duration) -> Result<Lock, LockError> {
-        let failed = |source| LockError::Io { path: path.to_owned(), source };
+        let failed = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let started = Instant::now();
         let mut pause = Duration::from_millis(1);
         loop {
@@ -61,7 +64,10 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) if is_still_at(&file, path).map_err(failed)? => {
                     inherit(&file).map_err(failed)?;
-                    return Ok(Lock { path: path.to_owned(), _file: file });
+                    return Ok(Lock {
+                        path: path.to_owned(),
+                        _file: file,
+                    });
                 }
                 // Whoever had it removed the file: there may be another one now.
                 Ok(()) => continue,
@@ -89,7 +95,12 @@ impl Lock {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    File::options().write(true).create(true).truncate(false).mode(0o600).open(path)
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Whether `file` is what is found at `path`.
@@ -115,12 +126,22 @@ struct Holder {
 }
 
 fn busy(path: &Path, limit: Duration) -> LockError {
-    let holders: Vec<_> =
-        holders(path).into_iter().map(|holder| format!("{} ({})", holder.name, holder.pid)).collect();
+    let holders: Vec<_> = holders(path)
+        .into_iter()
+        .map(|holder| format!("{} ({})", holder.name, holder.pid))
+        .collect();
     LockError::Busy {
-        container_id: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        container_id: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         limit,
-        holders: if holders.is_empty() { "another process".to_owned() } else { holders.join(", ") },
+        holders: if holders.is_empty() {
+            "another process".to_owned()
+        } else {
+            holders.join(", ")
+        },
     }
 }
 
@@ -131,7 +152,11 @@ fn kill_orphans(path: &Path) {
         if Some(&holder.name) == ours.as_ref() || has_ancestor(holder.pid, ours.as_deref()) {
             continue;
         }
-        tracing::warn!(pid = holder.pid, name = holder.name, "killing a delegate that was left behind");
+        tracing::warn!(
+            pid = holder.pid,
+            name = holder.name,
+            "killing a delegate that was left behind"
+        );
         if let Err(error) = kill(Pid::from_raw(holder.pid), Signal::SIGKILL) {
             tracing::warn!(pid = holder.pid, %error, "it cannot be killed");
         }
@@ -140,16 +165,25 @@ fn kill_orphans(path: &Path) {
 
 /// The other processes that have the file open.
 fn holders(path: &Path) -> Vec<Holder> {
-    let (Ok(file), Ok(processes)) = (fs::metadata(path), fs::read_dir("/proc")) else { return Vec::new() };
+    let (Ok(file), Ok(processes)) = (fs::metadata(path), fs::read_dir("/proc")) else {
+        return Vec::new();
+    };
     let own = std::process::id();
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pids = processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| u32::try_from(*pid) != Ok(own) && has_open(*pid, (file.dev(), file.ino())))
-        .map(|pid| Holder { pid, name: process_name(&pid.to_string()).unwrap_or_default() })
+        .map(|pid| Holder {
+            pid,
+            name: process_name(&pid.to_string()).unwrap_or_default(),
+        })
         .collect()
 }
 
 fn has_open(pid: i32, file: (u64, u64)) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
     descriptors
         .flatten()
         .filter_map(|descriptor| fs::metadata(descriptor.path()).ok())
@@ -168,11 +202,21 @@ fn has_ancestor(pid: i32, name: Option<&str>) -> bool {
 }
 
 fn process_name(pid: &str) -> Option<String> {
-    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
+    Some(
+        fs::read_to_string(format!("/proc/{pid}/comm"))
+            .ok()?
+            .trim_end()
+            .to_owned(),
+    )
 }
 
 /// The fourth field of /proc/PID/stat, behind the name in parentheses (proc(5)).
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }

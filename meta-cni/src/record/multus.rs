@@ -84,12 +84,16 @@ struct Cached {
 impl MultusFiles {
     /// The files under `cni_dir`.
     pub fn new(cni_dir: &Path) -> MultusFiles {
-        MultusFiles { dir: cni_dir.to_owned() }
+        MultusFiles {
+            dir: cni_dir.to_owned(),
+        }
     }
 
     /// The containers that have a scratch file.
     pub fn container_ids(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return Vec::new();
+        };
         let files = entries.flatten().filter(|entry| entry.path().is_file());
         let mut ids: Vec<_> = files
             .filter_map(|entry| entry.file_name().into_string().ok())
@@ -113,9 +117,14 @@ impl MultusFiles {
         pod: Option<PodRef>,
     ) -> Result<Option<Record>, MultusError> {
         let scratch = self.dir.join(container_id);
-        let Some(bytes) = read_if_there(&scratch)? else { return Ok(None) };
-        let delegates: Vec<Delegate> = serde_json::from_slice(&bytes)
-            .map_err(|error| MultusError::Invalid { path: scratch.clone(), problem: error.to_string() })?;
+        let Some(bytes) = read_if_there(&scratch)? else {
+            return Ok(None);
+        };
+        let delegates: Vec<Delegate> =
+            serde_json::from_slice(&bytes).map_err(|error| MultusError::Invalid {
+                path: scratch.clone(),
+                problem: error.to_string(),
+            })?;
         let mut attachments = Vec::with_capacity(delegates.len());
         for (index, delegate) in delegates.iter().enumerate() {
             let ifname = match delegate.interface.as_str() {
@@ -137,7 +146,11 @@ impl MultusFiles {
     /// [`MultusError::Read`] if a file cannot be removed.
     pub fn forget(&self, record: &Record) -> Result<(), MultusError> {
         let cached = record.attachments.iter().map(|entry| {
-            self.cache_file(&entry.attachment.list.name, &record.container_id, &entry.attachment.ifname)
+            self.cache_file(
+                &entry.attachment.list.name,
+                &record.container_id,
+                &entry.attachment.ifname,
+            )
         });
         for path in cached.chain([self.dir.join(&record.container_id)]) {
             match fs::remove_file(&path) {
@@ -157,8 +170,15 @@ impl MultusFiles {
         network: &str,
     ) -> Result<Entry, MultusError> {
         let path = self.cache_file(&list.name, container_id, &ifname);
-        let network = if network.is_empty() { list.name.clone() } else { network.to_owned() };
-        let invalid = |problem: String| MultusError::Invalid { path: path.clone(), problem };
+        let network = if network.is_empty() {
+            list.name.clone()
+        } else {
+            network.to_owned()
+        };
+        let invalid = |problem: String| MultusError::Invalid {
+            path: path.clone(),
+            problem,
+        };
         let attachment = |list, args: String| Attachment {
             network,
             ifname,
@@ -170,7 +190,11 @@ impl MultusFiles {
         };
         let Some(bytes) = read_if_there(&path)? else {
             let list = prepare(list, &Map::new()).map_err(invalid)?;
-            return Ok(Entry { attachment: attachment(list, args.to_string()), phase: Phase::Planned, result: None });
+            return Ok(Entry {
+                attachment: attachment(list, args.to_string()),
+                phase: Phase::Planned,
+                result: None,
+            });
         };
         let cached: Cached =
             serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
@@ -184,16 +208,28 @@ impl MultusFiles {
             .map(|result| CniResult::from_value(&result, cached_list.version))
             .transpose()
             .map_err(|error| invalid(error.to_string()))?;
-        let list = prepare(cached_list, &cached.capability_args.unwrap_or_default()).map_err(invalid)?;
-        Ok(Entry { attachment: attachment(list, cached_args.to_string()), phase: Phase::Added, result })
+        let list =
+            prepare(cached_list, &cached.capability_args.unwrap_or_default()).map_err(invalid)?;
+        Ok(Entry {
+            attachment: attachment(list, cached_args.to_string()),
+            phase: Phase::Added,
+            result,
+        })
     }
 
     fn list(&self, path: &Path, base64: &str, name: &str) -> Result<NetConfList, MultusError> {
-        let invalid = |problem: String| MultusError::Invalid { path: path.to_owned(), problem };
-        let bytes = STANDARD.decode(base64).map_err(|error| invalid(error.to_string()))?;
+        let invalid = |problem: String| MultusError::Invalid {
+            path: path.to_owned(),
+            problem,
+        };
+        let bytes = STANDARD
+            .decode(base64)
+            .map_err(|error| invalid(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
-        let mut list = NetConfList::parse(&text)
-            .map_err(|source| MultusError::Configuration { path: path.to_owned(), source })?;
+        let mut list = NetConfList::parse(&text).map_err(|source| MultusError::Configuration {
+            path: path.to_owned(),
+            source,
+        })?;
         if list.name.is_empty() {
             list.name = name.rsplit('/').next().unwrap_or_default().to_owned();
         }
@@ -201,11 +237,16 @@ impl MultusFiles {
     }
 
     fn cache_file(&self, network: &str, container_id: &str, ifname: &str) -> PathBuf {
-        self.dir.join("results").join(format!("{network}-{container_id}-{ifname}"))
+        self.dir
+            .join("results")
+            .join(format!("{network}-{container_id}-{ifname}"))
     }
 }
 
-fn prepare(mut list: NetConfList, capabilities: &Map<String, Value>) -> Result<NetConfList, String> {
+fn prepare(
+    mut list: NetConfList,
+    capabilities: &Map<String, Value>,
+) -> Result<NetConfList, String> {
     inject_capabilities(&mut list, capabilities)?;
     Ok(list)
 }
@@ -214,6 +255,9 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, MultusError> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Ok(bytes) => Ok(Some(bytes)),
-        Err(source) => Err(MultusError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(MultusError::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }

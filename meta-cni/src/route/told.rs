@@ -8,8 +8,10 @@ use crate::cni::result::{CniResult, Route};
 /// Makes the default routes of the result of interface `ifname` those of `routes` that lead over it.
 /// A route that was told rightly stays as it was told.
 pub fn tell(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
-    let mut untold: Vec<&DefaultRoute> =
-        routes.iter().filter(|route| route.ifname == ifname).collect();
+    let mut untold: Vec<&DefaultRoute> = routes
+        .iter()
+        .filter(|route| route.ifname == ifname)
+        .collect();
     let gateways: Vec<IpAddr> = result.ips.iter().filter_map(|ip| ip.gateway).collect();
     result.routes.retain(|told| {
         if told.dst.prefix() != 0 {
@@ -19,7 +21,9 @@ pub fn tell(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
             family_of(told) == route.family
                 && match told.gw {
                     Some(gateway) => route.gateway == Some(gateway),
-                    None => route.gateway.is_none_or(|gateway| gateways.contains(&gateway)),
+                    None => route
+                        .gateway
+                        .is_none_or(|gateway| gateways.contains(&gateway)),
                 }
         };
         match untold.iter().position(is_told) {
@@ -30,11 +34,17 @@ pub fn tell(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
             None => false,
         }
     });
-    result.routes.extend(untold.into_iter().filter_map(route_of));
+    result
+        .routes
+        .extend(untold.into_iter().filter_map(route_of));
 }
 
 fn family_of(route: &Route) -> Family {
-    if route.dst.is_ipv4() { Family::V4 } else { Family::V6 }
+    if route.dst.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    }
 }
 
 fn route_of(route: &DefaultRoute) -> Option<Route> {
@@ -42,7 +52,7 @@ fn route_of(route: &DefaultRoute) -> Option<Route> {
         Family::V4 => "0.0.0.0/0",
         Family::V6 => "::/0",
     };
-    Some(Route { dst: dst.parse().ok()?, gw: route.gateway, ..Route::default() })
+    Some(Route::via(dst.parse().ok()?, route.gateway))
 }
 
 #[cfg(test)]
@@ -51,8 +61,16 @@ mod tests {
 
     fn default_via(gateway: &str, ifname: &str) -> DefaultRoute {
         let gateway: IpAddr = gateway.parse().unwrap();
-        let family = if gateway.is_ipv4() { Family::V4 } else { Family::V6 };
-        DefaultRoute { family, gateway: Some(gateway), ifname: ifname.to_owned() }
+        let family = if gateway.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        DefaultRoute {
+            family,
+            gateway: Some(gateway),
+            ifname: ifname.to_owned(),
+        }
     }
 
     fn result(routes: &[(&str, Option<&str>)]) -> CniResult {
@@ -60,16 +78,33 @@ mod tests {
             dst: dst.parse().unwrap(),
             gw: gw.map(|gw| gw.parse().unwrap()),
             mtu: Some(1400),
-            ..Route::default()
+            ..Route::via(dst.parse().unwrap(), None)
         };
-        CniResult { routes: routes.iter().map(route).collect(), ..CniResult::default() }
+        CniResult {
+            routes: routes.iter().map(route).collect(),
+            ..CniResult::default()
+        }
     }
 
     #[test]
     fn an_interface_that_lost_a_default_route_no_longer_tells_it() {
-        let mut told = result(&[("0.0.0.0/0", Some("10.0.0.1")), ("::/0", Some("fd00::1")), ("10.9.0.0/16", None)]);
-        tell(&mut told, "eth0", &[default_via("fd00::1", "eth0"), default_via("10.1.0.1", "net1")]);
-        assert_eq!(told, result(&[("::/0", Some("fd00::1")), ("10.9.0.0/16", None)]));
+        let mut told = result(&[
+            ("0.0.0.0/0", Some("10.0.0.1")),
+            ("::/0", Some("fd00::1")),
+            ("10.9.0.0/16", None),
+        ]);
+        tell(
+            &mut told,
+            "eth0",
+            &[
+                default_via("fd00::1", "eth0"),
+                default_via("10.1.0.1", "net1"),
+            ],
+        );
+        assert_eq!(
+            told,
+            result(&[("::/0", Some("fd00::1")), ("10.9.0.0/16", None)])
+        );
     }
 
     #[test]

@@ -28,8 +28,9 @@ pub(super) fn side_by_side<T: Sync, R: Send, E: Send>(
         done
     };
     let done = std::thread::scope(|scope| {
-        let helpers: Vec<_> =
-            (1..workers.min(items.len())).map(|_| scope.spawn(worker)).collect();
+        let helpers: Vec<_> = (1..workers.min(items.len()))
+            .map(|_| scope.spawn(worker))
+            .collect();
         let mut done = worker();
         for helper in helpers {
             match helper.join() {
@@ -55,8 +56,19 @@ mod tests {
     #[test]
     fn outcomes_stand_in_the_order_of_the_items() {
         for workers in [1, 2, 8] {
-            let outcomes = side_by_side(&[1, 2, 3, 4, 5], workers, false, |n| if n % 2 == 0 { Err(*n) } else { Ok(*n) });
-            assert_eq!(outcomes, [Some(Ok(1)), Some(Err(2)), Some(Ok(3)), Some(Err(4)), Some(Ok(5))]);
+            let outcomes = side_by_side(&[1, 2, 3, 4, 5], workers, false, |n| {
+                if n % 2 == 0 { Err(*n) } else { Ok(*n) }
+            });
+            assert_eq!(
+                outcomes,
+                [
+                    Some(Ok(1)),
+                    Some(Err(2)),
+                    Some(Ok(3)),
+                    Some(Err(4)),
+                    Some(Ok(5))
+                ]
+            );
         }
     }
 
@@ -72,7 +84,12 @@ mod tests {
 
     #[test]
     fn nothing_is_begun_after_a_failure_if_so_asked() {
-        let outcomes = side_by_side(&[1, 2, 3], 1, true, |n| if *n == 2 { Err(()) } else { Ok(()) });
+        let outcomes = side_by_side(
+            &[1, 2, 3],
+            1,
+            true,
+            |n| if *n == 2 { Err(()) } else { Ok(()) },
+        );
         assert_eq!(outcomes, [Some(Ok(())), Some(Err(())), None]);
     }
 }

@@ -10,8 +10,8 @@ use crate::cni::name::interface_name_problem;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
     let whole = |problem: String| vec![SelectionProblem::new("annotation", problem)];
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| whole(format!("is not valid JSON: {error}")))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| whole(format!("is not valid JSON: {error}")))?;
     let Value::Array(items) = value else {
         return Err(whole("must be a JSON list of objects".to_owned()));
     };
@@ -20,14 +20,24 @@ pub(super) fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
     for (index, item) in items.iter().enumerate() {
         match item {
             Value::Object(fields) => {
-                let mut reader =
-                    Reader { fields, place: format!("[{index}]"), problems: &mut problems };
+                let mut reader = Reader {
+                    fields,
+                    place: format!("[{index}]"),
+                    problems: &mut problems,
+                };
                 elements.push(reader.element());
             }
-            _ => problems.push(SelectionProblem::new(format!("[{index}]"), "must be an object")),
+            _ => problems.push(SelectionProblem::new(
+                format!("[{index}]"),
+                "must be an object",
+            )),
         }
     }
-    if problems.is_empty() { Ok(elements) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(elements)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Reads the fields of one element and collects what is wrong with them.
@@ -40,7 +50,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn element(&mut self) -> Element {
         let name = self.text("name", |name| {
-            (!is_subdomain(name)).then(|| format!("{name:?} cannot name a NetworkAttachmentDefinition"))
+            (!is_subdomain(name))
+                .then(|| format!("{name:?} cannot name a NetworkAttachmentDefinition"))
         });
         if name.is_none() && !self.fields.get("name").is_some_and(Value::is_string) {
             self.wrong::<()>("name", "is missing");
@@ -65,19 +76,29 @@ impl Reader<'_> {
 
     /// `interface`, or its older name `interfaceRequest`.
     fn interface(&mut self) -> Option<String> {
-        let problem = |name: &str| interface_name_problem(name).map(|problem| format!("{name:?}: {problem}"));
-        self.text("interface", problem).or_else(|| self.text("interfaceRequest", problem))
+        let problem =
+            |name: &str| interface_name_problem(name).map(|problem| format!("{name:?}: {problem}"));
+        self.text("interface", problem)
+            .or_else(|| self.text("interfaceRequest", problem))
     }
 
     fn gateways(&mut self) -> Option<Vec<IpAddr>> {
         present(self.fields, "default-route")?;
         let texts = self.texts("default-route", |text| {
-            text.parse::<IpAddr>().is_err().then(|| format!("{text:?} is not an IP address"))
+            text.parse::<IpAddr>()
+                .is_err()
+                .then(|| format!("{text:?} is not an IP address"))
         });
         let gateways: Vec<IpAddr> = texts.iter().filter_map(|text| text.parse().ok()).collect();
-        for (family, is_of) in [("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("IPv6", IpAddr::is_ipv6)] {
+        for (family, is_of) in [
+            ("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
+            ("IPv6", IpAddr::is_ipv6),
+        ] {
             if gateways.iter().filter(|gateway| is_of(gateway)).count() > 1 {
-                self.wrong::<()>("default-route", format!("names two {family} gateways; name one for each family"));
+                self.wrong::<()>(
+                    "default-route",
+                    format!("names two {family} gateways; name one for each family"),
+                );
             }
         }
         Some(gateways)
@@ -96,9 +117,13 @@ impl Reader<'_> {
     }
 
     fn texts(&mut self, field: &str, problem: impl Fn(&str) -> Option<String>) -> Vec<String> {
-        let Some(value) = present(self.fields, field) else { return Vec::new() };
+        let Some(value) = present(self.fields, field) else {
+            return Vec::new();
+        };
         let Value::Array(items) = value else {
-            return self.wrong(field, "must be a list of strings").unwrap_or_default();
+            return self
+                .wrong(field, "must be a list of strings")
+                .unwrap_or_default();
         };
         let mut texts = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -116,7 +141,9 @@ impl Reader<'_> {
 
     fn list(&mut self, field: &str) -> Option<Value> {
         match present(self.fields, field)? {
-            Value::Array(items) if items.iter().all(Value::is_object) => Some(Value::Array(items.clone())),
+            Value::Array(items) if items.iter().all(Value::is_object) => {
+                Some(Value::Array(items.clone()))
+            }
             _ => self.wrong(field, "must be a list of objects"),
         }
     }
@@ -129,7 +156,10 @@ impl Reader<'_> {
     }
 
     fn wrong<T>(&mut self, field: &str, problem: impl Into<String>) -> Option<T> {
-        self.problems.push(SelectionProblem::new(format!("{}.{field}", self.place), problem));
+        self.problems.push(SelectionProblem::new(
+            format!("{}.{field}", self.place),
+            problem,
+        ));
         None
     }
 }
@@ -140,7 +170,11 @@ fn present<'a>(fields: &'a Map<String, Value>, field: &str) -> Option<&'a Value>
 }
 
 fn address_problem(text: &str) -> Option<String> {
-    let good = if text.contains('/') { text.parse::<IpNetwork>().is_ok() } else { text.parse::<IpAddr>().is_ok() };
+    let good = if text.contains('/') {
+        text.parse::<IpNetwork>().is_ok()
+    } else {
+        text.parse::<IpAddr>().is_ok()
+    };
     (!good).then(|| format!("{text:?} is neither an IP address nor a CIDR"))
 }
 
@@ -151,5 +185,10 @@ fn hardware_problem(text: &str, lengths: &[usize]) -> Option<String> {
         .iter()
         .all(|octet| octet.len() == 2 && octet.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let good = hexadecimal && lengths.contains(&octets.len());
-    (!good).then(|| format!("{text:?} is not {} pairs of hexadecimal digits with colons between them", lengths[0]))
+    (!good).then(|| {
+        format!(
+            "{text:?} is not {} pairs of hexadecimal digits with colons between them",
+            lengths[0]
+        )
+    })
 }

@@ -10,11 +10,18 @@ pub(super) fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
         match element(item) {
             Ok(element) => elements.push(element),
             Err(problem) => {
-                problems.push(SelectionProblem::new(format!("element {}", index + 1), problem));
+                problems.push(SelectionProblem::new(
+                    format!("element {}", index + 1),
+                    problem,
+                ));
             }
         }
     }
-    if problems.is_empty() { Ok(elements) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(elements)
+    } else {
+        Err(problems)
+    }
 }
 
 fn element(item: &str) -> Result<Element, String> {

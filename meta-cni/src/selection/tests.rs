@@ -15,9 +15,22 @@ fn the_short_form_has_namespace_name_and_interface() {
     let elements = parse(" a , ns1/b@eth1,c@x").unwrap();
     let got: Vec<_> = elements
         .iter()
-        .map(|e| (e.namespace.as_deref(), e.name.as_str(), e.interface.as_deref()))
+        .map(|e| {
+            (
+                e.namespace.as_deref(),
+                e.name.as_str(),
+                e.interface.as_deref(),
+            )
+        })
         .collect();
-    assert_eq!(got, [(None, "a", None), (Some("ns1"), "b", Some("eth1")), (None, "c", Some("x"))]);
+    assert_eq!(
+        got,
+        [
+            (None, "a", None),
+            (Some("ns1"), "b", Some("eth1")),
+            (None, "c", Some("x"))
+        ]
+    );
 }
 
 #[test]
@@ -30,7 +43,17 @@ fn nothing_is_asked_for_by_an_empty_text_or_list() {
 #[test]
 fn every_bad_element_of_the_short_form_is_told() {
     assert_eq!(places("a,B,c/,d@"), ["element 2", "element 3", "element 4"]);
-    for text in ["a,", "a b", "a/b/c", "-a", "a-", "A", "a@b@c:", "a@1234567890123456", "../x"] {
+    for text in [
+        "a,",
+        "a b",
+        "a/b/c",
+        "-a",
+        "a-",
+        "A",
+        "a@b@c:",
+        "a@1234567890123456",
+        "../x",
+    ] {
         assert!(parse(text).is_err(), "{text}");
     }
 }
@@ -65,8 +88,19 @@ fn every_bad_field_is_named() {
     ]);
     assert_eq!(
         places(&text.to_string()),
-        ["[0].ips[1]", "[0].ips[2]", "[0].mac", "[1]", "[2].name", "[3].interface", "[3].infiniband-guid",
-         "[4].bandwidth", "[4].default-route", "[4].cni-args", "[5].name"]
+        [
+            "[0].ips[1]",
+            "[0].ips[2]",
+            "[0].mac",
+            "[1]",
+            "[2].name",
+            "[3].interface",
+            "[3].infiniband-guid",
+            "[4].bandwidth",
+            "[4].default-route",
+            "[4].cni-args",
+            "[5].name"
+        ]
     );
 }
 

@@ -26,7 +26,9 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     let env = &context.request.env;
     wait_until_ready(context)?;
     context.records.make_folders()?;
-    let sandbox = context.records.lock(context.container_id(), context.lock_limit())?;
+    let sandbox = context
+        .records
+        .lock(context.container_id(), context.lock_limit())?;
     netns::exists(Path::new(&env.netns)).map_err(Failure::Netns)?;
     undo_earlier_attempt(context, &sandbox)?;
     let pod = pod(context)?;
@@ -61,7 +63,9 @@ fn attach(
         context.pod_ref.clone(),
         attachments,
     );
-    sandbox.save(&record).map_err(|error| (error.into(), None))?;
+    sandbox
+        .save(&record)
+        .map_err(|error| (error.into(), None))?;
     match run(context, sandbox, pod, &mut record) {
         Ok(result) => Ok(result),
         Err(failure) => Err((failure, Some(record))),
@@ -75,7 +79,7 @@ fn run(
     pod: Option<&Pod>,
     record: &mut Record,
 ) -> Result<Value, Failure> {
-    device::prepare(&context.config, &record.attachments)?;
+    device::prepare(&context.config, record.attachments())?;
     context.runner().attach(record)?;
     set_default_routes(record)?;
     let result = result(context, record)?;
@@ -93,7 +97,10 @@ fn run(
 }
 
 /// The attachments that the configuration and the pod ask for, with everything checked.
-pub(super) fn make_plan(context: &Context<'_>, pod: Option<&Pod>) -> Result<Vec<Attachment>, Failure> {
+pub(super) fn make_plan(
+    context: &Context<'_>,
+    pod: Option<&Pod>,
+) -> Result<Vec<Attachment>, Failure> {
     let config = &context.config;
     let wanted = wanted(config, pod, context.cluster().is_some())?;
     let found = gather(config, context.cluster(), &wanted);
@@ -121,12 +128,17 @@ fn pod(context: &Context<'_>) -> Result<Option<Pod>, Failure> {
 }
 
 fn wait_until_ready(context: &Context<'_>) -> Result<(), Failure> {
-    let Some(path) = &context.config.readiness_indicator_file else { return Ok(()) };
+    let Some(path) = &context.config.readiness_indicator_file else {
+        return Ok(());
+    };
     let seconds = context.config.readiness_timeout_seconds;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !path.exists() {
         if Instant::now() >= deadline {
-            return Err(Failure::NotReady { path: path.clone(), seconds });
+            return Err(Failure::NotReady {
+                path: path.clone(),
+                seconds,
+            });
         }
         sleep(LOOK);
     }
@@ -135,18 +147,25 @@ fn wait_until_ready(context: &Context<'_>) -> Result<(), Failure> {
 
 /// An ADD that was killed left a record; what it made is removed before a new attempt.
 fn undo_earlier_attempt(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<(), Failure> {
-    let Some(mut record) = sandbox.load()? else { return Ok(()) };
+    let Some(mut record) = sandbox.load()? else {
+        return Ok(());
+    };
     if record.is_complete() {
-        return Err(Failure::AlreadyAttached { container_id: record.container_id });
+        return Err(Failure::AlreadyAttached {
+            container_id: record.container_id,
+        });
     }
     tracing::warn!("an earlier ADD of this sandbox was not completed; undoing it first");
     let netns = record.netns.clone();
-    context.runner().detach(&mut record, &netns).map_err(|errors| {
-        if let Err(error) = sandbox.save_soon(&record) {
-            tracing::warn!(%error, "the record still has attachments that are gone");
-        }
-        Failure::Undeleted(errors)
-    })
+    context
+        .runner()
+        .detach(&mut record, &netns)
+        .map_err(|errors| {
+            if let Err(error) = sandbox.save_soon(&record) {
+                tracing::warn!(%error, "the record still has attachments that are gone");
+            }
+            Failure::Undeleted(errors)
+        })
 }
 
 /// Sets the default routes that were asked for, and lets the results say what is true then.
@@ -156,7 +175,10 @@ fn set_default_routes(record: &mut Record) -> Result<(), Failure> {
         .iter()
         .filter_map(|entry| {
             let gateways = entry.attachment.default_route.clone()?;
-            Some(Want { ifname: entry.attachment.ifname.clone(), gateways })
+            Some(Want {
+                ifname: entry.attachment.ifname.clone(),
+                gateways,
+            })
         })
         .collect();
     if wants.is_empty() {
@@ -173,21 +195,35 @@ fn set_default_routes(record: &mut Record) -> Result<(), Failure> {
 
 /// The default network's result in the runtime's version.
 fn result(context: &Context<'_>, record: &Record) -> Result<Value, Failure> {
-    let result = record.attachments.first().and_then(|entry| entry.result.clone()).unwrap_or_default();
+    let result = record
+        .attachments
+        .first()
+        .and_then(|entry| entry.result.clone())
+        .unwrap_or_default();
     let version = context.request.version;
-    result.to_value(version).map_err(|source| Failure::Result { version, source })
+    result
+        .to_value(version)
+        .map_err(|source| Failure::Result { version, source })
 }
 
 /// Removes all that was made; if that fails, the record stays for the runtime's DEL.
-fn undo(context: &Context<'_>, sandbox: Sandbox<'_>, mut record: Record, failure: Failure) -> Failure {
+fn undo(
+    context: &Context<'_>,
+    sandbox: Sandbox<'_>,
+    mut record: Record,
+    failure: Failure,
+) -> Failure {
     let netns = record.netns.clone();
-    device::clean_up(&context.config, &record.attachments);
+    device::clean_up(&context.config, record.attachments());
     match context.runner().detach(&mut record, &netns) {
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {
             for error in &errors {
                 let error = crate::cni::error::with_causes(error);
-                tracing::warn!(error, "an attachment could not be undone; DEL will try again");
+                tracing::warn!(
+                    error,
+                    "an attachment could not be undone; DEL will try again"
+                );
             }
             if let Err(error) = sandbox.save_soon(&record) {
                 tracing::warn!(%error, "the record still has attachments that are gone");

@@ -11,7 +11,9 @@ use crate::route::{self, DefaultRoute, Family, Snapshot};
 /// Serves CHECK.
 pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     context.records.make_folders()?;
-    let _sandbox = context.records.lock(context.container_id(), context.lock_limit())?;
+    let _sandbox = context
+        .records
+        .lock(context.container_id(), context.lock_limit())?;
     let record = recorded(context)?;
     let netns = &context.request.env.netns;
     context.runner().check(&record, netns)?;
@@ -20,7 +22,11 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         problem(entry, &record, &snapshot).map_or(Ok(()), |problem| {
             let attachment = &entry.attachment;
             let (network, ifname) = (attachment.network.clone(), attachment.ifname.clone());
-            Err(Failure::Check { network, ifname, problem })
+            Err(Failure::Check {
+                network,
+                ifname,
+                problem,
+            })
         })
     })
 }
@@ -28,14 +34,27 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
 fn recorded(context: &Context<'_>) -> Result<Record, Failure> {
     let env = &context.request.env;
     if let Some(record) = context.records.peek(context.container_id())? {
-        return if record.is_complete() { Ok(record) } else { Err(Failure::Incomplete) };
+        return if record.is_complete() {
+            Ok(record)
+        } else {
+            Err(Failure::Incomplete)
+        };
     }
     let path = context.delegate_path();
     let pod = context.pod_ref.clone();
     context
         .multus
-        .record(&env.container_id, &env.netns, &env.ifname, &path, &env.args, pod)?
-        .ok_or_else(|| Failure::NotRecorded { container_id: env.container_id.clone() })
+        .record(
+            &env.container_id,
+            &env.netns,
+            &env.ifname,
+            &path,
+            &env.args,
+            pod,
+        )?
+        .ok_or_else(|| Failure::NotRecorded {
+            container_id: env.container_id.clone(),
+        })
 }
 
 /// What is not as it was when the attachment was made, if anything is not.
@@ -44,25 +63,49 @@ fn problem(entry: &Entry, record: &Record, now: &Snapshot) -> Option<String> {
 }
 
 fn missing_interface(entry: &Entry, now: &Snapshot) -> Option<String> {
-    let inside = entry.result.iter().flat_map(|result| &result.interfaces).filter(|interface| interface.sandbox.is_some());
-    inside.into_iter().find(|interface| now.links.iter().all(|link| link.name != interface.name)).map(|interface| {
-        format!("interface {} is gone from the pod; delete the pod to have it made again", interface.name)
-    })
+    let inside = entry
+        .result
+        .iter()
+        .flat_map(|result| &result.interfaces)
+        .filter(|interface| interface.sandbox.is_some());
+    inside
+        .into_iter()
+        .find(|interface| now.links.iter().all(|link| link.name != interface.name))
+        .map(|interface| {
+            format!(
+                "interface {} is gone from the pod; delete the pod to have it made again",
+                interface.name
+            )
+        })
 }
 
 fn wrong_default_route(entry: &Entry, record: &Record, now: &Snapshot) -> Option<String> {
     let asked = entry.attachment.default_route.as_ref()?;
     let ifname = entry.attachment.ifname.as_str();
     let over = |ifname: &str, family: Family| -> Vec<&DefaultRoute> {
-        now.default_routes.iter().filter(|route| route.ifname == ifname && route.family == family).collect()
+        now.default_routes
+            .iter()
+            .filter(|route| route.ifname == ifname && route.family == family)
+            .collect()
     };
     if asked.is_empty() {
-        let some = Family::BOTH.into_iter().flat_map(|family| over(ifname, family)).next();
-        return some.map(|route| format!("it has an {} default route, which it was to have none of", route.family));
+        let some = Family::BOTH
+            .into_iter()
+            .flat_map(|family| over(ifname, family))
+            .next();
+        return some.map(|route| {
+            format!(
+                "it has an {} default route, which it was to have none of",
+                route.family
+            )
+        });
     }
     asked.iter().find_map(|gateway| {
         let family = Family::from(*gateway);
-        if over(ifname, family).iter().all(|route| route.gateway != Some(*gateway)) {
+        if over(ifname, family)
+            .iter()
+            .all(|route| route.gateway != Some(*gateway))
+        {
             return Some(format!("the default route via {gateway} is gone"));
         }
         record

@@ -34,7 +34,10 @@ impl<'a> Context<'a> {
             .map_err(|error| ErrorObject::new(Code::INVALID_NETWORK_CONFIG, error.to_string()))?;
         crate::logging::start(&config)
             .map_err(|error| ErrorObject::new(Code::INVALID_NETWORK_CONFIG, error.to_string()))?;
-        let exec = HostExec { dirs: plugin_dirs(&config, &request.env.path), limit: config.delegate_timeout() };
+        let exec = HostExec {
+            dirs: plugin_dirs(&config, &request.env.path),
+            limit: config.delegate_timeout(),
+        };
         Ok(Context {
             request,
             pod_ref: pod_ref(request),
@@ -47,7 +50,10 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn runner(&self) -> Runner<'_> {
-        Runner { exec: &self.exec, parallel: self.config.max_parallel_delegates }
+        Runner {
+            exec: &self.exec,
+            parallel: self.config.max_parallel_delegates,
+        }
     }
 
     pub(super) fn cluster(&self) -> Option<&dyn Cluster> {
@@ -60,13 +66,21 @@ impl<'a> Context<'a> {
 
     /// CNI_PATH as the delegates are given it: binDir first.
     pub(super) fn delegate_path(&self) -> String {
-        let dirs: Vec<_> = self.exec.dirs.iter().map(|dir| dir.to_string_lossy()).collect();
+        let dirs: Vec<_> = self
+            .exec
+            .dirs
+            .iter()
+            .map(|dir| dir.to_string_lossy())
+            .collect();
         dirs.join(":")
     }
 
     /// Runs plugins with a shorter limit, for verbs that must be quick.
     pub(super) fn exec_within(&self, limit: Duration) -> HostExec {
-        HostExec { dirs: self.exec.dirs.clone(), limit: limit.min(self.exec.limit) }
+        HostExec {
+            dirs: self.exec.dirs.clone(),
+            limit: limit.min(self.exec.limit),
+        }
     }
 
     /// How long the sandbox's lock is waited for.
@@ -77,7 +91,11 @@ impl<'a> Context<'a> {
 
 fn plugin_dirs(config: &Config, path: &str) -> Vec<PathBuf> {
     let mut dirs = vec![config.bin_dir.clone()];
-    for dir in path.split(':').filter(|dir| !dir.is_empty()).map(PathBuf::from) {
+    for dir in path
+        .split(':')
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+    {
         if !dirs.contains(&dir) {
             dirs.push(dir);
         }
@@ -108,5 +126,9 @@ fn cluster(config: &Config, command: Command) -> Option<Box<dyn Cluster>> {
         return None;
     };
     // DEL needs nobody: it asks only if it has nothing recorded, and does not wait for a pod.
-    Some(Box::new(if command == Command::Del { api.impatient() } else { api }))
+    Some(Box::new(if command == Command::Del {
+        api.impatient()
+    } else {
+        api
+    }))
 }

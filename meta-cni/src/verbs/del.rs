@@ -25,7 +25,7 @@ pub(super) fn delete(
     mut record: Record,
     netns: &str,
 ) -> Result<(), Failure> {
-    device::clean_up(&context.config, &record.attachments);
+    device::clean_up(&context.config, record.attachments());
     let whole = record.clone();
     match context.runner().detach(&mut record, netns) {
         Ok(()) => {
@@ -44,11 +44,16 @@ pub(super) fn delete(
 /// The sandbox's lock. On a file system that takes no file any more, a DEL goes on without.
 fn lock<'a>(context: &'a Context<'_>) -> Result<Sandbox<'a>, Failure> {
     let made = context.records.make_folders();
-    match context.records.lock(context.container_id(), context.lock_limit()) {
+    match context
+        .records
+        .lock(context.container_id(), context.lock_limit())
+    {
         Ok(sandbox) => Ok(sandbox),
         Err(busy @ LockError::Busy { .. }) => Err(busy.into()),
         Err(error @ LockError::Io { .. }) => {
-            let cause = made.err().map_or(error.to_string(), |error| error.to_string());
+            let cause = made
+                .err()
+                .map_or(error.to_string(), |error| error.to_string());
             tracing::warn!(cause, "going on without a lock");
             Ok(context.records.without_lock(context.container_id()))
         }
@@ -63,8 +68,14 @@ fn recorded(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<Option<Recor
         Ok(None) => {
             let path = context.delegate_path();
             let pod = context.pod_ref.clone();
-            let made_by_multus =
-                context.multus.record(&env.container_id, &env.netns, &env.ifname, &path, &env.args, pod)?;
+            let made_by_multus = context.multus.record(
+                &env.container_id,
+                &env.netns,
+                &env.ifname,
+                &path,
+                &env.args,
+                pod,
+            )?;
             match made_by_multus {
                 Some(record) => Ok(Some(record)),
                 None if context.records.container_ids()?.is_empty() => Ok(found_out(context)),
@@ -97,7 +108,13 @@ fn found_out(context: &Context<'_>) -> Option<Record> {
         Ok(attachments) => {
             let env = &context.request.env;
             let path = context.delegate_path();
-            Some(Record::planned(&env.container_id, &env.netns, &path, Some(pod_ref.clone()), attachments))
+            Some(Record::planned(
+                &env.container_id,
+                &env.netns,
+                &path,
+                Some(pod_ref.clone()),
+                attachments,
+            ))
         }
         Err(failure) => {
             tracing::info!(%failure, "nothing is recorded and the networks cannot be looked up");

@@ -43,7 +43,9 @@ pub(super) enum Failure {
     Undeleted(Vec<RunError>),
     #[error("default route")]
     Route(#[source] RouteError),
-    #[error("the default network's result cannot be told in cniVersion {version}; set a newer cniVersion in meta-cni's configuration")]
+    #[error(
+        "the default network's result cannot be told in cniVersion {version}; set a newer cniVersion in meta-cni's configuration"
+    )]
     Result {
         version: crate::cni::version::Version,
         #[source]
@@ -58,7 +60,11 @@ pub(super) enum Failure {
     #[error("the ADD of this sandbox was not completed; DEL it")]
     Incomplete,
     #[error("network {network} ({ifname}): {problem}")]
-    Check { network: String, ifname: String, problem: String },
+    Check {
+        network: String,
+        ifname: String,
+        problem: String,
+    },
     #[error("network {network}")]
     NetworkGc {
         network: String,
@@ -82,7 +88,11 @@ pub(super) enum Failure {
 }
 
 fn join(errors: &[RunError]) -> String {
-    errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("; ")
+    errors
+        .iter()
+        .map(|error| with_causes(error))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl Failure {
@@ -90,16 +100,20 @@ impl Failure {
     pub(super) fn code(&self) -> Code {
         match self {
             Failure::Netns(_) => Code::INVALID_NETNS,
-            Failure::NotReady { .. } | Failure::Pod(_) | Failure::Report(_) => Code::TRY_AGAIN_LATER,
+            Failure::NotReady { .. } | Failure::Pod(_) | Failure::Report(_) => {
+                Code::TRY_AGAIN_LATER
+            }
             Failure::Lock(LockError::Busy { .. }) => Code::TRY_AGAIN_LATER,
-            Failure::Lock(LockError::Io { .. }) | Failure::Record(_) | Failure::Multus(_) => Code::IO_FAILURE,
+            Failure::Lock(LockError::Io { .. }) | Failure::Record(_) | Failure::Multus(_) => {
+                Code::IO_FAILURE
+            }
             Failure::SetAside { .. } => Code::DECODING_FAILURE,
             Failure::Problems(problems) => problems.code(),
             Failure::Device(_) => Code::TRY_AGAIN_LATER,
             Failure::Run(error) => chain_code(&error.source),
-            Failure::Undeleted(errors) => {
-                errors.first().map_or(Code::DELEGATE_FAILED, |error| chain_code(&error.source))
-            }
+            Failure::Undeleted(errors) => errors
+                .first()
+                .map_or(Code::DELEGATE_FAILED, |error| chain_code(&error.source)),
             Failure::Route(_) | Failure::Result { .. } => Code::INVALID_NETWORK_CONFIG,
             Failure::NotRecorded { .. } => Code::UNKNOWN_CONTAINER,
             Failure::AlreadyAttached { .. } => Code::INVALID_ENVIRONMENT,
@@ -148,7 +162,9 @@ impl Failure {
         };
         match chain {
             ChainError::Plugin { source, .. } => match source.as_ref() {
-                ExecError::Failed { object, .. } if !object.details.is_empty() => Some(&object.details),
+                ExecError::Failed { object, .. } if !object.details.is_empty() => {
+                    Some(&object.details)
+                }
                 _ => None,
             },
             _ => None,

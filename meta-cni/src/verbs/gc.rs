@@ -22,7 +22,9 @@ const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Serves GC. Without `cni.dev/valid-attachments` nothing is deleted.
 pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
-    let Some(valid) = valid_attachments(&context.request.conf)? else { return Ok(()) };
+    let Some(valid) = valid_attachments(&context.request.conf)? else {
+        return Ok(());
+    };
     context.records.make_folders()?;
     let mut failures = Vec::new();
     let mut networks = Networks::default();
@@ -50,8 +52,10 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
             }
         }
     }
-    for id in valid.iter().filter(|id| !networks.knows(&id.container_id)) {
-        networks.add_unknown(&id.container_id);
+    for id in &valid {
+        if !networks.known.contains(&id.container_id) {
+            networks.add_unknown(&id.container_id);
+        }
     }
     failures.extend(tell_networks(context, &networks));
     match failures.len() {
@@ -64,20 +68,32 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
 /// The attachments that the runtime lists; nothing if it gives no list. Runtimes of 1.1.0 use the key
 /// with a dash; libcni also writes its older name.
 fn valid_attachments(conf: &Map<String, Value>) -> Result<Option<Vec<AttachmentId>>, Failure> {
-    let Some(listed) = conf.get("cni.dev/valid-attachments").or_else(|| conf.get("cni.dev/attachments")) else {
+    let Some(listed) = conf
+        .get("cni.dev/valid-attachments")
+        .or_else(|| conf.get("cni.dev/attachments"))
+    else {
         return Ok(None);
     };
-    let wrong = |index, problem: &str| Failure::ValidAttachments { index, problem: problem.to_owned() };
-    let Value::Array(listed) = listed else { return Err(wrong(0, "the key must hold a list")) };
+    let wrong = |index, problem: &str| Failure::ValidAttachments {
+        index,
+        problem: problem.to_owned(),
+    };
+    let Value::Array(listed) = listed else {
+        return Err(wrong(0, "the key must hold a list"));
+    };
     let mut valid = Vec::with_capacity(listed.len());
     for (index, item) in listed.iter().enumerate() {
         let text = |field: &str| item.get(field).and_then(Value::as_str).map(str::to_owned);
-        let container_id = text("containerID").ok_or_else(|| wrong(index, "containerID is missing"))?;
+        let container_id =
+            text("containerID").ok_or_else(|| wrong(index, "containerID is missing"))?;
         let ifname = text("ifname").ok_or_else(|| wrong(index, "ifname is missing"))?;
         if !is_identifier(&container_id) {
             return Err(wrong(index, "containerID is not a container ID"));
         }
-        valid.push(AttachmentId { container_id, ifname });
+        valid.push(AttachmentId {
+            container_id,
+            ifname,
+        });
     }
     Ok(Some(valid))
 }
@@ -96,11 +112,20 @@ fn collect(context: &Context<'_>, id: &str, networks: &mut Networks) -> Result<(
         Some(record) => Some(record),
         None => made_by_multus(context, id)?,
     };
-    let Some(record) = record else { return Ok(sandbox.forget()?) };
+    let Some(record) = record else {
+        return Ok(sandbox.forget()?);
+    };
     networks.add_gone(&record);
-    tracing::info!(container_id = id, "deleting a sandbox that the runtime no longer knows");
+    tracing::info!(
+        container_id = id,
+        "deleting a sandbox that the runtime no longer knows"
+    );
     // The path may be another sandbox's by now, so the delegates are not led there.
-    let netns = if netns_is_taken(context, &record) { String::new() } else { record.netns.clone() };
+    let netns = if netns_is_taken(context, &record) {
+        String::new()
+    } else {
+        record.netns.clone()
+    };
     delete(context, sandbox, record, &netns)
 }
 
@@ -108,22 +133,31 @@ fn collect(context: &Context<'_>, id: &str, networks: &mut Networks) -> Result<(
 /// that every runtime uses for pods.
 fn made_by_multus(context: &Context<'_>, id: &str) -> Result<Option<Record>, Failure> {
     let path = context.delegate_path();
-    Ok(context.multus.record(id, "", "eth0", &path, &context.request.env.args, None)?)
+    Ok(context
+        .multus
+        .record(id, "", "eth0", &path, &context.request.env.args, None)?)
 }
 
 /// Whether another recorded sandbox has the same network namespace.
 fn netns_is_taken(context: &Context<'_>, record: &Record) -> bool {
-    let Ok(ids) = context.records.container_ids() else { return true };
-    ids.iter().filter(|id| **id != record.container_id).any(|id| {
-        matches!(context.records.peek(id), Ok(Some(other)) if other.netns == record.netns)
-    })
+    let Ok(ids) = context.records.container_ids() else {
+        return true;
+    };
+    ids.iter().filter(|id| **id != record.container_id).any(
+        |id| matches!(context.records.peek(id), Ok(Some(other)) if other.netns == record.netns),
+    )
 }
 
 /// Tells each network its valid attachments; all are tried.
 fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     if !networks.unknown.is_empty() {
         tracing::warn!(
-            sandboxes = networks.unknown.iter().cloned().collect::<Vec<_>>().join(", "),
+            sandboxes = networks
+                .unknown
+                .iter()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", "),
             "the runtime lists sandboxes that are not recorded; networks are not asked to collect garbage"
         );
         return Vec::new();
@@ -132,11 +166,20 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     let exec = context.exec_within(context.config.delegate_timeout());
     let path = context.delegate_path();
     let default = default_of_configuration(context);
-    let known = networks.by_name.values().map(|network| (&network.list, network.valid.as_slice()));
-    let unused = default.iter().filter(|list| !networks.by_name.contains_key(&list.name)).map(|list| (list, &[][..]));
+    let known = networks
+        .by_name
+        .values()
+        .map(|network| (&network.list, network.valid.as_slice()));
+    let unused = default
+        .iter()
+        .filter(|list| !networks.by_name.contains_key(&list.name))
+        .map(|list| (list, &[][..]));
     for (list, valid) in known.chain(unused) {
         if let Err(errors) = chain::gc(&exec, list, &path, valid) {
-            failures.extend(errors.into_iter().map(|source| Failure::NetworkGc { network: list.name.clone(), source }));
+            failures.extend(errors.into_iter().map(|source| Failure::NetworkGc {
+                network: list.name.clone(),
+                source,
+            }));
         }
     }
     failures
@@ -145,14 +188,19 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
 /// The default network, which may have garbage though no sandbox of it is recorded any more.
 fn default_of_configuration(context: &Context<'_>) -> Option<NetConfList> {
     let wanted = default_network(&context.config, context.cluster().is_some())?;
-    let found = gather(&context.config, context.cluster(), &[wanted]).into_iter().next()?;
+    let found = gather(&context.config, context.cluster(), &[wanted])
+        .into_iter()
+        .next()?;
     match found {
         Ok(mut found) => {
             inject_capabilities(&mut found.list, &Map::new()).ok()?;
             Some(found.list)
         }
         Err(problem) => {
-            tracing::info!(problem = problem.what, "the default network is not asked to collect garbage");
+            tracing::info!(
+                problem = problem.what,
+                "the default network is not asked to collect garbage"
+            );
             None
         }
     }
@@ -194,14 +242,13 @@ impl Networks {
         self.unknown.insert(container_id.to_owned());
     }
 
-    fn knows(&self, container_id: &str) -> bool {
-        self.known.contains(container_id) || self.unknown.contains(container_id)
-    }
-
     fn network(&mut self, entry: &Entry) -> &mut Network {
         let list = &entry.attachment.list;
         self.by_name
             .entry(list.name.clone())
-            .or_insert_with(|| Network { list: list.clone(), valid: Vec::new() })
+            .or_insert_with(|| Network {
+                list: list.clone(),
+                valid: Vec::new(),
+            })
     }
 }

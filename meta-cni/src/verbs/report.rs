@@ -17,8 +17,11 @@ pub(super) fn success(
     record: &Record,
 ) -> Result<(), ClusterError> {
     let nothing = CniResult::default();
-    let infos: Vec<_> =
-        record.attachments.iter().map(|entry| device::info_of(config, &entry.attachment)).collect();
+    let infos: Vec<_> = record
+        .attachments
+        .iter()
+        .map(|entry| device::info_of(config, &entry.attachment))
+        .collect();
     let statuses: Vec<_> = record
         .attachments
         .iter()
@@ -36,7 +39,12 @@ pub(super) fn success(
         .iter()
         .map(|status| Event {
             reason: EventReason::AddedInterface,
-            message: format!("Add {} [{}] from {}", status.ifname, summary(status.result), status.name),
+            message: format!(
+                "Add {} [{}] from {}",
+                status.ifname,
+                summary(status.result),
+                status.name
+            ),
         })
         .collect();
     cluster.report(pod, Some(&network_status(&statuses)), &events)
@@ -44,7 +52,10 @@ pub(super) fn success(
 
 /// Posts an Event that says why the ADD failed.
 pub(super) fn failure(cluster: &dyn Cluster, pod: &Pod, failure: &Failure) {
-    let event = Event { reason: EventReason::FailedAttach, message: with_causes(failure) };
+    let event = Event {
+        reason: EventReason::FailedAttach,
+        message: with_causes(failure),
+    };
     if let Err(error) = cluster.report(pod, None, &[event]) {
         tracing::warn!(%error, "the Event of this failure could not be posted");
     }

@@ -25,16 +25,27 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
         && !path.exists()
     {
         let path = path.display();
-        return Err(not_available(format!("readinessindicatorfile {path} is not there; the default network is not ready")));
+        return Err(not_available(format!(
+            "readinessindicatorfile {path} is not there; the default network is not ready"
+        )));
     }
-    context.records.check_writable().map_err(|error| not_available(with_causes(&error)))?;
+    context
+        .records
+        .check_writable()
+        .map_err(|error| not_available(with_causes(&error)))?;
     if let Some(cluster) = context.cluster() {
-        cluster.ready(CLUSTER_LIMIT).map_err(|error| not_available(with_causes(&error)))?;
+        cluster
+            .ready(CLUSTER_LIMIT)
+            .map_err(|error| not_available(with_causes(&error)))?;
     }
-    let wanted: Vec<_> =
-        default_network(&context.config, context.cluster().is_some()).into_iter().collect();
+    let wanted: Vec<_> = default_network(&context.config, context.cluster().is_some())
+        .into_iter()
+        .collect();
     if wanted.is_empty() {
-        return Err(not_available("the configuration names no default network; set clusterNetwork, or delegates".to_owned()));
+        return Err(not_available(
+            "the configuration names no default network; set clusterNetwork, or delegates"
+                .to_owned(),
+        ));
     }
     let exec = context.exec_within(PLUGIN_LIMIT);
     for found in gather(&context.config, context.cluster(), &wanted) {
@@ -42,10 +53,12 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
             .map_err(|problem| not_available(format!("{}: {}", problem.subject, problem.what)))?
             .list;
         for plugin in &list.plugins {
-            exec.find(plugin.plugin_type()).map_err(|error| not_available(error.to_string()))?;
+            exec.find(plugin.plugin_type())
+                .map_err(|error| not_available(error.to_string()))?;
         }
         inject_capabilities(&mut list, &Map::new()).map_err(not_available)?;
-        chain::status(&exec, &list, &context.delegate_path()).map_err(Failure::DefaultNotAvailable)?;
+        chain::status(&exec, &list, &context.delegate_path())
+            .map_err(Failure::DefaultNotAvailable)?;
     }
     Ok(())
 }

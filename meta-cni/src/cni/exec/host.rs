@@ -47,7 +47,11 @@ impl Exec for HostExec {
         let mut child = Running(start(&path, command, target)?);
         let outcome = converse(&mut child.0, stdin, self.limit)
             .map_err(|trouble| self.explain(plugin, trouble))?;
-        if outcome.status.success() { Ok(outcome.stdout) } else { Err(failure(plugin, &outcome)) }
+        if outcome.status.success() {
+            Ok(outcome.stdout)
+        } else {
+            Err(failure(plugin, &outcome))
+        }
     }
 }
 
@@ -62,21 +66,36 @@ impl HostExec {
                 .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
         };
         let found = is_identifier(plugin)
-            .then(|| self.dirs.iter().map(|dir| dir.join(plugin)).find(is_executable))
+            .then(|| {
+                self.dirs
+                    .iter()
+                    .map(|dir| dir.join(plugin))
+                    .find(is_executable)
+            })
             .flatten();
         found.ok_or_else(|| ExecError::NotFound {
             plugin: plugin.to_owned(),
-            searched: self.dirs.iter().map(|dir| dir.display().to_string()).collect(),
+            searched: self
+                .dirs
+                .iter()
+                .map(|dir| dir.display().to_string())
+                .collect(),
         })
     }
 
     fn explain(&self, plugin: &str, trouble: Trouble) -> ExecError {
         let plugin = plugin.to_owned();
         match trouble {
-            Trouble::TimedOut { stderr } => {
-                ExecError::TimedOut { plugin, limit: self.limit, stderr: last_of(&stderr) }
-            }
-            Trouble::TooMuch { stream, limit } => ExecError::TooMuchOutput { plugin, stream, limit },
+            Trouble::TimedOut { stderr } => ExecError::TimedOut {
+                plugin,
+                limit: self.limit,
+                stderr: last_of(&stderr),
+            },
+            Trouble::TooMuch { stream, limit } => ExecError::TooMuchOutput {
+                plugin,
+                stream,
+                limit,
+            },
             Trouble::Io(source) => ExecError::Pipe { plugin, source },
         }
     }
@@ -126,7 +145,10 @@ fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, Exe
 }
 
 fn start_error(path: &Path, source: io::Error) -> ExecError {
-    ExecError::Start { path: path.display().to_string(), source }
+    ExecError::Start {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 /// The error of a plugin that ended badly: its error object, if it printed one.
@@ -160,7 +182,10 @@ fn last_of(bytes: &[u8]) -> String {
 }
 
 fn one_line(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).split_whitespace().collect::<Vec<_>>().join(" ")
+    String::from_utf8_lossy(bytes)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

@@ -48,12 +48,19 @@ impl<R: Read + AsFd> Output<R> {
         if let Some(source) = &source {
             never_block(source.as_fd())?;
         }
-        Ok(Output { source, bytes: Vec::new(), stream, limit })
+        Ok(Output {
+            source,
+            bytes: Vec::new(),
+            stream,
+            limit,
+        })
     }
 
     /// Reads what is there; forgets the source at its end.
     fn read(&mut self) -> Result<(), Trouble> {
-        let Some(source) = &mut self.source else { return Ok(()) };
+        let Some(source) = &mut self.source else {
+            return Ok(());
+        };
         let mut buffer = [0; 16 << 10];
         loop {
             match source.read(&mut buffer) {
@@ -67,14 +74,21 @@ impl<R: Read + AsFd> Output<R> {
                 Err(error) => return Err(error.into()),
             }
             if self.bytes.len() > self.limit {
-                return Err(Trouble::TooMuch { stream: self.stream, limit: self.limit });
+                return Err(Trouble::TooMuch {
+                    stream: self.stream,
+                    limit: self.limit,
+                });
             }
         }
     }
 }
 
 /// Writes `stdin` to the child and reads its outputs until it has ended, or until `limit` has passed.
-pub(super) fn converse(child: &mut Child, stdin: &[u8], limit: Duration) -> Result<Outcome, Trouble> {
+pub(super) fn converse(
+    child: &mut Child,
+    stdin: &[u8],
+    limit: Duration,
+) -> Result<Outcome, Trouble> {
     let deadline = Instant::now() + limit;
     let mut input = child.stdin.take();
     if let Some(pipe) = &input {
@@ -87,7 +101,9 @@ pub(super) fn converse(child: &mut Child, stdin: &[u8], limit: Duration) -> Resu
     while stdout.source.is_some() || stderr.source.is_some() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Trouble::TimedOut { stderr: stderr.bytes });
+            return Err(Trouble::TimedOut {
+                stderr: stderr.bytes,
+            });
         }
         let quiet = wait_for_any(&input, &stdout, &stderr, left.min(LOOK))?;
         write_some(&mut input, &mut rest)?;
@@ -96,13 +112,23 @@ pub(super) fn converse(child: &mut Child, stdin: &[u8], limit: Duration) -> Resu
         if quiet && let Some(status) = child.try_wait()? {
             stdout.read()?;
             stderr.read()?;
-            return Ok(Outcome { status, stdout: stdout.bytes, stderr: stderr.bytes });
+            return Ok(Outcome {
+                status,
+                stdout: stdout.bytes,
+                stderr: stderr.bytes,
+            });
         }
     }
     drop(input);
     match wait_until(child, deadline)? {
-        Some(status) => Ok(Outcome { status, stdout: stdout.bytes, stderr: stderr.bytes }),
-        None => Err(Trouble::TimedOut { stderr: stderr.bytes }),
+        Some(status) => Ok(Outcome {
+            status,
+            stdout: stdout.bytes,
+            stderr: stderr.bytes,
+        }),
+        None => Err(Trouble::TimedOut {
+            stderr: stderr.bytes,
+        }),
     }
 }
 
@@ -132,10 +158,25 @@ fn wait_for_any<A: AsFd, B: AsFd>(
     limit: Duration,
 ) -> Result<bool, Trouble> {
     let mut fds = Vec::with_capacity(3);
-    fds.extend(input.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
-    fds.extend(stdout.source.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-    fds.extend(stderr.source.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-    let limit = PollTimeout::try_from(limit.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+    fds.extend(
+        input
+            .as_ref()
+            .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)),
+    );
+    fds.extend(
+        stdout
+            .source
+            .as_ref()
+            .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+    );
+    fds.extend(
+        stderr
+            .source
+            .as_ref()
+            .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+    );
+    let limit =
+        PollTimeout::try_from(limit.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
     match poll(&mut fds, limit) {
         Ok(ready) => Ok(ready == 0),
         Err(nix::Error::EINTR) => Ok(false),

@@ -70,10 +70,16 @@ pub fn load_file(path: &Path) -> Result<NetConfList, FileError> {
         Some(dir) if !name.is_empty() => plugins_of_folder(&dir.join(name)),
         _ => Ok(Vec::new()),
     };
-    let invalid = |source| FileError::Invalid { path: path.to_owned(), source };
+    let invalid = |source| FileError::Invalid {
+        path: path.to_owned(),
+        source,
+    };
     let list = NetConfList::from_value_with_more_plugins(value, beside).map_err(invalid)?;
     if list.plugins.is_empty() {
-        return Err(invalid(NetConfError::field("plugins", "a configuration needs a type, or a list of plugins")));
+        return Err(invalid(NetConfError::field(
+            "plugins",
+            "a configuration needs a type, or a list of plugins",
+        )));
     }
     Ok(list)
 }
@@ -91,7 +97,11 @@ pub fn find_by_name(dir: &Path, name: &str) -> Result<NetConfList, FileError> {
             Err(error) => unreadable.push(crate::cni::error::with_causes(&error)),
         }
     }
-    Err(FileError::NoSuchNetwork { dir: dir.to_owned(), name: name.to_owned(), unreadable })
+    Err(FileError::NoSuchNetwork {
+        dir: dir.to_owned(),
+        name: name.to_owned(),
+        unreadable,
+    })
 }
 
 /// The first configuration of `dir`, in the order of file names.
@@ -101,12 +111,17 @@ pub fn find_by_name(dir: &Path, name: &str) -> Result<NetConfList, FileError> {
 pub fn load_first(dir: &Path) -> Result<NetConfList, FileError> {
     match configuration_files(dir)?.first() {
         Some(path) => load_file(path),
-        None => Err(FileError::EmptyFolder { dir: dir.to_owned() }),
+        None => Err(FileError::EmptyFolder {
+            dir: dir.to_owned(),
+        }),
     }
 }
 
 fn configuration_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let read = |source| FileError::Read { path: dir.to_owned(), source };
+    let read = |source| FileError::Read {
+        path: dir.to_owned(),
+        source,
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(read)? {
         let path = entry.map_err(read)?.path();
@@ -125,24 +140,42 @@ fn plugins_of_folder(dir: &Path) -> Result<Vec<PluginConf>, NetConfError> {
         return Ok(Vec::new());
     }
     let broken = |error: FileError| {
-        NetConfError::field("plugins beside the list", crate::cni::error::with_causes(&error))
+        NetConfError::field(
+            "plugins beside the list",
+            crate::cni::error::with_causes(&error),
+        )
     };
     let files = configuration_files(dir).map_err(broken)?;
     files
         .iter()
-        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
-        .map(|path| PluginConf::new(read_json(path).map_err(broken)?, &path.display().to_string()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "conf")
+        })
+        .map(|path| {
+            PluginConf::new(
+                read_json(path).map_err(broken)?,
+                &path.display().to_string(),
+            )
+        })
         .collect()
 }
 
 fn read_json(path: &Path) -> Result<serde_json::Value, FileError> {
-    let read = |source| FileError::Read { path: path.to_owned(), source };
+    let read = |source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    };
     if std::fs::metadata(path).map_err(read)?.len() > FILE_BYTES {
-        return Err(FileError::TooLarge { path: path.to_owned() });
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+        });
     }
     let bytes = std::fs::read(path).map_err(read)?;
     serde_json::from_slice(&bytes).map_err(|error| FileError::Invalid {
         path: path.to_owned(),
-        source: NetConfError::NotJson { problem: error.to_string() },
+        source: NetConfError::NotJson {
+            problem: error.to_string(),
+        },
     })
 }

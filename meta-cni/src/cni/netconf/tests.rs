@@ -24,14 +24,23 @@ fn the_newest_common_version_is_negotiated() {
     let cases = [
         (json!({"cniVersion": "0.4.0"}), Some(Version::V0_4_0)),
         (json!({}), Some(Version::V0_1_0)),
-        (json!({"cniVersions": ["0.4.0", "1.0.0", "7.0.0"], "cniVersion": "0.3.1"}), Some(Version::V1_0_0)),
+        (
+            json!({"cniVersions": ["0.4.0", "1.0.0", "7.0.0"], "cniVersion": "0.3.1"}),
+            Some(Version::V1_0_0),
+        ),
         (json!({"cniVersions": ["1.1.0"]}), Some(Version::V1_1_0)),
         (json!({"cniVersion": "2.0.0"}), None),
         (json!({"cniVersions": ["2.0.0"]}), None),
     ];
     for (mut conf, expected) in cases {
         conf["type"] = json!("bridge");
-        assert_eq!(NetConfList::from_value(conf.clone()).ok().map(|list| list.version), expected, "{conf}");
+        assert_eq!(
+            NetConfList::from_value(conf.clone())
+                .ok()
+                .map(|list| list.version),
+            expected,
+            "{conf}"
+        );
     }
 }
 
@@ -47,7 +56,10 @@ fn a_bad_field_is_named() {
         (json!({"type": 7}), "type"),
         (json!({"type": "a", "name": "a/b"}), "name"),
         (json!({"type": "a", "cniVersion": 1}), "cniVersion"),
-        (json!({"type": "a", "disableCheck": "perhaps"}), "disableCheck"),
+        (
+            json!({"type": "a", "disableCheck": "perhaps"}),
+            "disableCheck",
+        ),
         (json!(null), "configuration"),
         (json!([]), "configuration"),
     ];
@@ -58,7 +70,9 @@ fn a_bad_field_is_named() {
 
 #[test]
 fn switches_may_be_texts() {
-    let list = NetConfList::from_value(json!({"plugins": [{"type": "a"}], "disableCheck": "true", "disableGC": true}));
+    let list = NetConfList::from_value(
+        json!({"plugins": [{"type": "a"}], "disableCheck": "true", "disableGC": true}),
+    );
     let list = list.unwrap();
     assert!(list.disable_check && list.disable_gc && !list.allows_gc());
 }
@@ -71,13 +85,22 @@ fn plugins_beside_a_file_are_added_unless_the_list_says_inlined_only() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, value.to_string()).unwrap();
     };
-    write("10-a.conflist", json!({"cniVersion": "1.1.0", "name": "a", "plugins": [{"type": "bridge"}]}));
+    write(
+        "10-a.conflist",
+        json!({"cniVersion": "1.1.0", "name": "a", "plugins": [{"type": "bridge"}]}),
+    );
     write("a/10.conf", json!({"type": "tuning"}));
-    write("20-b.conflist", json!({"name": "b", "loadOnlyInlinedPlugins": true, "plugins": [{"type": "ptp"}]}));
+    write(
+        "20-b.conflist",
+        json!({"name": "b", "loadOnlyInlinedPlugins": true, "plugins": [{"type": "ptp"}]}),
+    );
     write("b/10.conf", json!({"type": "tuning"}));
     let types = |name: &str| -> Vec<String> {
         let list = find_by_name(dir.path(), name).unwrap();
-        list.plugins.iter().map(|plugin| plugin.plugin_type().to_owned()).collect()
+        list.plugins
+            .iter()
+            .map(|plugin| plugin.plugin_type().to_owned())
+            .collect()
     };
     assert_eq!(types("a"), ["bridge", "tuning"]);
     assert_eq!(types("b"), ["ptp"]);
@@ -89,7 +112,10 @@ fn a_network_that_no_file_has_is_reported_with_the_files_that_are_broken() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x.conf"), "{").unwrap();
     let error = find_by_name(dir.path(), "a").unwrap_err().to_string();
-    assert!(error.contains("\"a\"") && error.contains("x.conf"), "{error}");
+    assert!(
+        error.contains("\"a\"") && error.contains("x.conf"),
+        "{error}"
+    );
 }
 
 /// JSON of bounded depth whose numbers are exact.
@@ -99,7 +125,9 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
-        any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(Value::from),
+        any::<f64>()
+            .prop_filter("finite", |n| n.is_finite())
+            .prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {

@@ -17,7 +17,10 @@ fn files() -> (TempDir, DeviceInfoFiles) {
 }
 
 fn copy(files: &DeviceInfoFiles, device: &str) -> Result<Option<PathBuf>, DeviceError> {
-    files.copy_for_cni("intel.com/sriov", device, "default/blue", "c1", "net1")
+    let path = files.cni_path("default/blue", "c1", "net1")?;
+    Ok(files
+        .copy_for_cni("intel.com/sriov", device, &path)?
+        .then_some(path))
 }
 
 #[test]

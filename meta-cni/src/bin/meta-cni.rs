@@ -1,0 +1,102 @@
+//! The plugin that container runtimes execute.
+
+use std::io::{self, Write};
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use meta_cni::cni::error::{Code, ErrorObject};
+use meta_cni::cni::skel::{Command, Environment, Request};
+use meta_cni::verbs;
+use serde_json::Value;
+
+/// A CNI plugin that gives a pod several interfaces, by delegating to the CNI plugins that
+/// NetworkAttachmentDefinitions name.
+///
+/// A container runtime executes it with CNI_COMMAND and the other CNI variables set and its network
+/// configuration on standard input; it takes no arguments then. The result, or an error object, goes to
+/// standard output; logs go to standard error.
+///
+/// Exit status: 0 success, 1 failure with an error object, 2 wrong arguments.
+#[derive(Parser)]
+#[command(name = "meta-cni", version, arg_required_else_help = false)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print the script that completes this command's arguments in a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        return run_by_a_person(&Arguments::parse());
+    }
+    let answer = match Environment::read(|name| std::env::var(name).ok()) {
+        Ok(None) => return introduce(),
+        Ok(Some(env)) => answer(env),
+        Err(error) => Err(error.to_object()),
+    };
+    match answer {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(result)) => print(&result, ExitCode::SUCCESS),
+        Err(object) => print(&object, ExitCode::FAILURE),
+    }
+}
+
+fn answer(env: Environment) -> Result<Option<Value>, ErrorObject> {
+    if env.command == Command::Version {
+        return Ok(Some(verbs::versions()));
+    }
+    let request = Request::read(env, io::stdin().lock()).map_err(|error| error.to_object())?;
+    catch_unwind(|| verbs::serve(&request)).unwrap_or_else(|_| {
+        let msg = "meta-cni came upon a fault of its own; its standard error has the place. Please report it";
+        Err(ErrorObject::new(Code::INTERNAL, msg).in_version(request.version))
+    })
+}
+
+/// Writes the answer; a runtime that does not read it is told by the exit status.
+fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
+    let written = serde_json::to_vec(answer)
+        .map_err(io::Error::from)
+        .and_then(|bytes| io::stdout().lock().write_all(&bytes));
+    match written {
+        Ok(()) => status,
+        Err(error) => {
+            eprintln!("meta-cni: writing the answer to standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_by_a_person(arguments: &Arguments) -> ExitCode {
+    match arguments.command {
+        Some(Action::Completion { shell }) => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "meta-cni",
+                &mut io::stdout(),
+            );
+            ExitCode::SUCCESS
+        }
+        None => introduce(),
+    }
+}
+
+/// What this is, for somebody who started it by hand.
+fn introduce() -> ExitCode {
+    eprintln!(
+        "meta-cni {}: a CNI plugin for several networks a pod; container runtimes execute it. \
+         Try --help.",
+        env!("CARGO_PKG_VERSION")
+    );
+    ExitCode::SUCCESS
+}
