@@ -13,7 +13,7 @@ use super::resolver::ResolveError;
 use crate::cluster::ClusterError;
 
 /// What is kept of an answer's text: Events and CNI errors hold one line.
-const MESSAGE_LIMIT: usize = 200;
+const MESSAGE_LIMIT: usize = 150;
 
 /// What was asked of the API server, as it is named in errors.
 #[derive(Clone, Debug)]
@@ -195,7 +195,9 @@ impl Failure {
                 what: object.clone(),
             },
             (StatusCode::NOT_FOUND, _) => ClusterError::NotFound {
-                what: format!("{object} (nor is its kind known to {server}: is the CRD applied?)"),
+                what: format!(
+                    "{object} (of a kind that {server} does not know: is its CRD applied?)"
+                ),
             },
             (StatusCode::FORBIDDEN, _) => ClusterError::Forbidden {
                 what: format!("{verb} {object}"),
@@ -514,6 +516,6 @@ mod tests {
     #[test]
     fn a_long_answer_is_cut_at_a_character() {
         let failure = answer(500, &"ä".repeat(500));
-        assert!(failure.to_string().len() < 250, "{failure}");
+        assert!(failure.to_string().len() < 200, "{failure}");
     }
 }

@@ -69,6 +69,9 @@ impl Source {
                 Config::incluster_env().map_err(|error| self.explain_env(error))?
             }
         };
+        if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+            return Err(self.broken("certificate-authority", "it holds no certificate"));
+        }
         config.auth_info.token = self.token(&config.auth_info)?;
         Ok(config)
     }
@@ -323,6 +326,12 @@ users: [{name: u, user: {token: t}}]
                 "server:",
                 "certificate-authority-data: '*', server:",
                 "clusters[].cluster.certificate-authority-data",
+            ),
+            (
+                "CA without certificate",
+                "server:",
+                "certificate-authority-data: YQ==, server:",
+                "certificate-authority",
             ),
             (
                 "proxy",
