@@ -1,7 +1,7 @@
 //! Network namespaces of a test: made, entered, looked at, and removed with all that is in them.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -45,6 +45,10 @@ pub struct Route {
 impl Netns {
     /// Makes a namespace named `e2e-<pid>-<count>-<prefix>`.
     ///
+    /// Interfaces that appear in it skip IPv6 duplicate address detection: their addresses work at
+    /// once, and macvlan and its like do not wait two seconds. A test that wants it writes 1 to
+    /// [`Netns::sysctl`] `net/ipv6/conf/default/accept_dad` first.
+    ///
     /// # Panics
     /// When `ip netns add` fails: tests with namespaces run as root.
     pub fn new(prefix: &str) -> Netns {
@@ -55,6 +59,7 @@ impl Netns {
         run_ip(&["netns", "add", &name]);
         let netns = Netns::adopt(&name);
         run_ip(&["-n", &netns.name, "link", "set", "lo", "up"]);
+        netns.sysctl("net/ipv6/conf/default/accept_dad", "0");
         netns
     }
 
@@ -130,6 +135,16 @@ impl Netns {
             String::from_utf8_lossy(&output.stdout),
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Writes a file below `/proc/sys/`; those of `net/` belong to this namespace.
+    ///
+    /// # Panics
+    /// When the kernel refuses it.
+    pub fn sysctl(&self, key: &str, value: &str) {
+        let path = Path::new("/proc/sys").join(key);
+        self.run(|| fs::write(&path, value))
+            .unwrap_or_else(|error| panic!("write {value} to {}: {error}", path.display()));
     }
 
     /// What `ip -j <line>` prints, for example `ip("-d link show")`: a list.
