@@ -1,1 +1,37 @@
-//! x
+//! The harness of the end-to-end tests: real network namespaces, real CNI plugins and the real
+//! `meta-cni` executable, so that a test says only what it is about.
+//!
+//! ```no_run
+//! use e2e::Node;
+//! let node = Node::new("blue");
+//! node.nad("default", "blue", node.bridge("br-blue", &["10.2.0.0/24", "fd00:2::/64"]));
+//! let pod = node.pod("default", "web").networks("blue").create();
+//! node.add(&pod).ok();
+//! assert_eq!(pod.netns().links(), ["lo", "eth0", "net1"]);
+//! node.del(&pod).ok();
+//! node.assert_clean();
+//! ```
+//!
+//! Each [`Node`] has a network namespace of its own that plays the host, and all of its files in one
+//! temporary folder: tests run side by side and leave nothing on the machine.
+
+pub mod call;
+pub mod leftovers;
+pub mod locate;
+pub mod merge;
+pub mod netns;
+pub mod networks;
+pub mod node;
+pub mod outcome;
+pub mod plugin;
+pub mod pod;
+pub mod sweep;
+pub mod wait;
+
+pub use call::{Call, Running};
+pub use netns::Netns;
+pub use node::Node;
+pub use outcome::Outcome;
+pub use plugin::RecordedCall;
+pub use pod::Pod;
+pub use wait::wait_until;

@@ -1,0 +1,113 @@
+//! What is left on a node once everything should be gone.
+
+use std::fs;
+use std::path::Path;
+
+use crate::netns::Netns;
+use crate::node::Node;
+
+impl Node {
+    /// Everything that deleted pods left, one line each: interfaces of the host and of sandboxes,
+    /// leases of host-local, files in `stateDir` and `cniDir`, packet filter rules of portmap,
+    /// processes. Not counted: bridges (the plugin keeps them) and what the test declared by
+    /// [`Node::master`].
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut left = self.host_links();
+        for sandbox in self.sandboxes.lock().expect("no test panicked here").iter() {
+            left.extend(sandbox_links(sandbox));
+        }
+        left.extend(self.leases());
+        for folder in [self.state_dir(), self.cni_dir()] {
+            left.extend(files(&folder).map(|file| format!("file {file}")));
+        }
+        left.extend(rules(self.host()));
+        left.extend(self.host().processes().iter().map(|pid| process(*pid)));
+        left
+    }
+
+    /// Asserts that nothing is left.
+    ///
+    /// # Panics
+    /// When something is, naming it.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let left = self.leftovers();
+        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+    }
+
+    /// The addresses that host-local holds for a network, in the order of their file names.
+    pub fn leased(&self, network: &str) -> Vec<String> {
+        let folder = self.folder().join("host-local").join(network);
+        let mut names: Vec<String> = files(&folder)
+            .filter_map(|file| Some(file.rsplit_once('/')?.1.to_owned()))
+            .filter(|name| is_lease(name))
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn host_links(&self) -> Vec<String> {
+        let declared = self.declared.lock().expect("no test panicked here");
+        self.host()
+            .ip("-d link show")
+            .iter()
+            .filter(|link| link["linkinfo"]["info_kind"] != "bridge")
+            .filter_map(|link| link["ifname"].as_str())
+            .filter(|name| *name != "lo" && !declared.iter().any(|known| known == name))
+            .map(|name| format!("interface {name} of the host"))
+            .collect()
+    }
+
+    fn leases(&self) -> Vec<String> {
+        files(&self.folder().join("host-local"))
+            .filter(|file| is_lease(file.rsplit('/').next().unwrap_or_default()))
+            .map(|file| format!("lease {file}"))
+            .collect()
+    }
+}
+
+/// host-local keeps its lock and its last address for good.
+fn is_lease(name: &str) -> bool {
+    name != "lock" && !name.starts_with("last_reserved_ip")
+}
+
+fn sandbox_links(sandbox: &Netns) -> Vec<String> {
+    if !sandbox.exists() {
+        return Vec::new();
+    }
+    let links = sandbox.links().into_iter().filter(|name| name != "lo");
+    links
+        .map(|name| format!("interface {name} of {}", sandbox.name()))
+        .collect()
+}
+
+/// Every file below a folder, by its whole path.
+fn files(folder: &Path) -> Box<dyn Iterator<Item = String>> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Box::new(std::iter::empty());
+    };
+    Box::new(entries.flatten().flat_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path)
+        } else {
+            Box::new(std::iter::once(path.display().to_string()))
+                as Box<dyn Iterator<Item = String>>
+        }
+    }))
+}
+
+/// Rules of one container, whose chains or comments plugins name after the container.
+fn rules(host: &Netns) -> Vec<String> {
+    host.sh("nft list ruleset")
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains("chain CNI-DN-") || line.contains("dnat to"))
+        .map(|line| format!("packet filter: {line}"))
+        .collect()
+}
+
+fn process(pid: u32) -> String {
+    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    format!("process {pid} {}", words.replace('\0', " "))
+}

@@ -1,0 +1,81 @@
+//! Configurations of delegates, as tests put them into NetworkAttachmentDefinitions and `delegates`.
+
+use serde_json::{Value, json};
+
+use crate::node::Node;
+
+impl Node {
+    /// A `host-local` section for `ipam` with one range a subnet and a default route for each
+    /// family; its leases are kept in the folder of this node.
+    pub fn host_local(&self, subnets: &[&str]) -> Value {
+        let ranges: Vec<Value> = subnets
+            .iter()
+            .map(|subnet| json!([{ "subnet": subnet }]))
+            .collect();
+        let routes: Vec<Value> = [("0.0.0.0/0", false), ("::/0", true)]
+            .iter()
+            .filter(|(_, v6)| subnets.iter().any(|subnet| subnet.contains(':') == *v6))
+            .map(|(route, _)| json!({ "dst": route }))
+            .collect();
+        json!({
+            "type": "host-local",
+            "dataDir": self.folder().join("host-local"),
+            "ranges": ranges,
+            "routes": routes,
+        })
+    }
+
+    /// A `bridge` network with addresses from `subnets`; the bridge holds the gateways' addresses, so
+    /// that pods ping each other and the host.
+    pub fn bridge(&self, bridge: &str, subnets: &[&str]) -> Value {
+        json!({
+            "cniVersion": self.delegate_version(),
+            "name": bridge,
+            "type": "bridge",
+            "bridge": bridge,
+            "isGateway": true,
+            "ipam": self.host_local(subnets),
+        })
+    }
+
+    /// A `macvlan` network (mode bridge) over `master`, see [`Node::master`], with addresses from
+    /// `subnets` and no routes.
+    pub fn macvlan(&self, master: &str, subnets: &[&str]) -> Value {
+        let mut ipam = self.host_local(subnets);
+        ipam["routes"] = json!([]);
+        json!({
+            "cniVersion": self.delegate_version(),
+            "name": format!("macvlan-{master}"),
+            "type": "macvlan",
+            "master": master,
+            "mode": "bridge",
+            "ipam": ipam,
+        })
+    }
+
+    /// A network of the recording plugin: `record` says how it behaves (see
+    /// `src/bin/recording-plugin.rs`); its calls are read by [`Node::calls`].
+    pub fn recording(&self, name: &str, record: Value) -> Value {
+        let mut record = record;
+        record["log"] = json!(self.call_log());
+        json!({
+            "cniVersion": "1.1.0",
+            "name": name,
+            "type": "recording-plugin",
+            "record": record,
+        })
+    }
+
+    /// A list of plugins that are chained: each gets the result of the one before as `prevResult`.
+    /// Name and version are those of the first.
+    ///
+    /// # Panics
+    /// When `plugins` is empty.
+    pub fn list(&self, plugins: &[Value]) -> Value {
+        json!({
+            "cniVersion": plugins[0]["cniVersion"],
+            "name": plugins[0]["name"],
+            "plugins": plugins,
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! Removes what test processes that were killed could not remove themselves. Names carry the process
+//! ID of their maker, so that what belongs to a running test is left alone.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Once;
+
+use crate::netns;
+
+const MARK: &str = "e2e-";
+
+/// What the names of this process's namespaces and folders begin with.
+pub fn own_prefix() -> String {
+    format!("{MARK}{}-", std::process::id())
+}
+
+/// Makes a temporary folder that a later run removes if this one is killed.
+///
+/// # Panics
+/// When the folder cannot be made.
+pub fn temporary_folder() -> tempfile::TempDir {
+    once();
+    tempfile::Builder::new()
+        .prefix(&own_prefix())
+        .tempdir()
+        .expect("make a temporary folder")
+}
+
+/// Removes namespaces and temporary folders whose makers are gone; only the first call does anything.
+pub fn once() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        for name in orphans(Path::new(netns::FOLDER)) {
+            netns::Netns::adopt(&name).remove();
+        }
+        for name in orphans(&std::env::temp_dir()) {
+            let _taken_by_another_run = fs::remove_dir_all(std::env::temp_dir().join(name));
+        }
+    });
+}
+
+fn orphans(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| maker(name).is_some_and(|pid| !Path::new("/proc").join(pid).exists()))
+        .collect()
+}
+
+/// The process ID in a name that [`own_prefix`] began.
+fn maker(name: &str) -> Option<&str> {
+    let (pid, _) = name.strip_prefix(MARK)?.split_once('-')?;
+    pid.bytes().all(|byte| byte.is_ascii_digit()).then_some(pid)
+}
