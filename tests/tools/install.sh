@@ -86,10 +86,16 @@ apiserver() {
     build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
 }
 
-(($#)) || set -- packages plugins apiserver
-for part; do
-    case $part in
-    packages | plugins | apiserver) "$part" ;;
-    *) fail "no such part: $part (packages, plugins, apiserver)" ;;
-    esac
-done
+# Read as a whole before it runs, so that a change of this file does not reach a run.
+main() {
+    (($#)) || set -- packages plugins apiserver
+    local part
+    for part; do
+        case $part in
+        packages | plugins | apiserver) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver)" ;;
+        esac
+    done
+    exit
+}
+main "$@"
