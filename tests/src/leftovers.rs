@@ -1,6 +1,7 @@
 //! What is left on a node once everything should be gone.
 
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::netns::Netns;
@@ -97,14 +98,33 @@ fn files(folder: &Path) -> Box<dyn Iterator<Item = String>> {
     }))
 }
 
-/// Rules of one container, whose chains or comments plugins name after the container.
+/// Chains that carry a hash of a container, and rules that hold an address. The other chains and
+/// rules of the reference plugins are for all containers, and stay.
 fn rules(host: &Netns) -> Vec<String> {
     host.sh("nft list ruleset")
         .lines()
         .map(str::trim)
-        .filter(|line| line.contains("chain CNI-DN-") || line.contains("dnat to"))
+        .filter(|line| is_chain_of_container(line) || names_address(line))
         .map(|line| format!("packet filter: {line}"))
         .collect()
+}
+
+/// `chain CNI-<hash> {` (masquerading) and `chain CNI-DN-<hash> {` (portmap).
+fn is_chain_of_container(line: &str) -> bool {
+    let Some(name) = line.strip_prefix("chain CNI-") else {
+        return false;
+    };
+    let name = name.trim_end_matches(" {");
+    let hash = name.strip_prefix("DN-").unwrap_or(name);
+    hash.len() >= 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn names_address(line: &str) -> bool {
+    line.split_whitespace().any(|word| {
+        let socket = word.parse::<SocketAddr>().map(|socket| socket.ip());
+        let address = word.parse::<IpAddr>().or(socket);
+        address.is_ok_and(|address| !address.is_loopback())
+    })
 }
 
 fn process(pid: u32) -> String {

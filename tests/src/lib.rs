@@ -16,6 +16,9 @@
 //! temporary folder: tests run side by side and leave nothing on the machine.
 
 pub mod call;
+pub mod daemon;
+pub mod kube;
+pub mod lacking;
 pub mod leftovers;
 pub mod locate;
 pub mod merge;
@@ -25,10 +28,14 @@ pub mod node;
 pub mod outcome;
 pub mod plugin;
 pub mod pod;
+mod reaper;
+pub mod relay;
 pub mod sweep;
 pub mod wait;
 
 pub use call::{Call, Running};
+pub use daemon::Daemon;
+pub use kube::ApiServer;
 pub use netns::Netns;
 pub use node::Node;
 pub use outcome::Outcome;

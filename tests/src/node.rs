@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::call::Call;
+use crate::kube::ApiServer;
 use crate::locate;
 use crate::merge::merge;
 use crate::netns::Netns;
 use crate::outcome::Outcome;
 use crate::plugin::{self, RecordedCall};
-use crate::pod::{Pod, PodBuilder};
+use crate::pod::{self, Pod, PodBuilder};
+use crate::relay::Relay;
 use crate::sweep;
 use crate::wait::wait_until;
 
@@ -31,6 +33,7 @@ pub struct Node {
     pub(crate) declared: Mutex<Vec<String>>,
     /// Results of ADD by container and interface: libcni gives them back as `prevResult`.
     pub(crate) results: Mutex<HashMap<(String, String), Value>>,
+    relays: Vec<Relay>,
     host: Netns,
     conf: Value,
     delegate_version: &'static str,
@@ -60,6 +63,7 @@ impl Node {
             sandboxes: Mutex::default(),
             declared: Mutex::default(),
             results: Mutex::default(),
+            relays: Vec::new(),
             host: Netns::new(name),
             conf: Value::Null,
             delegate_version,
@@ -95,6 +99,26 @@ impl Node {
     pub fn conf(mut self, patch: Value) -> Node {
         merge(&mut self.conf, &patch);
         self
+    }
+
+    /// Lets this node ask an API server instead of `networksDir`, as its administrator; give another
+    /// `kubeconfig` by [`Node::conf`] to ask with the rights of a ServiceAccount.
+    ///
+    /// # Panics
+    /// When the address of the server is taken in the host namespace.
+    pub fn with_api(mut self, api: &ApiServer) -> Node {
+        self.relays.push(Relay::start(&self.host, api.address()));
+        self.conf(json!({ "networksDir": null, "kubeconfig": api.kubeconfig() }))
+    }
+
+    /// The name of this node in an API server: `spec.nodeName` of its pods.
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// Cuts every connection from this node to an API server that is open.
+    pub fn cut_connections(&self) {
+        self.relays.iter().for_each(Relay::cut);
     }
 
     /// The configuration that this node's calls get.
@@ -172,16 +196,7 @@ impl Node {
     /// Writes the NetworkAttachmentDefinition of a network to `networksDir`. A string is taken as it
     /// stands, so that broken configurations can be given.
     pub fn nad(&self, namespace: &str, name: &str, config: Value) {
-        let text = match config {
-            Value::String(text) => text,
-            object => object.to_string(),
-        };
-        let manifest = json!({
-            "apiVersion": "k8s.cni.cncf.io/v1",
-            "kind": "NetworkAttachmentDefinition",
-            "metadata": { "namespace": namespace, "name": name },
-            "spec": { "config": text },
-        });
+        let manifest = pod::nad_manifest(namespace, name, config);
         self.write_manifest("nad", namespace, name, &manifest);
     }
 

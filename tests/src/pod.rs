@@ -1,10 +1,12 @@
-//! Pods of a test: a manifest in the node's folder and a sandbox namespace.
+//! Pods of a test: a manifest in the node's folder or an object in an API server, and a sandbox
+//! namespace. Also the manifest of what their annotations name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::kube::ApiServer;
 use crate::netns::Netns;
 use crate::node::Node;
 
@@ -13,6 +15,9 @@ pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 
 /// The annotation that replaces the default network.
 pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+
+/// The annotation that tells which networks a pod has.
+pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
 /// A pod with a sandbox, as the container runtime sees it.
 #[derive(Clone, Debug)]
@@ -111,6 +116,16 @@ impl<'n> PodBuilder<'n> {
         self
     }
 
+    /// Makes the pod in an API server, which gives it its UID, and the sandbox; no manifest is written.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn create_in(self, api: &ApiServer) -> Pod {
+        let (node, annotations) = (self.node.name(), &self.annotations);
+        let uid = api.create_pod(&self.namespace, &self.name, annotations, node);
+        self.uid(&uid).without_manifest().create()
+    }
+
     /// Writes the manifest into the node's `networksDir` and makes the sandbox.
     pub fn create(self) -> Pod {
         if self.manifest {
@@ -139,6 +154,20 @@ impl<'n> PodBuilder<'n> {
             "spec": { "containers": [{ "name": "main", "image": "pause" }] },
         })
     }
+}
+
+/// The manifest of a NetworkAttachmentDefinition; a string is taken as it stands.
+pub(crate) fn nad_manifest(namespace: &str, name: &str, config: Value) -> Value {
+    let text = match config {
+        Value::String(text) => text,
+        object => object.to_string(),
+    };
+    json!({
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": { "config": text },
+    })
 }
 
 /// A random UUID, from the kernel (random(4)).

@@ -1,7 +1,7 @@
 //! The harness itself: what every other test stands on. Plugins are run here by themselves, without
 //! `meta-cni`, by the same calls.
 
-use e2e::{Call, Netns, Node, Outcome, Pod};
+use e2e::{Call, Netns, Node, Outcome, Pod, lacking};
 use serde_json::{Value, json};
 
 /// Two pods on a bridge of bare plugins: they reach each other and the gateway, and leave nothing.
@@ -221,4 +221,10 @@ fn calls_take_overrides() {
     assert!(call.env["CNI_ARGS"].ends_with(";MAC=02:00:00:00:00:01"));
     assert!(!call.env.contains_key("CNI_PATH"));
     assert_eq!(call.conf()["extra"], 1);
+}
+
+#[test]
+fn what_the_kernel_has_is_found_out_by_doing_it() {
+    assert!(lacking::has("veth") && lacking::has("bridge"));
+    assert_eq!(lacking::has("veth"), lacking::require("veth"));
 }

@@ -1,0 +1,113 @@
+//! Who may do what: ServiceAccounts, their tokens and kubeconfigs.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+use crate::kube::{ApiServer, block_on};
+
+impl ApiServer {
+    /// Makes a ServiceAccount, without any rights, unless it is there.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn service_account(&self, namespace: &str, name: &str) {
+        self.namespace(namespace);
+        self.apply_value(&json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": { "namespace": namespace, "name": name },
+        }));
+    }
+
+    /// A new token of a ServiceAccount, which is made if it is not there; good for an hour.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn token(&self, namespace: &str, service_account: &str) -> String {
+        self.service_account(namespace, service_account);
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let request = TokenRequest::default();
+        let params = PostParams::default();
+        let answer = block_on(api.create_token_request(service_account, &params, &request));
+        answer
+            .expect("a token")
+            .status
+            .expect("a token has a status")
+            .token
+            .expect("the status holds a token")
+    }
+
+    /// Writes a kubeconfig with a new token of a ServiceAccount, which is made if it is not there.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn kubeconfig_for(&self, namespace: &str, service_account: &str) -> PathBuf {
+        let token = self.token(namespace, service_account);
+        let name = format!("{namespace}-{service_account}.kubeconfig");
+        let path = self.folder().join(name);
+        let text = kubeconfig(self.folder(), self.address(), &token);
+        fs::write(&path, text).expect("write a kubeconfig");
+        path
+    }
+
+    /// Binds a ServiceAccount to a ClusterRole, in the whole cluster. The aggregated roles (`view`,
+    /// `edit`, `admin`) are empty here: a controller that does not run would fill them.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn bind(&self, namespace: &str, service_account: &str, cluster_role: &str) {
+        self.apply_value(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": format!("{namespace}-{service_account}-{cluster_role}") },
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": cluster_role,
+            },
+            "subjects": [{
+                "kind": "ServiceAccount",
+                "namespace": namespace,
+                "name": service_account,
+            }],
+        }));
+    }
+
+    /// The certificate that a client checks the server by, as PEM.
+    pub fn ca(&self) -> PathBuf {
+        certificate(self.folder())
+    }
+}
+
+/// The server signs its certificate itself and appends the authority.
+fn certificate(folder: &Path) -> PathBuf {
+    folder.join("certificates").join("apiserver.crt")
+}
+
+pub(super) fn kubeconfig(folder: &Path, address: SocketAddr, token: &str) -> String {
+    let ca = fs::read(certificate(folder)).expect("the server has a certificate");
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{
+            "name": "e2e",
+            "cluster": {
+                "server": format!("https://{address}"),
+                "certificate-authority-data": BASE64_STANDARD.encode(ca),
+            },
+        }],
+        "users": [{ "name": "e2e", "user": { "token": token } }],
+        "contexts": [{ "name": "e2e", "context": { "cluster": "e2e", "user": "e2e" } }],
+        "current-context": "e2e",
+    });
+    serde_norway::to_string(&object).expect("JSON is YAML")
+}

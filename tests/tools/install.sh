@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
+#
+#   install.sh [packages] [plugins] [apiserver]      (all three without an argument)
+#
+# packages   programs and CNI plugins of the distribution, by apt-get
+# plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
+# apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
+#            KUBEBUILDER_ASSETS names a folder that has one
+#
+# E2E_TOOLS_DIR puts them elsewhere than into target/tools.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tools=$(realpath -m "${E2E_TOOLS_DIR:-$here/../../target/tools}")
+go_needed=1.26
+
+say() { printf '%s\n' "install.sh: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+packages() {
+    local wanted=(
+        containernetworking-plugins curl iproute2 iptables iputils-ping nftables procps strace util-linux
+    )
+    [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/etcd ]] || wanted+=(etcd-server)
+    command -v dpkg-query apt-get >/dev/null ||
+        fail "this is not Debian or Ubuntu; install by hand what these packages hold: ${wanted[*]}"
+
+    local missing=() package
+    for package in "${wanted[@]}"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+            missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+
+    local as_root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || fail "run as root: apt-get install ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+    # The package starts a server of its own, which no test uses.
+    if [[ " ${missing[*]} " == *" etcd-server "* && -d /run/systemd/system ]]; then
+        "${as_root[@]}" systemctl disable --quiet --now etcd
+    fi
+}
+
+need_go() {
+    command -v go >/dev/null || fail "Go $go_needed or newer is needed to build $1. The package of the" \
+        "distribution is too old: unpack https://go.dev/dl/ into /usr/local and add /usr/local/go/bin to PATH."
+    local found
+    found=$(cd / && go env GOVERSION)
+    [[ $(printf '%s\n' "$go_needed" "${found#go}" | sort -V | head -n 1) == "$go_needed" ]] ||
+        fail "$found ($(command -v go)) is too old to build $1: Go $go_needed or newer is needed." \
+            "Unpack https://go.dev/dl/ into /usr/local and put /usr/local/go/bin first in PATH."
+}
+
+# build NAME OUTPUT WHAT...: builds tools of the module NAME unless its pins are those of the last build.
+build() {
+    local module=$here/$1 output=$2 stamp=$tools/.$1.stamp pins
+    pins=$(cat "$module/go.mod" "$module/go.sum" | sha256sum)
+    [[ -e $output && -f $stamp && $(<"$stamp") == "$pins" ]] && return
+    need_go "$1"
+    say "building $1 into $output (once; takes a few minutes)"
+    mkdir -p "$tools"
+    (cd "$module" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$output" "${@:3}")
+    printf '%s\n' "$pins" >"$stamp"
+}
+
+plugins() {
+    build cni-plugins "$tools/cni-plugins/" tool
+}
+
+apiserver() {
+    if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
+        [[ -x $KUBEBUILDER_ASSETS/kube-apiserver ]] ||
+            fail "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS holds no kube-apiserver; unset it to build one"
+        return
+    fi
+    build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
+}
+
+# Read as a whole before it runs, so that a change of this file does not reach a run.
+main() {
+    (($#)) || set -- packages plugins apiserver
+    local part
+    for part; do
+        case $part in
+        packages | plugins | apiserver) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver)" ;;
+        esac
+    done
+    exit
+}
+main "$@"
