@@ -23,7 +23,7 @@ fail() {
 
 packages() {
     local wanted=(
-        containernetworking-plugins curl iproute2 iptables iputils-ping nftables procps strace util-linux
+        containernetworking-plugins curl iproute2 iptables iputils-ping jq nftables procps strace util-linux
     )
     [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/etcd ]] || wanted+=(etcd-server)
     command -v dpkg-query apt-get >/dev/null ||

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Two pods with three interfaces each, made and removed by meta-cni, without a cluster.
+#
+# Everything happens in namespaces and in a folder of this script's own; both are removed at the end,
+# also when it is interrupted. It fails if anything is not as it should be.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bin=${META_CNI_BIN_DIR:?set it to the folder that holds meta-cni (make demo does)}
+plugins=${CNI_PLUGINS:-/usr/lib/cni}
+node=meta-cni-demo-node
+pods=(sensor archive)
+work=
+
+say() {
+    if [[ -t 1 ]]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi
+}
+fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+
+# Kept whole against a second Ctrl-C: what is left half removed would be in the way of the next run.
+clean_up() {
+    trap '' INT TERM
+    local ns
+    for ns in "$node" "${pods[@]/#/meta-cni-demo-}"; do
+        if [[ -e /run/netns/$ns ]]; then
+            ip netns pids "$ns" | xargs -r kill -9 2>/dev/null || true
+            ip netns delete "$ns"
+        fi
+    done
+    [[ -z $work ]] || rm -rf "$work"
+}
+
+# cni VERB POD: calls meta-cni on the node as a container runtime does.
+cni() {
+    local verb=$1 pod=$2 index
+    index=$([[ $pod == sensor ]] && echo 1 || echo 2)
+    ip netns exec "$node" env -i PATH="$PATH" \
+        CNI_COMMAND="$verb" CNI_CONTAINERID="demo-$pod" CNI_NETNS="/run/netns/meta-cni-demo-$pod" \
+        CNI_IFNAME=eth0 CNI_PATH="$plugins" \
+        CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod;K8S_POD_UID=5e0c7f6e-0000-4000-8000-00000000000$index" \
+        "$bin/meta-cni" <"$work/conf.json"
+}
+
+prepare() {
+    work=$(mktemp -d)
+    cp -r "$here/networks" "$work/networks"
+    # host-local keeps its files where each configuration says: in the folder of this run.
+    sed -i "s|\"type\": \"host-local\",|&\n            \"dataDir\": \"$work/host-local\",|" "$work"/networks/*.yaml
+    cat >"$work/conf.json" <<CONF
+{
+  "cniVersion": "1.0.0", "name": "demo", "type": "meta-cni",
+  "networksDir": "$work/networks", "stateDir": "$work/state", "cniDir": "$work/multus",
+  "binDir": "$plugins",
+  "delegates": [{
+    "cniVersion": "1.0.0", "name": "pods", "type": "bridge", "bridge": "br-pods", "isGateway": true,
+    "ipam": {
+      "type": "host-local", "dataDir": "$work/host-local",
+      "ranges": [[{"subnet": "10.10.0.0/24"}], [{"subnet": "fd00:10::/64"}]],
+      "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+    }
+  }]
+}
+CONF
+    local ns
+    for ns in "$node" "${pods[@]/#/meta-cni-demo-}"; do
+        ip netns add "$ns"
+        # Addresses are usable at once: nobody else can have them in here.
+        ip netns exec "$ns" sysctl -qw net.ipv6.conf.default.accept_dad=0
+        ip -n "$ns" link set lo up
+    done
+    ip -n "$node" link add uplink type veth peer name cable
+    ip -n "$node" link set uplink up
+    ip -n "$node" link set cable up
+}
+
+interface_of() { # interface_of POD INDEX
+    [[ $1 == sensor ]] && local names=(eth0 net1 net2) || local names=(eth0 disk metrics)
+    echo "${names[$2]}"
+}
+
+# address_of POD INTERFACE FAMILY
+address_of() {
+    ip -n "meta-cni-demo-$1" -"$3" -o addr show dev "$2" scope global | awk '{sub("/.*", "", $4); print $4; exit}'
+}
+
+ping_all() {
+    local from to index family target answer
+    for index in 0 1 2; do
+        for family in 4 6; do
+            for from in "${pods[@]}"; do
+                [[ $from == sensor ]] && to=archive || to=sensor
+                target=$(address_of "$to" "$(interface_of "$to" "$index")" "$family")
+                answer=$(ip netns exec "meta-cni-demo-$from" \
+                    ping -n -c 1 -W 5 -I "$(interface_of "$from" "$index")" "$target") ||
+                    fail "$from cannot reach $to at $target"
+                printf '  %-7s -> %-7s %-7s %-16s %s\n' "$from" "$to" \
+                    "$(interface_of "$from" "$index")" "$target" "$(grep -o 'time=.*' <<<"$answer")"
+            done
+        done
+    done
+}
+
+nothing_left() {
+    local left pod
+    left=$(find "$work/state" "$work/multus" "$work/host-local" -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null || true)
+    for pod in "${pods[@]}"; do
+        left+=$(ip -n "meta-cni-demo-$pod" -o link | grep -v ': lo:' || true)
+    done
+    left+=$(ip -n "$node" -o link | grep -vE ': (lo|br-pods|br-storage|uplink@cable|cable@uplink):' || true)
+    [[ -z $left ]] || fail "left behind: $left"
+    printf '  no interface, no address, no record\n'
+}
+
+[[ $EUID == 0 ]] || fail "run as root: network namespaces are made"
+command -v jq >/dev/null || fail "jq is not there: install it"
+[[ -x $bin/meta-cni ]] || fail "$bin/meta-cni is not there: run make build"
+[[ -x $plugins/bridge ]] || fail "$plugins holds no CNI plugins: install containernetworking-plugins, or set CNI_PLUGINS"
+clean_up
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+prepare
+
+say "ADD: each pod gets the default network and the two that its annotation asks for"
+for pod in "${pods[@]}"; do
+    cni ADD "$pod" >"$work/$pod.result" || fail "ADD of $pod: $(cat "$work/$pod.result")"
+    printf '  %s\n' "$pod"
+    ip -n "meta-cni-demo-$pod" -br addr | awk '$1 != "lo" {sub("@.*", "", $1); printf "    %-8s %-17s %s\n", $1, $3, $4}'
+done
+
+say "ping: every interface, both families, both ways"
+ping_all
+
+say "network-status of pod sensor, as Kubernetes gets it"
+jq -c '.[] | del(.mac, .dns) ' "$work/networks/.status/default_sensor.json" | sed 's/^/  /'
+
+say "the record of pod sensor, which is all that DEL needs"
+jq -r '.attachments[] | [.attachment.network, .attachment.ifname,
+    ([.attachment.list.plugins[].type] | join("+")), .phase] | @tsv' "$work/state/attachments/demo-sensor.json" |
+    while IFS=$'\t' read -r network ifname chain phase; do
+        printf '  %-18s %-6s %-16s %s\n' "$network" "$ifname" "$chain" "$phase"
+    done
+
+say "CHECK, then DEL with the networks' definitions gone"
+for pod in "${pods[@]}"; do
+    cni CHECK "$pod" || fail "CHECK of $pod"
+done
+printf '  CHECK passes\n'
+rm -r "$work/networks"
+for pod in "${pods[@]}"; do
+    cni DEL "$pod" || fail "DEL of $pod"
+done
+nothing_left
