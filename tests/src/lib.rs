@@ -15,6 +15,7 @@
 //! Each [`Node`] has a network namespace of its own that plays the host, and all of its files in one
 //! temporary folder: tests run side by side and leave nothing on the machine.
 
+pub mod bench;
 pub mod call;
 pub mod daemon;
 pub mod kube;

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
 #
-#   install.sh [packages] [plugins] [apiserver]      (all three without an argument)
+#   install.sh [packages] [plugins] [apiserver] [deny]      (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
 # plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
+# deny       cargo-deny, into target/tools
 #
 # E2E_TOOLS_DIR puts them elsewhere than into target/tools.
 set -euo pipefail
@@ -86,14 +87,23 @@ apiserver() {
     build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
 }
 
+deny() {
+    local version=0.20.2
+    [[ $("$tools/cargo-deny/bin/cargo-deny" --version 2>/dev/null) == *" $version" ]] && return
+    say "building cargo-deny $version into $tools/cargo-deny (once; takes a few minutes)"
+    # Not from the project's folder: its settings are for executables of its own.
+    (cd / && cargo install --quiet --locked --debug --no-default-features --force \
+        --root "$tools/cargo-deny" --version "$version" cargo-deny)
+}
+
 # Read as a whole before it runs, so that a change of this file does not reach a run.
 main() {
     (($#)) || set -- packages plugins apiserver
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver)" ;;
+        packages | plugins | apiserver | deny) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, deny)" ;;
         esac
     done
     exit

@@ -1,0 +1,82 @@
+# The only entry point: people and CI call the same targets. `make` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+RELEASE := $(CURDIR)/target/$(TARGET)/release
+TOOLS := $(CURDIR)/target/tools
+RUNGS := unit harness conformance delegates faults kubernetes demo
+
+export META_CNI_BIN_DIR = $(RELEASE)
+
+.PHONY: help build demo test lint bench bench-attach docs crds audit musl tools clean $(RUNGS:%=test-%)
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## The executables, static, in target/<host>/release
+	cargo build --release --locked --package meta-cni --bins
+
+demo: build ## Two pods with three interfaces each, no cluster needed (root)
+	@tests/tools/install.sh packages
+	@examples/demo.sh
+
+test: ## Everything (root); the count of tests by rung comes last
+	@rm -f target/test-lacking.txt target/test-*.log
+	@$(MAKE) --no-print-directory $(RUNGS:%=test-%)
+	@tests/tools/summary.sh $(RUNGS)
+
+test-unit: ## Unit and property tests
+	@tests/tools/rung.sh unit --workspace --exclude e2e
+
+test-harness: build tools ## The harness itself: namespaces, plugins, API server
+	@tests/tools/rung.sh harness --package e2e --lib --test harness
+
+test-conformance: build tools ## One test for each row of what a drop-in for Multus must do
+	@tests/tools/rung.sh conformance --package e2e --test conformance
+
+test-delegates: build tools ## Every reference plugin through meta-cni, in real namespaces
+	@tests/tools/rung.sh delegates --package e2e --test delegates
+
+test-faults: build tools ## kill -9 at every step, hanging plugins, full disks
+	@tests/tools/rung.sh faults --package e2e --test faults
+
+test-kubernetes: build tools ## A real etcd and kube-apiserver
+	@tests/tools/rung.sh kubernetes --package e2e --test kubernetes
+
+test-demo: build tools ## The demo, twice, and interrupted half way
+	@tests/tools/rung.sh demo --package e2e --test demo
+
+lint: ## Format, clippy, documentation, licences, CRD drift; warnings are errors
+	@tests/tools/install.sh deny
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(TOOLS)/cargo-deny/bin/cargo-deny --offline check bans licenses sources
+	bash -n examples/demo.sh tests/tools/*.sh
+
+bench: bench-attach ## All benchmarks
+
+bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attach.json and .svg
+	cargo build --release --locked --package e2e --bin noop
+	cargo bench --locked --package e2e --bench attach
+
+docs: ## The documentation of the crates, in target/<host>/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+crds: ## Writes crds/yaml from the types
+	cargo run --package crds --example generate
+
+audit: ## Known vulnerabilities of dependencies (asks the advisory database)
+	@tests/tools/install.sh deny
+	$(TOOLS)/cargo-deny/bin/cargo-deny check advisories
+
+musl: ## The executables for musl (rustup target add x86_64-unknown-linux-musl)
+	cargo build --release --locked --package meta-cni --bins --target x86_64-unknown-linux-musl
+
+tools: ## What the tests need: packages, pinned plugins, kube-apiserver
+	@tests/tools/install.sh packages plugins apiserver
+
+clean: ## Removes target/
+	cargo clean

@@ -1,0 +1,183 @@
+//! The two ways of attaching a pod that are compared: the plugins bare, and through `meta-cni`.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use e2e::{Node, Pod, locate};
+use serde_json::{Value, json};
+
+/// A way of attaching a pod.
+pub(crate) trait Contestant: Sync {
+    /// ADD of all interfaces; how long it took.
+    fn add(&self, pod: &Pod) -> Duration;
+    /// DEL of all interfaces; how long it took.
+    fn del(&self, pod: &Pod) -> Duration;
+}
+
+/// The secondary network of an index: bridges and macvlans in turns.
+pub(crate) fn network(node: &Node, index: usize) -> Value {
+    let subnets = [
+        format!("10.{}.0.0/16", 10 + index),
+        format!("fd00:{index}::/64"),
+    ];
+    let subnets = [subnets[0].as_str(), subnets[1].as_str()];
+    let mut conf = match index % 2 {
+        1 => node.bridge(&format!("br{index}"), &subnets),
+        _ => node.macvlan("mv0", &subnets),
+    };
+    conf["name"] = json!(format!("n{index}"));
+    conf
+}
+
+/// The time of one execution of a program that needs no configuration.
+pub(crate) fn start(program: &Path) -> Duration {
+    let started = Instant::now();
+    let status = Command::new(program)
+        .env("CNI_COMMAND", "VERSION")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .expect("start a program");
+    let took = started.elapsed();
+    assert!(status.success());
+    took
+}
+
+/// Executes each plugin by hand, one after the other, as little around it as possible.
+pub(crate) struct Bare {
+    networks: Vec<(String, PathBuf, Value)>,
+    path: String,
+    results: Mutex<HashMap<(String, String), Value>>,
+}
+
+impl Bare {
+    pub(crate) fn new(node: &Node, size: usize) -> Bare {
+        let default = node.configuration()["delegates"][0].clone();
+        let confs = std::iter::once(default).chain((1..=size).map(|index| network(node, index)));
+        let networks = confs.enumerate().map(|(index, conf)| {
+            let ifname = if index == 0 {
+                "eth0".to_owned()
+            } else {
+                format!("net{index}")
+            };
+            let plugin = conf["type"].as_str().expect("a plugin has a type");
+            (ifname, node.bin_dir().join(plugin), conf)
+        });
+        Bare {
+            networks: networks.collect(),
+            path: node.bin_dir().display().to_string(),
+            results: Mutex::default(),
+        }
+    }
+}
+
+impl Contestant for Bare {
+    fn add(&self, pod: &Pod) -> Duration {
+        let mut results = Vec::new();
+        let started = Instant::now();
+        for (ifname, plugin, conf) in &self.networks {
+            results.push((
+                ifname.clone(),
+                execute(plugin, "ADD", pod, ifname, &self.path, conf),
+            ));
+        }
+        let took = started.elapsed();
+        let mut kept = self.results.lock().expect("no thread panicked");
+        for (ifname, stdout) in results {
+            let result = serde_json::from_slice(&stdout).expect("a plugin prints JSON");
+            kept.insert((pod.container_id.clone(), ifname), result);
+        }
+        took
+    }
+
+    fn del(&self, pod: &Pod) -> Duration {
+        let with_result = |(ifname, plugin, conf): &(String, PathBuf, Value)| {
+            let kept = self.results.lock().expect("no thread panicked");
+            let mut conf = conf.clone();
+            conf["prevResult"] = kept[&(pod.container_id.clone(), ifname.clone())].clone();
+            (ifname.clone(), plugin.clone(), conf)
+        };
+        let calls: Vec<_> = self.networks.iter().rev().map(with_result).collect();
+        let started = Instant::now();
+        for (ifname, plugin, conf) in &calls {
+            execute(plugin, "DEL", pod, ifname, &self.path, conf);
+        }
+        started.elapsed()
+    }
+}
+
+/// Executes `meta-cni` once.
+pub(crate) struct Meta {
+    program: PathBuf,
+    path: String,
+    conf: Value,
+}
+
+impl Meta {
+    /// With `maxParallelDelegates` as given, else as it is by default.
+    pub(crate) fn new(node: &Node, parallel: Option<usize>) -> Meta {
+        let mut conf = node.configuration().clone();
+        if let Some(parallel) = parallel {
+            conf["maxParallelDelegates"] = json!(parallel);
+        }
+        Meta {
+            program: locate::executable("meta-cni"),
+            path: node.bin_dir().display().to_string(),
+            conf,
+        }
+    }
+
+    fn run(&self, verb: &str, pod: &Pod) -> Duration {
+        let started = Instant::now();
+        execute(&self.program, verb, pod, "eth0", &self.path, &self.conf);
+        started.elapsed()
+    }
+}
+
+impl Contestant for Meta {
+    fn add(&self, pod: &Pod) -> Duration {
+        self.run("ADD", pod)
+    }
+
+    fn del(&self, pod: &Pod) -> Duration {
+        self.run("DEL", pod)
+    }
+}
+
+fn execute(
+    program: &Path,
+    verb: &str,
+    pod: &Pod,
+    ifname: &str,
+    path: &str,
+    conf: &Value,
+) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .env("CNI_COMMAND", verb)
+        .env("CNI_CONTAINERID", &pod.container_id)
+        .env("CNI_NETNS", pod.netns().path())
+        .env("CNI_IFNAME", ifname)
+        .env("CNI_PATH", path)
+        .env("CNI_ARGS", pod.cni_args())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start a plugin");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    stdin
+        .write_all(conf.to_string().as_bytes())
+        .expect("write a configuration");
+    drop(stdin);
+    let output = child.wait_with_output().expect("wait for a plugin");
+    assert!(
+        output.status.success(),
+        "{verb} by {}: {}",
+        program.display(),
+        String::from_utf8_lossy(&output.stdout)
+    );
+    output.stdout
+}

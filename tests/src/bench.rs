@@ -1,0 +1,208 @@
+//! What the benchmarks share: samples, and the report that is written to `target/bench/<name>.json`
+//! with a plot beside it. Everything is told as a ratio to a floor measured in the same run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plotters::prelude::*;
+use serde::Serialize;
+
+use crate::locate;
+
+/// Which way a ratio is better.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// A smaller value is better.
+    Lower,
+    /// A larger value is better.
+    Higher,
+}
+
+/// A measured ratio and its goal.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ratio {
+    /// Its name, for example `add_over_bare_4`.
+    pub name: String,
+    /// What was measured.
+    pub value: f64,
+    /// What it should come to.
+    pub goal: f64,
+    /// Which way it is better.
+    pub better: Better,
+}
+
+/// What the samples of one measurement come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What was measured.
+    pub name: String,
+    /// The unit, for example `ms`.
+    pub unit: String,
+    /// The median.
+    pub median: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// How many samples there are.
+    pub n: usize,
+}
+
+/// A benchmark's outcome.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    ratios: Vec<Ratio>,
+    figures: Vec<Figure>,
+}
+
+/// Samples of one measurement, in milliseconds or in whatever unit they are reported in.
+#[derive(Clone, Debug, Default)]
+pub struct Samples(Vec<f64>);
+
+impl Samples {
+    /// Adds a time, in milliseconds.
+    pub fn push(&mut self, time: Duration) {
+        self.0.push(time.as_secs_f64() * 1e3);
+    }
+
+    /// Adds a value.
+    pub fn push_value(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    /// The median; 0 if there is no sample.
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The median of the ratios sample by sample: the two were measured in turns, so that a machine
+    /// that gets slower slows both.
+    pub fn over(&self, floor: &Samples) -> f64 {
+        let ratios = self
+            .0
+            .iter()
+            .zip(&floor.0)
+            .map(|(value, floor)| value / floor);
+        Samples(ratios.collect()).median()
+    }
+
+    fn quantile(&self, q: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().saturating_sub(1);
+        // The index is at most `last`.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 ≤ q ≤ 1"
+        )]
+        let index = (last as f64 * q).ceil() as usize;
+        sorted.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl Report {
+    /// Adds a ratio.
+    pub fn ratio(&mut self, name: &str, value: f64, goal: f64, better: Better) {
+        let value = (value * 1000.0).round() / 1000.0;
+        self.ratios.push(Ratio {
+            name: name.to_owned(),
+            value,
+            goal,
+            better,
+        });
+    }
+
+    /// Adds the figures of a measurement.
+    pub fn figure(&mut self, name: &str, unit: &str, samples: &Samples) {
+        self.figures.push(Figure {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            median: (samples.median() * 1000.0).round() / 1000.0,
+            p99: (samples.quantile(0.99) * 1000.0).round() / 1000.0,
+            n: samples.0.len(),
+        });
+    }
+
+    /// Writes `target/bench/<name>.json` and `.svg`, and a table to standard error.
+    ///
+    /// # Panics
+    /// When the folder cannot be written.
+    pub fn write(&self, name: &str) -> PathBuf {
+        let folder = locate::target().join("bench");
+        fs::create_dir_all(&folder).expect("make target/bench");
+        let path = folder.join(format!("{name}.json"));
+        let text = serde_json::to_string_pretty(self).expect("a report is JSON");
+        fs::write(&path, text + "\n").expect("write the report");
+        self.plot(&folder.join(format!("{name}.svg")), name);
+        for ratio in &self.ratios {
+            let reached = match ratio.better {
+                Better::Lower => ratio.value <= ratio.goal,
+                Better::Higher => ratio.value >= ratio.goal,
+            };
+            let sign = if matches!(ratio.better, Better::Lower) {
+                '≤'
+            } else {
+                '≥'
+            };
+            let verdict = if reached { "reached" } else { "not reached" };
+            eprintln!(
+                "{:28} {:>8.3}  goal {sign} {:<6} {verdict}",
+                ratio.name, ratio.value, ratio.goal
+            );
+        }
+        for figure in &self.figures {
+            eprintln!(
+                "{:28} {:>8.3} {} (p99 {:.3}, n {})",
+                figure.name, figure.median, figure.unit, figure.p99, figure.n
+            );
+        }
+        path
+    }
+
+    /// A bar for each ratio, with its goal as a line across the bar.
+    fn plot(&self, path: &Path, name: &str) {
+        let height = 60 + 40 * u32::try_from(self.ratios.len()).expect("a few ratios");
+        let root = SVGBackend::new(path, (760, height)).into_drawing_area();
+        let most = self
+            .ratios
+            .iter()
+            .map(|ratio| ratio.value.max(ratio.goal))
+            .fold(0.1, f64::max)
+            * 1.1;
+        let draw = || -> Result<(), Box<dyn std::error::Error>> {
+            root.fill(&WHITE)?;
+            root.draw(&Text::new(
+                format!("{name}: ratios within one run; the line is the goal"),
+                (10, 10),
+                ("sans-serif", 15),
+            ))?;
+            for (row, ratio) in self.ratios.iter().enumerate() {
+                let top = 45 + 40 * i32::try_from(row)?;
+                #[expect(clippy::cast_possible_truncation, reason = "within the picture")]
+                let x = |value: f64| 270 + (value / most * 420.0) as i32;
+                root.draw(&Text::new(
+                    ratio.name.clone(),
+                    (10, top + 6),
+                    ("sans-serif", 14),
+                ))?;
+                root.draw(&Rectangle::new(
+                    [(270, top), (x(ratio.value), top + 24)],
+                    BLUE.mix(0.4).filled(),
+                ))?;
+                root.draw(&PathElement::new(
+                    [(x(ratio.goal), top - 4), (x(ratio.goal), top + 28)],
+                    RED.stroke_width(2),
+                ))?;
+                root.draw(&Text::new(
+                    format!("{:.2}", ratio.value),
+                    (x(ratio.value) + 6, top + 6),
+                    ("sans-serif", 14),
+                ))?;
+            }
+            root.present()?;
+            Ok(())
+        };
+        draw().unwrap_or_else(|error| panic!("drawing {}: {error}", path.display()));
+    }
+}

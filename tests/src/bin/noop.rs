@@ -1,0 +1,3 @@
+//! A static program that does nothing: the floor of every start-up time.
+
+fn main() {}
