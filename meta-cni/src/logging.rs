@@ -22,35 +22,21 @@ pub enum LogError {
         /// The level as it was given.
         level: String,
     },
-    /// The file cannot be opened.
-    #[error("configuration key logFile: opening {}: {source}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
 }
 
-/// Starts the log of this process. A second start changes nothing.
+/// Starts the log of this process. A second start changes nothing. A file that cannot be opened is told on
+/// standard error and done without: no pod fails, and no DEL leaks, for want of a log.
 ///
 /// # Errors
-/// [`LogError`] if the level is unknown or the file cannot be opened.
+/// [`LogError`] if the level is unknown.
 pub fn start(config: &Config) -> Result<(), LogError> {
     let level = level(config.log_level.as_deref())?;
-    let file = match &config.log_file {
-        Some(path) => {
-            let opened = File::options().append(true).create(true).open(path);
-            Some(opened.map_err(|source| LogError::File {
-                path: path.clone(),
-                source,
-            })?)
-        }
-        None => None,
-    };
+    let open = |path: &PathBuf| File::options().append(true).create(true).open(path);
+    let file = config.log_file.as_ref().map(open).transpose();
+    let (file, unopened) = file.map_or_else(|error| (None, Some(error)), |file| (file, None));
     let sinks = Sinks {
         file,
-        stderr: config.log_to_stderr,
+        stderr: config.log_to_stderr || unopened.is_some(),
     };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
@@ -61,6 +47,9 @@ pub fn start(config: &Config) -> Result<(), LogError> {
         .finish();
     // A process that started a log before keeps that one.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    if let Some(error) = unopened {
+        tracing::warn!(path = ?config.log_file, %error, "logFile cannot be opened; going on without it");
+    }
     Ok(())
 }
 
