@@ -10,6 +10,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::report;
 use crate::cluster::Pod;
+use crate::cni::error::with_causes;
 use crate::config::OnStatusFailure;
 use crate::gather::gather;
 use crate::plan::{Attachment, Inputs, plan};
@@ -83,17 +84,33 @@ fn run(
     context.runner().attach(record)?;
     set_default_routes(record)?;
     let result = result(context, record)?;
-    sandbox.save_soon(record)?;
-    if let (Some(cluster), Some(pod)) = (context.cluster(), pod) {
-        match report::success(&context.config, cluster, pod, record) {
-            Err(error) if context.config.on_status_failure == OnStatusFailure::Fail => {
-                return Err(Failure::Report(error));
-            }
-            Err(error) => tracing::warn!(%error, "network-status could not be written"),
-            Ok(()) => {}
-        }
+    // Both are waited for, neither waits for the other: a planned record serves a DEL as well.
+    let (saved, reported) = std::thread::scope(|scope| {
+        let reported = scope.spawn(|| report(context, pod, record));
+        let saved = sandbox.save_soon(record);
+        (saved, reported.join())
+    });
+    saved?;
+    match reported {
+        Ok(reported) => reported?,
+        Err(panic) => std::panic::resume_unwind(panic),
     }
     Ok(result)
+}
+
+/// Writes network-status and Events, if there is a cluster to tell.
+fn report(context: &Context<'_>, pod: Option<&Pod>, record: &Record) -> Result<(), Failure> {
+    let (Some(cluster), Some(pod)) = (context.cluster(), pod) else {
+        return Ok(());
+    };
+    match report::success(&context.config, cluster, pod, record) {
+        Err(error) if context.config.on_status_failure == OnStatusFailure::Warn => {
+            let error = with_causes(&error);
+            tracing::warn!(error, "network-status could not be written");
+            Ok(())
+        }
+        reported => reported.map_err(Failure::Report),
+    }
 }
 
 /// The attachments that the configuration and the pod ask for, with everything checked.
@@ -219,7 +236,7 @@ fn undo(
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {
             for error in &errors {
-                let error = crate::cni::error::with_causes(error);
+                let error = with_causes(error);
                 tracing::warn!(
                     error,
                     "an attachment could not be undone; DEL will try again"
