@@ -8,6 +8,8 @@ mod access;
 mod audit;
 mod objects;
 mod processes;
+mod token;
+mod user;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -27,6 +29,9 @@ use crate::wait::wait_until;
 
 use processes::Processes;
 
+pub use access::PLUGIN;
+pub use user::User;
+
 /// How long a server may take to be ready, with every core of the machine at work.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -36,6 +41,7 @@ pub struct ApiServer {
     client: Client,
     kubeconfig: PathBuf,
     crd: Once,
+    plugin: OnceLock<PathBuf>,
     folder: TempDir,
     _reaper: Reaper,
 }
@@ -67,6 +73,7 @@ impl ApiServer {
             client: client(&text),
             kubeconfig,
             crd: Once::new(),
+            plugin: OnceLock::new(),
             folder,
             _reaper: reaper,
         };

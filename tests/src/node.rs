@@ -101,14 +101,15 @@ impl Node {
         self
     }
 
-    /// Lets this node ask an API server instead of `networksDir`, as its administrator; give another
-    /// `kubeconfig` by [`Node::conf`] to ask with the rights of a ServiceAccount.
+    /// Lets this node ask an API server instead of `networksDir`, with the rights that are shipped
+    /// ([`ApiServer::plugin_kubeconfig`]); give another `kubeconfig` by [`Node::conf`] to ask with
+    /// those of somebody else.
     ///
     /// # Panics
     /// When the address of the server is taken in the host namespace.
     pub fn with_api(mut self, api: &ApiServer) -> Node {
         self.relays.push(Relay::start(&self.host, api.address()));
-        self.conf(json!({ "networksDir": null, "kubeconfig": api.kubeconfig() }))
+        self.conf(json!({ "networksDir": null, "kubeconfig": api.plugin_kubeconfig() }))
     }
 
     /// The name of this node in an API server: `spec.nodeName` of its pods.

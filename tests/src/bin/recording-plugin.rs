@@ -7,6 +7,7 @@
 //! | `on` | list of verbs that the keys from `delayMs` to `killParent` apply to; all, if absent |
 //! | `while` | file: the keys from `delayMs` to `killParent` apply only as long as it is there |
 //! | `delayMs` | waits so long before it does anything |
+//! | `hold` | file: waits as long as it is there before it does anything, for a minute at most |
 //! | `hang` | `true`: sleeps for ten minutes before it does anything |
 //! | `failOn` | `{"ADD": {"code": 11, "msg": "…"}}`: fails these verbs; `"late": true` in it: after its work is done |
 //! | `exit` | ends with this status without printing anything |
@@ -26,7 +27,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
 use nix::sched::{CloneFlags, setns};
@@ -144,6 +145,12 @@ impl Call {
     fn wait(&self) {
         if let Some(delay) = self.record["delayMs"].as_u64() {
             thread::sleep(Duration::from_millis(delay));
+        }
+        if let Some(file) = self.record["hold"].as_str() {
+            let end = Instant::now() + Duration::from_secs(60);
+            while Path::new(file).exists() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5));
+            }
         }
         if self.record["hang"] == true {
             thread::sleep(Duration::from_secs(600));

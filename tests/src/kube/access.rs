@@ -3,18 +3,74 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
 use crate::kube::{ApiServer, block_on};
+use crate::wait::wait_until;
+
+/// The rights that meta-cni is shipped with.
+const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
+
+/// The ServiceAccount of `deploy/rbac.yaml`, as namespace and name.
+pub const PLUGIN: (&str, &str) = ("kube-system", "meta-cni");
+
+/// How long the authorizer may take to hear of new rights.
+const RIGHTS_PATIENCE: Duration = Duration::from_secs(30);
 
 impl ApiServer {
+    /// A kubeconfig with the ServiceAccount and the rights of `deploy/rbac.yaml`, as they are shipped:
+    /// what meta-cni has on a node.
+    ///
+    /// # Panics
+    /// When the server refuses a part of it.
+    pub fn plugin_kubeconfig(&self) -> &Path {
+        self.plugin.get_or_init(|| {
+            self.install_nad_crd();
+            self.apply(RBAC);
+            let user = format!("system:serviceaccount:{}:{}", PLUGIN.0, PLUGIN.1);
+            wait_until("the rights of deploy/rbac.yaml", RIGHTS_PATIENCE, || {
+                self.may(&user, "get", "", "pods").then_some(())
+            });
+            self.kubeconfig_for(PLUGIN.0, PLUGIN.1)
+        })
+    }
+
+    /// Whether a user may do `verb` to a resource (`pods`, `pods/status`) of an API group in every
+    /// namespace, as `kubectl auth can-i` asks it.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn may(&self, user: &str, verb: &str, group: &str, resource: &str) -> bool {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let review: SubjectAccessReview = serde_json::from_value(json!({
+            "metadata": {},
+            "spec": {
+                "user": user,
+                "groups": ["system:serviceaccounts", "system:authenticated"],
+                "resourceAttributes": {
+                    "verb": verb,
+                    "group": group,
+                    "resource": resource,
+                    "subresource": subresource,
+                },
+            },
+        }))
+        .expect("a review");
+        let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let answer = block_on(api.create(&PostParams::default(), &review));
+        let status = answer.expect("the server reviews").status;
+        status.is_some_and(|status| status.allowed)
+    }
+
     /// Makes a ServiceAccount, without any rights, unless it is there.
     ///
     /// # Panics

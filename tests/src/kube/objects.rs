@@ -71,9 +71,7 @@ impl ApiServer {
     /// # Panics
     /// When the server refuses it.
     pub fn install_nad_crd(&self) {
-        self.crd.call_once(|| {
-            self.apply_value(&nad_crd());
-        });
+        self.crd.call_once(|| self.apply(NAD_CRD));
     }
 
     /// Makes or changes a NetworkAttachmentDefinition; a string is taken as it stands.
@@ -206,32 +204,9 @@ impl ApiServer {
 
 const NAD_PLURAL: &str = "network-attachment-definitions";
 
-/// The kind as the Network Plumbing Working Group's standard has it (De-facto Standard, section 3).
-fn nad_crd() -> Value {
-    let spec = json!({ "type": "object", "properties": { "config": { "type": "string" } } });
-    let schema = json!({ "type": "object", "properties": { "spec": spec } });
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{NAD_PLURAL}.k8s.cni.cncf.io") },
-        "spec": {
-            "group": "k8s.cni.cncf.io",
-            "scope": "Namespaced",
-            "names": {
-                "plural": NAD_PLURAL,
-                "singular": "network-attachment-definition",
-                "kind": "NetworkAttachmentDefinition",
-                "shortNames": ["net-attach-def"],
-            },
-            "versions": [{
-                "name": "v1",
-                "served": true,
-                "storage": true,
-                "schema": { "openAPIV3Schema": schema },
-            }],
-        },
-    })
-}
+/// The kind as it is shipped.
+const NAD_CRD: &str =
+    include_str!("../../../crds/yaml/k8s.cni.cncf.io_network-attachment-definitions.yaml");
 
 fn is_served(api: &Api<DynamicObject>, crd: &DynamicObject) -> Option<()> {
     let crd = block_on(api.get(&crd.name_any())).expect("get a CRD");

@@ -17,6 +17,12 @@ use crate::locate;
 /// The token of the user who may do anything.
 pub(super) const ADMIN_TOKEN: &str = "e2e-admin";
 
+/// Who issues the tokens of ServiceAccounts, and whom they are for.
+pub(super) const ISSUER: &str = "https://kubernetes.default.svc";
+
+/// The file of the key that those tokens are signed with.
+pub(super) const SIGNING_KEY: &str = "service-account.key";
+
 /// etcd takes a Unix socket as `unix://host:port`, which is a file of that name where it runs.
 const ETCD: &str = "unix://etcd:0";
 const ETCD_PEER: &str = "unix://etcd-peer:0";
@@ -112,8 +118,8 @@ fn start_apiserver(folder: &Path, address: SocketAddr) -> Daemon {
         .arg("--service-cluster-ip-range=10.0.0.0/24")
         .arg("--authorization-mode=RBAC")
         .arg("--token-auth-file=tokens.csv")
-        .arg("--service-account-issuer=https://kubernetes.default.svc")
-        .arg("--service-account-signing-key-file=service-account.key")
+        .arg(format!("--service-account-issuer={ISSUER}"))
+        .arg(format!("--service-account-signing-key-file={SIGNING_KEY}"))
         .arg("--service-account-key-file=service-account.pub")
         // It would ask for the ServiceAccount that a controller makes in every namespace.
         .arg("--disable-admission-plugins=ServiceAccount")
@@ -137,7 +143,7 @@ fn write_credentials(folder: &Path) {
         fs::write(folder.join(name), text).expect("write a file of the API server");
     };
     let key = KeyPair::generate().expect("make a key");
-    write("service-account.key", key.serialize_pem());
+    write(SIGNING_KEY, key.serialize_pem());
     write("service-account.pub", key.public_key_pem());
     let admin = format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n");
     write("tokens.csv", admin);
