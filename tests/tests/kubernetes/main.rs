@@ -1,0 +1,9 @@
+//! meta-cni with Kubernetes: a real etcd and kube-apiserver, the CustomResourceDefinition and the rights
+//! as they are shipped, and meta-cni with the token of the ServiceAccount in `deploy/rbac.yaml`.
+
+mod crd;
+mod del;
+mod drop_in;
+mod fixture;
+mod status;
+mod undo;
