@@ -26,13 +26,16 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     let env = &context.request.env;
     wait_until_ready(context)?;
+    netns::exists(Path::new(&env.netns)).map_err(Failure::Netns)?;
     context.records.make_folders()?;
     let sandbox = context
         .records
         .lock(context.container_id(), context.lock_limit())?;
-    netns::exists(Path::new(&env.netns)).map_err(Failure::Netns)?;
     undo_earlier_attempt(context, &sandbox)?;
-    let pod = pod(context)?;
+    let pod = match pod(context) {
+        Ok(pod) => pod,
+        Err(failure) => return Err(forget(sandbox, failure)),
+    };
     let attached = attach(context, &sandbox, pod.as_ref());
     match attached {
         Ok(result) => Ok(result),

@@ -1,9 +1,13 @@
 //! meta-cni with Kubernetes: a real etcd and kube-apiserver, the CustomResourceDefinition and the rights
 //! as they are shipped, and meta-cni with the token of the ServiceAccount in `deploy/rbac.yaml`.
 
+mod credentials;
 mod crd;
 mod del;
 mod drop_in;
+mod faults;
 mod fixture;
+mod pods;
+mod rights;
 mod status;
 mod undo;
