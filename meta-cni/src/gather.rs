@@ -37,6 +37,7 @@ pub fn gather(
                 Source::Path(path) if path.is_dir() => from_file(netconf::load_first(path)),
                 Source::Path(path) => from_file(netconf::load_file(path)),
                 Source::File(name) => from_file(netconf::find_by_name(&config.conf_dir, name)),
+                Source::Refused(_, why) => Err(Problem::lasting("", why.as_str())),
                 Source::Nad(name) => from_nad(config, answer(name)),
                 Source::NadOrFile(name) => match answer(name) {
                     Answer::Missing => from_file_instead(config, name),
@@ -148,7 +149,7 @@ fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
 fn named(mut found: Found, source: &Source) -> Found {
     if found.list.name.is_empty() {
         found.list.name = match source {
-            Source::Nad(name) | Source::NadOrFile(name) => {
+            Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => {
                 format!("{}.{}", name.namespace, name.name)
             }
             Source::Inline(index, _) => format!("delegate{index}"),

@@ -30,6 +30,8 @@ pub enum Source {
     NadOrFile(NadName),
     /// In the file of `confDir` whose network has this name.
     File(String),
+    /// In a NetworkAttachmentDefinition that the pod may not use, for this reason; it is not looked up.
+    Refused(NadName, String),
     /// In this file, or in the first one of this folder.
     Path(PathBuf),
 }
@@ -43,7 +45,9 @@ impl Source {
                 Some(name) => name.to_owned(),
                 None => format!("delegates[{index}]"),
             },
-            Source::Nad(name) | Source::NadOrFile(name) => name.to_string(),
+            Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => {
+                name.to_string()
+            }
             Source::File(name) => name.clone(),
             Source::Path(path) => path.display().to_string(),
         }
@@ -161,23 +165,15 @@ fn default_network_of(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -
     if element.interface.is_some() {
         return wrong("names an interface; the container runtime names that one: leave it out");
     }
-    let name = match &element.namespace {
-        None => NadName {
+    let source = match &element.namespace {
+        None => Source::Nad(NadName {
             namespace: config.multus_namespace.clone(),
             name: element.name.clone(),
-        },
-        Some(namespace) => {
-            if let Some(refusal) = isolation_problem(config, pod, namespace) {
-                return wrong(&refusal);
-            }
-            NadName {
-                namespace: namespace.clone(),
-                name: element.name.clone(),
-            }
-        }
+        }),
+        Some(namespace) => selected(config, pod, namespace, &element.name),
     };
     Some(Wanted {
-        source: Source::Nad(name),
+        source,
         element: element.clone(),
     })
 }
@@ -198,25 +194,26 @@ fn selected_by(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Vec<W
             return Vec::new();
         }
     };
-    let mut wanted = Vec::with_capacity(elements.len());
-    for element in elements {
-        let namespace = element
-            .namespace
-            .clone()
-            .unwrap_or_else(|| pod.namespace.clone());
-        let name = NadName {
-            namespace,
-            name: element.name.clone(),
-        };
-        if let Some(refusal) = isolation_problem(config, pod, &name.namespace) {
-            problems.push(Problem::lasting(format!("network {name}"), refusal));
-        }
-        wanted.push(Wanted {
-            source: Source::Nad(name),
+    let wanted = |element: Element| {
+        let namespace = element.namespace.as_ref().unwrap_or(&pod.namespace);
+        Wanted {
+            source: selected(config, pod, namespace, &element.name),
             element,
-        });
+        }
+    };
+    elements.into_iter().map(wanted).collect()
+}
+
+/// A network that the pod names, if it may.
+fn selected(config: &Config, pod: &Pod, namespace: &str, name: &str) -> Source {
+    let name = NadName {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    match isolation_problem(config, pod, namespace) {
+        None => Source::Nad(name),
+        Some(refusal) => Source::Refused(name, refusal),
     }
-    wanted
 }
 
 /// Why the pod may not name a network of `namespace`, if it may not.

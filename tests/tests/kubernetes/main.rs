@@ -8,6 +8,7 @@ mod drop_in;
 mod faults;
 mod fixture;
 mod pods;
+mod problems;
 mod rights;
 mod status;
 mod undo;
