@@ -1,12 +1,13 @@
 //! meta-cni with Kubernetes: a real etcd and kube-apiserver, the CustomResourceDefinition and the rights
 //! as they are shipped, and meta-cni with the token of the ServiceAccount in `deploy/rbac.yaml`.
 
-mod credentials;
 mod crd;
+mod credentials;
 mod del;
 mod drop_in;
 mod faults;
 mod fixture;
+mod in_cluster;
 mod pods;
 mod problems;
 mod rights;

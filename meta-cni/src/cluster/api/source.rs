@@ -11,6 +11,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::cluster::ClusterError;
 
+/// Where Kubernetes puts the token, the authority and the namespace of a pod ("Accessing the Kubernetes
+/// API from a Pod").
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// Where to look.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
@@ -165,7 +169,7 @@ impl Source {
     fn explain_env(&self, error: InClusterError) -> SourceError {
         match error {
             InClusterError::ReadDefaultNamespace(_) | InClusterError::ReadCertificateBundle(_) => {
-                self.unreadable(error)
+                self.unreadable(format!("{SERVICE_ACCOUNT}: {error}"))
             }
             InClusterError::ReadEnvironmentVariable(cause) => self.broken(
                 "KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT",
