@@ -43,7 +43,7 @@ const NADS_AT_ONCE: usize = 16;
 
 /// How long a question is asked.
 const PATIENCE: Patience = Patience {
-    tries: 3,
+    tries: 8,
     each: Duration::from_secs(5),
     total: Duration::from_secs(10),
 };
@@ -78,7 +78,7 @@ struct TooLarge {
 
 /// A [`Cluster`] that asks the API server itself.
 ///
-/// Making one reads and connects nothing; the first question does. Every question is asked at most three
+/// Making one reads and connects nothing; the first question does. Every question is asked at most eight
 /// times, 5 s each, 10 s in all; Events twice, 3 s in all.
 pub struct ApiCluster {
     source: Source,
