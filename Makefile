@@ -53,7 +53,7 @@ lint: ## Format, clippy, documentation, licences, CRD drift; warnings are errors
 	@tests/tools/install.sh deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	$(TOOLS)/cargo-deny/bin/cargo-deny --offline check bans licenses sources
+	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	bash -n examples/demo.sh tests/tools/*.sh
 
 bench: bench-attach ## All benchmarks
