@@ -131,24 +131,25 @@ fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, Exe
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    while_not_busy(|| process.spawn()).map_err(|source| ExecError::Start {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+/// Starts a program that somebody may just be writing, which is tried again for a while.
+fn while_not_busy<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut pause = BUSY_PAUSE;
     for _ in 1..BUSY_TRIES {
-        match process.spawn() {
+        match start() {
             Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(250));
             }
-            done => return done.map_err(|source| start_error(path, source)),
+            done => return done,
         }
     }
-    process.spawn().map_err(|source| start_error(path, source))
-}
-
-fn start_error(path: &Path, source: io::Error) -> ExecError {
-    ExecError::Start {
-        path: path.display().to_string(),
-        source,
-    }
+    start()
 }
 
 /// The error of a plugin that ended badly: its error object, if it printed one.
