@@ -41,6 +41,15 @@ fn a_plugin_need_not_read_its_input() {
 }
 
 #[test]
+fn a_plugin_may_close_its_outputs_before_it_has_read_its_input() {
+    let plugins = Plugins::with(r#"exec >&- 2>&-; cat > "$0.stdin""#);
+    let stdin = vec![b'i'; 4 * MIB];
+    assert_eq!(plugins.run(&stdin).unwrap(), b"");
+    let read = fs::read(plugins.path("plugin.stdin")).unwrap();
+    assert!(read == stdin, "{} bytes", read.len());
+}
+
+#[test]
 fn outputs_up_to_their_limits_are_taken() {
     let plugins = Plugins::with("head -c 8388608 /dev/zero; head -c 1048576 /dev/zero >&2");
     assert_eq!(plugins.run(b"{}").unwrap().len(), 8 * MIB);
