@@ -44,9 +44,13 @@ impl Exec for HostExec {
         stdin: &[u8],
     ) -> Result<Vec<u8>, ExecError> {
         let path = self.find(plugin)?;
-        let mut child = Running(start(&path, command, target)?);
-        let outcome = converse(&mut child.0, stdin, self.limit)
+        let mut running = Running {
+            child: start(&path, command, target)?,
+            has_ended: false,
+        };
+        let outcome = converse(&mut running.child, stdin, self.limit)
             .map_err(|trouble| self.explain(plugin, trouble))?;
+        running.has_ended = true;
         if outcome.status.success() {
             Ok(outcome.stdout)
         } else {
@@ -101,19 +105,28 @@ impl HostExec {
     }
 }
 
-/// A child that is killed with its whole process group and reaped when it is dropped.
-struct Running(Child);
+/// A child that is killed with its whole process group and reaped when it is dropped before its end
+/// was seen. What it left behind is killed as well, even if it has ended itself in the meantime.
+struct Running {
+    child: Child,
+    has_ended: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !matches!(self.0.try_wait(), Ok(Some(_))) {
-            let group = Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(i32::MAX));
-            if let Err(error) = killpg(group, Signal::SIGKILL) {
+        if self.has_ended {
+            return;
+        }
+        let group = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
+        // Before it is reaped: until then no other group can have its number.
+        match killpg(group, Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => {
                 tracing::warn!(%group, %error, "a plugin's processes could not be killed");
             }
-            if let Err(error) = self.0.wait() {
-                tracing::warn!(%group, %error, "a plugin could not be waited for");
-            }
+        }
+        if let Err(error) = self.child.wait() {
+            tracing::warn!(%group, %error, "a plugin could not be waited for");
         }
     }
 }

@@ -78,6 +78,21 @@ fn the_time_limit_counts_while_the_plugin_keeps_writing() {
 }
 
 #[test]
+fn too_much_output_ends_all_that_the_plugin_started() {
+    let plugins = Plugins::with(
+        r#"exec 9> "$0.fifo"
+           sleep 1000 &
+           cat /dev/zero"#,
+    );
+    let gone = written_until_all_are_gone(&plugins.path("plugin.fifo"));
+    assert!(matches!(
+        plugins.run(b"{}"),
+        Err(ExecError::TooMuchOutput { .. })
+    ));
+    assert_eq!(gone.recv_timeout(LONG).unwrap(), "");
+}
+
+#[test]
 fn a_process_left_behind_with_the_outputs_open_does_not_hold_the_result() {
     for status in [0, 1] {
         let plugins = Plugins::with(&format!("sleep 1000 & echo $!; exit {status}"));
