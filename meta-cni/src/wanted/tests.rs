@@ -439,6 +439,15 @@ fn a_configuration_without_a_network_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_pod_without_a_default_network_does_not_get_a_selected_one_as_that() {
+    let pod = pod("shop", &[(selection::NETWORKS, "blue")]);
+    let text = wanted(&Config::default(), Some(&pod), true)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("no default network"), "{text}");
+}
+
+#[test]
 fn the_default_network_is_known_without_a_pod() {
     let conf = config(json!({"clusterNetwork": "calico", "defaultNetworks": ["a"]}));
     let default = |clustered| default_network(&conf, clustered).map(|wanted| brief(&wanted.source));
