@@ -66,18 +66,20 @@ pub fn wanted(
 ) -> Result<Vec<Wanted>, Problems> {
     let mut problems = Vec::new();
     let mut wanted = of_configuration(config, pod, clustered, &mut problems);
-    if let Some(pod) = pod {
-        if let Some(replacement) = default_network_of(config, pod, &mut problems) {
-            match wanted.first_mut() {
-                Some(default) => *default = replacement,
-                None => wanted.push(replacement),
-            }
+    if let Some(pod) = pod
+        && let Some(replacement) = default_network_of(config, pod, &mut problems)
+    {
+        match wanted.first_mut() {
+            Some(default) => *default = replacement,
+            None => wanted.push(replacement),
         }
-        wanted.extend(selected_by(config, pod, &mut problems));
     }
     if wanted.is_empty() && problems.is_empty() {
         let remedy = "names no default network; set clusterNetwork, or delegates";
         problems.push(Problem::lasting("configuration", remedy));
+    }
+    if let Some(pod) = pod {
+        wanted.extend(selected_by(config, pod, &mut problems));
     }
     if problems.is_empty() {
         Ok(wanted)

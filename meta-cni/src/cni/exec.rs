@@ -3,6 +3,8 @@
 
 mod host;
 mod pipes;
+#[cfg(test)]
+pub(crate) mod recording;
 
 pub use host::HostExec;
 

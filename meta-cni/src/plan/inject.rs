@@ -104,3 +104,6 @@ fn merge_cni_args(plugin: &mut PluginConf, cni_args: &Map<String, Value>) -> Res
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,9 +44,13 @@ impl Exec for HostExec {
         stdin: &[u8],
     ) -> Result<Vec<u8>, ExecError> {
         let path = self.find(plugin)?;
-        let mut child = Running(start(&path, command, target)?);
-        let outcome = converse(&mut child.0, stdin, self.limit)
+        let mut running = Running {
+            child: start(&path, command, target)?,
+            has_ended: false,
+        };
+        let outcome = converse(&mut running.child, stdin, self.limit)
             .map_err(|trouble| self.explain(plugin, trouble))?;
+        running.has_ended = true;
         if outcome.status.success() {
             Ok(outcome.stdout)
         } else {
@@ -101,19 +105,28 @@ impl HostExec {
     }
 }
 
-/// A child that is killed with its whole process group and reaped when it is dropped.
-struct Running(Child);
+/// A child that is killed with its whole process group and reaped when it is dropped before its end
+/// was seen. What it left behind is killed as well, even if it has ended itself in the meantime.
+struct Running {
+    child: Child,
+    has_ended: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !matches!(self.0.try_wait(), Ok(Some(_))) {
-            let group = Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(i32::MAX));
-            if let Err(error) = killpg(group, Signal::SIGKILL) {
+        if self.has_ended {
+            return;
+        }
+        let group = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
+        // Before it is reaped: until then no other group can have its number.
+        match killpg(group, Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => {
                 tracing::warn!(%group, %error, "a plugin's processes could not be killed");
             }
-            if let Err(error) = self.0.wait() {
-                tracing::warn!(%group, %error, "a plugin could not be waited for");
-            }
+        }
+        if let Err(error) = self.child.wait() {
+            tracing::warn!(%group, %error, "a plugin could not be waited for");
         }
     }
 }
@@ -131,24 +144,25 @@ fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, Exe
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    while_not_busy(|| process.spawn()).map_err(|source| ExecError::Start {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+/// Starts a program that somebody may just be writing, which is tried again for a while.
+fn while_not_busy<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut pause = BUSY_PAUSE;
     for _ in 1..BUSY_TRIES {
-        match process.spawn() {
+        match start() {
             Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(250));
             }
-            done => return done.map_err(|source| start_error(path, source)),
+            done => return done,
         }
     }
-    process.spawn().map_err(|source| start_error(path, source))
-}
-
-fn start_error(path: &Path, source: io::Error) -> ExecError {
-    ExecError::Start {
-        path: path.display().to_string(),
-        source,
-    }
+    start()
 }
 
 /// The error of a plugin that ended badly: its error object, if it printed one.

@@ -98,7 +98,7 @@ pub(super) fn converse(
     let mut stdout = Output::new(child.stdout.take(), "stdout", STDOUT_BYTES)?;
     let mut stderr = Output::new(child.stderr.take(), "stderr", STDERR_BYTES)?;
     write_some(&mut input, &mut rest)?;
-    while stdout.source.is_some() || stderr.source.is_some() {
+    while input.is_some() || stdout.source.is_some() || stderr.source.is_some() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Trouble::TimedOut {
@@ -119,7 +119,6 @@ pub(super) fn converse(
             });
         }
     }
-    drop(input);
     match wait_until(child, deadline)? {
         Some(status) => Ok(Outcome {
             status,
@@ -184,7 +183,7 @@ fn wait_for_any<A: AsFd, B: AsFd>(
     }
 }
 
-/// Waits for a child that has closed its outputs: it ends at once, or it is up to something.
+/// Waits for a child that has closed its pipes: it ends at once, or it is up to something.
 fn wait_until(child: &mut Child, deadline: Instant) -> Result<Option<ExitStatus>, Trouble> {
     let mut pause = Duration::from_micros(20);
     loop {
