@@ -243,11 +243,7 @@ fn logs_go_to_log_file_and_to_stderr_unless_that_is_switched_off() {
         .run();
     silent.ok();
     assert_eq!(silent.stderr, "");
-    assert!(
-        fs::read_to_string(&log)
-            .unwrap()
-            .contains("AddedInterface")
-    );
+    assert!(fs::read_to_string(&log).unwrap().contains("AddedInterface"));
     node.call("STATUS")
         .conf(json!({ "logLevel": "loud" }))
         .run()
