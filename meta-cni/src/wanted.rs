@@ -69,11 +69,13 @@ pub fn wanted(
                 None => wanted.push(replacement),
             }
         }
-        wanted.extend(selected_by(config, pod, &mut problems));
     }
     if wanted.is_empty() && problems.is_empty() {
         let remedy = "names no default network; set clusterNetwork, or delegates";
         problems.push(Problem::lasting("configuration", remedy));
+    }
+    if let Some(pod) = pod {
+        wanted.extend(selected_by(config, pod, &mut problems));
     }
     if problems.is_empty() {
         Ok(wanted)
