@@ -361,6 +361,17 @@ impl Sandbox<'_> {
     }
 }
 
+impl Drop for Sandbox<'_> {
+    /// A sandbox of which nothing is recorded leaves no lock behind.
+    fn drop(&mut self) {
+        if let Some(lock) = self.lock.take()
+            && !self.records.file(&self.container_id).exists()
+        {
+            lock.remove();
+        }
+    }
+}
+
 fn private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options()

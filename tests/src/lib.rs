@@ -22,6 +22,7 @@ pub mod kube;
 pub mod lacking;
 pub mod leftovers;
 pub mod locate;
+pub mod look;
 pub mod merge;
 pub mod netns;
 pub mod networks;

@@ -1,10 +1,44 @@
 //! Configurations of delegates, as tests put them into NetworkAttachmentDefinitions and `delegates`.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::node::Node;
 
 impl Node {
+    /// A node whose default network is a recording plugin, network `default`: for tests of order,
+    /// standard input, environment and failures. Its calls are read by [`Node::calls`].
+    ///
+    /// # Panics
+    /// As [`Node::new`].
+    pub fn recorder(name: &str) -> Node {
+        Node::new(name).default_network(|node| node.recording("default", json!({})))
+    }
+
+    /// Makes this the default network, and the only one of `delegates`.
+    pub fn default_network(self, network: impl FnOnce(&Node) -> Value) -> Node {
+        let network = network(&self);
+        self.conf(json!({ "delegates": [network] }))
+    }
+
+    /// Writes NetworkAttachmentDefinitions `default/<name>` of recording plugins that do nothing else.
+    pub fn recording_nads(&self, names: &[&str]) {
+        for name in names {
+            self.nad("default", name, self.recording(name, json!({})));
+        }
+    }
+
+    /// Writes a configuration into `confDir`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn conf_file(&self, path: &str, config: &Value) {
+        let path = self.conf_dir().join(path);
+        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("make its folder");
+        fs::write(&path, config.to_string()).expect("write a configuration");
+    }
+
     /// A `host-local` section for `ipam` with one range a subnet and a default route for each
     /// family; its leases are kept in the folder of this node.
     pub fn host_local(&self, subnets: &[&str]) -> Value {
@@ -36,6 +70,13 @@ impl Node {
             "isGateway": true,
             "ipam": self.host_local(subnets),
         })
+    }
+
+    /// [`Node::bridge`] without default routes, as secondary networks mostly are.
+    pub fn side_bridge(&self, bridge: &str, subnets: &[&str]) -> Value {
+        let mut conf = self.bridge(bridge, subnets);
+        conf["ipam"]["routes"] = json!([]);
+        conf
     }
 
     /// A `macvlan` network (mode bridge) over `master`, see [`Node::master`], with addresses from

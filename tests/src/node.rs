@@ -201,6 +201,21 @@ impl Node {
         self.write_manifest("nad", namespace, name, &manifest);
     }
 
+    /// The same with annotations.
+    pub fn nad_with(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotations: &[(&str, &str)],
+        config: Value,
+    ) {
+        let mut manifest = pod::nad_manifest(namespace, name, config);
+        for (key, value) in annotations {
+            manifest["metadata"]["annotations"][*key] = json!(value);
+        }
+        self.write_manifest("nad", namespace, name, &manifest);
+    }
+
     /// Removes a NetworkAttachmentDefinition again.
     ///
     /// # Panics

@@ -60,6 +60,21 @@ impl Outcome {
             _ => panic!("no CNI error object: {self}"),
         }
     }
+
+    /// Asserts that it failed with this code, and that message and details hold all of `words`.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn fails(&self, code: u64, words: &[&str]) {
+        let (found, msg, details) = self.error();
+        assert_eq!(found, code, "{self}");
+        assert_eq!(self.status.code(), Some(1), "{self}");
+        for word in words {
+            let said = msg.contains(word) || details.contains(word);
+            assert!(said, "it does not say {word:?}: {self}");
+        }
+    }
 }
 
 impl std::fmt::Display for Outcome {

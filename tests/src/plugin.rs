@@ -41,6 +41,15 @@ impl RecordedCall {
         serde_json::from_str(&self.stdin).expect("a configuration is JSON")
     }
 
+    /// The value of a key of CNI_ARGS.
+    pub fn arg(&self, key: &str) -> Option<&str> {
+        let pairs = self.env.get("CNI_ARGS")?.split(';');
+        pairs
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
+    }
+
     /// `<verb> <ifname> <network>`: what most tests compare.
     pub fn summary(&self) -> String {
         format!("{} {} {}", self.verb, self.ifname, self.network)

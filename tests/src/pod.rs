@@ -98,6 +98,11 @@ impl<'n> PodBuilder<'n> {
         self.annotation(NETWORKS, value)
     }
 
+    /// Sets `k8s.v1.cni.cncf.io/networks` to a JSON list of selection elements.
+    pub fn select(self, elements: &Value) -> Self {
+        self.networks(&elements.to_string())
+    }
+
     /// Sets `v1.multus-cni.io/default-network`.
     pub fn default_network(self, value: &str) -> Self {
         self.annotation(DEFAULT_NETWORK, value)

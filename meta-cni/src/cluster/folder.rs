@@ -120,6 +120,7 @@ impl Cluster for FolderCluster {
         for event in events {
             tracing::info!(
                 pod = %pod.reference(),
+                uid = pod.uid,
                 reason = event.reason.as_str(),
                 kind = event.reason.kind(),
                 message = event.message,

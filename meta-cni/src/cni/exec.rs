@@ -74,7 +74,7 @@ pub enum ExecError {
         source: std::io::Error,
     },
     /// It ran longer than allowed and was killed.
-    #[error("plugin {plugin:?} was killed after {}s (delegateTimeoutSeconds){}", .limit.as_secs(), stderr_suffix(.stderr))]
+    #[error("plugin {plugin:?} was killed after {:.1}s (delegateTimeoutSeconds){}", .limit.as_secs_f32(), stderr_suffix(.stderr))]
     TimedOut {
         /// The plugin.
         plugin: String,

@@ -153,6 +153,9 @@ fn wait_until_ready(context: &Context<'_>) -> Result<(), Failure> {
     };
     let seconds = context.config.readiness_timeout_seconds;
     let deadline = Instant::now() + Duration::from_secs(seconds);
+    if !path.exists() {
+        tracing::info!(path = %path.display(), seconds, "waiting for readinessindicatorfile");
+    }
     while !path.exists() {
         if Instant::now() >= deadline {
             return Err(Failure::NotReady {

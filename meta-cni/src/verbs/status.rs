@@ -1,7 +1,7 @@
 //! STATUS: whether an ADD could be served now. Quick, and about the default network only: a secondary
 //! network never makes the node NotReady.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
@@ -9,14 +9,16 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::cni::chain;
 use crate::cni::error::with_causes;
+use crate::cni::exec::{Exec, ExecError, Target};
+use crate::cni::skel::Command;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
 use crate::wanted::default_network;
 
 /// How long the cluster may take to answer.
 const CLUSTER_LIMIT: Duration = Duration::from_millis(700);
-/// How long one plugin may take to answer.
-const PLUGIN_LIMIT: Duration = Duration::from_secs(1);
+/// How long the plugins of the default network may take to answer, all together.
+const PLUGINS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Serves STATUS.
 pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
@@ -47,7 +49,7 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    let exec = context.exec_within(PLUGIN_LIMIT);
+    let exec = context.exec_within(PLUGINS_LIMIT);
     for found in gather(&context.config, context.cluster(), &wanted) {
         let mut list = found
             .map_err(|problem| not_available(format!("{}: {}", problem.subject, problem.what)))?
@@ -57,8 +59,33 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
                 .map_err(|error| not_available(error.to_string()))?;
         }
         inject_capabilities(&mut list, &Map::new()).map_err(not_available)?;
+        let exec = Until {
+            context,
+            end: Instant::now() + PLUGINS_LIMIT,
+        };
         chain::status(&exec, &list, &context.delegate_path())
             .map_err(Failure::DefaultNotAvailable)?;
     }
     Ok(())
+}
+
+/// Runs plugins that share one limit: each has what the ones before it left.
+struct Until<'a> {
+    context: &'a Context<'a>,
+    end: Instant,
+}
+
+impl Exec for Until<'_> {
+    fn run(
+        &self,
+        plugin: &str,
+        command: Command,
+        target: Target<'_>,
+        stdin: &[u8],
+    ) -> Result<Vec<u8>, ExecError> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        self.context
+            .exec_within(left)
+            .run(plugin, command, target, stdin)
+    }
 }

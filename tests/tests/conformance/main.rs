@@ -1,0 +1,13 @@
+//! What a drop-in for Multus must do, row by row: one named test for each row of the reference
+//! (`meta-plugin.md`), on a folder of manifests as the cluster. Rows that need an API server are in
+//! `tests/kubernetes.rs`; those about devices of a kubelet in `tests/devices.rs`.
+
+mod annotations;
+mod default_route;
+mod errors;
+mod keys;
+mod multus;
+mod network_status;
+mod situations;
+mod verbs;
+mod versions;
