@@ -12,6 +12,7 @@ use crate::scene::{link, pod, script, scripted};
 
 /// The codes of the specification and of cni/error.rs.
 const DECODING: u64 = 6;
+const CONFIGURATION: u64 = 7;
 const TRY_AGAIN: u64 = 11;
 const DELEGATE: u64 = 100;
 
@@ -128,6 +129,22 @@ fn one_that_floods_is_cut_off() {
         let words = format!("bytes on {stream}");
         assert_undone(&node, &pod, &add, DELEGATE, &["more than", &words]);
     }
+}
+
+#[test]
+fn one_that_is_not_there_is_named_with_the_folders() {
+    let (node, pod) = node(|_| scripted("missing"));
+    let add = node.add(&pod);
+    let folder = node.bin_dir().display().to_string();
+    let (code, message, _) = add.error();
+    assert_eq!(code, CONFIGURATION, "{add}");
+    for word in ["default/bad", "\"missing\"", "install", &folder] {
+        assert!(message.contains(word), "{word:?} is not said: {add}");
+    }
+    node.assert_clean();
+    assert!(node.calls().is_empty(), "found out before anything ran");
+    node.del(&pod).ok();
+    node.assert_clean();
 }
 
 #[test]
