@@ -51,6 +51,11 @@ impl Disk {
         let error = error.expect("it is full");
         assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
+
+    fn set_read_only(&self, read_only: bool) {
+        let mode = if read_only { "ro" } else { "rw" };
+        self.run("mount", &["-o", &format!("remount,{mode}")]);
+    }
 }
 
 impl Drop for Disk {
@@ -129,5 +134,27 @@ fn one_that_fills_up_during_an_add_undoes_it() {
     std::fs::remove_file(filler).expect("remove the filler");
     node.assert_clean();
     node.del(&pod).ok();
+    node.assert_clean();
+}
+
+#[test]
+fn a_read_only_one_refuses_adds_and_dels_run_without_it() {
+    let node = node();
+    let disk = Disk::mount(&node, "size=128k");
+    let (old, new) = (pod(&node, "old", &["red"]), pod(&node, "new", &["red"]));
+    node.add(&old).ok();
+    disk.set_read_only(true);
+    assert_refused(&node, &new);
+    node.del(&new).ok();
+    let (code, message, _) = node.del(&old).error();
+    assert_eq!(code, IO, "{message}");
+    let record = format!("{}.json", old.container_id);
+    for word in ["DEL of pod default/old", "removing", &record, "stateDir"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert_eq!(old.netns().links(), ["lo"]);
+    assert!(node.leased("br-default").is_empty());
+    disk.set_read_only(false);
+    node.del(&old).ok();
     node.assert_clean();
 }
