@@ -1,6 +1,8 @@
 //! Rubbish on standard input, in annotations and in networks: an error object of bounded size, never a
 //! panic, and never a delegate that is run.
 
+use std::time::Duration;
+
 use e2e::{Node, Outcome};
 use serde_json::{Value, json};
 
@@ -9,6 +11,9 @@ const INTERNAL: u64 = 999;
 
 /// What a runtime may have to put into an Event.
 const OUTPUT_BYTES: usize = 64 << 10;
+
+/// Far more than a refusal takes, and far less than one whose time grows with the square of the input.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn assert_refused(outcome: &Outcome, what: &str) {
@@ -19,6 +24,8 @@ fn assert_refused(outcome: &Outcome, what: &str) {
     assert!(!outcome.stderr.contains("panicked"), "{what}: {outcome}");
     let size = outcome.stdout.len();
     assert!(size <= OUTPUT_BYTES, "{what}: {size} bytes");
+    let elapsed = outcome.elapsed;
+    assert!(elapsed < PATIENCE, "{what}: {elapsed:?}");
 }
 
 /// JSON that is one value in another, 100,000 times.
@@ -122,12 +129,21 @@ fn a_broken_annotation_is_refused_before_anything_runs() {
     let node = Node::new("annotation");
     let default = node.recording("default", json!({ "link": true }));
     let node = node.conf(json!({ "delegates": [default] }));
+    let mebibyte = |unit: &str| unit.repeat((1 << 20) / unit.len());
     let texts = [
         ("nested lists", nested("[", "]")),
         ("nested objects", nested("{\"a\":", "}")),
         (
             "a field that is nested",
             format!(r#"[{{"name":"x","cni-args":{}}}]"#, nested("{\"a\":", "}")),
+        ),
+        ("1 MiB of names", mebibyte("no-such-network,") + "end"),
+        ("1 MiB of commas", mebibyte(",")),
+        ("1 MiB in one name", mebibyte("a")),
+        ("1 MiB of rubbish", mebibyte("{\"\u{1}ÿ")),
+        (
+            "1 MiB of elements",
+            format!("[{}{{\"name\":\"x\"}}]", mebibyte("{\"name\":\"x\"},")),
         ),
         ("null", "[null]".to_owned()),
         ("an object", "{}".to_owned()),
