@@ -4,6 +4,7 @@
 
 mod inject;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -119,6 +120,7 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
 /// for, else `net<index in the whole list>`.
 fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(inputs.wanted.len());
+    let mut taken: HashMap<String, usize> = HashMap::with_capacity(inputs.wanted.len());
     for (index, wanted) in inputs.wanted.iter().enumerate() {
         let name = match &wanted.element.interface {
             _ if index == 0 => inputs.ifname.to_owned(),
@@ -136,13 +138,14 @@ fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<Strin
                 subject(),
                 "interface lo is the pod's loopback; choose another name",
             ));
-        } else if let Some(other) = names.iter().position(|taken| *taken == name) {
+        } else if let Some(&other) = taken.get(&name) {
             let what = format!(
                 "interface {name} is also that of network {}; give one of them another name",
                 inputs.wanted[other].source.label()
             );
             problems.push(Problem::lasting(subject(), what));
         }
+        taken.entry(name.clone()).or_insert(index);
         names.push(name);
     }
     names

@@ -135,6 +135,15 @@ pub enum RecordError {
         #[source]
         source: io::Error,
     },
+    /// A file cannot be removed.
+    #[error("removing {}; make stateDir writable", .path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A file is not a record.
     #[error("{} is not a record that can be read", .path.display())]
     Corrupt {
@@ -325,15 +334,18 @@ impl Sandbox<'_> {
     /// Forgets the sandbox: its record, and the lock's file. Nothing there is success.
     ///
     /// # Errors
-    /// [`RecordError::Write`].
+    /// [`RecordError::Remove`].
     pub fn forget(mut self) -> Result<(), RecordError> {
         for path in [
             self.records.file(&self.container_id),
             self.records.temporary(&self.container_id),
         ] {
             match fs::remove_file(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.map_err(|source| RecordError::Write { path, source })?,
+                // A read-only file system refuses this before it looks for the file.
+                Err(source) if fs::exists(&path).unwrap_or(true) => {
+                    return Err(RecordError::Remove { path, source });
+                }
+                _ => {}
             }
         }
         if let Some(lock) = self.lock.take() {

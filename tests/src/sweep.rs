@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Once;
 
 use crate::netns;
@@ -34,9 +35,20 @@ pub fn once() {
             netns::Netns::adopt(&name).remove();
         }
         for name in orphans(&std::env::temp_dir()) {
-            let _taken_by_another_run = fs::remove_dir_all(std::env::temp_dir().join(name));
+            let folder = std::env::temp_dir().join(name);
+            unmount_below(&folder);
+            let _taken_by_another_run = fs::remove_dir_all(folder);
         }
     });
+}
+
+/// Takes away the file systems that a test mounted in its folder.
+fn unmount_below(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| Path::new(point).starts_with(folder)) {
+        let _taken_by_another_run = Command::new("umount").args(["--lazy", point]).status();
+    }
 }
 
 fn orphans(folder: &Path) -> Vec<String> {

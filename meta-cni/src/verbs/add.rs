@@ -14,6 +14,7 @@ use crate::cni::error::with_causes;
 use crate::config::OnStatusFailure;
 use crate::gather::gather;
 use crate::plan::{Attachment, Inputs, plan};
+use crate::problem::Problems;
 use crate::record::{Record, Sandbox};
 use crate::route::{self, Want};
 use crate::wanted::wanted;
@@ -126,7 +127,7 @@ pub(super) fn make_plan(
     let found = gather(config, context.cluster(), &wanted);
     let devices = device::assign(config, pod, &wanted, &found)?;
     let env = &context.request.env;
-    Ok(plan(Inputs {
+    let attachments = plan(Inputs {
         config,
         container_id: context.container_id(),
         ifname: &env.ifname,
@@ -136,7 +137,13 @@ pub(super) fn make_plan(
         wanted: &wanted,
         found: &found,
         devices: &devices,
-    })?)
+    })?;
+    let missing = context.missing_plugins(&attachments);
+    if missing.is_empty() {
+        Ok(attachments)
+    } else {
+        Err(Problems(missing).into())
+    }
 }
 
 /// The pod, if the runtime names one and there is somebody to ask.

@@ -11,6 +11,8 @@ use crate::cni::error::{Code, ErrorObject};
 use crate::cni::exec::HostExec;
 use crate::cni::skel::{Command, Request};
 use crate::config::Config;
+use crate::plan::Attachment;
+use crate::problem::Problem;
 use crate::record::{MultusFiles, Records};
 use crate::run::Runner;
 
@@ -73,6 +75,20 @@ impl<'a> Context<'a> {
             .map(|dir| dir.to_string_lossy())
             .collect();
         dirs.join(":")
+    }
+
+    /// The plugins of `attachments` that are not on this node.
+    pub(super) fn missing_plugins(&self, attachments: &[Attachment]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for attachment in attachments {
+            for plugin in &attachment.list.plugins {
+                if let Err(missing) = self.exec.find(plugin.plugin_type()) {
+                    let subject = format!("network {}", attachment.network);
+                    problems.push(Problem::lasting(subject, missing.to_string()));
+                }
+            }
+        }
+        problems
     }
 
     /// Runs plugins with a shorter limit, for verbs that must be quick.

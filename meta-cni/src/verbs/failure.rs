@@ -17,6 +17,8 @@ use crate::run::RunError;
 
 /// The longest line that `kubectl describe pod` shows well.
 const LINE_BYTES: usize = 300;
+/// The most that is said beyond that line: an annotation can have a hundred thousand mistakes.
+const DETAILS_BYTES: usize = 16 << 10;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -139,16 +141,14 @@ impl Failure {
         };
         let text = format!("{subject}: {}", with_causes(self));
         let mut object = ErrorObject::new(self.code(), text).in_version(context.request.version);
-        if object.msg.len() > LINE_BYTES {
-            let cut = object.msg.floor_char_boundary(LINE_BYTES - '…'.len_utf8());
-            let rest = object.msg.split_off(cut);
-            object.msg.push('…');
+        if let Some(rest) = cut(&mut object.msg, LINE_BYTES) {
             object.details = format!("…{rest}");
         }
         if let Some(said) = self.delegate_details() {
             let separator = if object.details.is_empty() { "" } else { "; " };
             object.details = format!("{}{separator}{said}", object.details);
         }
+        cut(&mut object.details, DETAILS_BYTES);
         object
     }
 
@@ -170,6 +170,16 @@ impl Failure {
             _ => None,
         }
     }
+}
+
+/// Cuts `text` to at most `bytes`, the last of which are an ellipsis, and gives what was cut off.
+fn cut(text: &mut String, bytes: usize) -> Option<String> {
+    if text.len() <= bytes {
+        return None;
+    }
+    let rest = text.split_off(text.floor_char_boundary(bytes - '…'.len_utf8()));
+    text.push('…');
+    Some(rest)
 }
 
 /// A delegate's own code passes through.
