@@ -83,8 +83,11 @@ impl<'a> Context<'a> {
         for attachment in attachments {
             for plugin in &attachment.list.plugins {
                 if let Err(missing) = self.exec.find(plugin.plugin_type()) {
-                    let subject = format!("network {}", attachment.network);
-                    problems.push(Problem::lasting(subject, missing.to_string()));
+                    problems.push(Problem {
+                        subject: format!("network {}", attachment.network),
+                        what: missing.to_string(),
+                        code: Code::DELEGATE_FAILED,
+                    });
                 }
             }
         }

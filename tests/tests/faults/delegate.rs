@@ -12,7 +12,6 @@ use crate::scene::{link, pod, script, scripted};
 
 /// The codes of the specification and of cni/error.rs.
 const DECODING: u64 = 6;
-const CONFIGURATION: u64 = 7;
 const TRY_AGAIN: u64 = 11;
 const DELEGATE: u64 = 100;
 
@@ -53,7 +52,7 @@ fn misbehave(record: Value, code: u64, words: &[&str]) {
 
 #[test]
 fn one_that_hangs_is_killed() {
-    let words = ["killed after 1s", "delegateTimeoutSeconds"];
+    let words = ["killed after 1", "delegateTimeoutSeconds"];
     misbehave(json!({ "hang": true }), TRY_AGAIN, &words);
 }
 
@@ -67,7 +66,7 @@ fn one_that_hangs_is_killed_with_its_children() {
     wait_until("the end of the children", Duration::from_secs(2), || {
         node.host().processes().is_empty().then_some(())
     });
-    assert_undone(&node, &pod, &add, TRY_AGAIN, &["family", "killed after 1s"]);
+    assert_undone(&node, &pod, &add, TRY_AGAIN, &["family", "killed after 1"]);
     assert!(add.elapsed < Duration::from_secs(10), "{add}");
 }
 
@@ -137,7 +136,7 @@ fn one_that_is_not_there_is_named_with_the_folders() {
     let add = node.add(&pod);
     let folder = node.bin_dir().display().to_string();
     let (code, message, _) = add.error();
-    assert_eq!(code, CONFIGURATION, "{add}");
+    assert_eq!(code, DELEGATE, "{add}");
     for word in ["default/bad", "\"missing\"", "install", &folder] {
         assert!(message.contains(word), "{word:?} is not said: {add}");
     }
