@@ -194,3 +194,6 @@ fn chain_code(error: &ChainError) -> Code {
         ChainError::PrevResult { .. } => Code::INVALID_NETWORK_CONFIG,
     }
 }
+
+#[cfg(test)]
+mod tests;
