@@ -144,31 +144,8 @@ impl Failure {
         if let Some(rest) = cut(&mut object.msg, LINE_BYTES) {
             object.details = format!("…{rest}");
         }
-        if let Some(said) = self.delegate_details() {
-            let separator = if object.details.is_empty() { "" } else { "; " };
-            object.details = format!("{}{separator}{said}", object.details);
-        }
         cut(&mut object.details, DETAILS_BYTES);
         object
-    }
-
-    /// The details that a delegate gave beside its message.
-    fn delegate_details(&self) -> Option<&str> {
-        let chain = match self {
-            Failure::Run(error) => &error.source,
-            Failure::Undeleted(errors) => &errors.first()?.source,
-            Failure::DefaultNotAvailable(error) => error,
-            _ => return None,
-        };
-        match chain {
-            ChainError::Plugin { source, .. } => match source.as_ref() {
-                ExecError::Failed { object, .. } if !object.details.is_empty() => {
-                    Some(&object.details)
-                }
-                _ => None,
-            },
-            _ => None,
-        }
     }
 }
 

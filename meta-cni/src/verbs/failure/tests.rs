@@ -172,6 +172,21 @@ fn the_code_of_a_delegate_passes_through() {
 }
 
 #[test]
+fn the_details_of_a_delegate_are_told_once() {
+    let cases = [
+        Failure::Run(run_error(said(7, "no lease", "pool blue is full"))),
+        Failure::Undeleted(vec![run_error(said(7, "no lease", "pool blue is full"))]),
+        Failure::DefaultNotAvailable(run_error(said(50, "no lease", "pool blue is full")).source),
+    ];
+    for failure in cases {
+        let object = object(&failure);
+        let text = shown(&object);
+        assert!(object.msg.contains("bridge ADD: no lease"), "{text}");
+        assert_eq!(text.matches("pool blue is full").count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_into_the_line_goes_to_the_details() {
     let cause = format!("{}the end", "a long story ".repeat(40));
     let object = object(&Failure::Run(run_error(said(7, &cause, "and more"))));
