@@ -139,7 +139,7 @@ impl Failure {
             Some(pod) => format!("{verb} of pod {pod}"),
             None => verb.to_owned(),
         };
-        let text = format!("{subject}: {}", with_causes(self));
+        let text = one_line(&format!("{subject}: {}", with_causes(self)));
         let mut object = ErrorObject::new(self.code(), text).in_version(context.request.version);
         if let Some(rest) = cut(&mut object.msg, LINE_BYTES) {
             object.details = format!("…{rest}");
@@ -157,6 +157,11 @@ fn cut(text: &mut String, bytes: usize) -> Option<String> {
     let rest = text.split_off(text.floor_char_boundary(bytes - '…'.len_utf8()));
     text.push('…');
     Some(rest)
+}
+
+/// Delegates quote the output of other programs, line ends included.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A delegate's own code passes through.

@@ -201,6 +201,28 @@ fn what_does_not_fit_into_the_line_goes_to_the_details() {
 }
 
 #[test]
+fn a_story_without_end_is_cut() {
+    let cause = "é".repeat(1 << 20);
+    let object = object(&Failure::Run(run_error(said(7, &cause, ""))));
+    assert!(object.msg.len() <= 300);
+    assert!((16_000..=16 << 10).contains(&object.details.len()));
+    assert!(object.details.ends_with('…'));
+}
+
+#[test]
+fn a_message_of_several_lines_becomes_one_line() {
+    let object = object(&Failure::Run(run_error(said(
+        7,
+        "exit status 1: \n\tiptables: no chain\r\n",
+        "",
+    ))));
+    assert_eq!(
+        object.msg,
+        "ADD of pod shop/web: network shop/blue (net1): bridge ADD: exit status 1: iptables: no chain"
+    );
+}
+
+#[test]
 fn several_failures_are_told_in_one_line() {
     let failure = Failure::Undeleted(vec![
         run_error(said(7, "first", "")),
@@ -229,4 +251,10 @@ proptest! {
         prop_assert_eq!(whole, format!("{start}{cause}"));
     }
 
+    #[test]
+    fn whatever_a_delegate_says_the_message_is_one_line(msg in "(.|\n|\r){0,400}", details in "(.|\n){0,40}") {
+        let object = object(&Failure::Run(run_error(said(7, &msg, &details))));
+        prop_assert!(object.msg.len() <= 300);
+        prop_assert!(!object.msg.contains(['\n', '\r']));
+    }
 }
