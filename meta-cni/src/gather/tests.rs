@@ -218,6 +218,10 @@ fn what_cannot_be_used_is_told_with_its_network() {
             Source::Nad(name("shop/empty")),
             &["no file in", "\"empty\""],
         ),
+        (
+            Source::Refused(name("other/blue"), "it is another's".to_owned()),
+            &["it is another's"],
+        ),
         (Source::File("blue".to_owned()), &["no file in", "\"blue\""]),
         (
             Source::Path("/nonexistent/x.conf".into()),
@@ -290,6 +294,7 @@ fn every_network_is_asked_for_once_and_answered_in_its_place() {
         Source::Nad(name("shop/gone")),
         Source::Nad(name("shop/blue")),
         Source::Nad(name("shop/late")),
+        Source::Refused(name("other/red"), "it is another's".to_owned()),
         Source::Nad(name("kube-system/zeta")),
         Source::Nad(name("shop/blue")),
         Source::Nad(name("shop/gone")),
@@ -311,6 +316,7 @@ fn every_network_is_asked_for_once_and_answered_in_its_place() {
             "network shop/gone",
             "blue",
             "network shop/late",
+            "network other/red",
             "zeta",
             "blue",
             "network shop/gone",

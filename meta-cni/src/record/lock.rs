@@ -220,3 +220,6 @@ fn parent_of(pid: i32) -> Option<i32> {
         .parse()
         .ok()
 }
+
+#[cfg(test)]
+mod tests;

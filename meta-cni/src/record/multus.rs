@@ -261,3 +261,6 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, MultusError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,431 @@
-//! Tests.
+//! The order in which a sandbox's networks are worked on, and what its record says after failures.
+
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::cni::error::with_causes;
+use crate::cni::exec::ExecError;
+use crate::cni::exec::recording::{Call, RecordingExec, failed};
+use crate::cni::netconf::NetConfList;
+use crate::cni::result::CniResult;
+use crate::cni::version::Version;
+use crate::plan::Attachment;
+
+/// A record of networks that are called after their interfaces; each has one plugin, `plugin-IFNAME`.
+fn record(ifnames: &[&str]) -> Record {
+    let attachment = |ifname: &&str| {
+        let conf =
+            json!({"cniVersion": "1.0.0", "name": ifname, "type": format!("plugin-{ifname}")});
+        Attachment {
+            network: format!("shop/{ifname}"),
+            ifname: (*ifname).to_owned(),
+            args: format!("IFNAME={ifname}"),
+            list: NetConfList::from_value(conf).unwrap(),
+            default_route: None,
+            device: None,
+            device_info_file: None,
+        }
+    };
+    let attachments = ifnames.iter().map(attachment).collect();
+    Record::planned("c1", "/run/netns/pod", "/opt/cni/bin", None, attachments)
+}
+
+/// A record of networks that were all made.
+fn added(ifnames: &[&str]) -> Record {
+    let mut record = record(ifnames);
+    for entry in &mut record.attachments {
+        entry.phase = Phase::Added;
+        entry.result = Some(result(&entry.attachment.ifname));
+    }
+    record
+}
+
+/// A result that tells its interface.
+fn result(ifname: &str) -> CniResult {
+    let value = json!({"interfaces": [{"name": ifname, "sandbox": "/run/netns/pod"}]});
+    CniResult::from_value(&value, Version::LATEST).unwrap()
+}
+
+/// What a plugin that made its interface prints.
+fn made(call: &Call) -> Result<Vec<u8>, ExecError> {
+    let value = result(&call.ifname).to_value(Version::V1_0_0).unwrap();
+    Ok(value.to_string().into_bytes())
+}
+
+fn fails(call: &Call) -> Result<Vec<u8>, ExecError> {
+    Err(failed(
+        &call.plugin,
+        7,
+        &format!("{} is broken", call.ifname),
+    ))
+}
+
+/// Each entry's interface and phase.
+fn phases(record: &Record) -> Vec<(&str, Phase)> {
+    let entries = record.attachments.iter();
+    entries
+        .map(|entry| (entry.attachment.ifname.as_str(), entry.phase))
+        .collect()
+}
+
+fn ifnames<'a>(errors: impl IntoIterator<Item = &'a RunError>) -> Vec<&'a str> {
+    errors
+        .into_iter()
+        .map(|error| error.ifname.as_str())
+        .collect()
+}
+
+/// How many are at work at once, now and at most.
+#[derive(Default)]
+struct Busy {
+    now_and_most: Mutex<(usize, usize)>,
+    changed: Condvar,
+}
+
+impl Busy {
+    fn begin(&self) {
+        let mut counts = self.now_and_most.lock().unwrap();
+        counts.0 += 1;
+        counts.1 = counts.1.max(counts.0);
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many have been at work at once.
+    fn wait_for(&self, many: usize) {
+        let counts = self.now_and_most.lock().unwrap();
+        let limit = Duration::from_secs(60);
+        let (_counts, timeout) = self
+            .changed
+            .wait_timeout_while(counts, limit, |counts| counts.1 < many)
+            .unwrap();
+        assert!(!timeout.timed_out(), "never {many} at once");
+    }
+
+    fn end(&self) {
+        self.now_and_most.lock().unwrap().0 -= 1;
+    }
+
+    fn most(&self) -> usize {
+        self.now_and_most.lock().unwrap().1
+    }
+}
+
+#[test]
+fn add_notes_every_result() {
+    let exec = RecordingExec::new(made);
+    let mut record = record(&["eth0", "net1", "net2"]);
+    let runner = Runner {
+        exec: &exec,
+        parallel: 4,
+    };
+    runner.attach(&mut record).unwrap();
+    assert_eq!(record, added(&["eth0", "net1", "net2"]));
+    assert!(record.is_complete());
+    for call in exec.calls() {
+        assert_eq!(call.plugin, format!("plugin-{}", call.ifname));
+        assert_eq!(call.args, format!("IFNAME={}", call.ifname));
+        let told = [&call.container_id, &call.netns, &call.path];
+        assert_eq!(told, ["c1", "/run/netns/pod", "/opt/cni/bin"]);
+    }
+}
+
+#[test]
+fn the_default_network_is_made_before_any_other_is_begun() {
+    let is_there = Mutex::new(false);
+    let exec = RecordingExec::new(|call: &Call| {
+        let mut is_there = is_there.lock().unwrap();
+        if call.ifname == "eth0" {
+            *is_there = true;
+        } else {
+            assert!(*is_there, "{} came first", call.ifname);
+        }
+        made(call)
+    });
+    let runner = Runner {
+        exec: &exec,
+        parallel: 4,
+    };
+    runner
+        .attach(&mut record(&["eth0", "net1", "net2", "net3"]))
+        .unwrap();
+    assert_eq!(exec.calls()[0].ifname, "eth0");
+    assert_eq!(exec.calls().len(), 4);
+}
+
+#[test]
+fn the_others_are_worked_on_side_by_side_up_to_the_limit() {
+    for (verb, parallel, expected) in [("ADD", 3, 3), ("ADD", 8, 5), ("DEL", 3, 3), ("DEL", 8, 5)] {
+        let busy = Busy::default();
+        let exec = RecordingExec::new(|call: &Call| {
+            busy.begin();
+            if call.ifname != "eth0" {
+                busy.wait_for(expected);
+            }
+            busy.end();
+            made(call)
+        });
+        let runner = Runner {
+            exec: &exec,
+            parallel,
+        };
+        let ifnames = ["eth0", "net1", "net2", "net3", "net4", "net5"];
+        if verb == "ADD" {
+            runner.attach(&mut record(&ifnames)).unwrap();
+        } else {
+            runner
+                .detach(&mut added(&ifnames), "/run/netns/pod")
+                .unwrap();
+        }
+        assert_eq!(busy.most(), expected, "{verb}, {parallel} allowed");
+        assert_eq!(exec.calls().len(), 6);
+    }
+}
+
+#[test]
+fn with_a_limit_of_one_everything_is_in_order() {
+    let exec = RecordingExec::new(made);
+    let runner = Runner {
+        exec: &exec,
+        parallel: 1,
+    };
+    let mut record = record(&["eth0", "net1", "net2"]);
+    runner.attach(&mut record).unwrap();
+    runner.check(&record, "/run/netns/pod").unwrap();
+    runner.detach(&mut record, "/run/netns/pod").unwrap();
+    assert_eq!(
+        exec.briefs(),
+        [
+            "ADD plugin-eth0 eth0",
+            "ADD plugin-net1 net1",
+            "ADD plugin-net2 net2",
+            "CHECK plugin-eth0 eth0",
+            "CHECK plugin-net1 net1",
+            "CHECK plugin-net2 net2",
+            "DEL plugin-net2 net2",
+            "DEL plugin-net1 net1",
+            "DEL plugin-eth0 eth0",
+        ]
+    );
+}
+
+#[test]
+fn after_a_failure_the_record_has_what_was_begun_and_nothing_else() {
+    use Phase::{Added, Planned};
+    let cases: [(&str, &[_]); 4] = [
+        ("eth0", &[("eth0", Planned)]),
+        ("net1", &[("eth0", Added), ("net1", Planned)]),
+        (
+            "net2",
+            &[("eth0", Added), ("net1", Added), ("net2", Planned)],
+        ),
+        (
+            "net3",
+            &[
+                ("eth0", Added),
+                ("net1", Added),
+                ("net2", Added),
+                ("net3", Planned),
+            ],
+        ),
+    ];
+    for (broken, expected) in cases {
+        let exec = RecordingExec::new(|call: &Call| {
+            if call.ifname == broken {
+                fails(call)
+            } else {
+                made(call)
+            }
+        });
+        let runner = Runner {
+            exec: &exec,
+            parallel: 1,
+        };
+        let mut record = record(&["eth0", "net1", "net2", "net3"]);
+        let error = runner.attach(&mut record).unwrap_err();
+        assert_eq!(
+            with_causes(&error),
+            format!("network shop/{broken} ({broken}): plugin-{broken} ADD: {broken} is broken")
+        );
+        assert_eq!(phases(&record), expected);
+        for entry in &record.attachments {
+            assert_eq!(entry.result.is_some(), entry.phase == Added, "{broken}");
+        }
+        assert_eq!(exec.calls().len(), expected.len(), "{broken}");
+    }
+}
+
+#[test]
+fn of_those_that_were_begun_beside_a_failure_the_record_keeps_each_as_it_ended() {
+    let busy = Busy::default();
+    let exec = RecordingExec::new(|call: &Call| {
+        if call.ifname == "eth0" {
+            return made(call);
+        }
+        busy.begin();
+        busy.wait_for(3);
+        match call.ifname.as_str() {
+            "net2" => made(call),
+            _ => fails(call),
+        }
+    });
+    let runner = Runner {
+        exec: &exec,
+        parallel: 3,
+    };
+    let mut record = record(&["eth0", "net1", "net2", "net3"]);
+    let error = runner.attach(&mut record).unwrap_err();
+    assert_eq!(error.ifname, "net1", "the first in the record's order");
+    assert_eq!(
+        phases(&record),
+        [
+            ("eth0", Phase::Added),
+            ("net1", Phase::Planned),
+            ("net2", Phase::Added),
+            ("net3", Phase::Planned),
+        ]
+    );
+}
+
+#[test]
+fn del_asks_the_others_first_and_the_default_network_at_the_end() {
+    let exec = RecordingExec::new(made);
+    let runner = Runner {
+        exec: &exec,
+        parallel: 4,
+    };
+    let mut record = added(&["eth0", "net1", "net2"]);
+    runner.detach(&mut record, "").unwrap();
+    assert_eq!(record.attachments, []);
+    let calls = exec.calls();
+    assert_eq!(calls.len(), 3);
+    assert_eq!(calls[2].ifname, "eth0");
+    for call in calls {
+        assert_eq!(call.netns, "", "the namespace may be gone");
+        let expected = result(&call.ifname).to_value(Version::V1_0_0).unwrap();
+        assert_eq!(call.stdin["prevResult"], expected, "its own result");
+    }
+}
+
+#[test]
+fn del_of_what_was_begun_only_has_no_result_to_give() {
+    let exec = RecordingExec::new(made);
+    let runner = Runner {
+        exec: &exec,
+        parallel: 1,
+    };
+    let mut record = record(&["eth0", "net1"]);
+    runner.detach(&mut record, "/run/netns/pod").unwrap();
+    assert_eq!(exec.calls().len(), 2);
+    for call in exec.calls() {
+        assert_eq!(call.stdin.get("prevResult"), None);
+    }
+}
+
+#[test]
+fn del_tries_all_and_keeps_those_that_failed_for_the_next_time() {
+    for parallel in [1, 2, 8] {
+        let exec = RecordingExec::new(|call: &Call| match call.ifname.as_str() {
+            "net1" | "net3" | "eth0" => fails(call),
+            _ => made(call),
+        });
+        let runner = Runner {
+            exec: &exec,
+            parallel,
+        };
+        let mut record = added(&["eth0", "net1", "net2", "net3"]);
+        let errors = runner.detach(&mut record, "/run/netns/pod").unwrap_err();
+        assert_eq!(exec.calls().len(), 4);
+        assert_eq!(ifnames(&errors), ["eth0", "net1", "net3"]);
+        assert_eq!(
+            phases(&record),
+            [
+                ("eth0", Phase::Deleting),
+                ("net1", Phase::Deleting),
+                ("net3", Phase::Deleting),
+            ]
+        );
+        let kept = record.attachments.iter();
+        for entry in kept {
+            assert_eq!(entry.result, Some(result(&entry.attachment.ifname)));
+        }
+        let exec = RecordingExec::new(made);
+        let runner = Runner {
+            exec: &exec,
+            parallel,
+        };
+        runner.detach(&mut record, "/run/netns/pod").unwrap();
+        assert_eq!(exec.calls().len(), 3, "the next time only these are tried");
+        assert_eq!(record.attachments, []);
+    }
+}
+
+#[test]
+fn every_failed_plugin_of_a_network_is_told() {
+    let mut record = record(&["eth0"]);
+    let conf =
+        json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "a"}, {"type": "b"}]});
+    record.attachments[0].attachment.list = NetConfList::from_value(conf).unwrap();
+    let exec = RecordingExec::new(fails);
+    let runner = Runner {
+        exec: &exec,
+        parallel: 1,
+    };
+    let errors = runner.detach(&mut record, "").unwrap_err();
+    let texts: Vec<_> = errors.iter().map(|error| with_causes(error)).collect();
+    assert_eq!(
+        texts,
+        [
+            "network shop/eth0 (eth0): b DEL: eth0 is broken",
+            "network shop/eth0 (eth0): a DEL: eth0 is broken",
+        ]
+    );
+    assert_eq!(record.attachments.len(), 1);
+}
+
+#[test]
+fn a_record_without_attachments_needs_nothing() {
+    let exec = RecordingExec::new(fails);
+    let runner = Runner {
+        exec: &exec,
+        parallel: 4,
+    };
+    let mut record = record(&[]);
+    runner.attach(&mut record).unwrap();
+    runner.check(&record, "").unwrap();
+    runner.detach(&mut record, "").unwrap();
+    assert_eq!(exec.calls(), []);
+}
+
+#[test]
+fn check_asks_each_against_its_own_result_and_tells_the_first_in_order() {
+    let mut record = added(&["eth0", "net1", "net2", "net3"]);
+    record.attachments[1].result = None;
+    let exec = RecordingExec::new(|call: &Call| match call.ifname.as_str() {
+        "net2" | "net3" => fails(call),
+        _ => Ok(Vec::new()),
+    });
+    let runner = Runner {
+        exec: &exec,
+        parallel: 4,
+    };
+    let error = runner.check(&record, "/run/netns/pod").unwrap_err();
+    assert_eq!(error.ifname, "net2");
+    let mut asked = exec.calls();
+    asked.sort_by(|a, b| a.ifname.cmp(&b.ifname));
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|call| {
+            let expected = result(&call.ifname).to_value(Version::V1_0_0).unwrap();
+            assert_eq!(call.stdin["prevResult"], expected);
+            call.ifname.as_str()
+        })
+        .collect();
+    assert_eq!(
+        asked,
+        ["eth0", "net2", "net3"],
+        "without a result, no CHECK"
+    );
+}

@@ -139,36 +139,13 @@ impl Failure {
             Some(pod) => format!("{verb} of pod {pod}"),
             None => verb.to_owned(),
         };
-        let text = format!("{subject}: {}", with_causes(self));
+        let text = one_line(&format!("{subject}: {}", with_causes(self)));
         let mut object = ErrorObject::new(self.code(), text).in_version(context.request.version);
         if let Some(rest) = cut(&mut object.msg, LINE_BYTES) {
             object.details = format!("…{rest}");
         }
-        if let Some(said) = self.delegate_details() {
-            let separator = if object.details.is_empty() { "" } else { "; " };
-            object.details = format!("{}{separator}{said}", object.details);
-        }
         cut(&mut object.details, DETAILS_BYTES);
         object
-    }
-
-    /// The details that a delegate gave beside its message.
-    fn delegate_details(&self) -> Option<&str> {
-        let chain = match self {
-            Failure::Run(error) => &error.source,
-            Failure::Undeleted(errors) => &errors.first()?.source,
-            Failure::DefaultNotAvailable(error) => error,
-            _ => return None,
-        };
-        match chain {
-            ChainError::Plugin { source, .. } => match source.as_ref() {
-                ExecError::Failed { object, .. } if !object.details.is_empty() => {
-                    Some(&object.details)
-                }
-                _ => None,
-            },
-            _ => None,
-        }
     }
 }
 
@@ -180,6 +157,11 @@ fn cut(text: &mut String, bytes: usize) -> Option<String> {
     let rest = text.split_off(text.floor_char_boundary(bytes - '…'.len_utf8()));
     text.push('…');
     Some(rest)
+}
+
+/// Delegates quote the output of other programs, line ends included.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A delegate's own code passes through.
@@ -194,3 +176,6 @@ fn chain_code(error: &ChainError) -> Code {
         ChainError::PrevResult { .. } => Code::INVALID_NETWORK_CONFIG,
     }
 }
+
+#[cfg(test)]
+mod tests;

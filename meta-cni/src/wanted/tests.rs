@@ -369,16 +369,21 @@ fn namespace_isolation_keeps_pods_to_their_own_and_the_global_namespaces() {
     ];
     for (name, conf, annotation, text, allowed) in cases {
         let pod = pod("shop", &[(annotation, text)]);
-        let wanted = wanted(&config(conf.clone()), Some(&pod), true).unwrap();
-        let refusal = wanted.iter().find_map(|wanted| match &wanted.source {
-            Source::Refused(_, refusal) => Some(refusal),
-            _ => None,
-        });
-        assert_eq!(refusal.is_none(), allowed, "{name}: {wanted:?}");
-        assert!(
-            refusal.is_none_or(|why| why.starts_with("namespaceIsolation")),
-            "{name}"
-        );
+        let mut wanted = wanted(&config(conf.clone()), Some(&pod), true).unwrap();
+        let source = if annotation == DEFAULT_NETWORK {
+            wanted.remove(0).source
+        } else {
+            wanted.remove(1).source
+        };
+        match source {
+            Source::Nad(_) => assert!(allowed, "{name}"),
+            Source::Refused(network, why) => {
+                assert!(!allowed, "{name}: {why}");
+                assert_eq!(network.to_string(), text, "{name}");
+                assert!(why.starts_with("namespaceIsolation"), "{name}: {why}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
     }
 }
 
@@ -391,7 +396,7 @@ fn all_problems_are_told_at_once() {
         "shop",
         &[
             (selection::DEFAULT_NETWORK, "blue@eth0"),
-            (selection::NETWORKS, "blue"),
+            (selection::NETWORKS, "a/X, blue, b/Y"),
         ],
     );
     let error = wanted(&config, Some(&pod), true).unwrap_err();
@@ -401,6 +406,7 @@ fn all_problems_are_told_at_once() {
         [
             "configuration key defaultNetworks",
             "annotation v1.multus-cni.io/default-network",
+            "annotation k8s.v1.cni.cncf.io/networks",
         ]
     );
     assert_eq!(error.code(), Code::INVALID_NETWORK_CONFIG);

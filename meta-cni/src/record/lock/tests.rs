@@ -1,0 +1,225 @@
+//! Locks between threads and between processes, with files that are removed on the way.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use super::*;
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(120);
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c1");
+    (dir, path)
+}
+
+/// How often this process has the file at `path` open.
+fn times_open(path: &Path) -> usize {
+    let file = fs::metadata(path).unwrap();
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    descriptors
+        .flatten()
+        .filter_map(|descriptor| fs::metadata(descriptor.path()).ok())
+        .filter(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
+        .count()
+}
+
+/// Takes a lock that is held in a thread, and waits until that thread waits for it. The thread calls
+/// `taken` when it has the lock.
+fn waiter<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    path: &'scope Path,
+    taken: impl FnOnce() + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, Lock> {
+    let before = times_open(path);
+    let waiter = scope.spawn(|| {
+        let lock = Lock::take(path, LONG).unwrap();
+        taken();
+        lock
+    });
+    while times_open(path) == before && !waiter.is_finished() {
+        thread::yield_now();
+    }
+    waiter
+}
+
+/// A shell that holds the lock at `path` by descriptor 9, and then does `then`; it can be told to end,
+/// and says what `then` prints.
+fn shell(path: &Path, then: &str) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut shell = Command::new("sh")
+        .arg("-c")
+        .arg(format!("exec 9>'{}'; flock 9; {then}", path.display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(shell.stdout.take().unwrap());
+    (shell, stdout)
+}
+
+fn line(stdout: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+fn holders_in_error(path: &Path) -> String {
+    match Lock::take(path, Duration::ZERO) {
+        Err(LockError::Busy { holders, .. }) => holders,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_second_taker_waits_until_the_first_lets_go() {
+    let (_dir, path) = folder();
+    let first = Lock::take(&path, LONG).unwrap();
+    let let_go = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let second = waiter(scope, &path, || assert!(let_go.load(Ordering::SeqCst)));
+        let_go.store(true, Ordering::SeqCst);
+        drop(first);
+        second.join().unwrap();
+    });
+    assert!(path.exists(), "letting go leaves the file");
+}
+
+#[test]
+fn a_taker_that_waited_for_a_file_that_was_removed_has_the_new_one() {
+    let (_dir, path) = folder();
+    let first = Lock::take(&path, LONG).unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    // Keeps the number from being given to the next file.
+    let _kept = File::open(&path).unwrap();
+    thread::scope(|scope| {
+        let second = waiter(scope, &path, || ());
+        first.remove();
+        let second = second.join().unwrap();
+        assert_ne!(fs::metadata(&path).unwrap().ino(), inode);
+        assert!(matches!(
+            Lock::take(&path, Duration::ZERO),
+            Err(LockError::Busy { .. })
+        ));
+        drop(second);
+    });
+}
+
+#[test]
+fn nobody_is_inside_with_another_although_files_are_removed() {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 500;
+    let (_dir, path) = folder();
+    let inside = AtomicBool::new(false);
+    let visits = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    // Without a pause between two tries, for more of them.
+                    let lock = loop {
+                        match Lock::take(&path, Duration::ZERO) {
+                            Ok(lock) => break lock,
+                            Err(LockError::Busy { .. }) => {}
+                            Err(error) => panic!("{error:?}"),
+                        }
+                    };
+                    assert!(!inside.swap(true, Ordering::SeqCst));
+                    visits.fetch_add(1, Ordering::SeqCst);
+                    assert!(is_still_at(&lock._file, &path).unwrap());
+                    inside.store(false, Ordering::SeqCst);
+                    lock.remove();
+                }
+            });
+        }
+    });
+    assert_eq!(visits.into_inner(), THREADS * ROUNDS);
+}
+
+#[test]
+fn a_file_that_was_removed_or_replaced_is_told_apart() {
+    let (_dir, path) = folder();
+    let file = open(&path).unwrap();
+    assert!(is_still_at(&file, &path).unwrap());
+    fs::remove_file(&path).unwrap();
+    assert!(!is_still_at(&file, &path).unwrap());
+    let replacement = open(&path).unwrap();
+    assert!(!is_still_at(&file, &path).unwrap());
+    assert!(is_still_at(&replacement, &path).unwrap());
+}
+
+#[test]
+fn one_who_waited_too_long_is_told_who_has_it() {
+    let (_dir, path) = folder();
+    let (mut shell, mut stdout) = shell(&path, "echo ready; read x");
+    assert_eq!(line(&mut stdout), "ready");
+    let error = Lock::take(&path, Duration::from_millis(1)).unwrap_err();
+    let text = error.to_string();
+    let start = "sandbox c1 is still being worked on after 0s by ";
+    assert!(text.starts_with(start), "{text}");
+    let holder = format!("sh ({})", shell.id());
+    assert!(text.contains(&holder), "{text}");
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
+    Lock::take(&path, LONG).unwrap();
+}
+
+#[test]
+fn a_delegate_has_the_lock_until_it_ends() {
+    let (_dir, path) = folder();
+    let lock = Lock::take(&path, LONG).unwrap();
+    let mut delegate = Command::new("sh")
+        .args(["-c", "read x"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(lock);
+    let holders = holders_in_error(&path);
+    let expected = format!("({})", delegate.id());
+    assert!(holders.contains(&expected), "{holders}");
+    drop(delegate.stdin.take());
+    delegate.wait().unwrap();
+    Lock::take(&path, LONG).unwrap();
+}
+
+#[test]
+fn what_a_killed_one_left_behind_has_the_lock_until_it_is_killed_too() {
+    let (_dir, path) = folder();
+    let (mut shell, mut stdout) = shell(&path, "sleep 1000 & echo $!; kill -KILL $$");
+    let orphan = line(&mut stdout);
+    shell.wait().unwrap();
+    let started = Instant::now();
+    let holders = holders_in_error(&path);
+    assert!(holders.contains(&format!("({orphan})")), "{holders}");
+    Lock::take(&path, LONG).unwrap();
+    assert!(started.elapsed() >= ORPHAN_GRACE, "it is given time to end");
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"", "it is dead, so its output is closed");
+}
+
+#[test]
+fn a_delegate_below_a_living_one_of_us_is_not_killed() {
+    let (_dir, path) = folder();
+    let (mut shell, mut stdout) = shell(&path, "echo ready; read x; echo \"$x\"");
+    assert_eq!(line(&mut stdout), "ready");
+    kill_orphans(&path);
+    let mut stdin = shell.stdin.take().unwrap();
+    stdin.write_all(b"still here\n").unwrap();
+    assert_eq!(line(&mut stdout), "still here");
+    assert!(shell.wait().unwrap().success());
+}
+
+#[test]
+fn a_lock_that_cannot_be_made_is_an_error_at_once() {
+    let error = Lock::take(Path::new("/nonexistent/locks/c1"), LONG).unwrap_err();
+    match error {
+        LockError::Io { path, source } => {
+            assert_eq!(path, Path::new("/nonexistent/locks/c1"));
+            assert_eq!(source.kind(), io::ErrorKind::NotFound);
+        }
+        other => panic!("{other:?}"),
+    }
+}
