@@ -221,7 +221,7 @@ fn attachment(
     Ok(Attachment {
         network,
         ifname,
-        args: delegate_args(inputs, wanted).to_string(),
+        args: delegate_args(inputs, wanted, found).to_string(),
         list,
         default_route: wanted.element.default_route.clone(),
         device,
@@ -254,7 +254,7 @@ fn device_info_file(
 }
 
 /// CNI_ARGS of a delegate: the pod, then the rest as it came, then what the pod asks for.
-fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted) -> Args {
+fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted, found: &Found) -> Args {
     let mut args = Args::default();
     if let Some(pod) = inputs.pod_ref {
         args.set(
@@ -281,8 +281,16 @@ fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted) -> Args {
     for (key, value) in inputs.args.iter() {
         args.set(key, value);
     }
-    if !wanted.element.ips.is_empty() {
-        args.set("IP", &wanted.element.ips.join(","));
+    // A plugin that takes addresses by capability reads `IP` as one address: of several it is not told
+    // twice, else a pair of both families could never be asked of host-local.
+    let ips = &wanted.element.ips;
+    let declared = found
+        .list
+        .plugins
+        .iter()
+        .any(|plugin| plugin.has_capability("ips"));
+    if ips.len() == 1 || (ips.len() > 1 && !declared) {
+        args.set("IP", &ips.join(","));
     }
     if let Some(mac) = &wanted.element.mac {
         args.set("MAC", mac);

@@ -17,8 +17,9 @@ use crate::plan::inject_capabilities;
 use crate::record::{Entry, Record};
 use crate::wanted::default_network;
 
-/// How long a sandbox's lock is waited for: a sandbox that is being worked on is not garbage yet.
-const LOCK_LIMIT: Duration = Duration::from_secs(1);
+/// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
+/// ended, no longer, since a sandbox that is being worked on is not garbage yet.
+const LOCK_LIMIT: Duration = Duration::from_secs(7);
 
 /// Serves GC. Without `cni.dev/valid-attachments` nothing is deleted.
 pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
