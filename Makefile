@@ -32,7 +32,7 @@ test-unit: ## Unit and property tests
 	@tests/tools/rung.sh unit --workspace --exclude e2e
 
 test-harness: build tools ## The harness itself: namespaces, plugins, API server
-	@tests/tools/rung.sh harness --package e2e --lib --test harness
+	@tests/tools/rung.sh harness --package e2e --lib --test harness --test harness_kube --test reference_plugins
 
 test-conformance: build tools ## One test for each row of what a drop-in for Multus must do
 	@tests/tools/rung.sh conformance --package e2e --test conformance
