@@ -3,9 +3,13 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::netns::Netns;
 use crate::node::Node;
+
+/// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Node {
     /// Everything that deleted pods left, one line each: interfaces of the host and of sandboxes,
@@ -26,12 +30,19 @@ impl Node {
         left
     }
 
-    /// Asserts that nothing is left.
+    /// Asserts that nothing is left. Once a sandbox was removed, interfaces of the host have up to five
+    /// seconds to go: the kernel removes the other ends of a namespace's interfaces in the background.
     ///
     /// # Panics
     /// When something is, naming it.
     #[track_caller]
     pub fn assert_clean(&self) {
+        if self.has_removed_sandbox() {
+            let end = Instant::now() + KERNEL_PATIENCE;
+            while !self.host_links().is_empty() && Instant::now() < end {
+                std::thread::yield_now();
+            }
+        }
         let left = self.leftovers();
         assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
     }
@@ -45,6 +56,11 @@ impl Node {
             .collect();
         names.sort();
         names
+    }
+
+    fn has_removed_sandbox(&self) -> bool {
+        let sandboxes = self.sandboxes.lock().expect("no test panicked here");
+        sandboxes.iter().any(|sandbox| !sandbox.exists())
     }
 
     fn host_links(&self) -> Vec<String> {

@@ -103,7 +103,8 @@ impl MultusFiles {
         ids
     }
 
-    /// What Multus made for a sandbox, as a record of ours; nothing if it has no scratch file.
+    /// What Multus made for a sandbox, as a record of ours; nothing if it has no scratch file. An empty
+    /// `netns` is filled in from the cached results.
     ///
     /// # Errors
     /// [`MultusError`] if its files are there but cannot be used.
@@ -135,6 +136,11 @@ impl MultusFiles {
             let list = self.list(&scratch, &delegate.bytes, &delegate.name)?;
             attachments.push(self.entry(container_id, ifname, list, args, &delegate.name)?);
         }
+        let netns = if netns.is_empty() {
+            namespace_of(&attachments)
+        } else {
+            netns
+        };
         let mut record = Record::planned(container_id, netns, path, pod, Vec::new());
         record.attachments = attachments;
         Ok(Some(record))
@@ -145,20 +151,22 @@ impl MultusFiles {
     /// # Errors
     /// [`MultusError::Read`] if a file cannot be removed.
     pub fn forget(&self, record: &Record) -> Result<(), MultusError> {
-        let cached = record.attachments.iter().map(|entry| {
-            self.cache_file(
-                &entry.attachment.list.name,
-                &record.container_id,
-                &entry.attachment.ifname,
-            )
-        });
-        for path in cached.chain([self.dir.join(&record.container_id)]) {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.map_err(|source| MultusError::Read { path, source })?,
-            }
-        }
-        Ok(())
+        self.forget_results(&record.container_id, record.attachments())?;
+        remove(self.dir.join(&record.container_id))
+    }
+
+    /// Removes libcni's cache of attachments that are deleted, while others of the sandbox remain.
+    ///
+    /// # Errors
+    /// [`MultusError::Read`] if a file cannot be removed.
+    pub fn forget_results<'a>(
+        &self,
+        container_id: &str,
+        attachments: impl IntoIterator<Item = &'a Attachment>,
+    ) -> Result<(), MultusError> {
+        attachments.into_iter().try_for_each(|attachment| {
+            remove(self.cache_file(&attachment.list.name, container_id, &attachment.ifname))
+        })
     }
 
     fn entry(
@@ -249,6 +257,24 @@ fn prepare(
 ) -> Result<NetConfList, String> {
     inject_capabilities(&mut list, capabilities)?;
     Ok(list)
+}
+
+/// The network namespace that the results name; empty if none does.
+fn namespace_of(attachments: &[Entry]) -> &str {
+    attachments
+        .iter()
+        .filter_map(|entry| entry.result.as_ref())
+        .flat_map(|result| &result.interfaces)
+        .find_map(|interface| interface.sandbox.as_deref())
+        .unwrap_or_default()
+}
+
+/// Removes a file; none there is success.
+fn remove(path: PathBuf) -> Result<(), MultusError> {
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|source| MultusError::Read { path, source }),
+    }
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, MultusError> {

@@ -33,11 +33,25 @@ pub(super) fn delete(
             Ok(sandbox.forget()?)
         }
         Err(errors) => {
-            if let Err(error) = sandbox.save_soon(&record) {
-                tracing::warn!(%error, "the record still has attachments that are gone");
+            match sandbox.save_soon(&record) {
+                Ok(()) => forget_results(context, &whole, &record),
+                Err(error) => {
+                    tracing::warn!(%error, "the record still has attachments that are gone");
+                }
             }
             Err(Failure::Undeleted(errors))
         }
+    }
+}
+
+/// Removes what Multus kept of the attachments of `whole` that are not in `rest` any more.
+fn forget_results(context: &Context<'_>, whole: &Record, rest: &Record) {
+    let gone = whole.attachments().filter(|attachment| {
+        rest.attachments()
+            .all(|left| left.ifname != attachment.ifname)
+    });
+    if let Err(error) = context.multus.forget_results(&whole.container_id, gone) {
+        tracing::warn!(%error, "a file of Multus stays");
     }
 }
 

@@ -177,10 +177,8 @@ fn the_default_network_annotation_replaces_the_default_network() {
         .pod("default", "web")
         .default_network("other/main")
         .create();
-    node.add(&pod).fails(
-        7,
-        &["v1.multus-cni.io/default-network", "namespaceIsolation"],
-    );
+    node.add(&pod)
+        .fails(7, &["other/main", "namespaceIsolation"]);
     let open = node.conf(json!({ "namespaceIsolation": null, "multusNamespace": "other" }));
     assert_eq!(default_of(&open, "main"), "ADD eth0 other");
 }

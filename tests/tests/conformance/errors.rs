@@ -143,7 +143,7 @@ fn codes_from_100_are_our_own_and_100_is_a_delegate_that_fails_without_an_error_
 }
 
 #[test]
-fn code_100_is_a_plugin_that_is_not_installed() {
+fn code_7_is_a_plugin_that_is_not_installed_before_anything_runs() {
     let (node, pod) = node("absent", json!({}));
     node.nad(
         "default",
@@ -152,7 +152,8 @@ fn code_100_is_a_plugin_that_is_not_installed() {
     );
     let searched = node.bin_dir().display().to_string();
     node.add(&pod)
-        .fails(100, &["default/red", "no-such-plugin", &searched]);
+        .fails(7, &["default/red", "no-such-plugin", &searched]);
+    assert!(node.calls().is_empty());
 }
 
 #[test]

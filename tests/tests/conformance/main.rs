@@ -1,6 +1,6 @@
 //! What a drop-in for Multus must do, row by row: one named test for each row of the reference
 //! (`meta-plugin.md`), on a folder of manifests as the cluster. Rows that need an API server are in
-//! `tests/kubernetes.rs`; those about devices of a kubelet in `tests/devices.rs`.
+//! `tests/kubernetes`.
 
 mod annotations;
 mod default_route;
