@@ -78,6 +78,16 @@ fn plugins_that_declare_no_capability_are_given_no_runtime_config() {
 }
 
 #[test]
+fn several_ips_go_to_cni_args_only_of_a_network_that_does_not_take_them_by_capability() {
+    let node = Node::recorder("once");
+    node.nad("default", "red", capable(&node, "red", &["ips"]));
+    add(&node, everything("red"));
+    assert_eq!(node.last_call("ADD net1 red").arg("IP"), None);
+    add(&node, json!([{ "name": "red", "ips": ["10.9.0.5"] }]));
+    assert_eq!(node.last_call("ADD net1 red").arg("IP"), Some("10.9.0.5"));
+}
+
+#[test]
 fn ips_and_mac_also_go_to_cni_args() {
     let node = Node::recorder("args");
     node.recording_nads(&["red"]);
@@ -178,6 +188,19 @@ fn host_local_gives_a_requested_address_and_one_of_its_own_of_the_other_family()
         pod.netns().addresses("net1"),
         ["10.2.0.77/24", "fd00:2::2/64"]
     );
+    node.del(&pod).ok();
+    node.assert_clean();
+}
+
+#[test]
+fn host_local_gives_a_requested_pair_to_a_network_that_declares_the_capability() {
+    let node = Node::new("pair");
+    let mut red = node.side_bridge("br-red", &["10.2.0.0/24", "fd00:2::/64"]);
+    red["capabilities"] = json!({ "ips": true });
+    node.nad("default", "red", red);
+    let pair = ["10.2.0.77/24", "fd00:2::77/64"];
+    let pod = add(&node, json!([{ "name": "red", "ips": pair }]));
+    assert_eq!(pod.netns().addresses("net1"), pair);
     node.del(&pod).ok();
     node.assert_clean();
 }
