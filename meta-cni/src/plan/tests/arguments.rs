@@ -112,6 +112,30 @@ fn without_a_pod_the_arguments_are_those_of_the_runtime() {
 }
 
 #[test]
+fn several_addresses_are_not_told_twice_to_plugins_that_take_them_by_capability() {
+    let one = json!({"ips": ["10.0.0.9"]});
+    let pair = json!({"ips": ["10.0.0.9", "fd00::9"]});
+    let plain = json!({"plugins": [{"type": "bridge"}, {"type": "tuning"}]});
+    let declaring = json!({"plugins": [
+        {"type": "bridge", "capabilities": {"ips": true}}, {"type": "tuning"},
+    ]});
+    let cases = [
+        ("one", &one, &plain, "IP=10.0.0.9"),
+        ("one, by capability too", &one, &declaring, "IP=10.0.0.9"),
+        ("a pair", &pair, &plain, "IP=10.0.0.9,fd00::9"),
+        ("a pair by capability", &pair, &declaring, ""),
+    ];
+    for (name, element, conf, expected) in cases {
+        let asked = Asked::new().and_of("shop/blue", element.clone(), conf.clone());
+        let blue = asked.plan().unwrap().remove(1);
+        assert_eq!(blue.args, expected, "{name}");
+        let runtime = stdin(&blue, 0).get("runtimeConfig").cloned();
+        let declares = conf == &declaring;
+        assert_eq!(runtime, declares.then(|| element.clone()), "{name}");
+    }
+}
+
+#[test]
 fn what_one_network_is_asked_does_not_reach_another() {
     let asked = Asked::new()
         .and("shop/blue", json!({"ips": ["10.0.0.9"]}))
