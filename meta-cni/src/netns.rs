@@ -84,13 +84,13 @@ pub fn within<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> Result<T, N
     })
 }
 
-/// Checks that a network namespace is at `path` and can be entered, as it must be before any delegate
-/// runs (else CNI code 8).
+/// Checks that a namespace is at `path`, as there must be before any delegate runs (else CNI code 8).
+/// That it is one of the network is left to whoever enters it.
 ///
 /// # Errors
-/// As [`within`].
+/// [`NetnsError::Missing`], [`NetnsError::NotANamespace`] and [`NetnsError::Forbidden`] as [`within`].
 pub fn exists(path: &Path) -> Result<(), NetnsError> {
-    within(path, || ())
+    open(path).map(drop)
 }
 
 /// Opens the file of a namespace of any kind.

@@ -19,6 +19,8 @@ const BURST_PODS: usize = 50;
 const BURST_AT_ONCE: usize = 8;
 const BURST_ROUNDS: usize = 5;
 const START_ROUNDS: usize = 400;
+/// What the kernel still has to do after an ADD or DEL (links, addresses, namespaces) is over by then.
+const SETTLE: Duration = Duration::from_millis(20);
 
 fn main() {
     let rounds =
@@ -70,9 +72,14 @@ fn pairs(node: &Node, size: usize, rounds: usize, report: &mut Report) {
     let mut add: [Samples; 3] = Default::default();
     let mut del: [Samples; 3] = Default::default();
     for round in 0..=rounds {
-        for (index, (_, contestant)) in contestants.iter().enumerate() {
-            let added = contestant.add(&pod);
-            let deleted = contestant.del(&pod);
+        // Each comes first, second and third equally often: what one leaves to the kernel to do later
+        // meets another one.
+        for turn in 0..contestants.len() {
+            let index = (round + turn) % contestants.len();
+            std::thread::sleep(SETTLE);
+            let added = contestants[index].1.add(&pod);
+            std::thread::sleep(SETTLE);
+            let deleted = contestants[index].1.del(&pod);
             // The first round warms the caches.
             if round > 0 {
                 add[index].push(added);

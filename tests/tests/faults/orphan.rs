@@ -78,24 +78,38 @@ fn sleeps(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
 }
 
-/// GC does not wait: a sandbox that is being worked on is no garbage yet.
+/// A sandbox that is being worked on is no garbage yet.
 #[test]
-fn gc_leaves_a_sandbox_alone_on_which_a_delegate_is_at_work() {
+fn gc_leaves_a_sandbox_alone_that_is_being_worked_on() {
     let node = Node::new("busy-gc");
     let hanging = link(&node, "red", json!({ "hang": true, "on": ["ADD"] }));
     node.nad("default", "red", hanging);
     let pod = pod(&node, "a", &["red"]);
     let add = node.call("ADD").pod(&pod).spawn();
     let call = node.wait_for_call("ADD net1 red");
-    add.signal(Signal::SIGKILL);
     let (code, message, _) = node.gc([]).error();
     assert_eq!(code, TRY_AGAIN_LATER, "{message}");
     let holder = format!("({})", call.pid);
     assert!(message.contains(&holder), "{message}");
     assert_eq!(calls_of(&node, "red").len(), 1, "GC ran a delegate");
 
+    add.signal(Signal::SIGKILL);
     let delegate = i32::try_from(call.pid).expect("a process ID");
     kill(Pid::from_raw(delegate), Signal::SIGKILL).expect("the delegate is still there");
+    node.gc([]).ok();
+    node.assert_clean();
+}
+
+/// Nobody works on a sandbox whose `meta-cni` is dead: what hangs there is ended and removed.
+#[test]
+fn gc_ends_a_delegate_that_a_dead_meta_cni_left_behind() {
+    let node = Node::new("orphan-gc");
+    let hanging = link(&node, "red", json!({ "hang": true, "on": ["ADD"] }));
+    node.nad("default", "red", hanging);
+    let pod = pod(&node, "a", &["red"]);
+    let add = node.call("ADD").pod(&pod).spawn();
+    node.wait_for_call("ADD net1 red");
+    add.signal(Signal::SIGKILL);
     node.gc([]).ok();
     node.assert_clean();
 }

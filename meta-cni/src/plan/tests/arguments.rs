@@ -30,20 +30,6 @@ fn args(runtime: &str, pod_ref: Option<PodRef>, pod: Option<Pod>, element: Value
 }
 
 #[test]
-fn several_addresses_are_not_told_twice_to_plugins_that_take_them_by_capability() {
-    let cases = [
-        (json!(["10.0.0.9"]), true, "IP=10.0.0.9"),
-        (json!(["10.0.0.9", "fd00::9"]), true, ""),
-        (json!(["10.0.0.9", "fd00::9"]), false, "IP=10.0.0.9,fd00::9"),
-    ];
-    for (ips, declared, expected) in cases {
-        let conf = json!({"type": "bridge", "capabilities": {"ips": declared}});
-        let asked = Asked::new().and_of("shop/blue", json!({"ips": ips}), conf);
-        assert_eq!(asked.plan().unwrap().remove(1).args, expected, "{ips}");
-    }
-}
-
-#[test]
 fn the_pod_comes_first_then_the_rest_as_it_came_then_what_the_pod_asks_for() {
     let runtime = "FOO=1;K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop;K8S_POD_INFRA_CONTAINER_ID=c1;\
                    K8S_POD_UID=u1;IgnoreUnknown=1;BAR=";
