@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use e2e::{ApiServer, Daemon, Node, wait_until};
-use nix::sys::signal::Signal;
+use e2e::{ApiServer, Node, wait_until};
 use serde_json::{Value, json};
 
 /// A request from a node with a kubeconfig's server, authority and token, by `curl`; status and body.
@@ -127,21 +126,15 @@ fn a_server_of_its_own_is_paused_stopped_and_started_again() {
     assert_eq!(kept["metadata"]["uid"], uid.as_str());
 }
 
-/// The marker of the process that the two tests below start.
-const SECONDS: &str = "3217";
-
 #[test]
 fn a_daemon_does_not_outlive_a_test_process_that_is_killed() {
-    let me = std::env::current_exe().expect("the path of this test");
-    let mut test = Command::new(me)
-        .args([
-            "--ignored",
-            "--exact",
-            "helper_that_starts_a_daemon_and_waits",
-        ])
+    // Found again by its time, which no other process sleeps for.
+    const SECONDS: &str = "3217";
+    let mut test = Command::new(env!("CARGO_BIN_EXE_daemon-owner"))
+        .arg(SECONDS)
         .stdout(Stdio::null())
         .spawn()
-        .expect("start a test process");
+        .expect("start a process that has a daemon");
     let sleeper = || {
         let output = Command::new("pgrep")
             .args(["-f", &format!("^sleep {SECONDS}")])
@@ -156,14 +149,4 @@ fn a_daemon_does_not_outlive_a_test_process_that_is_killed() {
     wait_until("the end of the daemon", Duration::from_secs(10), || {
         (!sleeper()).then_some(())
     });
-}
-
-#[test]
-#[ignore = "the test above runs it"]
-fn helper_that_starts_a_daemon_and_waits() {
-    let folder = tempfile::tempdir().expect("make a folder");
-    let mut command = Command::new("sleep");
-    command.arg(SECONDS);
-    let mut daemon = Daemon::start(command, &folder.path().join("log"));
-    daemon.stop(Signal::SIGCONT);
 }
