@@ -197,7 +197,7 @@ pub trait Cluster: Sync {
 
     /// Tells what an ADD came to: writes `network_status` (JSON text) to the pod's annotation
     /// `k8s.v1.cni.cncf.io/network-status` if there is one and it differs from what `pod` has, with the
-    /// pod's UID as precondition, and posts the Events. Events that cannot be posted are logged, never
+    /// pod's UID as precondition, and then posts the Events. Events that cannot be posted are logged, never
     /// an error.
     ///
     /// # Errors

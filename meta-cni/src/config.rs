@@ -7,6 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+/// The longest time that may be configured: a day.
+const LONGEST_SECONDS: u64 = 86_400;
+
 /// What to do when network-status cannot be written at the end of an ADD.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,6 +27,9 @@ pub enum OnStatusFailure {
 pub struct Config {
     /// Name of the network.
     pub name: String,
+    /// The name under which this plugin was called.
+    #[serde(rename = "type")]
+    pub kind: String,
     /// `runtimeConfig`: what the runtime has for our capabilities.
     pub runtime_config: Map<String, Value>,
 
@@ -47,7 +53,7 @@ pub struct Config {
     /// Comma list of namespaces that every pod may name.
     pub global_namespaces: String,
     /// A file that must exist before ADD goes on.
-    #[serde(rename = "readinessindicatorfile")]
+    #[serde(rename = "readinessindicatorfile", alias = "readinessIndicatorFile")]
     pub readiness_indicator_file: Option<PathBuf>,
 
     /// Folder of configurations that are found by name.
@@ -86,6 +92,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             name: String::new(),
+            kind: "meta-cni".to_owned(),
             runtime_config: Map::new(),
             kubeconfig: None,
             networks_dir: None,
@@ -119,7 +126,9 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// A key has a value that it cannot have.
-    #[error("configuration key {key}: {problem}")]
+    #[error(
+        "configuration key {key}: {problem}; correct it in the network configuration of this node"
+    )]
     Key {
         /// The key, with the place inside it.
         key: String,
@@ -160,16 +169,30 @@ impl Config {
         if self.max_parallel_delegates == 0 {
             return wrong("maxParallelDelegates", "must be 1 or more");
         }
-        if self.delegate_timeout_seconds == 0 {
-            return wrong("delegateTimeoutSeconds", "must be 1 or more");
+        if !(1..=LONGEST_SECONDS).contains(&self.delegate_timeout_seconds) {
+            return wrong("delegateTimeoutSeconds", "must be from 1 to 86400");
+        }
+        if self.readiness_timeout_seconds > LONGEST_SECONDS {
+            return wrong("readinessTimeoutSeconds", "must be from 0 to 86400");
         }
         let paths = [
             ("confDir", &self.conf_dir),
             ("cniDir", &self.cni_dir),
             ("binDir", &self.bin_dir),
             ("stateDir", &self.state_dir),
+            ("kubeletDir", &self.kubelet_dir),
+            ("deviceInfoDir", &self.device_info_dir),
         ];
-        for (key, path) in paths {
+        let optional = [
+            ("kubeconfig", &self.kubeconfig),
+            ("networksDir", &self.networks_dir),
+            ("readinessindicatorfile", &self.readiness_indicator_file),
+            ("logFile", &self.log_file),
+        ];
+        let given = optional
+            .iter()
+            .filter_map(|(key, path)| Some((*key, path.as_ref()?)));
+        for (key, path) in paths.into_iter().chain(given) {
             if !path.as_os_str().is_empty() && !path.is_absolute() {
                 return wrong(key, "must be an absolute path");
             }
@@ -275,6 +298,15 @@ mod tests {
             ),
             (json!({"defaultNetworks": ["a", 1]}), "defaultNetworks[1]"),
             (json!({"stateDir": "var"}), "stateDir"),
+            (json!({"networksDir": "networks"}), "networksDir"),
+            (
+                json!({"delegateTimeoutSeconds": i64::MAX}),
+                "delegateTimeoutSeconds",
+            ),
+            (
+                json!({"readinessTimeoutSeconds": 86_401}),
+                "readinessTimeoutSeconds",
+            ),
             (json!({"onStatusFailure": "perhaps"}), "onStatusFailure"),
         ];
         for (conf, expected) in cases {

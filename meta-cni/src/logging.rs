@@ -11,26 +11,11 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::Config;
 
-/// A log that cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The level has no meaning.
-    #[error(
-        "configuration key logLevel: {level:?} is none of error, warn, info, debug, panic, verbose"
-    )]
-    Level {
-        /// The level as it was given.
-        level: String,
-    },
-}
-
-/// Starts the log of this process. A second start changes nothing. A file that cannot be opened is told on
-/// standard error and done without: no pod fails, and no DEL leaks, for want of a log.
-///
-/// # Errors
-/// [`LogError`] if the level is unknown.
-pub fn start(config: &Config) -> Result<(), LogError> {
-    let level = level(config.log_level.as_deref())?;
+/// Starts the log of this process. A second start changes nothing. A file that cannot be opened and a
+/// level that is unknown are told on standard error and done without: no pod fails, and no DEL leaks, for
+/// want of a log.
+pub fn start(config: &Config) {
+    let level = level(config.log_level.as_deref());
     let open = |path: &PathBuf| File::options().append(true).create(true).open(path);
     let file = config.log_file.as_ref().map(open).transpose();
     let (file, unopened) = file.map_or_else(|error| (None, Some(error)), |file| (file, None));
@@ -39,7 +24,7 @@ pub fn start(config: &Config) -> Result<(), LogError> {
         stderr: config.log_to_stderr || unopened.is_some(),
     };
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(level.unwrap_or(LevelFilter::WARN))
         .with_ansi(false)
         .with_target(false)
         .with_span_events(FmtSpan::NONE)
@@ -47,22 +32,25 @@ pub fn start(config: &Config) -> Result<(), LogError> {
         .finish();
     // A process that started a log before keeps that one.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    if level.is_none() {
+        tracing::warn!(
+            logLevel = config.log_level,
+            "unknown; use error, warn, info or debug"
+        );
+    }
     if let Some(error) = unopened {
         tracing::warn!(path = ?config.log_file, %error, "logFile cannot be opened; going on without it");
     }
-    Ok(())
 }
 
-/// The level by its own name or by the one that Multus gives it.
-fn level(name: Option<&str>) -> Result<LevelFilter, LogError> {
-    match name.unwrap_or("warn") {
-        "error" => Ok(LevelFilter::ERROR),
-        "" | "warn" | "warning" | "panic" => Ok(LevelFilter::WARN),
-        "info" | "verbose" => Ok(LevelFilter::INFO),
-        "debug" => Ok(LevelFilter::DEBUG),
-        level => Err(LogError::Level {
-            level: level.to_owned(),
-        }),
+/// The level by its own name or by the one that Multus gives it, in any case.
+fn level(name: Option<&str>) -> Option<LevelFilter> {
+    match name.unwrap_or("warn").to_ascii_lowercase().as_str() {
+        "error" => Some(LevelFilter::ERROR),
+        "" | "warn" | "warning" | "panic" => Some(LevelFilter::WARN),
+        "info" | "verbose" => Some(LevelFilter::INFO),
+        "debug" => Some(LevelFilter::DEBUG),
+        _ => None,
     }
 }
 
@@ -109,15 +97,10 @@ mod tests {
             (None, LevelFilter::WARN),
             (Some("panic"), LevelFilter::WARN),
             (Some("verbose"), LevelFilter::INFO),
-            (Some("debug"), LevelFilter::DEBUG),
+            (Some("Debug"), LevelFilter::DEBUG),
         ] {
-            assert_eq!(level(name).unwrap(), expected);
+            assert_eq!(level(name), Some(expected));
         }
-        assert!(
-            level(Some("loud"))
-                .unwrap_err()
-                .to_string()
-                .contains("logLevel")
-        );
+        assert_eq!(level(Some("loud")), None);
     }
 }

@@ -177,6 +177,16 @@ fn check_default_routes(inputs: Inputs<'_>, names: &[String], problems: &mut Vec
 fn check_plugins(config: &Config, wanted: &Wanted, found: &Found, problems: &mut Vec<Problem>) {
     for plugin in &found.list.plugins {
         let kind = plugin.plugin_type();
+        if kind == config.kind || kind == "meta-cni" {
+            let what = format!(
+                "its plugin {kind:?} is this one, which would call itself; name the configuration of \
+                 another plugin (clusterNetwork, delegates)"
+            );
+            problems.push(Problem::lasting(
+                format!("network {}", wanted.source.label()),
+                what,
+            ));
+        }
         if !config.allows_plugin(kind) {
             let what =
                 format!("plugin {kind:?} is not in allowedPlugins; add it there, or use another");

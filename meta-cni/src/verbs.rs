@@ -24,17 +24,16 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
     if request.env.command == Command::Version {
         return Ok(Some(versions()));
     }
-    let context = Context::new(request)?;
-    let served = match request.env.command {
+    let served = Context::new(request).and_then(|context| match request.env.command {
         Command::Add => add::add(&context).map(Some),
         Command::Del => del::del(&context).map(|()| None),
         Command::Check => check::check(&context).map(|()| None),
         Command::Status => status::status(&context).map(|()| None),
         Command::Gc => gc::gc(&context).map(|()| None),
         Command::Version => Ok(Some(versions())),
-    };
+    });
     served.map_err(|failure| {
-        let object = failure.to_object(&context);
+        let object = failure.to_object(request);
         tracing::error!(
             code = object.code.0,
             details = object.details,

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -201,8 +201,12 @@ impl Cluster for ApiCluster {
         let posts = events
             .iter()
             .map(|event| post_event(&connection, pod, event, &instance));
-        let (written, _) = connection.block_on(join(written, join_all(posts)));
-        written
+        // Nobody is told of interfaces that are undone because network-status cannot be written.
+        connection.block_on(async {
+            written.await?;
+            join_all(posts).await;
+            Ok(())
+        })
     }
 
     fn ready(&self, limit: Duration) -> Result<(), ClusterError> {

@@ -94,6 +94,16 @@ fn details_suffix(details: &str) -> String {
     }
 }
 
+/// The text as one line for a terminal: line ends and other white space become spaces, control characters
+/// are left out.
+pub fn one_line(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .filter(|c| !c.is_control() || c.is_whitespace())
+        .collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The error and its causes in one line, each said once.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

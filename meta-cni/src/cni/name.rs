@@ -16,7 +16,8 @@ pub fn is_identifier(text: &str) -> bool {
 
 /// What is wrong with `name` as the name of a network interface, if anything.
 ///
-/// 1 to 15 bytes, not `.` or `..`, without `/`, `:` and white space (the kernel's `dev_valid_name`).
+/// 1 to 15 bytes, not `.` or `..`, without `/`, `:` and white space (the kernel's `dev_valid_name`), and
+/// without `%`, by which the kernel would make up a name of its own (`dev_alloc_name`).
 pub fn interface_name_problem(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("an interface name cannot be empty");
@@ -29,9 +30,9 @@ pub fn interface_name_problem(name: &str) -> Option<&'static str> {
     }
     if name
         .chars()
-        .any(|c| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+        .any(|c| "/:%".contains(c) || c.is_whitespace() || c.is_control())
     {
-        return Some("an interface name has no '/', ':', white space or control character");
+        return Some("an interface name has no '/', ':', '%', white space or control character");
     }
     None
 }
@@ -65,6 +66,7 @@ mod tests {
             "a/b",
             "a:b",
             "a b",
+            "eth%d",
             "a\tb",
             "a\u{0}b",
             "12345678901234ü",

@@ -266,6 +266,16 @@ fn only_allowed_plugins_are_run() {
 }
 
 #[test]
+fn a_network_that_is_run_by_this_plugin_again_is_refused() {
+    for kind in ["meta-cni", "multus"] {
+        let mut asked = Asked::new().and_of("shop/blue", json!({}), json!({"type": kind}));
+        asked.config.kind = "multus".to_owned();
+        let problems = asked.problems();
+        assert!(problems[0].contains("would call itself"), "{problems:?}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once_and_a_lasting_one_decides_the_code() {
     let mut asked = Asked::new()
         .and("shop/gone", on("lo"))

@@ -47,7 +47,7 @@ pub enum LockError {
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -66,7 +66,7 @@ impl Lock {
                     inherit(&file).map_err(failed)?;
                     return Ok(Lock {
                         path: path.to_owned(),
-                        _file: file,
+                        file,
                     });
                 }
                 // Whoever had it removed the file: there may be another one now.
@@ -90,6 +90,17 @@ impl Lock {
     pub(super) fn remove(self) {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "a lock's file stays");
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// Unlocks for everybody who has inherited the file: a process that a plugin has started on purpose
+    /// and that goes on behind it does not keep the sandbox. Only a `meta-cni` that is killed leaves the
+    /// lock with its plugins.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(path = %self.path.display(), %error, "the lock goes with its last holder");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::context::Context;
+use super::del::still_there;
 use super::failure::Failure;
 use super::report;
 use crate::cluster::Pod;
@@ -189,7 +190,7 @@ fn undo_earlier_attempt(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<
     let netns = record.netns.clone();
     context
         .runner()
-        .detach(&mut record, &netns)
+        .detach(&mut record, still_there(&netns))
         .map_err(|errors| {
             if let Err(error) = sandbox.save_soon(&record) {
                 tracing::warn!(%error, "the record still has attachments that are gone");
@@ -245,7 +246,7 @@ fn undo(
 ) -> Failure {
     let netns = record.netns.clone();
     device::clean_up(&context.config, record.attachments());
-    match context.runner().detach(&mut record, &netns) {
+    match context.runner().detach(&mut record, still_there(&netns)) {
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {
             for error in &errors {

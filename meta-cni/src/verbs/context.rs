@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::failure::Failure;
 use crate::cluster::api::ApiCluster;
 use crate::cluster::folder::FolderCluster;
 use crate::cluster::{Cluster, PodRef};
-use crate::cni::error::{Code, ErrorObject};
+use crate::cni::error::Code;
 use crate::cni::exec::HostExec;
 use crate::cni::skel::{Command, Request};
 use crate::config::Config;
@@ -31,11 +32,9 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Reads the configuration and wires the parts; nothing is opened yet but the log.
-    pub(super) fn new(request: &'a Request) -> Result<Context<'a>, ErrorObject> {
-        let config = Config::parse(&request.conf)
-            .map_err(|error| ErrorObject::new(Code::INVALID_NETWORK_CONFIG, error.to_string()))?;
-        crate::logging::start(&config)
-            .map_err(|error| ErrorObject::new(Code::INVALID_NETWORK_CONFIG, error.to_string()))?;
+    pub(super) fn new(request: &'a Request) -> Result<Context<'a>, Failure> {
+        let config = Config::parse(&request.conf)?;
+        crate::logging::start(&config);
         let exec = HostExec {
             dirs: plugin_dirs(&config, &request.env.path),
             limit: config.delegate_timeout(),
@@ -122,7 +121,8 @@ fn plugin_dirs(config: &Config, path: &str) -> Vec<PathBuf> {
     dirs
 }
 
-fn pod_ref(request: &Request) -> Option<PodRef> {
+/// The pod as the runtime names it in CNI_ARGS.
+pub(super) fn pod_ref(request: &Request) -> Option<PodRef> {
     let args = &request.env.args;
     Some(PodRef {
         namespace: args.get("K8S_POD_NAMESPACE")?.to_owned(),
@@ -144,10 +144,13 @@ fn cluster(config: &Config, command: Command) -> Option<Box<dyn Cluster>> {
     } else {
         return None;
     };
-    // DEL needs nobody: it asks only if it has nothing recorded, and does not wait for a pod.
-    Some(Box::new(if command == Command::Del {
-        api.impatient()
-    } else {
-        api
-    }))
+    // DEL needs nobody: it asks only if it has nothing recorded, and does not wait for a pod. STATUS
+    // has an answer ready if nobody answers.
+    Some(Box::new(
+        if matches!(command, Command::Del | Command::Status) {
+            api.impatient()
+        } else {
+            api
+        },
+    ))
 }

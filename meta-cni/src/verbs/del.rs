@@ -1,11 +1,14 @@
 //! DEL: removes what is recorded for a sandbox. It needs nobody: not the API server, not the network's
 //! definition.
 
+use std::path::Path;
+
 use super::add::make_plan;
 use super::context::Context;
 use super::failure::Failure;
 use crate::cluster::Pod;
 use crate::device;
+use crate::netns::{self, NetnsError};
 use crate::record::{LockError, Record, RecordError, Sandbox};
 
 /// Serves DEL. Nothing recorded, and nothing to be found out, is success.
@@ -27,7 +30,7 @@ pub(super) fn delete(
 ) -> Result<(), Failure> {
     device::clean_up(&context.config, record.attachments());
     let whole = record.clone();
-    match context.runner().detach(&mut record, netns) {
+    match context.runner().detach(&mut record, still_there(netns)) {
         Ok(()) => {
             context.multus.forget(&whole)?;
             Ok(sandbox.forget()?)
@@ -52,6 +55,15 @@ fn forget_results(context: &Context<'_>, whole: &Record, rest: &Record) {
     });
     if let Err(error) = context.multus.forget_results(&whole.container_id, gone) {
         tracing::warn!(%error, "a file of Multus stays");
+    }
+}
+
+/// The network namespace for a DEL: none once it is gone, since some plugins take a path that leads
+/// nowhere for a failure, and none for the end of the pod (CNI specification 1.1.0, "DEL").
+pub(super) fn still_there(netns: &str) -> &str {
+    match netns::exists(Path::new(netns)) {
+        Err(NetnsError::Missing { .. } | NetnsError::NotANamespace { .. }) => "",
+        _ => netns,
     }
 }
 

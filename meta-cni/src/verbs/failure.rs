@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::context::Context;
+use super::context::pod_ref;
 use crate::cluster::ClusterError;
 use crate::cni::chain::ChainError;
-use crate::cni::error::{Code, ErrorObject, with_causes};
+use crate::cni::error::{Code, ErrorObject, one_line, with_causes};
 use crate::cni::exec::ExecError;
 use crate::cni::result::ResultError;
+use crate::cni::skel::Request;
+use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::netns::NetnsError;
 use crate::problem::Problems;
@@ -23,6 +25,8 @@ const DETAILS_BYTES: usize = 16 << 10;
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("CNI_NETNS")]
     Netns(#[source] NetnsError),
     #[error("readinessindicatorfile {} is not there after {seconds}s; the default network is not ready on this node", .path.display())]
@@ -116,7 +120,9 @@ impl Failure {
             Failure::Undeleted(errors) => errors
                 .first()
                 .map_or(Code::DELEGATE_FAILED, |error| chain_code(&error.source)),
-            Failure::Route(_) | Failure::Result { .. } => Code::INVALID_NETWORK_CONFIG,
+            Failure::Config(_) | Failure::Route(_) | Failure::Result { .. } => {
+                Code::INVALID_NETWORK_CONFIG
+            }
             Failure::NotRecorded { .. } => Code::UNKNOWN_CONTAINER,
             Failure::AlreadyAttached { .. } => Code::INVALID_ENVIRONMENT,
             Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,
@@ -131,16 +137,23 @@ impl Failure {
         }
     }
 
+    /// The failure and its causes in one line of a bounded length, for an Event.
+    pub(super) fn line(&self) -> String {
+        let mut text = one_line(&with_causes(self));
+        cut(&mut text, LINE_BYTES);
+        text
+    }
+
     /// The error object: verb and pod first, the whole chain in one line; what does not fit into the
     /// line goes to the details.
-    pub(super) fn to_object(&self, context: &Context<'_>) -> ErrorObject {
-        let verb = context.request.env.command.as_str();
-        let subject = match &context.pod_ref {
+    pub(super) fn to_object(&self, request: &Request) -> ErrorObject {
+        let verb = request.env.command.as_str();
+        let subject = match pod_ref(request) {
             Some(pod) => format!("{verb} of pod {pod}"),
             None => verb.to_owned(),
         };
         let text = one_line(&format!("{subject}: {}", with_causes(self)));
-        let mut object = ErrorObject::new(self.code(), text).in_version(context.request.version);
+        let mut object = ErrorObject::new(self.code(), text).in_version(request.version);
         if let Some(rest) = cut(&mut object.msg, LINE_BYTES) {
             object.details = format!("…{rest}");
         }
@@ -157,11 +170,6 @@ fn cut(text: &mut String, bytes: usize) -> Option<String> {
     let rest = text.split_off(text.floor_char_boundary(bytes - '…'.len_utf8()));
     text.push('…');
     Some(rest)
-}
-
-/// Delegates quote the output of other programs, line ends included.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A delegate's own code passes through.

@@ -14,7 +14,7 @@ use crate::cni::name::is_identifier;
 use crate::cni::netconf::NetConfList;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
-use crate::record::{Entry, Record};
+use crate::record::{Entry, Record, RecordError};
 use crate::wanted::default_network;
 
 /// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
@@ -48,6 +48,10 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
             }
             _ => {
                 if let Err(failure) = collect(context, &id, &mut networks) {
+                    if matches!(failure, Failure::Lock(_)) {
+                        // It may be an ADD that is under way: its addresses are no garbage.
+                        networks.add_unknown(&id);
+                    }
                     failures.push(failure);
                 }
             }
@@ -109,9 +113,14 @@ fn known_containers(context: &Context<'_>) -> Result<BTreeSet<String>, Failure> 
 /// Deletes a sandbox that the runtime no longer knows.
 fn collect(context: &Context<'_>, id: &str, networks: &mut Networks) -> Result<(), Failure> {
     let sandbox = context.records.lock(id, LOCK_LIMIT)?;
-    let record = match sandbox.load()? {
-        Some(record) => Some(record),
-        None => made_by_multus(context, id)?,
+    let record = match sandbox.load() {
+        Ok(Some(record)) => Some(record),
+        Ok(None) => made_by_multus(context, id)?,
+        Err(source @ RecordError::Corrupt { .. }) => {
+            let aside = sandbox.set_aside()?;
+            return Err(Failure::SetAside { aside, source });
+        }
+        Err(error) => return Err(error.into()),
     };
     let Some(record) = record else {
         return Ok(sandbox.forget()?);

@@ -2,7 +2,6 @@
 
 use super::failure::Failure;
 use crate::cluster::{Cluster, ClusterError, Event, EventReason, Pod};
-use crate::cni::error::with_causes;
 use crate::cni::result::CniResult;
 use crate::config::Config;
 use crate::device;
@@ -54,7 +53,7 @@ pub(super) fn success(
 pub(super) fn failure(cluster: &dyn Cluster, pod: &Pod, failure: &Failure) {
     let event = Event {
         reason: EventReason::FailedAttach,
-        message: with_causes(failure),
+        message: failure.line(),
     };
     if let Err(error) = cluster.report(pod, None, &[event]) {
         tracing::warn!(%error, "the Event of this failure could not be posted");

@@ -16,9 +16,9 @@ use crate::plan::inject_capabilities;
 use crate::wanted::default_network;
 
 /// How long the cluster may take to answer.
-const CLUSTER_LIMIT: Duration = Duration::from_millis(700);
+const CLUSTER_LIMIT: Duration = Duration::from_millis(500);
 /// How long the plugins of the default network may take to answer, all together.
-const PLUGINS_LIMIT: Duration = Duration::from_secs(1);
+const PLUGINS_LIMIT: Duration = Duration::from_millis(800);
 
 /// Serves STATUS.
 pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {

@@ -308,6 +308,19 @@ fn a_nad_that_changed_or_is_gone_does_not_matter_for_del() {
     node.assert_clean();
 }
 
+/// host-device takes a path that leads nowhere for a failure, and an empty one for the end of the pod.
+#[test]
+fn a_path_of_a_namespace_that_is_gone_is_not_given_to_delegates() {
+    let node = Node::new("gone-path");
+    let absent = json!({ "cniVersion": "1.0.0", "type": "host-device", "device": "absent0" });
+    node.nad("default", "device", absent);
+    let pod = node.pod("default", "web").networks("device").create();
+    node.add(&pod).error();
+    pod.netns().remove();
+    node.del(&pod).ok();
+    node.assert_clean();
+}
+
 #[test]
 fn a_namespace_that_is_gone_at_del_does_not_matter() {
     let node = Node::new("netns");

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::pipes::{Outcome, Trouble, converse};
 use super::{Exec, ExecError, Target};
-use crate::cni::error::ErrorObject;
+use crate::cni::error::{ErrorObject, one_line};
 use crate::cni::name::is_identifier;
 use crate::cni::skel::Command;
 
@@ -188,18 +188,15 @@ fn describe(status: ExitStatus) -> String {
 }
 
 fn first_of(bytes: &[u8]) -> String {
-    one_line(&bytes[..bytes.len().min(QUOTED_BYTES)])
+    one_line(&String::from_utf8_lossy(
+        &bytes[..bytes.len().min(QUOTED_BYTES)],
+    ))
 }
 
 fn last_of(bytes: &[u8]) -> String {
-    one_line(&bytes[bytes.len().saturating_sub(QUOTED_BYTES)..])
-}
-
-fn one_line(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    one_line(&String::from_utf8_lossy(
+        &bytes[bytes.len().saturating_sub(QUOTED_BYTES)..],
+    ))
 }
 
 #[cfg(test)]

@@ -89,7 +89,8 @@ pub(super) fn converse(
     stdin: &[u8],
     limit: Duration,
 ) -> Result<Outcome, Trouble> {
-    let deadline = Instant::now() + limit;
+    let mut looked = Instant::now();
+    let deadline = looked + limit;
     let mut input = child.stdin.take();
     if let Some(pipe) = &input {
         never_block(pipe.as_fd())?;
@@ -105,11 +106,15 @@ pub(super) fn converse(
                 stderr: stderr.bytes,
             });
         }
-        let quiet = wait_for_any(&input, &stdout, &stderr, left.min(LOOK))?;
+        wait_for_any(&input, &stdout, &stderr, left.min(LOOK))?;
         write_some(&mut input, &mut rest)?;
         stdout.read()?;
         stderr.read()?;
-        if quiet && let Some(status) = child.try_wait()? {
+        if looked.elapsed() < LOOK {
+            continue;
+        }
+        looked = Instant::now();
+        if let Some(status) = child.try_wait()? {
             stdout.read()?;
             stderr.read()?;
             return Ok(Outcome {
@@ -149,13 +154,13 @@ fn write_some(input: &mut Option<ChildStdin>, rest: &mut &[u8]) -> Result<(), Tr
     Ok(())
 }
 
-/// Waits until a pipe can be used; says whether none could within `limit`.
+/// Waits until a pipe can be used, at most for `limit`.
 fn wait_for_any<A: AsFd, B: AsFd>(
     input: &Option<ChildStdin>,
     stdout: &Output<A>,
     stderr: &Output<B>,
     limit: Duration,
-) -> Result<bool, Trouble> {
+) -> Result<(), Trouble> {
     let mut fds = Vec::with_capacity(3);
     fds.extend(
         input
@@ -177,8 +182,7 @@ fn wait_for_any<A: AsFd, B: AsFd>(
     let limit =
         PollTimeout::try_from(limit.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
     match poll(&mut fds, limit) {
-        Ok(ready) => Ok(ready == 0),
-        Err(nix::Error::EINTR) => Ok(false),
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
         Err(error) => Err(Trouble::Io(error.into())),
     }
 }

@@ -128,7 +128,7 @@ fn nobody_is_inside_with_another_although_files_are_removed() {
                     };
                     assert!(!inside.swap(true, Ordering::SeqCst));
                     visits.fetch_add(1, Ordering::SeqCst);
-                    assert!(is_still_at(&lock._file, &path).unwrap());
+                    assert!(is_still_at(&lock.file, &path).unwrap());
                     inside.store(false, Ordering::SeqCst);
                     lock.remove();
                 }
@@ -167,21 +167,26 @@ fn one_who_waited_too_long_is_told_who_has_it() {
 }
 
 #[test]
-fn a_delegate_has_the_lock_until_it_ends() {
+fn what_a_plugin_starts_and_leaves_running_does_not_keep_the_lock() {
     let (_dir, path) = folder();
     let lock = Lock::take(&path, LONG).unwrap();
-    let mut delegate = Command::new("sh")
+    let mut daemon = Command::new("sh")
         .args(["-c", "read x"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
+    assert!(has_open(
+        i32::try_from(daemon.id()).unwrap(),
+        (
+            lock.file.metadata().unwrap().dev(),
+            lock.file.metadata().unwrap().ino()
+        )
+    ));
     drop(lock);
-    let holders = holders_in_error(&path);
-    let expected = format!("({})", delegate.id());
-    assert!(holders.contains(&expected), "{holders}");
-    drop(delegate.stdin.take());
-    delegate.wait().unwrap();
-    Lock::take(&path, LONG).unwrap();
+    Lock::take(&path, Duration::ZERO).unwrap();
+    assert_eq!(daemon.try_wait().unwrap(), None, "it goes on");
+    drop(daemon.stdin.take());
+    assert!(!daemon.wait().unwrap().success(), "its input ended");
 }
 
 #[test]

@@ -34,7 +34,7 @@ const POD: &str = "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web";
 
 fn object(failure: &Failure) -> ErrorObject {
     let request = request(POD);
-    failure.to_object(&Context::new(&request).unwrap())
+    failure.to_object(&request)
 }
 
 /// A failure of the plugin `bridge`.
@@ -95,8 +95,7 @@ fn a_message_names_verb_pod_network_interface_plugin_and_cause() {
 #[test]
 fn without_a_pod_the_message_begins_with_the_verb() {
     let request = request("IgnoreUnknown=1");
-    let context = Context::new(&request).unwrap();
-    let object = Failure::Incomplete.to_object(&context);
+    let object = Failure::Incomplete.to_object(&request);
     assert_eq!(
         object.msg,
         "ADD: the ADD of this sandbox was not completed; DEL it"
