@@ -137,11 +137,9 @@ impl Failure {
         }
     }
 
-    /// The failure and its causes in one line of a bounded length, for an Event.
+    /// The failure and all of its causes in one line, for an Event.
     pub(super) fn line(&self) -> String {
-        let mut text = one_line(&with_causes(self));
-        cut(&mut text, LINE_BYTES);
-        text
+        one_line(&with_causes(self))
     }
 
     /// The error object: verb and pod first, the whole chain in one line; what does not fit into the

@@ -40,7 +40,7 @@ fn an_add_whose_third_delegate_fails_leaves_no_interface_no_address_and_no_recor
                 "no port is free",
             ],
         );
-        assert_says(&details, &["0 of 8"]);
+        assert_says(&format!("{msg}{details}"), &["0 of 8"]);
         assert_eq!(pod.netns().links(), ["lo"]);
         for network in ["br-default", "br-one", "br-two"] {
             assert!(node.leased(network).is_empty(), "{network}");
