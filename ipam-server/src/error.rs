@@ -1,0 +1,223 @@
+//! What can be wrong with a request to the address service. `service::status` maps it to a gRPC status; the
+//! table is in the README.
+
+use std::net::IpAddr;
+
+use crate::store::StoreError;
+
+/// One field of a request that cannot be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// Its path in the message: `pool.ipv4.ranges[1]`.
+    pub field: String,
+    /// What is wrong with it and what it should be, in one sentence.
+    pub problem: String,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        })
+    }
+}
+
+/// Why a request is not answered as asked. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// INVALID_FIELD: all the fields that are wrong.
+    #[error("{}", fields(.0))]
+    InvalidFields(Vec<FieldProblem>),
+    /// INVALID_ATTACHMENT: network, container_id and ifname are given in part.
+    #[error(
+        "owner: network, container_id and ifname name an attachment together; {missing} is missing"
+    )]
+    InvalidAttachment {
+        /// The fields that are empty.
+        missing: String,
+    },
+    /// POOL_NOT_FOUND.
+    #[error("pool {pool} does not exist; `ipamctl pool list` shows those that do")]
+    PoolNotFound {
+        /// Its name.
+        pool: String,
+    },
+    /// LEASE_NOT_FOUND.
+    #[error("lease {id} does not exist")]
+    LeaseNotFound {
+        /// Its id.
+        id: String,
+    },
+    /// RESERVATION_NOT_FOUND.
+    #[error("reservation {name} does not exist")]
+    ReservationNotFound {
+        /// Its name.
+        name: String,
+    },
+    /// ADDRESS_NOT_IN_POOL.
+    #[error("{address} is not in the ranges of {}", .pools.join(", "))]
+    AddressNotInPool {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// The pools that were asked.
+        pools: Vec<String>,
+    },
+    /// ADDRESS_RESERVED.
+    #[error("{address} of pool {pool} is not for lease: {why}")]
+    AddressReserved {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// Its pool.
+        pool: String,
+        /// Gateway, network, broadcast, excluded, or reservation NAME.
+        why: String,
+    },
+    /// ADDRESS_IN_USE.
+    #[error("{address} of pool {pool} is held by {holder}")]
+    AddressInUse {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// Its pool.
+        pool: String,
+        /// Who holds it: lease id and owner.
+        holder: String,
+    },
+    /// ADDRESS_QUARANTINED.
+    #[error("{address} of pool {pool} rests after its release for {seconds} s more")]
+    AddressQuarantined {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// Its pool.
+        pool: String,
+        /// Until it can be given.
+        seconds: u64,
+    },
+    /// POOL_EXISTS.
+    #[error("pool {pool} exists already, and is not as in this request")]
+    PoolExists {
+        /// Its name.
+        pool: String,
+    },
+    /// RESERVATION_EXISTS.
+    #[error("reservation {name} exists already, and is not as in this request")]
+    ReservationExists {
+        /// Its name.
+        name: String,
+    },
+    /// POOL_OVERLAP.
+    #[error(
+        "pool {pool}: {cidr} overlaps {other_cidr} of pool {other} in VRF {vrf}; choose another CIDR or VRF"
+    )]
+    PoolOverlap {
+        /// The new pool.
+        pool: String,
+        /// Its CIDR.
+        cidr: String,
+        /// The pool that is there.
+        other: String,
+        /// Its CIDR.
+        other_cidr: String,
+        /// The VRF of both.
+        vrf: String,
+    },
+    /// POOL_EXHAUSTED.
+    #[error("pool {pool} has no free {family} address; {hint}")]
+    PoolExhausted {
+        /// The last pool that was tried.
+        pool: String,
+        /// The family that is used up.
+        family: Family,
+        /// What holds them and what can be done.
+        hint: String,
+    },
+    /// POOL_NOT_ACTIVE.
+    #[error("pool {pool} is cordoned; `ipamctl pool cordon --undo {pool}` lets it lease again")]
+    PoolNotActive {
+        /// Its name.
+        pool: String,
+    },
+    /// REQUEST_MISMATCH.
+    #[error(
+        "lease {id} was made by the same request or for the same attachment, but differs in {difference}; release it first"
+    )]
+    RequestMismatch {
+        /// The lease that is there.
+        id: String,
+        /// The fields that differ.
+        difference: String,
+    },
+    /// STALE_GENERATION.
+    #[error("{subject} has changed: its {what} is {present}, not {given}; read it again")]
+    Stale {
+        /// `lease l7` or `pool blue`.
+        subject: String,
+        /// `generation` or `etag`.
+        what: &'static str,
+        /// As it is.
+        present: String,
+        /// As in the request.
+        given: String,
+    },
+    /// LEASE_EXPIRED.
+    #[error("lease {id} has ended; allocate anew")]
+    LeaseExpired {
+        /// Its id.
+        id: String,
+    },
+    /// POOL_IN_USE.
+    #[error("pool {pool} is in use: {why}")]
+    PoolInUse {
+        /// Its name.
+        pool: String,
+        /// By which lease or reservation, and how many there are.
+        why: String,
+    },
+    /// COMPACTED.
+    #[error("the history begins at revision {oldest}; {wanted} is no longer kept")]
+    Compacted {
+        /// What was asked for: `revision 7` or `time …`.
+        wanted: String,
+        /// The oldest that is kept.
+        oldest: u64,
+    },
+    /// BAD_TOKEN.
+    #[error("page_token is not one that this server gave for this request; begin without one")]
+    BadToken,
+    /// The deadline of the caller passed before the change was written. Nothing has changed.
+    #[error("the caller's deadline passed before the change was written; nothing has changed")]
+    DeadlineExceeded,
+    /// STORE_UNAVAILABLE or STORE_CORRUPT.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// UNAVAILABLE: the server is stopping.
+    #[error("the server is stopping; try again")]
+    Stopping,
+}
+
+impl Error {
+    /// An [`Error::InvalidFields`] of one field.
+    pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::InvalidFields(vec![FieldProblem {
+            field: field.into(),
+            problem: problem.into(),
+        }])
+    }
+}
+
+fn fields(problems: &[FieldProblem]) -> String {
+    let each: Vec<_> = problems
+        .iter()
+        .map(|at| format!("{}: {}", at.field, at.problem))
+        .collect();
+    each.join("; ")
+}

@@ -1,0 +1,9 @@
+//! ipam-server: leases IPv4/IPv6 pairs over gRPC, from memory that is rebuilt from a durable store.
+//!
+//! Imports go one way: `service` → `ledger` → `allocator` → `store`, `pool`, `lease`. An Allocate is read along
+//! `service` (decode, authorise), `ledger` (joins the current group), `allocator` (decides in memory),
+//! `store` (one durable write for the group), and back.
+
+pub mod clock;
+pub mod error;
+pub mod store;

@@ -1,0 +1,140 @@
+//! The seam to what keeps leases: a durable map of pools, reservations and leases, and the history.
+//!
+//! Values are the messages of `ipam.v1`, without output counts: their encoding is what evolves safely.
+
+use std::path::PathBuf;
+
+use proto::ipam::v1::{Event, Lease, Pool, Reservation};
+
+/// A lease's number: the revision of the change that made it. Written `l<decimal>` in `ipam.v1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(pub u64);
+
+impl std::fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "l{}", self.0)
+    }
+}
+
+impl std::str::FromStr for LeaseId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<LeaseId, ()> {
+        let digits = text.strip_prefix('l').ok_or(())?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|_| plain).map(LeaseId).ok_or(())
+    }
+}
+
+/// Changes that become durable together or not at all. In each list the last entry for a key counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// By name; `None` removes.
+    pub pools: Vec<(String, Option<Pool>)>,
+    /// By name; `None` removes.
+    pub reservations: Vec<(String, Option<Reservation>)>,
+    /// By number; `None` removes.
+    pub leases: Vec<(LeaseId, Option<Lease>)>,
+    /// Additions to the history, in order of revision, following on what is there without a gap.
+    pub events: Vec<Event>,
+    /// Events up to this revision are no longer kept.
+    pub forget_events_to: Option<u64>,
+}
+
+/// How far a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Of the last event that was ever committed; 0: none.
+    pub revision: u64,
+    /// Of the oldest event that is kept; `revision + 1` if none is.
+    pub oldest_revision: u64,
+}
+
+/// Keeps everything. All methods block; they are called off the async threads. Reading goes on beside a
+/// commit, and sees all of a batch or nothing of it only as far as each method says.
+pub trait Store: Send + Sync + 'static {
+    /// What it is, for logs and `GetServer`: `sled`, `memory`.
+    fn name(&self) -> &'static str;
+
+    /// How far it is.
+    fn extent(&self) -> Result<Extent, StoreError>;
+
+    /// All pools, in order of name.
+    fn pools(&self) -> Result<Vec<Pool>, StoreError>;
+
+    /// All reservations, in order of name.
+    fn reservations(&self) -> Result<Vec<Reservation>, StoreError>;
+
+    /// One lease.
+    fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError>;
+
+    /// Up to `limit` leases with a number above `after`, in order.
+    fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, StoreError>;
+
+    /// Up to `limit` events with a revision above `after`, in order.
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// Up to `limit` events with a revision below `before`, newest first.
+    fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// Makes a batch durable: when it returns success, the batch survives kill -9 and a power cut.
+    ///
+    /// # Errors
+    /// Any error leaves it open whether the batch will be found after the store is opened anew; the caller
+    /// stops acknowledging and opens it again.
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Tries whether writing works again after a failed commit, and makes sure that nothing of that one is or
+    /// becomes visible. Success: `commit` may be called again.
+    fn recover(&self) -> Result<(), StoreError>;
+}
+
+/// A store that does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("{} is in use by another process; stop that one first (`fuser` names it)", .path.display())]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// There is no room.
+    #[error("there is no room for {}; free some, the server goes on by itself", .path.display())]
+    Full {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// It may not be written.
+    #[error("{} cannot be written: the file system is read-only or the rights are missing", .path.display())]
+    ReadOnly {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// Its content is not what was written.
+    #[error("{} is damaged ({what}); `ipamctl export --offline` saves what can be read", .path.display())]
+    Corrupt {
+        /// The store's folder.
+        path: PathBuf,
+        /// What was found where.
+        what: String,
+    },
+    /// It was written by a newer version.
+    #[error("{} has schema {found}, this version reads up to {known}; use a newer ipam-server", .path.display())]
+    NewerSchema {
+        /// The store's folder.
+        path: PathBuf,
+        /// The schema there.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// Anything else that reading or writing a file gives.
+    #[error("reading or writing {}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}

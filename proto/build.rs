@@ -1,0 +1,34 @@
+//! Generates the Rust code of the contracts, without a protoc on the machine.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use prost::Message;
+
+const FILES: [&str; 6] = [
+    "ipam/v1/admin.proto",
+    "ipam/v1/event.proto",
+    "ipam/v1/lease.proto",
+    "ipam/v1/lease_service.proto",
+    "ipam/v1/pool.proto",
+    "ipam/v1/reservation.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=ipam");
+    let descriptors = protox::compile(FILES, ["."])?;
+    let bytes = descriptors.encode_to_vec();
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), &bytes)?;
+    tonic_prost_build::configure()
+        .compile_well_known_types(true)
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    pbjson_build::Builder::new()
+        .register_descriptors(&bytes)?
+        .btree_map([".ipam"])
+        .build(&[".ipam"])?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The gRPC contracts, generated from the `.proto` files and nothing else. Messages also have the canonical
+//! JSON form of protobuf, through serde.
+
+/// Pools, leases, reservations and their history.
+#[expect(missing_docs, clippy::all, reason = "generated")]
+pub mod ipam {
+    pub mod v1 {
+        tonic::include_proto!("ipam.v1");
+        include!(concat!(env!("OUT_DIR"), "/ipam.v1.serde.rs"));
+    }
+}
+
+/// All contracts as an encoded `FileDescriptorSet`, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
