@@ -6,4 +6,5 @@
 
 pub mod clock;
 pub mod error;
+pub mod free_set;
 pub mod store;

@@ -2,6 +2,8 @@
 //!
 //! Values are the messages of `ipam.v1`, without output counts: their encoding is what evolves safely.
 
+pub mod memory;
+
 use std::path::PathBuf;
 
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
