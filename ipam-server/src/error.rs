@@ -214,6 +214,38 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The reason of `google.rpc.ErrorInfo`, domain `ipam.meta-cni.io`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Error::InvalidFields(_) => "INVALID_FIELD",
+            Error::InvalidAttachment { .. } => "INVALID_ATTACHMENT",
+            Error::PoolNotFound { .. } => "POOL_NOT_FOUND",
+            Error::LeaseNotFound { .. } => "LEASE_NOT_FOUND",
+            Error::ReservationNotFound { .. } => "RESERVATION_NOT_FOUND",
+            Error::AddressNotInPool { .. } => "ADDRESS_NOT_IN_POOL",
+            Error::AddressReserved { .. } => "ADDRESS_RESERVED",
+            Error::AddressInUse { .. } => "ADDRESS_IN_USE",
+            Error::AddressQuarantined { .. } => "ADDRESS_QUARANTINED",
+            Error::PoolExists { .. } => "POOL_EXISTS",
+            Error::ReservationExists { .. } => "RESERVATION_EXISTS",
+            Error::PoolOverlap { .. } => "POOL_OVERLAP",
+            Error::PoolExhausted { .. } => "POOL_EXHAUSTED",
+            Error::PoolNotActive { .. } => "POOL_NOT_ACTIVE",
+            Error::RequestMismatch { .. } => "REQUEST_MISMATCH",
+            Error::Stale { .. } => "STALE_GENERATION",
+            Error::LeaseExpired { .. } => "LEASE_EXPIRED",
+            Error::PoolInUse { .. } => "POOL_IN_USE",
+            Error::Compacted { .. } => "COMPACTED",
+            Error::BadToken => "BAD_TOKEN",
+            Error::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Error::Store(StoreError::Corrupt { .. }) => "STORE_CORRUPT",
+            Error::Store(_) => "STORE_UNAVAILABLE",
+            Error::Stopping => "STOPPING",
+        }
+    }
+}
+
 fn fields(problems: &[FieldProblem]) -> String {
     let each: Vec<_> = problems
         .iter()

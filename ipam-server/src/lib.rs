@@ -4,7 +4,11 @@
 //! `service` (decode, authorise), `ledger` (joins the current group), `allocator` (decides in memory),
 //! `store` (one durable write for the group), and back.
 
+pub mod allocator;
 pub mod clock;
 pub mod error;
 pub mod free_set;
+pub mod lease;
+pub mod ledger;
+pub mod pool;
 pub mod store;

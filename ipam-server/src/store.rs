@@ -92,7 +92,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// A store that does not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
     #[error("{} is in use by another process; stop that one first (`fuser` names it)", .path.display())]
@@ -137,6 +137,6 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: std::sync::Arc<std::io::Error>,
     },
 }

@@ -1,0 +1,24 @@
+//! Decides, in memory and one command after the other: who gets which address. It takes the time as a value
+//! and gives a [`Batch`] to make durable; what it changed meanwhile can be undone.
+//!
+//! [`state`] is what is remembered, [`draft`] a group of decisions that is not durable yet; the other files
+//! are the commands, one family each.
+
+pub mod draft;
+pub mod lookup;
+pub mod state;
+
+mod check;
+mod choose;
+mod give;
+mod import;
+mod load;
+mod orphans;
+mod pools;
+mod release;
+mod reservations;
+
+pub use draft::Draft;
+pub use load::load;
+pub(crate) use release::{is_unlisted, listed};
+pub use state::State;

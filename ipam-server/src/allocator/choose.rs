@@ -1,0 +1,339 @@
+//! Which addresses a new lease gets from one pool.
+
+use proto::ipam::v1::EventType;
+
+use super::draft::Draft;
+use super::state::{Half, Held, Kept, PoolId, PoolState};
+use crate::error::{Error, Family};
+use crate::lease::Wish;
+use crate::pool::{Families, Strategy, number};
+use crate::store::LeaseId;
+
+/// The addresses chosen, as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) ipv4: Option<u128>,
+    pub(super) ipv6: Option<u128>,
+}
+
+impl Choice {
+    fn set(&mut self, family: Family, number: u128) {
+        match family {
+            Family::V4 => self.ipv4 = Some(number),
+            Family::V6 => self.ipv6 = Some(number),
+        }
+    }
+
+    fn number(&self, family: Family) -> Option<u128> {
+        match family {
+            Family::V4 => self.ipv4,
+            Family::V6 => self.ipv6,
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Chooses for `wish` from `pool`, with the addresses of `reservation` first. May end quarantines before
+    /// their time if nothing else is free.
+    pub(super) fn choose(
+        &mut self,
+        pool: PoolId,
+        wish: &Wish,
+        reservation: Option<&Kept>,
+    ) -> Result<Choice, Error> {
+        let mut choice = Choice::default();
+        for family in [Family::V4, Family::V6] {
+            if let Some(number) = self.named(pool, family, wish, reservation)? {
+                choice.set(family, number);
+            }
+        }
+        let state = self.pool(pool)?;
+        let families = wish.families.unwrap_or(state.pool.families);
+        let wanted: Vec<Family> = [Family::V4, Family::V6]
+            .into_iter()
+            .filter(|family| match families {
+                Families::Both => true,
+                Families::Any => state.half(*family).is_some(),
+                Families::One(one) => one == *family,
+            })
+            .collect();
+        if let Some(family) = wanted.iter().find(|&&family| state.half(family).is_none()) {
+            let problem = format!("pool {} has no {family} addresses", state.pool.name());
+            return Err(Error::field("families_required", problem));
+        }
+        let open: Vec<Family> = wanted
+            .iter()
+            .copied()
+            .filter(|&family| choice.number(family).is_none())
+            .collect();
+        if state.pool.aligned && wanted.len() == 2 && !open.is_empty() {
+            match self.choose_aligned(pool, &open, &mut choice) {
+                // A pair is wanted, not needed: one address by itself will do.
+                Err(Error::PoolExhausted { .. })
+                    if families == Families::Any && open.len() == 2 => {}
+                result => return result.map(|()| choice),
+            }
+        }
+        let mut exhausted = None;
+        for family in open {
+            match self.choose_one(pool, family) {
+                Ok(number) => choice.set(family, number),
+                Err(error @ Error::PoolExhausted { .. }) if families == Families::Any => {
+                    exhausted = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match exhausted {
+            Some(error) if choice == Choice::default() => Err(error),
+            _ => Ok(choice),
+        }
+    }
+
+    /// An address that the request or its reservation names, after checking that it can be given.
+    fn named(
+        &mut self,
+        pool: PoolId,
+        family: Family,
+        wish: &Wish,
+        reservation: Option<&Kept>,
+    ) -> Result<Option<u128>, Error> {
+        let reserved = reservation
+            .and_then(|kept| kept.number(family))
+            .filter(|_| {
+                // A request for one family takes nothing of the other.
+                !matches!(wish.families, Some(Families::One(one)) if one != family)
+            });
+        let Some(number) = wish.address(family).map(number).or(reserved) else {
+            return Ok(None);
+        };
+        let state = self.pool(pool)?;
+        let name = state.pool.name().to_owned();
+        let Some(half) = state.half(family) else {
+            return Ok(None);
+        };
+        let address = half.subnet.address(number);
+        if let Some(why) = half.subnet.kept_back(number) {
+            let why = why.to_owned();
+            return Err(Error::AddressReserved {
+                address,
+                pool: name,
+                why,
+            });
+        }
+        let kept_for = half.reserved.get(&number).cloned();
+        if let Some(other) = &kept_for
+            && reservation.is_none_or(|kept| *kept.message.name != **other)
+        {
+            let why = format!("it is kept by reservation {other}");
+            return Err(Error::AddressReserved {
+                address,
+                pool: name,
+                why,
+            });
+        }
+        let Some(&holder) = half.held.get(&number) else {
+            return Ok(Some(number));
+        };
+        let rests = self
+            .state
+            .leases
+            .get(&holder)
+            .filter(|held| held.quarantined)
+            .copied();
+        match rests {
+            // What is reserved rests for nobody else.
+            Some(_) if kept_for.is_some() => {
+                self.press(holder)?;
+                Ok(Some(number))
+            }
+            Some(held) => {
+                let left = held.until.saturating_sub(self.now.as_millisecond());
+                let seconds = u64::try_from(left).unwrap_or(0).div_ceil(1000);
+                Err(Error::AddressQuarantined {
+                    address,
+                    pool: name,
+                    seconds,
+                })
+            }
+            None => {
+                let holder = self.describe(holder)?;
+                Err(Error::AddressInUse {
+                    address,
+                    pool: name,
+                    holder,
+                })
+            }
+        }
+    }
+
+    /// Both at one offset, or the other one of an address that is named.
+    fn choose_aligned(
+        &mut self,
+        pool: PoolId,
+        open: &[Family],
+        choice: &mut Choice,
+    ) -> Result<(), Error> {
+        if let [family] = *open {
+            let other = if family == Family::V4 {
+                Family::V6
+            } else {
+                Family::V4
+            };
+            let state = self.pool(pool)?;
+            let (Some(half), Some(named)) = (state.half(family), choice.number(other)) else {
+                return Ok(());
+            };
+            let base = state.half(other).map_or(0, |half| *half.subnet.all.start());
+            let number = half.subnet.all.start().saturating_add(named - base);
+            if !half.free.contains(number) {
+                let holder = match half.held.get(&number) {
+                    Some(&id) => self.describe(id)?,
+                    None => "nobody, but is not free: pairs of this pool are ALIGNED".to_owned(),
+                };
+                let state = self.pool(pool)?;
+                let address = half_address(state, family, number);
+                let pool = state.pool.name().to_owned();
+                return Err(Error::AddressInUse {
+                    address,
+                    pool,
+                    holder,
+                });
+            }
+            choice.set(family, number);
+            return Ok(());
+        }
+        let offset = loop {
+            let state = self.pool(pool)?;
+            let start = state.half(Family::V4).map_or(0, |half| {
+                begin(state, half).wrapping_sub(*half.subnet.all.start())
+            });
+            if let Some(offset) = state.pairs.first_from_wrapping(start) {
+                break offset;
+            }
+            self.press_oldest(pool, |held| held.ipv4 != 0 && held.ipv6 != 0)?
+                .then_some(())
+                .ok_or_else(|| self.exhausted(pool, None))?;
+        };
+        for family in [Family::V4, Family::V6] {
+            let base = self
+                .pool(pool)?
+                .half(family)
+                .map_or(0, |half| *half.subnet.all.start());
+            choice.set(family, base + offset);
+        }
+        if let Some(first) = choice.ipv4 {
+            self.set_cursor(pool, Family::V4, first.saturating_add(1));
+        }
+        Ok(())
+    }
+
+    fn choose_one(&mut self, pool: PoolId, family: Family) -> Result<u128, Error> {
+        let number = loop {
+            let state = self.pool(pool)?;
+            let found = state
+                .half(family)
+                .and_then(|half| half.free.first_from_wrapping(begin(state, half)));
+            if let Some(number) = found {
+                break number;
+            }
+            self.press_oldest(pool, |held| held.number(family).is_some())?
+                .then_some(())
+                .ok_or_else(|| self.exhausted(pool, Some(family)))?;
+        };
+        self.set_cursor(pool, family, number.saturating_add(1));
+        Ok(number)
+    }
+
+    /// Ends the quarantine that would end first of those that help; false if there is none.
+    fn press_oldest(&mut self, pool: PoolId, helps: impl Fn(&Held) -> bool) -> Result<bool, Error> {
+        let state = self.pool(pool)?;
+        let found = state.resting.iter().map(|(_, id)| *id).find(|id| {
+            let held = self.state.leases.get(id);
+            // What a reservation keeps would not become free.
+            held.is_some_and(|held| helps(held) && !is_reserved(state, held))
+        });
+        match found {
+            Some(id) => self.press(id).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn press(&mut self, id: LeaseId) -> Result<(), Error> {
+        let before = self.lease(id)?;
+        self.put_lease(EventType::Pressed, id, before, None)
+    }
+
+    fn exhausted(&self, pool: PoolId, family: Option<Family>) -> Error {
+        let Ok(state) = self.pool(pool) else {
+            return Error::PoolNotFound {
+                pool: String::new(),
+            };
+        };
+        let free = |family| state.half(family).map_or(0, |half| half.free.count());
+        let family = family.unwrap_or(if free(Family::V4) == 0 {
+            Family::V4
+        } else {
+            Family::V6
+        });
+        let half = state.half(family);
+        let total = half.map_or(0, |half| half.subnet.leasable.count());
+        let kept = half.map_or(0, |half| half.reserved.len());
+        Error::PoolExhausted {
+            pool: state.pool.name().to_owned(),
+            family,
+            hint: format!(
+                "{total} can be leased, {kept} are reserved; release leases, widen its ranges, or name another pool behind it"
+            ),
+        }
+    }
+
+    pub(super) fn pool(&self, id: PoolId) -> Result<&PoolState, Error> {
+        self.state
+            .pools
+            .get(&id)
+            .ok_or_else(|| Error::PoolNotFound {
+                pool: String::new(),
+            })
+    }
+
+    /// A lease in a few words.
+    pub(super) fn describe(&self, id: LeaseId) -> Result<String, Error> {
+        let lease = self.lease(id)?.unwrap_or_default();
+        let owner = lease.owner.unwrap_or_default();
+        let who = if owner.pod.is_empty() {
+            [owner.claim, owner.container_id, owner.node, owner.kind]
+                .into_iter()
+                .find(|name| !name.is_empty())
+                .unwrap_or_else(|| "an owner without a name".to_owned())
+        } else {
+            format!("pod {}/{}", owner.namespace, owner.pod)
+        };
+        Ok(format!("lease {id} of {who}"))
+    }
+}
+
+/// Where to begin to look.
+fn begin(state: &PoolState, half: &Half) -> u128 {
+    match state.pool.strategy {
+        Strategy::NextFit => half.cursor,
+        Strategy::Lowest => 0,
+        Strategy::Random => fastrand::u128(half.subnet.all.clone()),
+    }
+}
+
+fn half_address(state: &PoolState, family: Family, number: u128) -> std::net::IpAddr {
+    match state.half(family) {
+        Some(half) => half.subnet.address(number),
+        None => std::net::Ipv6Addr::from(number).into(),
+    }
+}
+
+fn is_reserved(state: &PoolState, held: &Held) -> bool {
+    [Family::V4, Family::V6].iter().any(|&family| {
+        let reserved = state.half(family).map(|half| &half.reserved);
+        reserved
+            .zip(held.number(family))
+            .is_some_and(|(reserved, number)| reserved.contains_key(&number))
+    })
+}

@@ -1,0 +1,277 @@
+//! A group of decisions that is not durable yet: what to write, and how to undo what it changed in memory.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proto::ipam::v1::{self as ipam, EventType, subject};
+
+use super::state::{Held, Kept, PoolId, PoolState, State, Undo};
+use crate::error::{Error, Family};
+use crate::lease::{Keys, millis, timestamp};
+use crate::store::{Batch, LeaseId, Store};
+
+/// Who is behind the changes that nobody asked for.
+pub const SERVER: &str = "ipam-server";
+
+/// Decisions on their way to the store.
+pub struct Draft<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) store: &'a dyn Store,
+    pub(super) batch: Batch,
+    pub(super) now: Timestamp,
+    pub(super) actor: String,
+    undo: Vec<Undo>,
+    start: u64,
+}
+
+/// A place in a draft to go back to.
+pub(super) struct Mark {
+    undo: usize,
+    pools: usize,
+    reservations: usize,
+    leases: usize,
+    events: usize,
+    revision: u64,
+}
+
+impl<'a> Draft<'a> {
+    /// An empty group at a time. Time never goes back: if the clock did, it stands still here.
+    pub fn new(state: &'a mut State, store: &'a dyn Store, clock: Timestamp) -> Draft<'a> {
+        let latest = Timestamp::from_millisecond(state.latest).unwrap_or(Timestamp::UNIX_EPOCH);
+        let now = clock.max(latest);
+        state.latest = now.as_millisecond();
+        Draft {
+            start: state.revision,
+            state,
+            store,
+            batch: Batch::default(),
+            now,
+            actor: SERVER.to_owned(),
+            undo: Vec::new(),
+        }
+    }
+
+    /// Whose decision the next one is.
+    pub fn set_actor(&mut self, actor: &str) {
+        actor.clone_into(&mut self.actor);
+    }
+
+    /// Makes one decision; if it fails, or is only to be checked, it leaves nothing behind.
+    ///
+    /// # Errors
+    /// Those of `decide`.
+    pub fn attempt<T>(
+        &mut self,
+        keep: bool,
+        decide: impl FnOnce(&mut Draft<'a>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mark = self.mark();
+        let result = decide(self);
+        if result.is_err() || !keep {
+            self.go_back(&mark);
+        }
+        result
+    }
+
+    /// What is to be written, and nothing if nothing is.
+    pub fn batch(&mut self, history_events: u64) -> Option<&Batch> {
+        if self.batch.events.is_empty() {
+            return None;
+        }
+        // In steps, since each one is work for the store.
+        const STEP: u64 = 1024;
+        let kept_from = (self.state.revision + 1).saturating_sub(history_events.max(1));
+        if kept_from > self.state.oldest_revision + STEP {
+            self.batch.forget_events_to = Some(kept_from - 1);
+        }
+        Some(&self.batch)
+    }
+
+    /// Takes the group for written; gives the number of changes by type.
+    pub fn done(self) -> Vec<EventType> {
+        if let Some(to) = self.batch.forget_events_to {
+            self.state.oldest_revision = to + 1;
+        }
+        self.batch.events.iter().map(ipam::Event::r#type).collect()
+    }
+
+    /// Forgets the whole group: memory is as it was before it.
+    pub fn abandon(mut self) {
+        let start = self.start;
+        while let Some(undo) = self.undo.pop() {
+            self.state.undo(undo);
+        }
+        self.state.revision = start;
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            undo: self.undo.len(),
+            pools: self.batch.pools.len(),
+            reservations: self.batch.reservations.len(),
+            leases: self.batch.leases.len(),
+            events: self.batch.events.len(),
+            revision: self.state.revision,
+        }
+    }
+
+    pub(super) fn go_back(&mut self, mark: &Mark) {
+        while self.undo.len() > mark.undo {
+            if let Some(undo) = self.undo.pop() {
+                self.state.undo(undo);
+            }
+        }
+        self.batch.pools.truncate(mark.pools);
+        self.batch.reservations.truncate(mark.reservations);
+        self.batch.leases.truncate(mark.leases);
+        self.batch.events.truncate(mark.events);
+        self.state.revision = mark.revision;
+    }
+
+    /// A lease as it is with this group's changes.
+    pub(super) fn lease(&self, id: LeaseId) -> Result<Option<ipam::Lease>, Error> {
+        if !self.state.leases.contains_key(&id) {
+            return Ok(None);
+        }
+        let changed = self.batch.leases.iter().rev().find(|(at, _)| *at == id);
+        match changed {
+            Some((_, lease)) => Ok(lease.clone()),
+            None => Ok(self.store.lease(id)?),
+        }
+    }
+
+    /// The number of the next change, and so of a lease that it makes.
+    pub(super) fn next_revision(&self) -> u64 {
+        self.state.revision + 1
+    }
+
+    /// Adds to the history.
+    pub(super) fn record(
+        &mut self,
+        what: EventType,
+        before: Option<subject::Subject>,
+        after: Option<subject::Subject>,
+    ) {
+        self.state.revision += 1;
+        let wrap = |subject| ipam::Subject {
+            subject: Some(subject),
+        };
+        self.batch.events.push(ipam::Event {
+            revision: self.state.revision,
+            time: Some(timestamp(self.now)),
+            r#type: what.into(),
+            actor: self.actor.clone(),
+            before: before.map(wrap),
+            after: after.map(wrap),
+        });
+    }
+
+    /// Changes a lease: makes it, alters it, or removes it.
+    pub(super) fn put_lease(
+        &mut self,
+        what: EventType,
+        id: LeaseId,
+        before: Option<ipam::Lease>,
+        after: Option<ipam::Lease>,
+    ) -> Result<(), Error> {
+        if let Some(undo) = self.state.remove(id) {
+            self.undo.push(undo);
+        }
+        if let Some(lease) = &after {
+            let held = held(self.state, lease)?;
+            let undo = self.state.insert(id, held);
+            self.undo.push(undo);
+        }
+        self.batch.leases.push((id, after.clone()));
+        self.record(
+            what,
+            before.map(subject::Subject::Lease),
+            after.map(subject::Subject::Lease),
+        );
+        Ok(())
+    }
+
+    pub(super) fn put_pool(&mut self, what: EventType, id: PoolId, after: Option<PoolState>) {
+        let before = self.state.pools.get(&id).map(|pool| pool.pool.clone());
+        let name = after.as_ref().map(|pool| &pool.pool).or(before.as_ref());
+        let name = name.map(|pool| pool.name().to_owned()).unwrap_or_default();
+        let after_message = after.as_ref().map(|pool| pool.pool.message.clone());
+        let undo = self.state.set_pool(id, after);
+        self.undo.push(undo);
+        self.batch.pools.push((name, after_message.clone()));
+        self.record(
+            what,
+            before.map(|pool| subject::Subject::Pool(pool.message.clone())),
+            after_message.map(subject::Subject::Pool),
+        );
+    }
+
+    pub(super) fn put_reservation(
+        &mut self,
+        what: EventType,
+        name: &Arc<str>,
+        after: Option<Kept>,
+    ) {
+        let before = self
+            .state
+            .reservations
+            .get(name)
+            .map(|kept| kept.message.clone());
+        let message = after.as_ref().map(|kept| (*kept.message).clone());
+        let undo = self.state.set_reservation(name, after);
+        self.undo.push(undo);
+        self.batch
+            .reservations
+            .push((name.to_string(), message.clone()));
+        self.record(
+            what,
+            before.map(|kept| subject::Subject::Reservation((*kept).clone())),
+            message.map(subject::Subject::Reservation),
+        );
+    }
+
+    pub(super) fn set_cursor(&mut self, pool: PoolId, family: Family, cursor: u128) {
+        let undo = self.state.set_cursor(pool, family, cursor);
+        self.undo.extend(undo);
+    }
+}
+
+/// What memory keeps of a lease.
+pub(super) fn held(state: &State, lease: &ipam::Lease) -> Result<Held, Error> {
+    let pool = *state
+        .pool_ids
+        .get(lease.pool.as_str())
+        .ok_or_else(|| Error::PoolNotFound {
+            pool: lease.pool.clone(),
+        })?;
+    let quarantined = lease.state() == ipam::lease::State::Quarantined;
+    let until = if quarantined {
+        millis(lease.quarantine_until_time.as_ref())
+    } else {
+        lease
+            .expire_time
+            .as_ref()
+            .map_or(i64::MAX, |time| millis(Some(time)))
+    };
+    let number = |text: &str| -> u128 {
+        let plain = text.split_once('/').map_or(text, |(address, _)| address);
+        plain.parse().map_or(0, crate::pool::number)
+    };
+    Ok(Held {
+        ipv6: number(&lease.ipv6),
+        keys: Keys::of(lease),
+        until,
+        generation: u32::try_from(lease.generation).unwrap_or(u32::MAX),
+        ipv4: u32::try_from(number(&lease.ipv4)).unwrap_or(0),
+        pool,
+        quarantined,
+    })
+}
+
+/// The lease that an event is about, before or after it.
+pub fn lease_of(subject: Option<&ipam::Subject>) -> Option<&ipam::Lease> {
+    match subject?.subject.as_ref()? {
+        subject::Subject::Lease(lease) => Some(lease),
+        _ => None,
+    }
+}

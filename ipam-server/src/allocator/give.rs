@@ -1,0 +1,233 @@
+//! Allocate and BatchAllocate.
+
+use jiff::SignedDuration;
+use proto::ipam::v1::{self as ipam, EventType};
+
+use super::choose::Choice;
+use super::draft::Draft;
+use super::state::{Kept, PoolId, PoolState, State};
+use crate::error::{Error, Family};
+use crate::lease::{Wish, attachment_key, text_key, timestamp};
+use crate::pool::number;
+use crate::store::LeaseId;
+
+impl Draft<'_> {
+    /// Gives a lease, or the one that is there for the same request or attachment.
+    ///
+    /// # Errors
+    /// See `LeaseService.Allocate`.
+    pub fn allocate(&mut self, wish: &Wish) -> Result<ipam::AllocateResponse, Error> {
+        if let Some(lease) = self.existing(wish)? {
+            return self.answer(lease, true);
+        }
+        let mut last = None;
+        let mut outside = Vec::new();
+        for name in &wish.pools {
+            match self.try_pool(name, wish) {
+                Ok(lease) => return self.answer(lease, false),
+                Err(Error::AddressNotInPool { pools, .. }) => outside.extend(pools),
+                Err(error @ (Error::PoolExhausted { .. } | Error::PoolNotActive { .. })) => {
+                    last = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let asked = wish.ipv4.or(wish.ipv6);
+        Err(match (last, asked) {
+            (Some(error), _) => error,
+            (None, Some(address)) => Error::AddressNotInPool {
+                address,
+                pools: outside,
+            },
+            (None, None) => Error::field("pools", "name at least one pool"),
+        })
+    }
+
+    /// Gives all leases or none.
+    ///
+    /// # Errors
+    /// That of the first request that cannot be served.
+    pub fn batch_allocate(
+        &mut self,
+        wishes: &[Wish],
+    ) -> Result<ipam::BatchAllocateResponse, Error> {
+        let responses = wishes
+            .iter()
+            .map(|wish| self.allocate(wish))
+            .collect::<Result<_, _>>()?;
+        Ok(ipam::BatchAllocateResponse { responses })
+    }
+
+    /// One pool's turn, which leaves nothing behind if it fails.
+    pub(super) fn try_pool(&mut self, name: &str, wish: &Wish) -> Result<ipam::Lease, Error> {
+        let (id, state) = self.state.pool(name).ok_or_else(|| Error::PoolNotFound {
+            pool: name.to_owned(),
+        })?;
+        if let Some(address) = outside(state, wish) {
+            let pools = vec![name.to_owned()];
+            return Err(Error::AddressNotInPool { address, pools });
+        }
+        if state.pool.is_cordoned() {
+            return Err(Error::PoolNotActive {
+                pool: name.to_owned(),
+            });
+        }
+        let reservation = self.reservation_for(id, wish);
+        self.attempt_in(|draft| draft.give(id, wish, reservation.as_ref()))
+    }
+
+    fn attempt_in<T>(
+        &mut self,
+        decide: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mark = self.mark();
+        decide(self).inspect_err(|_| self.go_back(&mark))
+    }
+
+    fn give(
+        &mut self,
+        pool: PoolId,
+        wish: &Wish,
+        reservation: Option<&Kept>,
+    ) -> Result<ipam::Lease, Error> {
+        let choice = self.choose(pool, wish, reservation)?;
+        let id = LeaseId(self.next_revision());
+        let lease = self.new_lease(id, self.pool(pool)?, wish, choice);
+        self.put_lease(EventType::Created, id, None, Some(lease.clone()))?;
+        Ok(lease)
+    }
+
+    fn new_lease(
+        &self,
+        id: LeaseId,
+        state: &PoolState,
+        wish: &Wish,
+        choice: Choice,
+    ) -> ipam::Lease {
+        let show = |family, number: Option<u128>| {
+            let subnet = state.pool.subnet(family).zip(number);
+            subnet
+                .map(|(subnet, number)| subnet.with_prefix(number))
+                .unwrap_or_default()
+        };
+        ipam::Lease {
+            id: id.to_string(),
+            pool: state.pool.name().to_owned(),
+            vrf: state.pool.message.vrf.clone(),
+            ipv4: show(Family::V4, choice.ipv4),
+            ipv6: show(Family::V6, choice.ipv6),
+            owner: Some(wish.owner.clone()),
+            mac: wish.mac.clone(),
+            state: ipam::lease::State::Active.into(),
+            generation: 1,
+            create_time: Some(timestamp(self.now)),
+            renew_time: None,
+            expire_time: self.expiry(state, wish.ttl).map(timestamp),
+            quarantine_until_time: None,
+            labels: wish.labels.clone(),
+            request_id: wish.request_id.clone(),
+            requested_ips: wish.requested_ips(),
+            requested_pools: wish.pools.clone(),
+            requested_families: wish.families_message,
+        }
+    }
+
+    /// When a lease of a pool ends if it begins or is renewed now.
+    pub(super) fn expiry(
+        &self,
+        state: &PoolState,
+        ttl: Option<std::time::Duration>,
+    ) -> Option<jiff::Timestamp> {
+        let pool = &state.pool;
+        let ttl = ttl.or(pool.default_ttl).or(pool.max_ttl)?;
+        let ttl = pool.max_ttl.map_or(ttl, |max| ttl.min(max));
+        let ttl = SignedDuration::try_from(ttl).ok()?;
+        self.now.checked_add(ttl).ok()
+    }
+
+    /// The active lease of the same request id or attachment.
+    pub(super) fn existing(&self, wish: &Wish) -> Result<Option<ipam::Lease>, Error> {
+        let owner = &wish.owner;
+        let attachment = attachment_key(&owner.network, &owner.container_id, &owner.ifname);
+        let request = text_key(&wish.request_id);
+        let state = &self.state;
+        let candidates = State::with_key(&state.by_request, request)
+            .chain(State::with_key(&state.by_attachment, attachment));
+        for id in candidates {
+            if state.leases.get(&id).is_none_or(|held| held.quarantined) {
+                continue;
+            }
+            let Some(lease) = self.lease(id)? else {
+                continue;
+            };
+            let same_request = !wish.request_id.is_empty() && lease.request_id == wish.request_id;
+            let there = lease.owner.as_ref();
+            let same_attachment = !owner.container_id.is_empty()
+                && there.is_some_and(|there| {
+                    there.network == owner.network
+                        && there.container_id == owner.container_id
+                        && there.ifname == owner.ifname
+                });
+            if !same_request && !same_attachment {
+                continue;
+            }
+            let mut difference = wish.differences(&lease);
+            if same_request && there != Some(owner) {
+                difference = [difference.as_str(), "owner"].join(" ");
+            }
+            let difference = difference.trim().to_owned();
+            if !difference.is_empty() {
+                return Err(Error::RequestMismatch {
+                    id: lease.id,
+                    difference,
+                });
+            }
+            return Ok(Some(lease));
+        }
+        Ok(None)
+    }
+
+    /// A lease with what a pod needs beside it.
+    pub(super) fn answer(
+        &self,
+        lease: ipam::Lease,
+        existing: bool,
+    ) -> Result<ipam::AllocateResponse, Error> {
+        let (_, state) = self
+            .state
+            .pool(&lease.pool)
+            .ok_or_else(|| Error::PoolNotFound {
+                pool: lease.pool.clone(),
+            })?;
+        let message = &state.pool.message;
+        let half = |there: bool, subnet: &Option<ipam::Subnet>| {
+            subnet
+                .as_ref()
+                .filter(|_| there)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let ipv4 = half(!lease.ipv4.is_empty(), &message.ipv4);
+        let ipv6 = half(!lease.ipv6.is_empty(), &message.ipv6);
+        Ok(ipam::AllocateResponse {
+            lease: Some(lease),
+            ipv4_gateway: ipv4.gateway,
+            ipv6_gateway: ipv6.gateway,
+            routes: ipv4.routes.into_iter().chain(ipv6.routes).collect(),
+            dns: message.dns.clone(),
+            existing,
+        })
+    }
+}
+
+/// The address of the request that is neither leasable in the pool nor kept back by it.
+fn outside(state: &PoolState, wish: &Wish) -> Option<std::net::IpAddr> {
+    [Family::V4, Family::V6].into_iter().find_map(|family| {
+        let address = wish.address(family)?;
+        let number = number(address);
+        let inside = state.half(family).is_some_and(|half| {
+            half.subnet.leasable.contains(number) || half.subnet.kept_back(number).is_some()
+        });
+        (!inside).then_some(address)
+    })
+}

@@ -1,0 +1,143 @@
+//! Import: takes pools, reservations and leases in as they were exported, as far as they fit.
+
+use proto::ipam::v1::{self as ipam, EventType, export_item::Item};
+
+use super::draft::Draft;
+use crate::error::{Error, Family};
+use crate::lease::attachment;
+use crate::pool::{Pool, number};
+use crate::store::LeaseId;
+
+/// Conflicts that are told in full.
+const DETAILS: usize = 100;
+
+/// What became of one item.
+enum Outcome {
+    Imported,
+    Unchanged,
+}
+
+impl Draft<'_> {
+    /// Takes items in, each by itself: what does not fit is told and left out.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn import(&mut self, items: Vec<ipam::ExportItem>) -> Result<ipam::ImportResponse, Error> {
+        let mut answer = ipam::ImportResponse::default();
+        for item in items {
+            let Some(item) = item.item else {
+                continue;
+            };
+            let mark = self.mark();
+            let outcome = match item {
+                Item::Header(_) => continue,
+                Item::Pool(pool) => self.import_pool(pool),
+                Item::Reservation(reservation) => self.import_reservation(reservation),
+                Item::Lease(lease) => self.import_lease(lease),
+            };
+            match outcome {
+                Ok(Outcome::Imported) => answer.imported += 1,
+                Ok(Outcome::Unchanged) => answer.unchanged += 1,
+                Err(Error::Store(error)) => return Err(Error::Store(error)),
+                Err(error) => {
+                    self.go_back(&mark);
+                    answer.conflicts += 1;
+                    if answer.conflict_details.len() < DETAILS {
+                        answer.conflict_details.push(error.to_string());
+                    }
+                }
+            }
+        }
+        Ok(answer)
+    }
+
+    fn import_pool(&mut self, message: ipam::Pool) -> Result<Outcome, Error> {
+        let pool = Pool::decode(message)?;
+        if let Some((_, there)) = self.state.pool(pool.name())
+            && super::pools::same_configuration(&there.pool.message, &pool.message)
+        {
+            return Ok(Outcome::Unchanged);
+        }
+        self.create_pool(pool, "").map(|_| Outcome::Imported)
+    }
+
+    fn import_reservation(&mut self, reservation: ipam::Reservation) -> Result<Outcome, Error> {
+        if let Some(there) = self.state.reservations.get(reservation.name.as_str()) {
+            let plain = |reservation: &ipam::Reservation| ipam::Reservation {
+                create_time: None,
+                ..reservation.clone()
+            };
+            if plain(&there.message) == plain(&reservation) {
+                return Ok(Outcome::Unchanged);
+            }
+        }
+        self.create_reservation(reservation, "")
+            .map(|_| Outcome::Imported)
+    }
+
+    /// A lease gets a number of this server's; everything else stays.
+    fn import_lease(&mut self, mut lease: ipam::Lease) -> Result<Outcome, Error> {
+        let (pool, state) = self
+            .state
+            .pool(&lease.pool)
+            .ok_or_else(|| Error::PoolNotFound {
+                pool: lease.pool.clone(),
+            })?;
+        lease.vrf.clone_from(&state.pool.message.vrf);
+        attachment(lease.owner.as_ref().unwrap_or(&ipam::Owner::default()))?;
+        let mut numbers = Vec::new();
+        for (family, text) in [(Family::V4, &mut lease.ipv4), (Family::V6, &mut lease.ipv6)] {
+            if text.is_empty() {
+                continue;
+            }
+            let plain = text
+                .split_once('/')
+                .map_or(text.as_str(), |(plain, _)| plain);
+            let address = crate::pool::parse_address(plain, Some(family))
+                .map_err(|problem| Error::field("lease", problem))?;
+            let half = state
+                .half(family)
+                .filter(|half| half.subnet.leasable.contains(number(address)));
+            let Some(half) = half else {
+                let pools = vec![state.pool.name().to_owned()];
+                return Err(Error::AddressNotInPool { address, pools });
+            };
+            *text = half.subnet.with_prefix(number(address));
+            numbers.push((family, number(address)));
+        }
+        if numbers.is_empty() {
+            return Err(Error::field("lease.ipv4", "a lease needs ipv4 or ipv6"));
+        }
+        if ipam::lease::State::try_from(lease.state) != Ok(ipam::lease::State::Quarantined) {
+            lease.set_state(ipam::lease::State::Active);
+        }
+        lease.generation = lease.generation.max(1);
+        lease
+            .create_time
+            .get_or_insert(crate::lease::timestamp(self.now));
+        for (family, number) in numbers {
+            let Some(half) = self.pool(pool)?.half(family) else {
+                continue;
+            };
+            let Some(&holder) = half.held.get(&number) else {
+                continue;
+            };
+            let address = half.subnet.address(number);
+            let there = self.lease(holder)?.unwrap_or_default();
+            lease.id.clone_from(&there.id);
+            if there == lease {
+                return Ok(Outcome::Unchanged);
+            }
+            let holder = self.describe(holder)?;
+            return Err(Error::AddressInUse {
+                address,
+                pool: lease.pool,
+                holder,
+            });
+        }
+        let id = LeaseId(self.next_revision());
+        lease.id = id.to_string();
+        self.put_lease(EventType::Created, id, None, Some(lease))?;
+        Ok(Outcome::Imported)
+    }
+}

@@ -1,0 +1,210 @@
+//! Questions: one lease, who holds what now, and what Allocate would do. They change nothing.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use proto::ipam::v1 as ipam;
+
+use super::draft::Draft;
+use super::state::State;
+use crate::error::{Error, Family};
+use crate::lease::{Wish, attachment_key, owner_fields, pod_key, text_key};
+use crate::pool::{Problems, family_of, number};
+use crate::store::LeaseId;
+
+/// What a Lookup asks, with everything checked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The address.
+    pub address: Option<IpAddr>,
+    /// The VRF of the address; empty: all.
+    pub vrf: String,
+    /// Fields that the owner has.
+    pub owner: ipam::Owner,
+    /// Lower case with colons, or empty.
+    pub mac: String,
+}
+
+impl Question {
+    /// Checks a request.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`].
+    pub fn decode(request: &ipam::LookupRequest) -> Result<Question, Error> {
+        let mut problems = Problems::default();
+        let address = (!request.address.is_empty())
+            .then(|| problems.address("address", &request.address, None))
+            .flatten();
+        let mac = crate::lease::mac("mac", &request.mac, &mut problems);
+        let owner = request.owner.clone().unwrap_or_default();
+        if request.address.is_empty() && mac.is_empty() && owner == ipam::Owner::default() {
+            problems.add("address", "give an address, an owner or a mac");
+        }
+        problems.into_result()?;
+        Ok(Question {
+            address,
+            vrf: request.vrf.clone(),
+            owner,
+            mac,
+        })
+    }
+
+    /// Whether a lease is an answer.
+    pub fn matches(&self, lease: &ipam::Lease) -> bool {
+        let none = ipam::Owner::default();
+        let there = lease.owner.as_ref().unwrap_or(&none);
+        let owner = owner_fields(&self.owner)
+            .iter()
+            .zip(owner_fields(there))
+            .all(|((_, wanted), (_, given))| wanted.is_empty() || *wanted == given);
+        let held = |text: &str| {
+            text.split_once('/')
+                .and_then(|(plain, _)| plain.parse::<IpAddr>().ok())
+        };
+        let address = self.address.is_none_or(|address| {
+            [&lease.ipv4, &lease.ipv6]
+                .into_iter()
+                .any(|text| held(text) == Some(address))
+        });
+        owner
+            && address
+            && (self.vrf.is_empty() || lease.vrf == self.vrf)
+            && (self.mac.is_empty() || lease.mac == self.mac)
+    }
+}
+
+impl Draft<'_> {
+    /// One lease.
+    ///
+    /// # Errors
+    /// [`Error::LeaseNotFound`].
+    pub fn get_lease(&self, id: &str) -> Result<ipam::Lease, Error> {
+        self.by_id(id).map(|(_, lease)| lease)
+    }
+
+    /// How many leases there are.
+    pub fn lease_count(&self) -> u64 {
+        self.state.leases.len() as u64
+    }
+
+    /// The leases that answer, found by the most telling of what is given; nothing if that needs a look at
+    /// every lease.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn lookup(&self, question: &Question) -> Result<Option<Vec<ipam::Lease>>, Error> {
+        let Some(candidates) = self.candidates(question) else {
+            return Ok(None);
+        };
+        let mut leases = Vec::new();
+        for id in candidates {
+            leases.extend(self.lease(id)?.filter(|lease| question.matches(lease)));
+        }
+        Ok(Some(leases))
+    }
+
+    fn candidates(&self, question: &Question) -> Option<BTreeSet<LeaseId>> {
+        let state = &self.state;
+        let owner = &question.owner;
+        if let Some(address) = question.address {
+            let number = number(address);
+            let halves = state
+                .pools
+                .values()
+                .filter_map(|pool| pool.half(family_of(address)));
+            return Some(
+                halves
+                    .filter_map(|half| half.held.get(&number).copied())
+                    .collect(),
+            );
+        }
+        let attachment = attachment_key(&owner.network, &owner.container_id, &owner.ifname);
+        if attachment != 0 && !owner.network.is_empty() && !owner.ifname.is_empty() {
+            return Some(State::with_key(&state.by_attachment, attachment).collect());
+        }
+        let pod = pod_key(&owner.namespace, &owner.pod);
+        if pod != 0 && !owner.namespace.is_empty() {
+            return Some(State::with_key(&state.by_pod, pod).collect());
+        }
+        let mac = text_key(&question.mac);
+        (mac != 0).then(|| State::with_key(&state.by_mac, mac).collect())
+    }
+
+    /// What [`Draft::allocate`] would do, step by step.
+    ///
+    /// # Errors
+    /// [`Error::Store`] only: any other error is a finding.
+    pub fn explain(&mut self, wish: &Wish) -> Result<ipam::ExplainResponse, Error> {
+        let mut answer = ipam::ExplainResponse::default();
+        let mut step = |pool: &str, finding: String, reason: &str| {
+            answer.steps.push(ipam::ExplainStep {
+                pool: pool.to_owned(),
+                finding,
+                reason: reason.to_owned(),
+            });
+        };
+        match self.existing(wish) {
+            Ok(Some(lease)) => {
+                step(
+                    &lease.pool,
+                    format!("lease {} is there for this request", lease.id),
+                    "",
+                );
+                answer.would_give = Some(self.answer(lease, true)?);
+                return Ok(answer);
+            }
+            Ok(None) => step(
+                "",
+                "no lease is there for this request or attachment".into(),
+                "",
+            ),
+            Err(Error::Store(error)) => return Err(Error::Store(error)),
+            Err(error) => {
+                step("", error.to_string(), error.reason());
+                return Ok(answer);
+            }
+        }
+        for name in &wish.pools {
+            if let Some((id, state)) = self.state.pool(name) {
+                for family in [Family::V4, Family::V6] {
+                    if let Some(half) = state.half(family) {
+                        let (free, all) = (half.free.count(), half.subnet.leasable.count());
+                        step(
+                            name,
+                            format!("{family}: {free} of {all} addresses are free"),
+                            "",
+                        );
+                    }
+                }
+                if let Some(kept) = self.reservation_for(id, wish) {
+                    step(
+                        name,
+                        format!("reservation {} is for this owner", kept.message.name),
+                        "",
+                    );
+                }
+            }
+            match self.try_pool(name, wish) {
+                Ok(lease) => {
+                    step(name, "gives".into(), "");
+                    answer.would_give = Some(self.answer(lease, false)?);
+                    return Ok(answer);
+                }
+                Err(Error::Store(error)) => return Err(Error::Store(error)),
+                Err(error) => {
+                    step(name, error.to_string(), error.reason());
+                    let goes_on = matches!(
+                        error,
+                        Error::PoolExhausted { .. }
+                            | Error::PoolNotActive { .. }
+                            | Error::AddressNotInPool { .. }
+                    );
+                    if !goes_on {
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+        Ok(answer)
+    }
+}

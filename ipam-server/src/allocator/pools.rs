@@ -1,0 +1,417 @@
+//! Making, changing and removing pools.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proto::ipam::v1::{self as ipam, EventType};
+
+use super::draft::Draft;
+use super::state::{Half, PoolId, PoolState};
+use crate::error::{Error, Family};
+use crate::free_set::FreeSet;
+use crate::lease::timestamp;
+use crate::pool::{Pool, Subnet};
+
+/// The fields that UpdatePool can change.
+const MUTABLE: [&str; 15] = [
+    "ipv4.ranges",
+    "ipv4.excludes",
+    "ipv4.gateway",
+    "ipv4.routes",
+    "ipv6.ranges",
+    "ipv6.excludes",
+    "ipv6.gateway",
+    "ipv6.routes",
+    "dns",
+    "families_required",
+    "strategy",
+    "quarantine",
+    "default_ttl",
+    "max_ttl",
+    "labels",
+];
+
+impl Draft<'_> {
+    /// Makes a pool; the same one again is success if the request is the same.
+    ///
+    /// # Errors
+    /// [`Error::PoolExists`], [`Error::PoolOverlap`].
+    pub fn create_pool(&mut self, mut pool: Pool, request_id: &str) -> Result<ipam::Pool, Error> {
+        if let Some((_, there)) = self.state.pool(pool.name()) {
+            if !request_id.is_empty() && same_configuration(&there.pool.message, &pool.message) {
+                return Ok(shown(there));
+            }
+            return Err(Error::PoolExists {
+                pool: pool.name().to_owned(),
+            });
+        }
+        self.check_overlap(&pool)?;
+        let now = Some(timestamp(self.now));
+        pool.message.create_time = now;
+        pool.message.update_time = now;
+        pool.message.etag = self.next_revision().to_string();
+        let id = PoolId(self.state.next_pool);
+        self.state.next_pool += 1;
+        let state = empty(pool);
+        let shown = shown(&state);
+        self.put_pool(EventType::Created, id, Some(state));
+        Ok(shown)
+    }
+
+    fn check_overlap(&self, pool: &Pool) -> Result<(), Error> {
+        let clash = self
+            .state
+            .pools
+            .values()
+            .map(|state| &state.pool)
+            .find_map(|other| {
+                let family = [Family::V4, Family::V6].into_iter().find(|&family| {
+                    let pair = pool.subnet(family).zip(other.subnet(family));
+                    pair.is_some_and(|(one, two)| one.overlaps(two))
+                })?;
+                let other_vrf = &other.message.vrf;
+                (*other_vrf == pool.message.vrf).then_some((other, family))
+            });
+        let Some((other, family)) = clash else {
+            return Ok(());
+        };
+        let cidr = |pool: &Pool| pool.subnet(family).map(Subnet::cidr).unwrap_or_default();
+        Err(Error::PoolOverlap {
+            pool: pool.name().to_owned(),
+            cidr: cidr(pool),
+            other: other.name().to_owned(),
+            other_cidr: cidr(other),
+            vrf: pool.message.vrf.clone(),
+        })
+    }
+
+    /// One pool with its counts.
+    ///
+    /// # Errors
+    /// [`Error::PoolNotFound`].
+    pub fn get_pool(&self, name: &str) -> Result<ipam::Pool, Error> {
+        self.find(name).map(|(_, state)| shown(state))
+    }
+
+    /// All pools with their counts, by name.
+    pub fn list_pools(&self) -> Vec<ipam::Pool> {
+        let ids = self.state.pool_ids.values();
+        ids.filter_map(|id| self.state.pools.get(id))
+            .map(shown)
+            .collect()
+    }
+
+    /// Changes the configuration of a pool.
+    ///
+    /// # Errors
+    /// [`Error::PoolNotFound`], [`Error::Stale`], [`Error::InvalidFields`], [`Error::PoolInUse`].
+    pub fn update_pool(
+        &mut self,
+        wanted: &ipam::Pool,
+        mask: &[String],
+    ) -> Result<ipam::Pool, Error> {
+        let (id, state) = self.find(&wanted.name)?;
+        check_etag(&state.pool, &wanted.etag)?;
+        let before = &state.pool.message;
+        let mut message = before.clone();
+        apply(&mut message, wanted, mask)?;
+        let mut pool = Pool::decode(message)?;
+        if same_configuration(&pool.message, before) {
+            return Ok(shown(state));
+        }
+        pool.message.update_time = Some(timestamp(self.now));
+        pool.message.etag = self.next_revision().to_string();
+        let after = refilled(pool, state)?;
+        let shown = shown(&after);
+        self.put_pool(EventType::Updated, id, Some(after));
+        Ok(shown)
+    }
+
+    /// Stops or allows new leases.
+    ///
+    /// # Errors
+    /// [`Error::PoolNotFound`].
+    pub fn cordon_pool(&mut self, name: &str, cordon: bool) -> Result<ipam::Pool, Error> {
+        let (id, state) = self.find(name)?;
+        if state.pool.is_cordoned() == cordon {
+            return Ok(shown(state));
+        }
+        let mut after = state.clone();
+        let mut pool = (*after.pool).clone();
+        pool.message.set_state(if cordon {
+            ipam::pool::State::Cordoned
+        } else {
+            ipam::pool::State::Active
+        });
+        pool.message.update_time = Some(timestamp(self.now));
+        pool.message.etag = self.next_revision().to_string();
+        after.pool = Arc::new(pool);
+        let shown = shown(&after);
+        self.put_pool(EventType::Updated, id, Some(after));
+        Ok(shown)
+    }
+
+    /// Removes a pool without leases; what is in quarantine ends with it.
+    ///
+    /// # Errors
+    /// [`Error::PoolNotFound`], [`Error::Stale`], [`Error::PoolInUse`].
+    pub fn delete_pool(&mut self, name: &str, etag: &str) -> Result<(), Error> {
+        let (id, state) = self.find(name)?;
+        check_etag(&state.pool, etag)?;
+        let resting: Vec<_> = state.resting.iter().map(|(_, id)| *id).collect();
+        let held = self.held_by(state)?;
+        if let Some(why) = held {
+            return Err(Error::PoolInUse {
+                pool: name.to_owned(),
+                why,
+            });
+        }
+        for lease in resting {
+            let before = self.lease(lease)?;
+            self.put_lease(EventType::Freed, lease, before, None)?;
+        }
+        self.put_pool(EventType::Deleted, id, None);
+        Ok(())
+    }
+
+    /// What is in the way of removing a pool.
+    fn held_by(&self, state: &PoolState) -> Result<Option<String>, Error> {
+        let mut active = 0;
+        let mut one = None;
+        for half in [&state.ipv4, &state.ipv6].into_iter().flatten() {
+            active = active.max(half.held.len() as u128 - half.quarantined);
+            let found = half.held.values().find(|id| {
+                self.state
+                    .leases
+                    .get(id)
+                    .is_some_and(|held| !held.quarantined)
+            });
+            one = one.or(found.copied());
+        }
+        if let Some(id) = one {
+            let who = self.describe(id)?;
+            return Ok(Some(format!(
+                "it has {active} active leases, such as {who}; release them first"
+            )));
+        }
+        let name = self
+            .state
+            .reservations
+            .iter()
+            .find(|(_, kept)| kept.message.pool == state.pool.name());
+        Ok(name.map(|(name, _)| format!("reservation {name} is in it; delete that first")))
+    }
+
+    fn find(&self, name: &str) -> Result<(PoolId, &PoolState), Error> {
+        self.state.pool(name).ok_or_else(|| Error::PoolNotFound {
+            pool: name.to_owned(),
+        })
+    }
+}
+
+/// A pool that nobody holds anything of.
+pub(super) fn empty(pool: Pool) -> PoolState {
+    let half = |subnet: &Option<Subnet>| {
+        subnet.clone().map(|subnet| Half {
+            free: subnet.leasable.clone(),
+            held: BTreeMap::new(),
+            reserved: BTreeMap::new(),
+            quarantined: 0,
+            cursor: *subnet.all.start(),
+            subnet,
+        })
+    };
+    let (ipv4, ipv6) = (half(&pool.ipv4), half(&pool.ipv6));
+    let pairs = if pool.aligned {
+        pairs(ipv4.as_ref(), ipv6.as_ref())
+    } else {
+        FreeSet::new()
+    };
+    PoolState {
+        ipv4,
+        ipv6,
+        pairs,
+        resting: BTreeSet::new(),
+        pool: Arc::new(pool),
+    }
+}
+
+/// Offsets that are free in both halves.
+pub(super) fn pairs(ipv4: Option<&Half>, ipv6: Option<&Half>) -> FreeSet {
+    let mut pairs = FreeSet::new();
+    let (Some(four), Some(six)) = (ipv4, ipv6) else {
+        return pairs;
+    };
+    let offsets = |half: &Half| -> Vec<_> {
+        let base = *half.subnet.all.start();
+        half.free
+            .intervals()
+            .map(|range| (range.start() - base, range.end() - base))
+            .collect()
+    };
+    let (four, six) = (offsets(four), offsets(six));
+    let (mut at, mut other) = (four.iter().peekable(), six.iter().peekable());
+    while let (Some(&&(first, last)), Some(&&(begin, end))) = (at.peek(), other.peek()) {
+        if first.max(begin) <= last.min(end) {
+            pairs.give_range(first.max(begin)..=last.min(end));
+        }
+        if last < end {
+            at.next();
+        } else {
+            other.next();
+        }
+    }
+    pairs
+}
+
+/// A pool with a new configuration, and what is held and reserved as before.
+fn refilled(pool: Pool, before: &PoolState) -> Result<PoolState, Error> {
+    let name = pool.name().to_owned();
+    let mut after = empty(pool);
+    for family in [Family::V4, Family::V6] {
+        let (Some(half), Some(old)) = (after.half_mut(family), before.half(family)) else {
+            continue;
+        };
+        let taken = old.held.keys().chain(old.reserved.keys());
+        if let Some(&left) = taken
+            .clone()
+            .find(|&&number| !half.subnet.leasable.contains(number))
+        {
+            let address = half.subnet.address(left);
+            let by = if old.held.contains_key(&left) {
+                "a lease"
+            } else {
+                "a reservation"
+            };
+            let why = format!("{address} of {by} would not be in its ranges any more");
+            return Err(Error::PoolInUse { pool: name, why });
+        }
+        for &number in taken {
+            half.free.take(number);
+        }
+        half.held.clone_from(&old.held);
+        half.reserved.clone_from(&old.reserved);
+        half.quarantined = old.quarantined;
+        half.cursor = old.cursor;
+    }
+    if after.pool.aligned {
+        after.pairs = pairs(after.ipv4.as_ref(), after.ipv6.as_ref());
+    }
+    after.resting.clone_from(&before.resting);
+    Ok(after)
+}
+
+fn check_etag(pool: &Pool, given: &str) -> Result<(), Error> {
+    if given.is_empty() || given == pool.message.etag {
+        return Ok(());
+    }
+    Err(Error::Stale {
+        subject: format!("pool {}", pool.name()),
+        what: "etag",
+        present: pool.message.etag.clone(),
+        given: given.to_owned(),
+    })
+}
+
+/// A pool's message with its counts.
+pub(super) fn shown(state: &PoolState) -> ipam::Pool {
+    let usage = |half: &Option<Half>| half.as_ref().map(usage);
+    ipam::Pool {
+        ipv4_usage: usage(&state.ipv4),
+        ipv6_usage: usage(&state.ipv6),
+        ..state.pool.message.clone()
+    }
+}
+
+fn usage(half: &Half) -> ipam::Usage {
+    let held = half.held.len() as u128;
+    let capacity = half.subnet.leasable.count();
+    let free = half.free.count();
+    ipam::Usage {
+        capacity: capacity.to_string(),
+        leased: (held - half.quarantined).to_string(),
+        reserved: capacity.saturating_sub(held + free).to_string(),
+        quarantined: half.quarantined.to_string(),
+        free: free.to_string(),
+    }
+}
+
+/// Whether two messages say the same of a pool, outputs aside.
+pub(super) fn same_configuration(one: &ipam::Pool, two: &ipam::Pool) -> bool {
+    let plain = |pool: &ipam::Pool| ipam::Pool {
+        etag: String::new(),
+        create_time: None,
+        update_time: None,
+        ipv4_usage: None,
+        ipv6_usage: None,
+        state: 0,
+        ..pool.clone()
+    };
+    plain(one) == plain(two)
+}
+
+/// Puts the fields of the mask into a pool.
+fn apply(message: &mut ipam::Pool, wanted: &ipam::Pool, mask: &[String]) -> Result<(), Error> {
+    let all: Vec<String> = MUTABLE.iter().map(|&field| field.to_owned()).collect();
+    let fields = if mask.is_empty() {
+        check_immutable(message, wanted)?;
+        &all
+    } else {
+        mask
+    };
+    for field in fields {
+        match field.as_str() {
+            "dns" => message.dns.clone_from(&wanted.dns),
+            "families_required" => message.families_required = wanted.families_required,
+            "strategy" => message.strategy = wanted.strategy,
+            "quarantine" => message.quarantine = wanted.quarantine,
+            "default_ttl" => message.default_ttl = wanted.default_ttl,
+            "max_ttl" => message.max_ttl = wanted.max_ttl,
+            "labels" => message.labels.clone_from(&wanted.labels),
+            other => {
+                let half = match other.split_once('.') {
+                    Some(("ipv4", name)) => (&mut message.ipv4, &wanted.ipv4, name),
+                    Some(("ipv6", name)) => (&mut message.ipv6, &wanted.ipv6, name),
+                    _ => return Err(unknown_field(other)),
+                };
+                let (Some(to), Some(from), name) = half else {
+                    continue;
+                };
+                match name {
+                    "ranges" => to.ranges.clone_from(&from.ranges),
+                    "excludes" => to.excludes.clone_from(&from.excludes),
+                    "gateway" => to.gateway.clone_from(&from.gateway),
+                    "routes" => to.routes.clone_from(&from.routes),
+                    _ => return Err(unknown_field(other)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unknown_field(field: &str) -> Error {
+    let known = MUTABLE.join(", ");
+    Error::field(
+        "update_mask",
+        format!("{field:?} cannot be changed; it may name {known}"),
+    )
+}
+
+/// Refuses a whole pool that differs in what cannot change.
+fn check_immutable(before: &ipam::Pool, wanted: &ipam::Pool) -> Result<(), Error> {
+    let cidr = |subnet: &Option<ipam::Subnet>| subnet.as_ref().map(|subnet| subnet.cidr.clone());
+    let vrf_differs = !wanted.vrf.is_empty() && wanted.vrf != before.vrf;
+    let pairing_differs = wanted.pairing != 0 && wanted.pairing != before.pairing;
+    for (field, differs) in [
+        ("pool.vrf", vrf_differs),
+        ("pool.pairing", pairing_differs),
+        ("pool.ipv4.cidr", cidr(&wanted.ipv4) != cidr(&before.ipv4)),
+        ("pool.ipv6.cidr", cidr(&wanted.ipv6) != cidr(&before.ipv6)),
+    ] {
+        if differs {
+            return Err(Error::field(field, "cannot change; make another pool"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,419 @@
+//! The one thread that decides. It takes all that waits as a group, lets the allocator decide one after the
+//! other, makes the group durable in one write, and answers then: nothing is told that could be lost.
+//!
+//! [`Ledger`] is the handle; [`worker`] is the thread; `reads` is what goes past it to the store.
+
+mod reads;
+mod worker;
+
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod tests;
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use proto::ipam::v1::{self as ipam, EventType};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::allocator::lookup::Question;
+use crate::allocator::{Draft, load};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::lease::Wish;
+use crate::pool::Pool;
+use crate::store::{Store, StoreError};
+use worker::{Job, Message, Worker};
+
+/// Leases that one BatchAllocate may ask for.
+const BATCH: usize = 64;
+
+/// Who asks, and until when an answer is of use.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// For the history: a certificate's subject, `uid:N`, …
+    pub actor: String,
+    /// When the caller gives up.
+    pub deadline: Option<Instant>,
+}
+
+/// How much a ledger takes and keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Changes that the history keeps at least.
+    pub history_events: u64,
+    /// Commands that are decided together at most.
+    pub group: usize,
+    /// Commands that may wait; more wait before they are queued.
+    pub queue: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            history_events: 200_000,
+            group: 1024,
+            queue: 8192,
+        }
+    }
+}
+
+/// Is told what a ledger does, for metrics. Called on the ledger's thread: it must be quick.
+pub trait Observer: Send + Sync + 'static {
+    /// A group is durable: what changed, and how long the write took.
+    fn committed(&self, changes: &[EventType], took: Duration);
+    /// Whether the store can be written, when that changes.
+    fn writable(&self, writable: bool);
+}
+
+/// Whether the store can be written, and why not.
+pub type Health = Result<(), StoreError>;
+
+/// A handle to the ledger. Clones are the same ledger.
+#[derive(Clone)]
+pub struct Ledger {
+    queue: Sender<Message>,
+    waiting: Arc<Semaphore>,
+    store: Arc<dyn Store>,
+    revision: watch::Receiver<u64>,
+    oldest: watch::Receiver<u64>,
+    health: watch::Receiver<Health>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Ledger {
+    /// Loads what the store holds and starts the thread.
+    ///
+    /// # Errors
+    /// Those of the store; a stored pool that cannot be read.
+    pub fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Ledger, Error> {
+        let state = load(store.as_ref())?;
+        let (queue, jobs) = std::sync::mpsc::channel();
+        let (revision_sender, revision) = watch::channel(state.revision);
+        let (oldest_sender, oldest) = watch::channel(state.oldest_revision);
+        let (health_sender, health) = watch::channel(Ok(()));
+        let worker = Worker {
+            state,
+            store: store.clone(),
+            clock,
+            limits,
+            observer,
+            revision: revision_sender,
+            oldest: oldest_sender,
+            health: health_sender,
+            retry_at: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("ledger".into())
+            .spawn(move || worker.run(&jobs))
+            .map_err(|source| StoreError::Io {
+                path: "thread".into(),
+                source: Arc::new(source),
+            })?;
+        Ok(Ledger {
+            queue,
+            waiting: Arc::new(Semaphore::new(limits.queue)),
+            store,
+            revision,
+            oldest,
+            health,
+            thread: Arc::new(Mutex::new(Some(thread))),
+        })
+    }
+
+    /// Takes no new commands, finishes those that wait, and ends the thread.
+    pub async fn stop(&self) {
+        self.waiting.close();
+        // A thread that has ended already has nothing left to do.
+        let _ = self.queue.send(Message::Stop);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && let Ok(Err(_)) = tokio::task::spawn_blocking(move || thread.join()).await
+        {
+            tracing::error!("the ledger's thread panicked");
+        }
+    }
+
+    /// The last durable revision.
+    pub fn revision(&self) -> watch::Receiver<u64> {
+        self.revision.clone()
+    }
+
+    /// Whether the store can be written.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Has a command decided. `keep` is false for what changes nothing.
+    async fn run<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        keep: bool,
+        decide: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _place = self.waiting.acquire().await.map_err(|_| Error::Stopping)?;
+        let (answer, answered) = oneshot::channel();
+        let deadline = caller.deadline;
+        let job = Job {
+            actor: caller.actor.clone(),
+            writes: keep,
+            decide: Box::new(move |draft| {
+                // Nobody waits for the answer: the caller has gone.
+                let late = answer.is_closed() || deadline.is_some_and(|at| at <= Instant::now());
+                let result = match draft {
+                    Some(draft) if !late => draft.attempt(keep, decide),
+                    _ => Err(Error::DeadlineExceeded),
+                };
+                Box::new(move |written| {
+                    let result = match written {
+                        Ok(()) => result,
+                        Err(error) => Err(Error::Store(error.clone())),
+                    };
+                    // A caller that has gone is told nothing.
+                    let _ = answer.send(result);
+                })
+            }),
+        };
+        self.queue
+            .send(Message::Job(job))
+            .map_err(|_| Error::Stopping)?;
+        answered.await.map_err(|_| Error::Stopping)?
+    }
+
+    /// See `PoolService.CreatePool`.
+    pub async fn create_pool(
+        &self,
+        caller: &Caller,
+        request: ipam::CreatePoolRequest,
+    ) -> Result<ipam::Pool, Error> {
+        let pool = Pool::decode(request.pool.unwrap_or_default())?;
+        let id = request.request_id;
+        self.run(caller, !request.validate_only, move |draft| {
+            draft.create_pool(pool, &id)
+        })
+        .await
+    }
+
+    /// See `PoolService.GetPool`.
+    pub async fn get_pool(&self, caller: &Caller, name: String) -> Result<ipam::Pool, Error> {
+        self.run(caller, false, move |draft| draft.get_pool(&name))
+            .await
+    }
+
+    /// All pools with their counts, by name.
+    pub async fn list_pools(&self, caller: &Caller) -> Result<Vec<ipam::Pool>, Error> {
+        self.run(caller, false, |draft| Ok(draft.list_pools()))
+            .await
+    }
+
+    /// See `PoolService.UpdatePool`.
+    pub async fn update_pool(
+        &self,
+        caller: &Caller,
+        request: ipam::UpdatePoolRequest,
+    ) -> Result<ipam::Pool, Error> {
+        let pool = request.pool.unwrap_or_default();
+        let mask = request.update_mask;
+        self.run(caller, !request.validate_only, move |draft| {
+            draft.update_pool(&pool, &mask)
+        })
+        .await
+    }
+
+    /// See `PoolService.DeletePool`.
+    pub async fn delete_pool(
+        &self,
+        caller: &Caller,
+        request: ipam::DeletePoolRequest,
+    ) -> Result<(), Error> {
+        self.run(caller, !request.validate_only, move |draft| {
+            draft.delete_pool(&request.name, &request.etag)
+        })
+        .await
+    }
+
+    /// See `PoolService.CordonPool` and `UncordonPool`.
+    pub async fn cordon_pool(
+        &self,
+        caller: &Caller,
+        name: String,
+        cordon: bool,
+    ) -> Result<ipam::Pool, Error> {
+        self.run(caller, true, move |draft| draft.cordon_pool(&name, cordon))
+            .await
+    }
+
+    /// See `LeaseService.Allocate`.
+    pub async fn allocate(
+        &self,
+        caller: &Caller,
+        request: ipam::AllocateRequest,
+    ) -> Result<ipam::AllocateResponse, Error> {
+        let wish = Wish::decode(request, "")?;
+        self.run(caller, !wish.validate_only, move |draft| {
+            draft.allocate(&wish)
+        })
+        .await
+    }
+
+    /// See `LeaseService.BatchAllocate`.
+    pub async fn batch_allocate(
+        &self,
+        caller: &Caller,
+        request: ipam::BatchAllocateRequest,
+    ) -> Result<ipam::BatchAllocateResponse, Error> {
+        if request.requests.len() > BATCH {
+            return Err(Error::field("requests", format!("are more than {BATCH}")));
+        }
+        let validate_only = request.validate_only;
+        let decode = |(index, one): (usize, ipam::AllocateRequest)| {
+            if one.validate_only != validate_only {
+                let field = format!("requests[{index}].validate_only");
+                return Err(Error::field(field, "must be as that of the whole request"));
+            }
+            Wish::decode(one, &format!("requests[{index}]."))
+        };
+        let wishes = request
+            .requests
+            .into_iter()
+            .enumerate()
+            .map(decode)
+            .collect::<Result<Vec<_>, _>>()?;
+        self.run(caller, !validate_only, move |draft| {
+            draft.batch_allocate(&wishes)
+        })
+        .await
+    }
+
+    /// See `LeaseService.Release`.
+    pub async fn release(
+        &self,
+        caller: &Caller,
+        request: ipam::ReleaseRequest,
+    ) -> Result<ipam::ReleaseResponse, Error> {
+        self.run(caller, !request.validate_only, move |draft| {
+            draft.release(&request)
+        })
+        .await
+    }
+
+    /// See `LeaseService.ReleaseAttachment`.
+    pub async fn release_attachment(
+        &self,
+        caller: &Caller,
+        request: ipam::ReleaseAttachmentRequest,
+    ) -> Result<ipam::ReleaseAttachmentResponse, Error> {
+        self.run(caller, true, move |draft| {
+            draft.release_attachment(&request)
+        })
+        .await
+    }
+
+    /// See `LeaseService.Renew`.
+    pub async fn renew(
+        &self,
+        caller: &Caller,
+        request: ipam::RenewRequest,
+    ) -> Result<ipam::Lease, Error> {
+        self.run(caller, true, move |draft| draft.renew(&request))
+            .await
+    }
+
+    /// See `LeaseService.GetLease`.
+    pub async fn get_lease(&self, caller: &Caller, id: String) -> Result<ipam::Lease, Error> {
+        self.run(caller, false, move |draft| draft.get_lease(&id))
+            .await
+    }
+
+    /// See `LeaseService.Explain`.
+    pub async fn explain(
+        &self,
+        caller: &Caller,
+        request: ipam::ExplainRequest,
+    ) -> Result<ipam::ExplainResponse, Error> {
+        let wish = Wish::decode(request.request.unwrap_or_default(), "request.")?;
+        self.run(caller, false, move |draft| draft.explain(&wish))
+            .await
+    }
+
+    /// See `ReservationService.CreateReservation`.
+    pub async fn create_reservation(
+        &self,
+        caller: &Caller,
+        request: ipam::CreateReservationRequest,
+    ) -> Result<ipam::Reservation, Error> {
+        let wanted = request.reservation.unwrap_or_default();
+        let id = request.request_id;
+        self.run(caller, !request.validate_only, move |draft| {
+            draft.create_reservation(wanted, &id)
+        })
+        .await
+    }
+
+    /// See `ReservationService.GetReservation`.
+    pub async fn get_reservation(
+        &self,
+        caller: &Caller,
+        name: String,
+    ) -> Result<ipam::Reservation, Error> {
+        self.run(caller, false, move |draft| draft.get_reservation(&name))
+            .await
+    }
+
+    /// All reservations, by name.
+    pub async fn list_reservations(
+        &self,
+        caller: &Caller,
+    ) -> Result<Vec<ipam::Reservation>, Error> {
+        self.run(caller, false, |draft| Ok(draft.list_reservations()))
+            .await
+    }
+
+    /// See `ReservationService.DeleteReservation`.
+    pub async fn delete_reservation(&self, caller: &Caller, name: String) -> Result<(), Error> {
+        self.run(caller, true, move |draft| draft.delete_reservation(&name))
+            .await
+    }
+
+    /// See `AdminService.Import`: one message's items.
+    pub async fn import(
+        &self,
+        caller: &Caller,
+        items: Vec<ipam::ExportItem>,
+        validate_only: bool,
+    ) -> Result<ipam::ImportResponse, Error> {
+        self.run(caller, !validate_only, move |draft| draft.import(items))
+            .await
+    }
+
+    /// See `AdminService.CheckConsistency`. It holds everything else up while it looks.
+    pub async fn check_consistency(&self) -> Result<ipam::CheckConsistencyResponse, Error> {
+        let _place = self.waiting.acquire().await.map_err(|_| Error::Stopping)?;
+        let (answer, answered) = oneshot::channel();
+        let check = Message::Check(answer);
+        self.queue.send(check).map_err(|_| Error::Stopping)?;
+        answered.await.map_err(|_| Error::Stopping)?
+    }
+
+    /// The leases that hold now, if they are found without a look at every lease.
+    async fn lookup_now(
+        &self,
+        caller: &Caller,
+        question: Question,
+    ) -> Result<Option<Vec<ipam::Lease>>, Error> {
+        self.run(caller, false, move |draft| draft.lookup(&question))
+            .await
+    }
+}
