@@ -2,7 +2,11 @@
 //!
 //! Values are the messages of `ipam.v1`, without output counts: their encoding is what evolves safely.
 
+#[cfg(test)]
+mod contract;
 pub mod memory;
+pub mod salvage;
+pub mod sled;
 
 use std::path::PathBuf;
 
