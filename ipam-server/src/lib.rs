@@ -11,4 +11,5 @@ pub mod free_set;
 pub mod lease;
 pub mod ledger;
 pub mod pool;
+pub mod service;
 pub mod store;

@@ -61,6 +61,11 @@ impl Ledger {
         .await
     }
 
+    /// The oldest revision that the history keeps.
+    pub fn oldest_revision(&self) -> u64 {
+        *self.oldest.borrow()
+    }
+
     /// Up to `limit` durable events with a revision below `before`, newest first.
     ///
     /// # Errors

@@ -1,0 +1,255 @@
+//! AdminService.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use proto::ipam::v1::admin_service_server::AdminService;
+use proto::ipam::v1::{self as ipam, export_item::Item};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::caller::caller;
+use super::{Service, page};
+use crate::allocator::draft::lease_of;
+use crate::allocator::lookup::Question;
+use crate::error::Error;
+use crate::lease::{millis, timestamp};
+use crate::store::LeaseId;
+
+/// Leases or events that are read at once.
+const CHUNK: usize = 1000;
+/// Items that one message of an import may have.
+const ITEMS: usize = 1000;
+/// Conflicts that are told.
+const DETAILS: usize = 100;
+/// Events that one page looks at, at most.
+const LOOKED_AT: usize = 50_000;
+
+type Items = Pin<Box<dyn Stream<Item = Result<ipam::ExportItem, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AdminService for Service {
+    type ExportStream = Items;
+
+    async fn export(
+        &self,
+        request: Request<ipam::ExportRequest>,
+    ) -> Result<Response<Items>, Status> {
+        let caller = caller(&request);
+        let service = self.clone();
+        let (sender, receiver) = channel(CHUNK);
+        // Ends with the stream: a send fails when nobody reads any more.
+        tokio::spawn(async move {
+            if let Err(error) = service.export_to(&caller, &sender).await {
+                // Nobody reads any more.
+                let _ = sender.send(Err(error.into())).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn import(
+        &self,
+        request: Request<Streaming<ipam::ImportRequest>>,
+    ) -> Result<Response<ipam::ImportResponse>, Status> {
+        let mut caller = caller(&request);
+        // A long import is not a slow one: each message has the time of a request.
+        caller.deadline = None;
+        let mut messages = request.into_inner();
+        let mut answer = ipam::ImportResponse::default();
+        let mut validate_only = None;
+        while let Some(message) = messages.message().await? {
+            if message.items.len() > ITEMS {
+                return Err(
+                    Error::field("items", format!("are more than {ITEMS} in one message")).into(),
+                );
+            }
+            let validate_only = *validate_only.get_or_insert(message.validate_only);
+            let one = self
+                .ledger
+                .import(&caller, message.items, validate_only)
+                .await?;
+            answer.imported += one.imported;
+            answer.unchanged += one.unchanged;
+            answer.conflicts += one.conflicts;
+            answer.conflict_details.extend(one.conflict_details);
+            answer.conflict_details.truncate(DETAILS);
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn check_consistency(
+        &self,
+        _request: Request<ipam::CheckConsistencyRequest>,
+    ) -> Result<Response<ipam::CheckConsistencyResponse>, Status> {
+        Ok(Response::new(self.ledger.check_consistency().await?))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<ipam::ListEventsRequest>,
+    ) -> Result<Response<ipam::ListEventsResponse>, Status> {
+        Ok(Response::new(self.events(request.into_inner()).await?))
+    }
+
+    async fn reclaim_orphans(
+        &self,
+        request: Request<ipam::ReclaimOrphansRequest>,
+    ) -> Result<Response<ipam::ReclaimOrphansResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .reclaim_orphans(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
+    async fn get_server(
+        &self,
+        request: Request<ipam::GetServerRequest>,
+    ) -> Result<Response<ipam::Server>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(self.ledger.server(&caller).await?))
+    }
+}
+
+impl Service {
+    async fn export_to(
+        &self,
+        caller: &crate::ledger::Caller,
+        sender: &Sender<Result<ipam::ExportItem, Status>>,
+    ) -> Result<(), Error> {
+        let server = self.ledger.server(caller).await?;
+        let pools = self.ledger.list_pools(caller).await?;
+        let reservations = self.ledger.list_reservations(caller).await?;
+        let header = ipam::ExportHeader {
+            format: 1,
+            revision: server.revision,
+            time: Some(timestamp(jiff::Timestamp::now())),
+            pools: pools.len() as u64,
+            reservations: reservations.len() as u64,
+            leases: server.leases,
+        };
+        let pools = pools.into_iter().map(|pool| {
+            Item::Pool(ipam::Pool {
+                ipv4_usage: None,
+                ipv6_usage: None,
+                ..pool
+            })
+        });
+        let first = std::iter::once(Item::Header(header))
+            .chain(pools)
+            .chain(reservations.into_iter().map(Item::Reservation));
+        for item in first {
+            if send(sender, item).await.is_err() {
+                return Ok(());
+            }
+        }
+        let mut after = LeaseId(0);
+        loop {
+            let page = self.ledger.leases(after, CHUNK).await?;
+            let whole = page.len() == CHUNK;
+            for lease in page {
+                after = lease.id.parse().unwrap_or(after);
+                // What came after the header's revision is of another export.
+                if after.0 <= server.revision && send(sender, Item::Lease(lease)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if !whole {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn events(
+        &self,
+        request: ipam::ListEventsRequest,
+    ) -> Result<ipam::ListEventsResponse, Error> {
+        let binding = (
+            &request.address,
+            request.descending,
+            format!(
+                "{:?}{:?}{:?}",
+                request.owner, request.start_time, request.end_time
+            ),
+        );
+        let size = page::size(request.page_size)?;
+        let question = question(&request)?;
+        let from = request
+            .start_time
+            .as_ref()
+            .map_or(i64::MIN, |time| millis(Some(time)));
+        let to = request
+            .end_time
+            .as_ref()
+            .map_or(i64::MAX, |time| millis(Some(time)));
+        let mut cursor = match page::key(&request.page_token, &binding)? {
+            Some(key) => key.parse().map_err(|_| Error::BadToken)?,
+            None if request.descending => u64::MAX,
+            None => self.ledger.oldest_revision().saturating_sub(1),
+        };
+        let mut events = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let chunk = if request.descending {
+                self.ledger.events_back(cursor, CHUNK).await?
+            } else {
+                self.ledger.events(cursor, CHUNK).await?
+            };
+            let whole = chunk.len() == CHUNK;
+            looked_at += chunk.len();
+            for event in chunk {
+                if events.len() == size {
+                    return Ok(ipam::ListEventsResponse {
+                        events,
+                        next_page_token: page::token(&cursor.to_string(), &binding),
+                    });
+                }
+                cursor = event.revision;
+                let at = millis(event.time.as_ref());
+                let concerned = question.as_ref().is_none_or(|question| {
+                    let subjects = [&event.before, &event.after];
+                    let mut leases = subjects
+                        .into_iter()
+                        .filter_map(|subject| lease_of(subject.as_ref()));
+                    leases.any(|lease| question.matches(lease))
+                });
+                if concerned && (from..to).contains(&at) {
+                    events.push(event);
+                }
+            }
+            if !whole || looked_at >= LOOKED_AT {
+                let next_page_token = if whole {
+                    page::token(&cursor.to_string(), &binding)
+                } else {
+                    String::new()
+                };
+                return Ok(ipam::ListEventsResponse {
+                    events,
+                    next_page_token,
+                });
+            }
+        }
+    }
+}
+
+fn question(request: &ipam::ListEventsRequest) -> Result<Option<Question>, Error> {
+    if request.address.is_empty() && request.owner.is_none() {
+        return Ok(None);
+    }
+    let lookup = ipam::LookupRequest {
+        address: request.address.clone(),
+        owner: request.owner.clone(),
+        ..Default::default()
+    };
+    Question::decode(&lookup).map(Some)
+}
+
+async fn send(sender: &Sender<Result<ipam::ExportItem, Status>>, item: Item) -> Result<(), ()> {
+    sender
+        .send(Ok(ipam::ExportItem { item: Some(item) }))
+        .await
+        .map_err(|_| ())
+}

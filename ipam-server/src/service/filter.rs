@@ -1,0 +1,304 @@
+//! The filters of List and Watch: `field = value` terms joined by AND (a small part of AIP-160).
+
+use proto::ipam::v1 as ipam;
+
+use crate::lease::owner_fields;
+
+/// A filter that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    terms: Vec<Term>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Term {
+    field: String,
+    equal: bool,
+    value: String,
+    /// The value is a beginning.
+    prefix: bool,
+}
+
+/// A filter that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at character {at}: {expected}; a filter is like `pool=\"blue\" AND owner.node=\"n1\"`")]
+pub struct FilterError {
+    /// Where, in characters from 1.
+    pub at: usize,
+    /// What should be there.
+    pub expected: String,
+}
+
+/// Fields of leases, but for `owner.` and `labels.`.
+const LEASE_FIELDS: [&str; 7] = ["id", "pool", "vrf", "state", "ipv4", "ipv6", "mac"];
+/// Fields of pools, but for `labels.`.
+const POOL_FIELDS: [&str; 3] = ["name", "vrf", "state"];
+
+impl Filter {
+    /// Reads a filter; the empty one lets everything through.
+    ///
+    /// # Errors
+    /// [`FilterError`] says where and what is wrong.
+    pub fn parse(text: &str) -> Result<Filter, FilterError> {
+        let mut reader = Reader {
+            rest: text,
+            all: text,
+        };
+        let mut terms = Vec::new();
+        reader.skip_space();
+        while !reader.rest.is_empty() {
+            if !terms.is_empty() {
+                reader.keyword("AND")?;
+            }
+            terms.push(reader.term()?);
+            reader.skip_space();
+        }
+        Ok(Filter { terms })
+    }
+
+    /// Reads a filter of leases.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`]; also for a field that leases do not have.
+    pub fn for_leases(text: &str) -> Result<Filter, FilterError> {
+        let owner = ipam::Owner::default();
+        let owned = owner_fields(&owner).map(|(name, _)| format!("owner.{name}"));
+        Filter::parse(text)?.with_fields(|field| {
+            LEASE_FIELDS.contains(&field) || owned.iter().any(|at| at == field)
+        })
+    }
+
+    /// Reads a filter of pools.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`]; also for a field that pools do not have.
+    pub fn for_pools(text: &str) -> Result<Filter, FilterError> {
+        Filter::parse(text)?.with_fields(|field| POOL_FIELDS.contains(&field))
+    }
+
+    fn with_fields(self, known: impl Fn(&str) -> bool) -> Result<Filter, FilterError> {
+        let label = |field: &str| {
+            field
+                .strip_prefix("labels.")
+                .is_some_and(|key| !key.is_empty())
+        };
+        match self
+            .terms
+            .iter()
+            .find(|term| !known(&term.field) && !label(&term.field))
+        {
+            Some(term) => Err(FilterError {
+                at: 1,
+                expected: format!("there is no field {:?}", term.field),
+            }),
+            None => Ok(self),
+        }
+    }
+
+    /// Whether it lets everything through.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// Whether a lease passes.
+    pub fn lease(&self, lease: &ipam::Lease) -> bool {
+        let none = ipam::Owner::default();
+        let owner = lease.owner.as_ref().unwrap_or(&none);
+        self.terms.iter().all(|term| {
+            let plain = |text: &'_ str| text.split('/').next().unwrap_or_default().to_owned();
+            let value = match term.field.as_str() {
+                "id" => lease.id.clone(),
+                "pool" => lease.pool.clone(),
+                "vrf" => lease.vrf.clone(),
+                "state" => lease.state().as_str_name().to_owned(),
+                "ipv4" => plain(&lease.ipv4),
+                "ipv6" => plain(&lease.ipv6),
+                "mac" => lease.mac.clone(),
+                field => match field.split_once('.') {
+                    Some(("labels", key)) => lease.labels.get(key).cloned().unwrap_or_default(),
+                    Some(("owner", name)) => owner_fields(owner)
+                        .iter()
+                        .find(|(field, _)| *field == name)
+                        .map(|(_, value)| (*value).to_owned())
+                        .unwrap_or_default(),
+                    _ => String::new(),
+                },
+            };
+            term.holds(&value)
+        })
+    }
+
+    /// Whether a pool passes.
+    pub fn pool(&self, pool: &ipam::Pool) -> bool {
+        self.terms.iter().all(|term| {
+            let value = match term.field.as_str() {
+                "name" => pool.name.as_str(),
+                "vrf" => &pool.vrf,
+                "state" => pool.state().as_str_name(),
+                field => {
+                    let key = field.strip_prefix("labels.").unwrap_or_default();
+                    pool.labels.get(key).map_or("", String::as_str)
+                }
+            };
+            term.holds(value)
+        })
+    }
+}
+
+impl Term {
+    fn holds(&self, value: &str) -> bool {
+        let same = if self.prefix {
+            value.starts_with(&self.value)
+        } else {
+            value == self.value
+        };
+        same == self.equal
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    all: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&self, expected: impl Into<String>) -> FilterError {
+        let read = self.all.len() - self.rest.len();
+        FilterError {
+            at: self.all.get(..read).map_or(0, |text| text.chars().count()) + 1,
+            expected: expected.into(),
+        }
+    }
+
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn take(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
+        let end = self.rest.find(|c| !fits(c)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    fn keyword(&mut self, word: &str) -> Result<(), FilterError> {
+        self.skip_space();
+        match self.rest.strip_prefix(word) {
+            Some(rest) if rest.starts_with(char::is_whitespace) => {
+                self.rest = rest;
+                self.skip_space();
+                Ok(())
+            }
+            _ => Err(self.error(format!("{word} is expected between two terms"))),
+        }
+    }
+
+    fn term(&mut self) -> Result<Term, FilterError> {
+        let field = self.take(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/'));
+        if field.is_empty() {
+            return Err(self.error("a field is expected"));
+        }
+        self.skip_space();
+        let equal = if let Some(rest) = self.rest.strip_prefix("!=") {
+            self.rest = rest;
+            false
+        } else if let Some(rest) = self.rest.strip_prefix('=') {
+            self.rest = rest;
+            true
+        } else {
+            return Err(self.error("= or != is expected"));
+        };
+        self.skip_space();
+        let value = self.value()?;
+        let prefix = value.ends_with('*');
+        Ok(Term {
+            field: field.to_owned(),
+            equal,
+            value: value.strip_suffix('*').map(str::to_owned).unwrap_or(value),
+            prefix,
+        })
+    }
+
+    fn value(&mut self) -> Result<String, FilterError> {
+        if let Some(rest) = self.rest.strip_prefix('"') {
+            let Some((value, rest)) = rest.split_once('"') else {
+                return Err(self.error("this quotation mark has no second one"));
+            };
+            self.rest = rest;
+            return Ok(value.to_owned());
+        }
+        let value = self.take(|c| !c.is_whitespace() && !matches!(c, '"' | '=' | '(' | ')'));
+        if value.is_empty() {
+            return Err(self.error("a value is expected; put an empty one into quotation marks"));
+        }
+        Ok(value.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lease() -> ipam::Lease {
+        ipam::Lease {
+            id: "l7".into(),
+            pool: "blue".into(),
+            ipv4: "10.0.0.7/24".into(),
+            state: 1,
+            owner: Some(ipam::Owner {
+                node: "n1".into(),
+                ..Default::default()
+            }),
+            labels: [("team".to_owned(), "ran".to_owned())].into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn terms_are_compared_with_the_lease() {
+        for (filter, expected) in [
+            ("", true),
+            ("pool=blue", true),
+            (" pool = \"blue\" AND owner.node=n1 ", true),
+            ("pool=blue AND owner.node!=n1", false),
+            ("ipv4=10.0.0.7", true),
+            ("ipv4=10.0.*", true),
+            ("ipv4=10.1.*", false),
+            ("state=ACTIVE", true),
+            ("labels.team=ran", true),
+            ("labels.none=\"\"", true),
+            ("id!=l7", false),
+        ] {
+            assert_eq!(
+                Filter::for_leases(filter).unwrap().lease(&lease()),
+                expected,
+                "{filter}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_its_place() {
+        for (filter, at) in [
+            ("pool", 5),
+            ("pool=", 6),
+            ("pool=a pool=b", 8),
+            ("pool=\"a", 6),
+            ("=a", 1),
+        ] {
+            assert_eq!(Filter::for_leases(filter).unwrap_err().at, at, "{filter}");
+        }
+        let unknown = Filter::for_leases("colour=blue").unwrap_err();
+        assert!(unknown.to_string().contains("colour"), "{unknown}");
+        assert!(Filter::for_pools("owner.node=n1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in "\\PC{0,60}") {
+            let _ = Filter::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! LeaseService, but for the stream of Watch.
+
+use proto::ipam::v1::lease_service_server::LeaseService;
+use proto::ipam::v1::{self as ipam};
+use tonic::{Request, Response, Status};
+
+use super::caller::caller;
+use super::filter::Filter;
+use super::watch::Changes;
+use super::{Service, page};
+use crate::error::Error;
+use crate::store::LeaseId;
+
+/// Leases that are read from the store at once.
+const CHUNK: usize = 1000;
+/// Leases that one page looks at, at most: a page may be short and have a next one.
+const LOOKED_AT: usize = 50_000;
+
+#[tonic::async_trait]
+impl LeaseService for Service {
+    type WatchStream = Changes;
+
+    async fn allocate(
+        &self,
+        request: Request<ipam::AllocateRequest>,
+    ) -> Result<Response<ipam::AllocateResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger.allocate(&caller, request.into_inner()).await?,
+        ))
+    }
+
+    async fn batch_allocate(
+        &self,
+        request: Request<ipam::BatchAllocateRequest>,
+    ) -> Result<Response<ipam::BatchAllocateResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .batch_allocate(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
+    async fn release(
+        &self,
+        request: Request<ipam::ReleaseRequest>,
+    ) -> Result<Response<ipam::ReleaseResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger.release(&caller, request.into_inner()).await?,
+        ))
+    }
+
+    async fn release_attachment(
+        &self,
+        request: Request<ipam::ReleaseAttachmentRequest>,
+    ) -> Result<Response<ipam::ReleaseAttachmentResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .release_attachment(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
+    async fn release_unlisted(
+        &self,
+        request: Request<ipam::ReleaseUnlistedRequest>,
+    ) -> Result<Response<ipam::ReleaseUnlistedResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .release_unlisted(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<ipam::RenewRequest>,
+    ) -> Result<Response<ipam::Lease>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger.renew(&caller, request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_lease(
+        &self,
+        request: Request<ipam::GetLeaseRequest>,
+    ) -> Result<Response<ipam::Lease>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .get_lease(&caller, request.into_inner().id)
+                .await?,
+        ))
+    }
+
+    async fn list_leases(
+        &self,
+        request: Request<ipam::ListLeasesRequest>,
+    ) -> Result<Response<ipam::ListLeasesResponse>, Status> {
+        let request = request.into_inner();
+        let filter = lease_filter(&request.filter)?;
+        let size = page::size(request.page_size)?;
+        let mut after = LeaseId(0);
+        if let Some(key) = page::key(&request.page_token, &request.filter)? {
+            after = key.parse().map_err(|()| Error::BadToken)?;
+        }
+        let mut leases = Vec::new();
+        let mut looked_at = 0;
+        let more = loop {
+            let wanted = if filter.is_empty() {
+                size - leases.len()
+            } else {
+                CHUNK
+            };
+            let chunk = self.ledger.leases(after, wanted).await?;
+            let whole = chunk.len() == wanted;
+            looked_at += chunk.len();
+            for lease in chunk {
+                if leases.len() == size {
+                    break;
+                }
+                after = lease.id.parse().unwrap_or(after);
+                if filter.lease(&lease) {
+                    leases.push(lease);
+                }
+            }
+            if leases.len() == size || looked_at >= LOOKED_AT {
+                break !self.ledger.leases(after, 1).await?.is_empty();
+            }
+            if !whole {
+                break false;
+            }
+        };
+        let next_page_token = if more {
+            page::token(&after.to_string(), &request.filter)
+        } else {
+            String::new()
+        };
+        Ok(Response::new(ipam::ListLeasesResponse {
+            leases,
+            next_page_token,
+        }))
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<ipam::LookupRequest>,
+    ) -> Result<Response<ipam::LookupResponse>, Status> {
+        let caller = caller(&request);
+        let leases = self.ledger.lookup(&caller, request.into_inner()).await?;
+        Ok(Response::new(ipam::LookupResponse { leases }))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<ipam::WatchRequest>,
+    ) -> Result<Response<Changes>, Status> {
+        self.changes(request.into_inner()).map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ipam::ExplainRequest>,
+    ) -> Result<Response<ipam::ExplainResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger.explain(&caller, request.into_inner()).await?,
+        ))
+    }
+}
+
+pub(super) fn lease_filter(text: &str) -> Result<Filter, Error> {
+    Filter::for_leases(text).map_err(|error| Error::field("filter", error.to_string()))
+}

@@ -1,0 +1,109 @@
+//! PoolService.
+
+use proto::ipam::v1::pool_service_server::PoolService;
+use proto::ipam::v1::{self as ipam};
+use tonic::{Request, Response, Status};
+
+use super::caller::caller;
+use super::filter::Filter;
+use super::{Service, page};
+use crate::error::Error;
+
+#[tonic::async_trait]
+impl PoolService for Service {
+    async fn create_pool(
+        &self,
+        request: Request<ipam::CreatePoolRequest>,
+    ) -> Result<Response<ipam::Pool>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .create_pool(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
+    async fn get_pool(
+        &self,
+        request: Request<ipam::GetPoolRequest>,
+    ) -> Result<Response<ipam::Pool>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .get_pool(&caller, request.into_inner().name)
+                .await?,
+        ))
+    }
+
+    async fn list_pools(
+        &self,
+        request: Request<ipam::ListPoolsRequest>,
+    ) -> Result<Response<ipam::ListPoolsResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let filter = Filter::for_pools(&request.filter)
+            .map_err(|error| Error::field("filter", error.to_string()))?;
+        let size = page::size(request.page_size)?;
+        let after = page::key(&request.page_token, &request.filter)?.unwrap_or_default();
+        let pools = self.ledger.list_pools(&caller).await?;
+        let mut rest = pools
+            .into_iter()
+            .filter(|pool| pool.name > after && filter.pool(pool));
+        let pools: Vec<_> = rest.by_ref().take(size).collect();
+        let next_page_token = match (rest.next(), pools.last()) {
+            (Some(_), Some(last)) => page::token(&last.name, &request.filter),
+            _ => String::new(),
+        };
+        Ok(Response::new(ipam::ListPoolsResponse {
+            pools,
+            next_page_token,
+        }))
+    }
+
+    async fn update_pool(
+        &self,
+        request: Request<ipam::UpdatePoolRequest>,
+    ) -> Result<Response<ipam::Pool>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .update_pool(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
+    async fn delete_pool(
+        &self,
+        request: Request<ipam::DeletePoolRequest>,
+    ) -> Result<Response<ipam::DeletePoolResponse>, Status> {
+        let caller = caller(&request);
+        self.ledger
+            .delete_pool(&caller, request.into_inner())
+            .await?;
+        Ok(Response::new(ipam::DeletePoolResponse {}))
+    }
+
+    async fn cordon_pool(
+        &self,
+        request: Request<ipam::CordonPoolRequest>,
+    ) -> Result<Response<ipam::Pool>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .cordon_pool(&caller, request.into_inner().name, true)
+                .await?,
+        ))
+    }
+
+    async fn uncordon_pool(
+        &self,
+        request: Request<ipam::UncordonPoolRequest>,
+    ) -> Result<Response<ipam::Pool>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .cordon_pool(&caller, request.into_inner().name, false)
+                .await?,
+        ))
+    }
+}

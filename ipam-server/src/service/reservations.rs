@@ -1,0 +1,70 @@
+//! ReservationService.
+
+use proto::ipam::v1::reservation_service_server::ReservationService;
+use proto::ipam::v1::{self as ipam};
+use tonic::{Request, Response, Status};
+
+use super::caller::caller;
+use super::{Service, page};
+
+#[tonic::async_trait]
+impl ReservationService for Service {
+    async fn create_reservation(
+        &self,
+        request: Request<ipam::CreateReservationRequest>,
+    ) -> Result<Response<ipam::Reservation>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .create_reservation(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
+    async fn get_reservation(
+        &self,
+        request: Request<ipam::GetReservationRequest>,
+    ) -> Result<Response<ipam::Reservation>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .get_reservation(&caller, request.into_inner().name)
+                .await?,
+        ))
+    }
+
+    async fn list_reservations(
+        &self,
+        request: Request<ipam::ListReservationsRequest>,
+    ) -> Result<Response<ipam::ListReservationsResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let size = page::size(request.page_size)?;
+        let after = page::key(&request.page_token, &request.pool)?.unwrap_or_default();
+        let all = self.ledger.list_reservations(&caller).await?;
+        let mut rest = all.into_iter().filter(|reservation| {
+            reservation.name > after
+                && (request.pool.is_empty() || reservation.pool == request.pool)
+        });
+        let reservations: Vec<_> = rest.by_ref().take(size).collect();
+        let next_page_token = match (rest.next(), reservations.last()) {
+            (Some(_), Some(last)) => page::token(&last.name, &request.pool),
+            _ => String::new(),
+        };
+        Ok(Response::new(ipam::ListReservationsResponse {
+            reservations,
+            next_page_token,
+        }))
+    }
+
+    async fn delete_reservation(
+        &self,
+        request: Request<ipam::DeleteReservationRequest>,
+    ) -> Result<Response<ipam::DeleteReservationResponse>, Status> {
+        let caller = caller(&request);
+        self.ledger
+            .delete_reservation(&caller, request.into_inner().name)
+            .await?;
+        Ok(Response::new(ipam::DeleteReservationResponse {}))
+    }
+}

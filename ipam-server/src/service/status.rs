@@ -1,0 +1,280 @@
+//! The one place where errors become gRPC statuses, with the details of google.rpc.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::error::Error;
+use crate::store::StoreError;
+
+/// The domain of google.rpc.ErrorInfo.
+pub const DOMAIN: &str = "ipam.meta-cni.io";
+
+/// When to try again if the store is away.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Status {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(error.reason(), DOMAIN, metadata(&error));
+        match &error {
+            Error::InvalidFields(problems) => {
+                let violations = problems
+                    .iter()
+                    .map(|at| FieldViolation::new(&at.field, &at.problem));
+                details.set_bad_request(violations.collect::<Vec<_>>());
+            }
+            Error::InvalidAttachment { missing } => {
+                details.set_bad_request(vec![FieldViolation::new(
+                    "owner",
+                    format!("{missing} is missing"),
+                )]);
+            }
+            Error::AddressQuarantined { seconds, .. } => {
+                details.set_retry_info(Some(Duration::from_secs(*seconds)));
+            }
+            Error::Store(StoreError::Corrupt { .. }) => {}
+            Error::Store(_) | Error::Stopping => {
+                details.set_retry_info(Some(STORE_RETRY));
+            }
+            _ => {}
+        }
+        let mut message = error.to_string();
+        if let Some(cause) = error.source() {
+            message = format!("{message}: {cause}");
+        }
+        Status::with_error_details(code(&error), message, details)
+    }
+}
+
+fn code(error: &Error) -> Code {
+    match error {
+        Error::InvalidFields(_) | Error::InvalidAttachment { .. } | Error::BadToken => {
+            Code::InvalidArgument
+        }
+        Error::PoolNotFound { .. }
+        | Error::LeaseNotFound { .. }
+        | Error::ReservationNotFound { .. } => Code::NotFound,
+        Error::AddressNotInPool { .. } | Error::Compacted { .. } => Code::OutOfRange,
+        Error::AddressReserved { .. }
+        | Error::AddressQuarantined { .. }
+        | Error::PoolOverlap { .. }
+        | Error::PoolNotActive { .. }
+        | Error::LeaseExpired { .. }
+        | Error::PoolInUse { .. } => Code::FailedPrecondition,
+        Error::AddressInUse { .. }
+        | Error::PoolExists { .. }
+        | Error::ReservationExists { .. }
+        | Error::RequestMismatch { .. } => Code::AlreadyExists,
+        Error::PoolExhausted { .. } => Code::ResourceExhausted,
+        Error::Stale { .. } => Code::Aborted,
+        Error::DeadlineExceeded => Code::DeadlineExceeded,
+        Error::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
+        Error::Store(_) | Error::Stopping => Code::Unavailable,
+    }
+}
+
+/// What a program can use of an error.
+fn metadata(error: &Error) -> HashMap<String, String> {
+    let mut metadata = HashMap::new();
+    let mut put = |key: &str, value: &dyn std::fmt::Display| {
+        metadata.insert(key.to_owned(), value.to_string());
+    };
+    match error {
+        Error::PoolNotFound { pool }
+        | Error::PoolExists { pool }
+        | Error::PoolOverlap { pool, .. }
+        | Error::PoolNotActive { pool }
+        | Error::PoolInUse { pool, .. } => put("pool", pool),
+        Error::PoolExhausted { pool, family, .. } => {
+            put("pool", pool);
+            put("family", family);
+        }
+        Error::AddressReserved { address, pool, .. }
+        | Error::AddressInUse { address, pool, .. }
+        | Error::AddressQuarantined { address, pool, .. } => {
+            put("pool", pool);
+            put("address", address);
+        }
+        Error::AddressNotInPool { address, pools } => {
+            put("pools", &pools.join(","));
+            put("address", address);
+        }
+        Error::LeaseNotFound { id }
+        | Error::LeaseExpired { id }
+        | Error::RequestMismatch { id, .. } => {
+            put("lease", id);
+        }
+        Error::ReservationNotFound { name } | Error::ReservationExists { name } => {
+            put("reservation", name)
+        }
+        Error::Stale { present, .. } => put("present", present),
+        Error::Compacted { oldest, .. } => put("oldest_revision", oldest),
+        _ => {}
+    }
+    metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::error::Family;
+
+    #[test]
+    fn every_failure_has_its_code_and_reason() {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let pool = || "blue".to_owned();
+        let cases = [
+            (
+                Error::field("pool.name", "wrong"),
+                Code::InvalidArgument,
+                "INVALID_FIELD",
+            ),
+            (
+                Error::InvalidAttachment {
+                    missing: "ifname".into(),
+                },
+                Code::InvalidArgument,
+                "INVALID_ATTACHMENT",
+            ),
+            (
+                Error::PoolNotFound { pool: pool() },
+                Code::NotFound,
+                "POOL_NOT_FOUND",
+            ),
+            (
+                Error::LeaseNotFound { id: "l7".into() },
+                Code::NotFound,
+                "LEASE_NOT_FOUND",
+            ),
+            (
+                Error::AddressNotInPool {
+                    address,
+                    pools: vec![],
+                },
+                Code::OutOfRange,
+                "ADDRESS_NOT_IN_POOL",
+            ),
+            (
+                Error::AddressReserved {
+                    address,
+                    pool: pool(),
+                    why: String::new(),
+                },
+                Code::FailedPrecondition,
+                "ADDRESS_RESERVED",
+            ),
+            (
+                Error::AddressInUse {
+                    address,
+                    pool: pool(),
+                    holder: String::new(),
+                },
+                Code::AlreadyExists,
+                "ADDRESS_IN_USE",
+            ),
+            (
+                Error::AddressQuarantined {
+                    address,
+                    pool: pool(),
+                    seconds: 9,
+                },
+                Code::FailedPrecondition,
+                "ADDRESS_QUARANTINED",
+            ),
+            (
+                Error::PoolExists { pool: pool() },
+                Code::AlreadyExists,
+                "POOL_EXISTS",
+            ),
+            (
+                Error::PoolExhausted {
+                    pool: pool(),
+                    family: Family::V6,
+                    hint: String::new(),
+                },
+                Code::ResourceExhausted,
+                "POOL_EXHAUSTED",
+            ),
+            (
+                Error::PoolNotActive { pool: pool() },
+                Code::FailedPrecondition,
+                "POOL_NOT_ACTIVE",
+            ),
+            (
+                Error::RequestMismatch {
+                    id: "l7".into(),
+                    difference: String::new(),
+                },
+                Code::AlreadyExists,
+                "REQUEST_MISMATCH",
+            ),
+            (
+                Error::LeaseExpired { id: "l7".into() },
+                Code::FailedPrecondition,
+                "LEASE_EXPIRED",
+            ),
+            (
+                Error::PoolInUse {
+                    pool: pool(),
+                    why: String::new(),
+                },
+                Code::FailedPrecondition,
+                "POOL_IN_USE",
+            ),
+            (
+                Error::Compacted {
+                    wanted: String::new(),
+                    oldest: 7,
+                },
+                Code::OutOfRange,
+                "COMPACTED",
+            ),
+            (Error::BadToken, Code::InvalidArgument, "BAD_TOKEN"),
+            (
+                Error::DeadlineExceeded,
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+            ),
+            (
+                Error::Store(StoreError::Full { path: "/x".into() }),
+                Code::Unavailable,
+                "STORE_UNAVAILABLE",
+            ),
+            (
+                Error::Store(StoreError::Corrupt {
+                    path: "/x".into(),
+                    what: String::new(),
+                }),
+                Code::DataLoss,
+                "STORE_CORRUPT",
+            ),
+        ];
+        for (error, code, reason) in cases {
+            let status = Status::from(error);
+            assert_eq!(status.code(), code, "{reason}");
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(
+                (info.domain.as_str(), info.reason.as_str()),
+                (DOMAIN, reason)
+            );
+        }
+    }
+
+    #[test]
+    fn what_passes_says_when_to_try_again_and_what_is_wrong_says_where() {
+        let full = Status::from(Error::Store(StoreError::Full { path: "/x".into() }));
+        assert!(full.get_details_retry_info().is_some());
+        assert!(full.message().contains("/x"), "{}", full.message());
+        let wrong = Status::from(Error::field("pool.name", "wrong"));
+        assert_eq!(
+            wrong.get_details_bad_request().unwrap().field_violations[0].field,
+            "pool.name"
+        );
+    }
+}

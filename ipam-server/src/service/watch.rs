@@ -1,0 +1,157 @@
+//! Watch: a cursor into the history. The history itself is the buffer, so a watcher holds nobody up; one that
+//! falls behind what is kept is told COMPACTED.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::Stream;
+use proto::ipam::v1::{self as ipam, EventType, subject, watch_response::Message};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::Service;
+use super::filter::Filter;
+use super::leases::lease_filter;
+use crate::allocator::draft::lease_of;
+use crate::error::Error;
+use crate::store::LeaseId;
+
+/// Events that are read at once.
+const PAGE: usize = 500;
+/// Messages that wait for a slow watcher; the rest waits in the history.
+const AHEAD: usize = 64;
+/// How often a watcher without changes is told where it is.
+const BOOKMARK: Duration = Duration::from_secs(10);
+
+/// The stream of one watcher.
+pub(super) type Changes = Pin<Box<dyn Stream<Item = Result<ipam::WatchResponse, Status>> + Send>>;
+
+/// Counts a watcher as long as it lives.
+struct Counted(Arc<AtomicI64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The watcher has gone.
+struct Gone;
+
+impl Service {
+    pub(super) fn changes(&self, request: ipam::WatchRequest) -> Result<Changes, Status> {
+        let filter = lease_filter(&request.filter)?;
+        let (sender, receiver) = channel(AHEAD);
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(self.watchers.clone());
+        let service = self.clone();
+        // Ends with the watcher (a send fails), with the server, or with an error that the watcher is told.
+        tokio::spawn(async move {
+            let _counted = counted;
+            let mut stopping = service.stopping.clone();
+            let ended = tokio::select! {
+                ended = service.follow(&sender, &request, &filter) => ended,
+                _ = stopping.wait_for(|stopping| *stopping) => Err(Some(Error::Stopping)),
+                () = sender.closed() => Err(None),
+            };
+            if let Err(Some(error)) = ended {
+                // A watcher that has gone is told nothing.
+                let _ = sender.send(Err(error.into())).await;
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    /// Sends changes until something ends it.
+    async fn follow(
+        &self,
+        sender: &Sender<Result<ipam::WatchResponse, Status>>,
+        request: &ipam::WatchRequest,
+        filter: &Filter,
+    ) -> Result<(), Option<Error>> {
+        let mut revision = self.ledger.revision();
+        let mut cursor = request.after_revision;
+        if cursor == 0 || request.include_existing {
+            cursor = *revision.borrow_and_update();
+        }
+        if request.include_existing {
+            self.existing(sender, filter).await?;
+        }
+        let mut told = None;
+        loop {
+            let events = self.ledger.events(cursor, PAGE).await.map_err(Some)?;
+            if let Some(last) = events.last() {
+                cursor = last.revision;
+                for event in events.into_iter().filter(|event| passes(filter, event)) {
+                    send(sender, Message::Event(event))
+                        .await
+                        .map_err(|Gone| None)?;
+                }
+                continue;
+            }
+            if told.is_none() {
+                send(sender, Message::BookmarkRevision(cursor))
+                    .await
+                    .map_err(|Gone| None)?;
+                told = Some(cursor);
+            }
+            match tokio::time::timeout(BOOKMARK, revision.wait_for(|&now| now > cursor)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return Err(Some(Error::Stopping)),
+                Err(_) => told = None,
+            }
+        }
+    }
+
+    /// The present leases, as if they were made now. A change meanwhile comes once more as itself.
+    async fn existing(
+        &self,
+        sender: &Sender<Result<ipam::WatchResponse, Status>>,
+        filter: &Filter,
+    ) -> Result<(), Option<Error>> {
+        let mut after = LeaseId(0);
+        loop {
+            let page = self.ledger.leases(after, PAGE).await.map_err(Some)?;
+            let whole = page.len() == PAGE;
+            for lease in page {
+                after = lease.id.parse().unwrap_or(after);
+                if filter.lease(&lease) {
+                    let event = ipam::Event {
+                        r#type: EventType::Created.into(),
+                        after: Some(ipam::Subject {
+                            subject: Some(subject::Subject::Lease(lease)),
+                        }),
+                        ..Default::default()
+                    };
+                    send(sender, Message::Event(event))
+                        .await
+                        .map_err(|Gone| None)?;
+                }
+            }
+            if !whole {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn passes(filter: &Filter, event: &ipam::Event) -> bool {
+    filter.is_empty()
+        || [&event.before, &event.after]
+            .into_iter()
+            .filter_map(|subject| lease_of(subject.as_ref()))
+            .any(|lease| filter.lease(lease))
+}
+
+async fn send(
+    sender: &Sender<Result<ipam::WatchResponse, Status>>,
+    message: Message,
+) -> Result<(), Gone> {
+    let response = ipam::WatchResponse {
+        message: Some(message),
+    };
+    sender.send(Ok(response)).await.map_err(|_| Gone)
+}
