@@ -6,10 +6,13 @@
 
 pub mod allocator;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod free_set;
 pub mod lease;
 pub mod ledger;
+pub mod metrics;
 pub mod pool;
+pub mod seed;
 pub mod service;
 pub mod store;

@@ -1,0 +1,415 @@
+//! What an ipam-server is told: flags, then the environment, then a file, then defaults.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+/// Leases IPv4/IPv6 pairs over gRPC (ipam.v1) from a durable store.
+///
+/// Every flag can also be given in the environment (IPAM_SERVER_…) or in the YAML file of --config, under its name
+/// in camelCase (storeDir: /var/lib/ipam-server). A flag wins over the environment, the environment over the file.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "ipam-server",
+    version,
+    after_help = "Examples:
+  ipam-server --pools pools.yaml
+        one machine: /run/meta-cni/ipam.sock, store in /var/lib/ipam-server
+  ipam-server --listen tcp://0.0.0.0:7443 --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
+        many machines, with certificates on both sides
+
+Signals: SIGTERM and SIGINT finish what was begun and end the server; a second one ends it at once.
+Exit status: 0 ended as asked, 1 failure, 2 wrong arguments."
+)]
+pub struct Arguments {
+    /// Where to listen: unix:///PATH or tcp://ADDRESS:PORT (port 0: any free one). Repeatable.
+    /// [default: unix:///run/meta-cni/ipam.sock]
+    #[arg(
+        long,
+        env = "IPAM_SERVER_LISTEN",
+        value_delimiter = ',',
+        value_name = "ADDRESS"
+    )]
+    pub listen: Vec<String>,
+    /// Certificate chain of the server, PEM. TCP needs it.
+    #[arg(long, env = "IPAM_SERVER_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of the certificate, PEM.
+    #[arg(long, env = "IPAM_SERVER_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities whose clients are let in, PEM; without it any client is.
+    #[arg(long, env = "IPAM_SERVER_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Allow TCP without TLS, on loopback only.
+    #[arg(long, env = "IPAM_SERVER_INSECURE")]
+    pub insecure: bool,
+    /// What keeps the leases: sled survives everything, memory nothing. [default: sled]
+    #[arg(long, env = "IPAM_SERVER_STORE")]
+    pub store: Option<StoreKind>,
+    /// Folder of the sled store; made if missing. [default: /var/lib/ipam-server]
+    #[arg(long, env = "IPAM_SERVER_STORE_DIR", value_name = "DIR")]
+    pub store_dir: Option<PathBuf>,
+    /// What the store may keep in memory, in bytes. [default: 67108864]
+    #[arg(long, env = "IPAM_SERVER_STORE_CACHE_BYTES", value_name = "BYTES")]
+    pub store_cache_bytes: Option<u64>,
+    /// Pools to make or change at the start: YAML with a list `pools`. None is removed.
+    #[arg(long, env = "IPAM_SERVER_POOLS", value_name = "FILE")]
+    pub pools: Option<PathBuf>,
+    /// YAML file with any of these settings.
+    #[arg(long, env = "IPAM_SERVER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where /metrics, /healthz and /readyz are served over HTTP. [default: 127.0.0.1:7480]
+    #[arg(long, env = "IPAM_SERVER_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<String>,
+    /// Written once the server serves: JSON with the real addresses.
+    #[arg(long, env = "IPAM_SERVER_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Form of the log on standard error. [default: text]
+    #[arg(long, env = "IPAM_SERVER_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// error, warn, info or debug. [default: info]
+    #[arg(long, env = "IPAM_SERVER_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Changes that the history keeps at least. [default: 200000]
+    #[arg(long, env = "IPAM_SERVER_HISTORY_EVENTS", value_name = "NUMBER")]
+    pub history_events: Option<u64>,
+    /// Requests of one connection that are served at once; the rest waits. [default: 1024]
+    #[arg(
+        long,
+        env = "IPAM_SERVER_MAX_CONCURRENT_PER_CONNECTION",
+        value_name = "NUMBER"
+    )]
+    pub max_concurrent_per_connection: Option<usize>,
+    /// How long requests that were begun may take after a signal to end. [default: 10]
+    #[arg(long, env = "IPAM_SERVER_SHUTDOWN_SECONDS", value_name = "SECONDS")]
+    pub shutdown_seconds: Option<u64>,
+    /// What else it can do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What else the program can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Print the script that completes this command's arguments in a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What keeps the leases.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum StoreKind {
+    /// A folder.
+    Sled,
+    /// This process.
+    Memory,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The file of --config: any of the flags.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Settings {
+    listen: Vec<String>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    insecure: bool,
+    store: Option<StoreKind>,
+    store_dir: Option<PathBuf>,
+    store_cache_bytes: Option<u64>,
+    pools: Option<PathBuf>,
+    metrics_listen: Option<String>,
+    ready_file: Option<PathBuf>,
+    log_format: Option<LogFormat>,
+    log_level: Option<String>,
+    history_events: Option<u64>,
+    max_concurrent_per_connection: Option<usize>,
+    shutdown_seconds: Option<u64>,
+}
+
+/// Everything settled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// Certificate and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Authorities of clients.
+    pub tls_client_ca: Option<PathBuf>,
+    /// What keeps the leases.
+    pub store: StoreKind,
+    /// Its folder.
+    pub store_dir: PathBuf,
+    /// What it may keep in memory, in bytes.
+    pub store_cache_bytes: u64,
+    /// Pools to make.
+    pub pools: Option<PathBuf>,
+    /// Where metrics are served.
+    pub metrics_listen: std::net::SocketAddr,
+    /// Where to say that the server serves.
+    pub ready_file: Option<PathBuf>,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Level of the log.
+    pub log_level: tracing::level_filters::LevelFilter,
+    /// Changes that the history keeps.
+    pub history_events: u64,
+    /// Requests of one connection at once.
+    pub max_concurrent_per_connection: usize,
+    /// Time to finish.
+    pub shutdown: Duration,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// An address and port.
+    Tcp(std::net::SocketAddr),
+}
+
+/// Settings that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("reading {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {problem}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The setting and what is wrong with it.
+        problem: String,
+    },
+    /// A setting is wrong.
+    #[error("--{flag} {value}: {problem}")]
+    Setting {
+        /// Its flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Settles the settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting.
+    pub fn settle(arguments: Arguments) -> Result<Config, ConfigError> {
+        let file = arguments
+            .config
+            .as_deref()
+            .map(read)
+            .transpose()?
+            .unwrap_or_default();
+        let wrong = |flag, value: &str, problem: &str| ConfigError::Setting {
+            flag,
+            value: value.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let listen = [arguments.listen, file.listen]
+            .into_iter()
+            .find(|list| !list.is_empty());
+        let listen = listen.unwrap_or_else(|| vec!["unix:///run/meta-cni/ipam.sock".to_owned()]);
+        let listen = listen
+            .iter()
+            .map(|text| address(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let cert = arguments.tls_cert.or(file.tls_cert);
+        let key = arguments.tls_key.or(file.tls_key);
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(wrong("tls-key", "", "is needed with --tls-cert")),
+            (None, Some(_)) => return Err(wrong("tls-cert", "", "is needed with --tls-key")),
+        };
+        let tls_client_ca = arguments.tls_client_ca.or(file.tls_client_ca);
+        if tls_client_ca.is_some() && tls.is_none() {
+            return Err(wrong("tls-client-ca", "", "needs --tls-cert and --tls-key"));
+        }
+        let insecure = arguments.insecure || file.insecure;
+        for at in &listen {
+            if let Address::Tcp(at) = at
+                && tls.is_none()
+                && !(insecure && at.ip().is_loopback())
+            {
+                let problem =
+                    "TCP needs --tls-cert and --tls-key (or --insecure, on loopback only)";
+                return Err(wrong("listen", &format!("tcp://{at}"), problem));
+            }
+        }
+        let metrics = arguments
+            .metrics_listen
+            .or(file.metrics_listen)
+            .unwrap_or_else(|| "127.0.0.1:7480".into());
+        let metrics_listen = metrics
+            .parse()
+            .map_err(|_| wrong("metrics-listen", &metrics, "is not ADDRESS:PORT"))?;
+        let level = arguments
+            .log_level
+            .or(file.log_level)
+            .unwrap_or_else(|| "info".into());
+        let log_level = level
+            .parse()
+            .map_err(|_| wrong("log-level", &level, "use error, warn, info or debug"))?;
+        Ok(Config {
+            listen,
+            tls,
+            tls_client_ca,
+            store: arguments.store.or(file.store).unwrap_or(StoreKind::Sled),
+            store_dir: arguments
+                .store_dir
+                .or(file.store_dir)
+                .unwrap_or_else(|| "/var/lib/ipam-server".into()),
+            store_cache_bytes: arguments
+                .store_cache_bytes
+                .or(file.store_cache_bytes)
+                .unwrap_or(64 << 20),
+            pools: arguments.pools.or(file.pools),
+            metrics_listen,
+            ready_file: arguments.ready_file.or(file.ready_file),
+            log_format: arguments
+                .log_format
+                .or(file.log_format)
+                .unwrap_or(LogFormat::Text),
+            log_level,
+            history_events: arguments
+                .history_events
+                .or(file.history_events)
+                .unwrap_or(200_000),
+            max_concurrent_per_connection: arguments
+                .max_concurrent_per_connection
+                .or(file.max_concurrent_per_connection)
+                .unwrap_or(1024),
+            shutdown: Duration::from_secs(
+                arguments
+                    .shutdown_seconds
+                    .or(file.shutdown_seconds)
+                    .unwrap_or(10),
+            ),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_path_to_error::deserialize(serde_norway::Deserializer::from_str(&text)).map_err(|error| {
+        ConfigError::File {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        }
+    })
+}
+
+fn address(text: &str) -> Result<Address, ConfigError> {
+    let wrong = || ConfigError::Setting {
+        flag: "listen",
+        value: text.to_owned(),
+        problem: "use unix:///absolute/path or tcp://ADDRESS:PORT".into(),
+    };
+    if let Some(path) = text.strip_prefix("unix://") {
+        return path
+            .starts_with('/')
+            .then(|| Address::Unix(path.into()))
+            .ok_or_else(wrong);
+    }
+    let at = text.strip_prefix("tcp://").ok_or_else(wrong)?;
+    at.parse().map(Address::Tcp).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn settle(arguments: &[&str]) -> Result<Config, ConfigError> {
+        let all = ["ipam-server"].iter().chain(arguments);
+        Config::settle(Arguments::try_parse_from(all).unwrap())
+    }
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn without_settings_it_is_a_socket_and_a_folder() {
+        let config = settle(&[]).unwrap();
+        assert_eq!(
+            config.listen,
+            [Address::Unix("/run/meta-cni/ipam.sock".into())]
+        );
+        assert_eq!(config.store_dir, Path::new("/var/lib/ipam-server"));
+    }
+
+    #[test]
+    fn tcp_needs_tls_or_loopback_and_a_word() {
+        for (arguments, good) in [
+            (&["--listen", "tcp://127.0.0.1:0"][..], false),
+            (&["--listen", "tcp://127.0.0.1:0", "--insecure"], true),
+            (&["--listen", "tcp://10.0.0.1:7443", "--insecure"], false),
+            (
+                &[
+                    "--listen",
+                    "tcp://10.0.0.1:7443",
+                    "--tls-cert",
+                    "c",
+                    "--tls-key",
+                    "k",
+                ],
+                true,
+            ),
+            (
+                &["--listen", "tcp://10.0.0.1:7443", "--tls-cert", "c"],
+                false,
+            ),
+            (&["--listen", "10.0.0.1:7443"], false),
+            (&["--listen", "unix://relative"], false),
+            (&["--tls-client-ca", "c"], false),
+        ] {
+            assert_eq!(settle(arguments).is_ok(), good, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_an_unknown_key_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "storeDir: /a\nhistoryEvents: 7\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let config = settle(&["--config", path, "--store-dir", "/b"]).unwrap();
+        assert_eq!((config.store_dir, config.history_events), ("/b".into(), 7));
+        std::fs::write(&file, "storeDirr: /a\n").unwrap();
+        let error = settle(&["--config", path]).unwrap_err().to_string();
+        assert!(error.contains("storeDirr"), "{error}");
+    }
+}

@@ -1,0 +1,183 @@
+//! What Prometheus is told. Labels come from closed sets: methods, codes, pools, families and states.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use proto::ipam::v1::{self as ipam, EventType};
+
+use crate::ledger::Observer;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Addresses {
+    pool: String,
+    family: &'static str,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Rpc {
+    method: String,
+    code: String,
+}
+
+/// All metrics of a server.
+pub struct Metrics {
+    registry: Registry,
+    addresses: Family<Addresses, Gauge<f64, AtomicU64>>,
+    rpcs: Family<Rpc, Histogram, fn() -> Histogram>,
+    commit_changes: Histogram,
+    commit_seconds: Histogram,
+    expired: Counter,
+    pressed: Counter,
+    conflicts: Counter,
+    writable: Gauge,
+    revision: Gauge,
+    watchers: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_1, 2.0, 18));
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            addresses: Family::default(),
+            rpcs: Family::new_with_constructor(seconds),
+            commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            commit_seconds: seconds(),
+            expired: Counter::default(),
+            pressed: Counter::default(),
+            conflicts: Counter::default(),
+            writable: Gauge::default(),
+            revision: Gauge::default(),
+            watchers: Gauge::default(),
+        };
+        metrics.writable.set(1);
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "ipam_pool_addresses",
+            "Addresses of a pool",
+            self.addresses.clone(),
+        );
+        registry.register(
+            "ipam_rpc_duration_seconds",
+            "Time of a request",
+            self.rpcs.clone(),
+        );
+        registry.register(
+            "ipam_commit_changes",
+            "Changes of one durable write",
+            self.commit_changes.clone(),
+        );
+        registry.register(
+            "ipam_commit_seconds",
+            "Time of one durable write",
+            self.commit_seconds.clone(),
+        );
+        registry.register(
+            "ipam_leases_expired",
+            "Leases that ended by themselves",
+            self.expired.clone(),
+        );
+        let help = "Quarantines that ended early for want of addresses";
+        registry.register("ipam_quarantine_pressed", help, self.pressed.clone());
+        let help = "Requests refused because somebody else has what they ask for";
+        registry.register("ipam_conflicts", help, self.conflicts.clone());
+        registry.register(
+            "ipam_store_writable",
+            "1 while changes can be written",
+            self.writable.clone(),
+        );
+        registry.register(
+            "ipam_revision",
+            "Number of the last change",
+            self.revision.clone(),
+        );
+        registry.register(
+            "ipam_watchers",
+            "Watches that are open",
+            self.watchers.clone(),
+        );
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("ipam_server_build", "The program", build);
+    }
+
+    /// One request that was answered.
+    pub fn rpc(&self, method: &str, code: tonic::Code, took: Duration) {
+        let label = Rpc {
+            method: method.to_owned(),
+            code: format!("{code:?}"),
+        };
+        self.rpcs.get_or_create(&label).observe(took.as_secs_f64());
+        if matches!(code, tonic::Code::AlreadyExists | tonic::Code::Aborted) {
+            self.conflicts.inc();
+        }
+    }
+
+    /// The text of /metrics, with the pools as they are now.
+    pub fn text(&self, pools: &[ipam::Pool], revision: u64, watchers: &Arc<AtomicI64>) -> String {
+        self.addresses.clear();
+        for pool in pools {
+            for (family, usage) in [("ipv4", &pool.ipv4_usage), ("ipv6", &pool.ipv6_usage)] {
+                let Some(usage) = usage else {
+                    continue;
+                };
+                for (state, number) in [
+                    ("leased", &usage.leased),
+                    ("reserved", &usage.reserved),
+                    ("quarantined", &usage.quarantined),
+                    ("free", &usage.free),
+                ] {
+                    let label = Addresses {
+                        pool: pool.name.clone(),
+                        family,
+                        state,
+                    };
+                    self.addresses
+                        .get_or_create(&label)
+                        .set(number.parse().unwrap_or(f64::NAN));
+                }
+            }
+        }
+        self.revision
+            .set(i64::try_from(revision).unwrap_or(i64::MAX));
+        self.watchers.set(watchers.load(Ordering::Relaxed));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Observer for Metrics {
+    fn committed(&self, changes: &[EventType], took: Duration) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a group has a few thousand changes at most"
+        )]
+        self.commit_changes.observe(changes.len() as f64);
+        self.commit_seconds.observe(took.as_secs_f64());
+        let count = |what| changes.iter().filter(|&&change| change == what).count() as u64;
+        self.expired.inc_by(count(EventType::Expired));
+        self.pressed.inc_by(count(EventType::Pressed));
+    }
+
+    fn writable(&self, writable: bool) {
+        self.writable.set(i64::from(writable));
+    }
+}
