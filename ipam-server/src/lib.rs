@@ -4,6 +4,7 @@
 //! `service` (decode, authorise), `ledger` (joins the current group), `allocator` (decides in memory),
 //! `store` (one durable write for the group), and back.
 
+pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod store;
