@@ -47,10 +47,8 @@ Example:
 
 /// Shows and changes what an ipam-server holds: pools, leases of IPv4/IPv6 pairs, reservations, history.
 #[derive(Debug, Parser)]
-#[command(name = "ipamctl", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "ipamctl", version, after_help = EXIT_CODES)]
 struct Args {
-    #[command(flatten)]
-    remote: RemoteFlags,
     /// How results are written to stdout: for people (wide: more columns), or for programs.
     #[arg(
         short,
@@ -61,6 +59,8 @@ struct Args {
         value_name = "FORMAT"
     )]
     output: Format,
+    #[command(flatten)]
+    remote: RemoteFlags,
     #[command(subcommand)]
     command: Command,
 }

@@ -7,7 +7,7 @@ use proto::ipam::v1::{ExplainRequest, ExplainStep, Pool};
 
 use super::allocate::AllocateFlags;
 use super::error::CliError;
-use super::lease::table::phrase;
+use super::lease::table::addresses;
 use super::out::{Column, Listing, Out};
 use super::pool;
 use super::remote::Remote;
@@ -71,7 +71,10 @@ pub(super) async fn run(args: ExplainArgs, remote: &Remote, out: &mut Out) -> Re
     }
     match told.would_give.and_then(|given| given.lease) {
         Some(_) if out.is_for_programs() => Ok(()),
-        Some(lease) => out.text(&format!("would give {}\n", phrase(&lease).trim_start())),
+        Some(lease) => {
+            let addresses = addresses(&lease);
+            out.text(&format!("would give {addresses} of pool {}\n", lease.pool))
+        }
         None => Err(CliError::Incomplete {
             what: "nothing would be given".to_owned(),
         }),

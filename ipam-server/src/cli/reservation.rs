@@ -17,7 +17,7 @@ use super::time::age;
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  ipamctl reservation list --pool blue")]
 pub(crate) enum ReservationCommand {
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     Get(GetArgs),
     List(ListArgs),
     Delete(DeleteArgs),
@@ -31,7 +31,7 @@ pub(crate) enum ReservationCommand {
 #[command(group = clap::ArgGroup::new("identity").args(["pod", "claim", "mac"]).required(true).multiple(true))]
 #[command(group = clap::ArgGroup::new("address").args(["ipv4", "ipv6"]).required(true).multiple(true))]
 pub(crate) struct CreateArgs {
-    /// Name: 1 to 63 of a-z, 0-9, - and .
+    /// Name: 1 to 63 of a-z, 0-9, dash and dot.
     name: String,
     /// The pool of the addresses.
     #[arg(long, value_name = "NAME")]
@@ -146,7 +146,7 @@ pub(super) async fn run(
     out: &mut Out,
 ) -> Result<(), CliError> {
     match command {
-        ReservationCommand::Create(args) => create(args, remote, out).await,
+        ReservationCommand::Create(args) => create(*args, remote, out).await,
         ReservationCommand::Get(args) => get(args, remote, out).await,
         ReservationCommand::List(args) => list(args, remote, out).await,
         ReservationCommand::Delete(args) => delete(args, remote).await,

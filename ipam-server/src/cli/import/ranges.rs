@@ -177,7 +177,8 @@ mod tests {
             ..Pool::default()
         };
         let mut ranges = [range("10.20.1.0/24", &[("10.20.1.7", "a")])];
-        let made = place(&mut ranges, &[present.clone()], "default", None).expect("placed");
+        let made =
+            place(&mut ranges, std::slice::from_ref(&present), "default", None).expect("placed");
         assert!(made.is_empty());
         assert_eq!(
             (ranges[0].held[0].pool.as_str(), ranges[0].held[0].prefix),

@@ -138,16 +138,23 @@ fn state(lease: &Lease) -> &'static str {
     }
 }
 
-/// A lease in one phrase: id, addresses, holder.
-pub(crate) fn phrase(lease: &Lease) -> String {
-    let addresses: Vec<_> = [&lease.ipv4, &lease.ipv6]
+/// The addresses of a lease, one or two.
+pub(crate) fn addresses(lease: &Lease) -> String {
+    let both = [&lease.ipv4, &lease.ipv6];
+    let there: Vec<_> = both
         .into_iter()
         .filter(|address| !address.is_empty())
         .map(String::as_str)
         .collect();
+    there.join(" ")
+}
+
+/// A lease in one phrase: id, addresses, holder.
+pub(crate) fn phrase(lease: &Lease) -> String {
+    let addresses = addresses(lease);
     match holder(lease.owner.as_ref()).as_str() {
-        "" => format!("{} ({})", lease.id, addresses.join(" ")),
-        holder => format!("{} ({}) of {holder}", lease.id, addresses.join(" ")),
+        "" => format!("{} ({addresses})", lease.id),
+        holder => format!("{} ({addresses}) of {holder}", lease.id),
     }
 }
 

@@ -27,7 +27,7 @@ pools.yaml, as for ipam-server --pools:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CreateArgs {
-    /// Name: 1 to 63 of a-z, 0-9, - and .
+    /// Name: 1 to 63 of a-z, 0-9, dash and dot.
     #[arg(required_unless_present = "file")]
     name: Option<String>,
     /// File with pools in YAML or JSON; - reads stdin.
