@@ -8,6 +8,8 @@ mod harness;
 mod terminal;
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use harness::{Bench, run};
@@ -487,9 +489,9 @@ fn top_gives_the_terminal_back_after_q_ctrl_c_and_sigterm() {
     let bench = Bench::with_lease();
     for how in ["q", "Ctrl-C", "SIGTERM"] {
         let mut terminal = Terminal::start(&bench, &["top"], &[]);
-        terminal.wait_for("sorted by name");
+        terminal.wait_for("quit");
         terminal.press(b"u");
-        terminal.wait_for("use");
+        terminal.wait_for("u use");
         match how {
             "q" => terminal.press(b"q"),
             "Ctrl-C" => terminal.press(&[3]),
@@ -514,4 +516,36 @@ fn a_table_has_colours_on_a_terminal_and_not_with_no_color() {
         );
         assert_eq!(terminal.end().0, Some(0));
     }
+}
+
+#[test]
+fn a_socket_of_somebody_else_is_told_with_the_way_to_open_it() {
+    let bench = Bench::new();
+    let nobody = 65534;
+    // Root may open everything: it becomes another user first. Anybody else takes away the own right.
+    let root = nix::unistd::Uid::effective().is_root();
+    let program = bench.path("ipamctl");
+    std::fs::copy(env!("CARGO_BIN_EXE_ipamctl"), &program).expect("copied");
+    let mode = |path: &std::path::Path, bits| {
+        let rights = std::fs::Permissions::from_mode(bits);
+        std::fs::set_permissions(path, rights).expect("set");
+    };
+    mode(&bench.path(""), 0o755);
+    mode(&bench.path("ipam.sock"), 0);
+    let mut command = Command::new(program);
+    command
+        .args(["server", "--server"])
+        .arg(format!("unix://{}", bench.path("ipam.sock").display()));
+    if root {
+        command.uid(nobody);
+    }
+    let done = command.output().expect("started");
+    let told = String::from_utf8(done.stderr).expect("UTF-8");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(
+        told.ends_with(
+            "ipam.sock may be opened by its owner only; run this as root, or with sudo\n"
+        ),
+        "{told}"
+    );
 }

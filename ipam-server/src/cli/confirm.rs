@@ -12,9 +12,8 @@ pub(crate) async fn confirm(yes: bool, question: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
-    eprint!("{question} [y/N] ");
     // Nothing is lost if stderr is closed: the answer still counts.
-    let _ = io::stderr().flush();
+    let _ = write!(io::stderr(), "{question} [y/N] ");
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map(|_| line)

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::out::note;
 use super::refusal::Refusal;
 
 /// Why a command is not done.
@@ -150,7 +151,7 @@ pub(crate) fn report(done: Result<(), CliError>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error.line());
+            note(&format!("error: {}", error.line()));
             ExitCode::from(error.exit_code())
         }
     }

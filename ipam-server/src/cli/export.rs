@@ -8,7 +8,7 @@ use proto::ipam::v1::export_item::Item;
 use proto::ipam::v1::{ExportHeader, ExportItem, ExportRequest};
 
 use super::error::CliError;
-use super::out::Out;
+use super::out::{Out, note};
 use super::progress::bar;
 use super::remote::Remote;
 use target::Target;
@@ -36,7 +36,7 @@ pub(super) async fn run(args: ExportArgs, remote: &Remote, out: &mut Out) -> Res
     };
     let count = written?;
     if let Some(path) = target.finish()? {
-        eprintln!("{count} items are in {}", path.display());
+        note(&format!("{count} items are in {}", path.display()));
     }
     Ok(())
 }

@@ -125,6 +125,11 @@ impl Out {
     }
 }
 
+/// Tells a person something, on stderr. Nothing fails because nobody listens.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// YAML of a JSON value.
 pub(crate) fn yaml(value: &serde_json::Value) -> Result<String, CliError> {
     serde_norway::to_string(value)

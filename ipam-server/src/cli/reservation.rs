@@ -9,7 +9,7 @@ use proto::ipam::v1::{
 use super::confirm::confirm;
 use super::error::CliError;
 use super::labels::{PodName, joined, label, pod};
-use super::out::{Column, Listing, Out};
+use super::out::{Column, Listing, Out, note};
 use super::remote::Remote;
 use super::time::age;
 
@@ -217,7 +217,7 @@ async fn delete(args: DeleteArgs, remote: &Remote) -> Result<(), CliError> {
         confirm(args.yes, &format!("Delete reservation {name}?")).await?;
         let request = remote.request(DeleteReservationRequest { name: name.clone() });
         remote.answer(client.delete_reservation(request)).await?;
-        eprintln!("reservation {name} is deleted");
+        note(&format!("reservation {name} is deleted"));
     }
     Ok(())
 }

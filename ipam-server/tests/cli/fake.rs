@@ -1,5 +1,6 @@
 //! A server that keeps what it is told and decides little: enough to see what the command line sends and shows.
 //! It knows one free pair, 10.20.0.7 and fd00:20::7, of the pool blue.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;

@@ -1,4 +1,5 @@
 //! The real ipamctl against a server of the test, over a unix socket in a folder of its own.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

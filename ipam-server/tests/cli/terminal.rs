@@ -1,4 +1,5 @@
 //! ipamctl on a terminal of the test: a pair of pseudo-terminals.
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::cli::error::CliError;
-use crate::cli::out::{Column, Out};
+use crate::cli::out::{Column, Out, note};
 use crate::cli::progress::bar;
 use crate::cli::remote::Remote;
 
@@ -122,14 +122,14 @@ fn tell(
     out.one(COLUMNS, answer)?;
     out.flush()?;
     for sentence in left_out.iter().chain(&answer.conflict_details) {
-        eprintln!("{sentence}");
+        note(sentence);
     }
     let told = answer.conflict_details.len() as u64;
     if answer.conflicts > told {
-        eprintln!("… and {} more conflicts", answer.conflicts - told);
+        note(&format!("… and {} more conflicts", answer.conflicts - told));
     }
     if dry_run {
-        eprintln!("nothing was changed (--dry-run)");
+        note("nothing was changed (--dry-run)");
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::cli::remote::Remote;
 ///
 /// The IPv4 and IPv6 address of one container and interface become one lease. Without --pool-prefix every range
 /// needs a pool that is there; with it the missing ones are made, an IPv4 range and the IPv6 range that most of
-/// its containers also hold together.
+/// its containers also hold together. An allocation without ifname, as old versions wrote it, is of net1.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  kubectl get ippools.whereabouts.cni.cncf.io -A -o yaml > ippools.yaml\n  ipamctl import whereabouts ippools.yaml --pool-prefix wb- --dry-run"

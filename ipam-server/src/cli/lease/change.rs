@@ -6,7 +6,7 @@ use proto::ipam::v1::{AllocateResponse, RenewRequest};
 use super::COLUMNS;
 use crate::cli::allocate::AllocateFlags;
 use crate::cli::error::CliError;
-use crate::cli::out::Out;
+use crate::cli::out::{Out, note};
 use crate::cli::remote::Remote;
 
 /// Takes a lease for something that no plugin speaks for.
@@ -55,7 +55,7 @@ fn show(given: &AllocateResponse, out: &mut Out) -> Result<(), CliError> {
         _ => out.value(given)?,
     }
     if given.existing {
-        eprintln!("the lease was there before");
+        note("the lease was there before");
     }
     Ok(())
 }

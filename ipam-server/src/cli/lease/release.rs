@@ -6,6 +6,7 @@ use super::get;
 use super::table::phrase;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
+use crate::cli::out::note;
 use crate::cli::remote::Remote;
 
 /// Ends leases. Asks first: whoever still uses an address meets the next one that gets it.
@@ -38,8 +39,8 @@ pub(super) async fn run(args: ReleaseArgs, remote: &Remote) -> Result<(), CliErr
         });
         remote.answer(client.release(request)).await?;
         match args.dry_run {
-            true => eprintln!("{named} could be released"),
-            false => eprintln!("{named} is released"),
+            true => note(&format!("{named} could be released")),
+            false => note(&format!("{named} is released")),
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::table::Table;
-use super::{Column, Format, Out, yaml};
+use super::{Column, Format, Out, note, yaml};
 use crate::cli::error::CliError;
 
 /// A list under way.
@@ -60,7 +60,7 @@ impl<'a, T: Serialize> Listing<'a, T> {
             (Format::Json, 0) => self.out.text(&format!("{{\"{}\":[]}}\n", self.key))?,
             (Format::Json, _) => self.out.text("\n]}\n")?,
             (Format::Yaml, 0) => self.out.text(&format!("{}: []\n", self.key))?,
-            (Format::Table | Format::Wide, 0) => eprintln!("no {} found", self.key),
+            (Format::Table | Format::Wide, 0) => note(&format!("no {} found", self.key)),
             _ => {}
         }
         Ok(self.count)

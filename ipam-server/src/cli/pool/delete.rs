@@ -5,6 +5,7 @@ use proto::ipam::v1::DeletePoolRequest;
 use super::get;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
+use crate::cli::out::note;
 use crate::cli::remote::Remote;
 
 /// Removes pools that have no leases. Asks first.
@@ -34,8 +35,8 @@ pub(super) async fn run(args: DeleteArgs, remote: &Remote) -> Result<(), CliErro
         });
         remote.answer(client.delete_pool(request)).await?;
         match args.dry_run {
-            true => eprintln!("pool {name} could be deleted"),
-            false => eprintln!("pool {name} is deleted"),
+            true => note(&format!("pool {name} could be deleted")),
+            false => note(&format!("pool {name} is deleted")),
         }
     }
     Ok(())

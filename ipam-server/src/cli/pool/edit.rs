@@ -10,7 +10,7 @@ use proto::ipam::v1::{Pool, UpdatePoolRequest};
 use super::flags::ConfigFlags;
 use super::{COLUMNS, file, get};
 use crate::cli::error::CliError;
-use crate::cli::out::{Out, yaml};
+use crate::cli::out::{Out, note, yaml};
 use crate::cli::remote::Remote;
 
 const HEAD: &str = "\
@@ -46,7 +46,7 @@ pub(super) async fn run(args: EditArgs, remote: &Remote, out: &mut Out) -> Resul
             edited.unwrap_or_else(|stopped| Err(editor_failed("", stopped.to_string())))?;
         if edited.text == before {
             edited.forget();
-            eprintln!("pool {} is not changed", present.name);
+            note(&format!("pool {} is not changed", present.name));
             return Ok(());
         }
         pool = edited.pool(&present)?;

@@ -58,13 +58,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View<'_>) {
     let bold = Style::new().add_modifier(Modifier::BOLD);
     frame.render_widget(Line::styled(view.headline.as_str(), bold), head);
     frame.render_widget(Paragraph::new(legend_line(view.colours)), legend);
+    let names = view.rows.iter().map(|row| name(row).chars().count());
+    let longest = u16::try_from(names.max().unwrap_or(0).max(12)).unwrap_or(u16::MAX);
     let rows = view
         .rows
         .iter()
         .skip(view.offset)
         .map(|row| cells(row, view.colours));
     let widths = [
-        Constraint::Min(12),
+        Constraint::Length(longest),
         Constraint::Length(4),
         Constraint::Length(BAR as u16),
         Constraint::Length(6),
@@ -119,17 +121,20 @@ fn part(sign: &str, times: usize, colour: Color, colours: bool) -> Span<'static>
     }
 }
 
-fn cells(row: &Row, colours: bool) -> Cells<'static> {
-    let name = match row.cordoned {
+fn name(row: &Row) -> String {
+    match row.cordoned {
         true => format!("{} (cordoned)", row.pool),
         false => row.pool.clone(),
-    };
+    }
+}
+
+fn cells(row: &Row, colours: bool) -> Cells<'static> {
     let rate = row
         .per_second
         .map(|rate| format!("{rate:+.1}"))
         .unwrap_or_default();
     Cells::new([
-        Line::from(name),
+        Line::from(name(row)),
         Line::from(row.family),
         bar(row, colours),
         Line::from(format!("{:.1}%", row.used() * 100.0)),
