@@ -5,14 +5,19 @@
 //! `store` (one durable write for the group), and back.
 
 pub mod allocator;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
 pub mod free_set;
+pub mod http;
 pub mod lease;
 pub mod ledger;
+pub mod listen;
+pub mod measure;
 pub mod metrics;
 pub mod pool;
 pub mod seed;
+pub mod server;
 pub mod service;
 pub mod store;

@@ -1,0 +1,89 @@
+//! `ipamctl export`: everything at one revision, as JSON lines.
+
+mod target;
+
+use std::path::PathBuf;
+
+use proto::ipam::v1::export_item::Item;
+use proto::ipam::v1::{ExportHeader, ExportItem, ExportRequest};
+
+use super::error::CliError;
+use super::out::{Out, note};
+use super::progress::bar;
+use super::remote::Remote;
+use target::Target;
+
+/// Writes all pools, reservations and leases at one revision: one JSON object a line, a header first.
+///
+/// `ipamctl import` takes it in again. A file is there only when it is whole.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  ipamctl export -f backup.jsonl\n  ipamctl export | gzip > backup.jsonl.gz"
+)]
+pub(crate) struct ExportArgs {
+    /// File to write. Default: stdout.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: ExportArgs, remote: &Remote, out: &mut Out) -> Result<(), CliError> {
+    let mut target = Target::open(args.file, out)?;
+    let written = tokio::select! {
+        written = online(remote, &mut target) => written,
+        _ = tokio::signal::ctrl_c() => Err(CliError::Incomplete {
+            what: "interrupted, the export is not whole".to_owned(),
+        }),
+    };
+    let count = written?;
+    if let Some(path) = target.finish()? {
+        note(&format!("{count} items are in {}", path.display()));
+    }
+    Ok(())
+}
+
+async fn online(remote: &Remote, target: &mut Target<'_>) -> Result<u64, CliError> {
+    // Without a deadline: it would end the stream.
+    let mut client = remote.admin().await?;
+    let mut stream = remote.answer(client.export(ExportRequest {})).await?;
+    let cut_off = || CliError::CutOff {
+        server: remote.name().to_owned(),
+        what: "the export",
+    };
+    let mut expected = None;
+    let mut count = 0;
+    let progress = bar("export", Some(0));
+    while let Some(item) = stream
+        .message()
+        .await
+        .map_err(|status| remote.failure(&status))?
+    {
+        match &item.item {
+            Some(Item::Header(header)) => {
+                let total = items(header);
+                progress.set_length(total);
+                expected = Some(total);
+            }
+            _ => count += 1,
+        }
+        line(&item, target)?;
+        progress.set_position(count);
+    }
+    progress.finish_and_clear();
+    match expected {
+        Some(expected) if expected == count => Ok(count),
+        _ => Err(cut_off()),
+    }
+}
+
+fn items(header: &ExportHeader) -> u64 {
+    header
+        .pools
+        .saturating_add(header.reservations)
+        .saturating_add(header.leases)
+}
+
+fn line(item: &ExportItem, target: &mut Target<'_>) -> Result<(), CliError> {
+    let mut line = serde_json::to_string(item).map_err(CliError::Encode)?;
+    line.push('\n');
+    target.write(&line)
+}

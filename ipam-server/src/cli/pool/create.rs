@@ -1,0 +1,118 @@
+//! `ipamctl pool create`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use proto::ipam::v1::{CreatePoolRequest, Pairing, Pool, Subnet};
+
+use super::flags::ConfigFlags;
+use super::{COLUMNS, file};
+use crate::cli::error::CliError;
+use crate::cli::out::{Listing, Out};
+use crate::cli::remote::Remote;
+
+const EXAMPLES: &str = "\
+Examples:
+  ipamctl pool create blue --ipv4-cidr 10.20.0.0/24 --ipv4-gateway 10.20.0.1 --ipv6-cidr fd00:20::/64
+  ipamctl pool create -f pools.yaml
+
+pools.yaml, as for ipam-server --pools:
+  pools:
+  - name: blue
+    ipv4: {cidr: 10.20.0.0/24, ranges: [10.20.0.10-10.20.0.99], gateway: 10.20.0.1}
+    ipv6: {cidr: 'fd00:20::/64'}
+    quarantine: 60s";
+
+/// Makes a pool of one or two families, or all pools of a file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CreateArgs {
+    /// Name: 1 to 63 of a-z, 0-9, dash and dot.
+    #[arg(required_unless_present = "file")]
+    name: Option<String>,
+    /// File with pools in YAML or JSON; - reads stdin.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
+    file: Option<PathBuf>,
+    /// The IPv4 network. One of --ipv4-cidr and --ipv6-cidr is needed.
+    #[arg(long, value_name = "CIDR")]
+    ipv4_cidr: Option<String>,
+    /// The IPv6 network.
+    #[arg(long, value_name = "CIDR")]
+    ipv6_cidr: Option<String>,
+    /// Where an address is unique: pools of one VRF must not overlap.
+    #[arg(long, default_value = "default", value_name = "NAME")]
+    vrf: String,
+    /// How the two addresses of a pair are chosen. Default: independent.
+    #[arg(long, value_enum, ignore_case = true)]
+    pairing: Option<Pairs>,
+    #[command(flatten)]
+    config: ConfigFlags,
+    /// Checks and answers, changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Pairs {
+    /// Each family by itself.
+    Independent,
+    /// Both at the same offset from the start of their CIDR.
+    Aligned,
+}
+
+pub(super) async fn run(args: CreateArgs, remote: &Remote, out: &mut Out) -> Result<(), CliError> {
+    let validate_only = args.dry_run;
+    let one = args.file.is_none();
+    let mut created = Vec::new();
+    let mut client = remote.pools().await?;
+    for pool in pools(args).await? {
+        let request = remote.request(CreatePoolRequest {
+            pool: Some(pool),
+            validate_only,
+            request_id: String::new(),
+        });
+        created.push(remote.answer(client.create_pool(request)).await?);
+    }
+    if let ([pool], true) = (&created[..], one) {
+        return out.one(COLUMNS, pool);
+    }
+    let mut listing = Listing::new(out, "pools", COLUMNS);
+    listing.page(&created)?;
+    listing.finish().map(drop)
+}
+
+async fn pools(args: CreateArgs) -> Result<Vec<Pool>, CliError> {
+    if let Some(path) = &args.file {
+        let flags = args.config != ConfigFlags::default()
+            || args.ipv4_cidr.is_some()
+            || args.ipv6_cidr.is_some()
+            || args.pairing.is_some();
+        return match flags {
+            true => Err(CliError::argument(
+                "--file",
+                "the pools are in the file; leave the other flags out",
+            )),
+            false => file::read(path).await,
+        };
+    }
+    let subnet = |cidr: String| Subnet {
+        cidr,
+        ..Subnet::default()
+    };
+    let mut pool = Pool {
+        name: args.name.unwrap_or_default(),
+        vrf: args.vrf,
+        ipv4: args.ipv4_cidr.map(subnet),
+        ipv6: args.ipv6_cidr.map(subnet),
+        ..Pool::default()
+    };
+    if let Some(pairs) = args.pairing {
+        pool.pairing = match pairs {
+            Pairs::Independent => Pairing::Independent,
+            Pairs::Aligned => Pairing::Aligned,
+        }
+        .into();
+    }
+    args.config.apply(&mut pool)?;
+    Ok(vec![pool])
+}

@@ -1,0 +1,153 @@
+//! The server as commands see it: where it is, how it is reached, and how long an answer may take. Nothing is
+//! dialled before a command needs it.
+
+mod dial;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proto::ipam::v1::admin_service_client::AdminServiceClient;
+use proto::ipam::v1::lease_service_client::LeaseServiceClient;
+use proto::ipam::v1::pool_service_client::PoolServiceClient;
+use proto::ipam::v1::reservation_service_client::ReservationServiceClient;
+use tokio::sync::OnceCell;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
+
+use super::error::CliError;
+use super::refusal::Refusal;
+use dial::Address;
+
+/// A page of 1000 leases with all their labels.
+const MESSAGE_BYTES: usize = 64 << 20;
+
+/// Where the server is.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct RemoteFlags {
+    /// Address of the server: unix:///PATH, https://HOST:PORT with --tls-ca, or http://HOST:PORT on loopback.
+    #[arg(
+        long,
+        global = true,
+        env = "IPAM_SERVER",
+        default_value = "unix:///run/meta-cni/ipam.sock",
+        value_name = "URL"
+    )]
+    server: String,
+    /// Authority that the server's certificate must come from, PEM. Needed for https.
+    #[arg(long, global = true, env = "IPAM_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Certificate that shows the server who asks, PEM. Default: none.
+    #[arg(long, global = true, env = "IPAM_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Key of --tls-cert, PEM.
+    #[arg(long, global = true, env = "IPAM_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// How long one answer may take, in seconds.
+    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_seconds: u64,
+}
+
+/// A server.
+pub(crate) struct Remote {
+    name: String,
+    address: Address,
+    timeout: Duration,
+    channel: OnceCell<Channel>,
+}
+
+impl Remote {
+    /// Looks at the flags; dials nothing.
+    ///
+    /// # Errors
+    /// [`CliError::Argument`] for an address that cannot be used.
+    pub(crate) fn new(flags: RemoteFlags) -> Result<Remote, CliError> {
+        Ok(Remote {
+            name: flags.server.clone(),
+            timeout: Duration::from_secs(flags.timeout_seconds),
+            address: Address::parse(flags)?,
+            channel: OnceCell::new(),
+        })
+    }
+
+    /// The address as it was given.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn channel(&self) -> Result<Channel, CliError> {
+        let channel = self
+            .channel
+            .get_or_try_init(|| dial::dial(&self.name, &self.address, self.timeout));
+        channel.await.cloned()
+    }
+
+    /// The pools.
+    pub(crate) async fn pools(&self) -> Result<PoolServiceClient<Channel>, CliError> {
+        let client = PoolServiceClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// The leases.
+    pub(crate) async fn leases(&self) -> Result<LeaseServiceClient<Channel>, CliError> {
+        let client = LeaseServiceClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// The reservations.
+    pub(crate) async fn reservations(&self) -> Result<ReservationServiceClient<Channel>, CliError> {
+        let client = ReservationServiceClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// The server's own care.
+    pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Channel>, CliError> {
+        let client = AdminServiceClient::new(self.channel().await?);
+        Ok(client.max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// A request that tells the server how long its caller waits.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    /// Waits for an answer, or for the first answer of a stream.
+    pub(crate) async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, CliError> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => answer
+                .map(Response::into_inner)
+                .map_err(|status| self.failure(&status)),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    /// What a status means to a person.
+    pub(crate) fn failure(&self, status: &Status) -> CliError {
+        let refusal = Refusal::of(status);
+        let bare = refusal.reason().is_empty();
+        match status.code() {
+            Code::DeadlineExceeded => self.late(),
+            Code::Cancelled if bare => self.late(),
+            // The transport, not the server, says these.
+            Code::Unavailable | Code::Unknown | Code::Internal
+                if bare && std::error::Error::source(status).is_some() =>
+            {
+                dial::unreachable(&self.name, status)
+            }
+            _ => CliError::Refused(refusal),
+        }
+    }
+
+    fn late(&self) -> CliError {
+        CliError::Deadline {
+            server: self.name.clone(),
+            seconds: self.timeout.as_secs(),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The server: opens the store, binds, serves, and ends in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::ipam::v1::admin_service_server::AdminServiceServer;
+use proto::ipam::v1::lease_service_server::LeaseServiceServer;
+use proto::ipam::v1::pool_service_server::PoolServiceServer;
+use proto::ipam::v1::reservation_service_server::ReservationServiceServer;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::service::Routes;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::clock::SystemClock;
+use crate::config::{Config, StoreKind};
+use crate::error::Error;
+use crate::http::{self, Pages};
+use crate::ledger::{Ledger, Limits};
+use crate::listen::{Bound, ListenError};
+use crate::measure::Measure;
+use crate::metrics::Metrics;
+use crate::seed::{SeedError, seed};
+use crate::service::Service;
+use crate::store::memory::MemoryStore;
+use crate::store::sled::SledStore;
+use crate::store::{Store, StoreError};
+
+/// The largest message that is taken: an import of 1000 items fits.
+const MESSAGE_BYTES: usize = 4 << 20;
+/// How often a silent connection is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// The names that health is told of, beside the whole server's.
+const SERVICES: [&str; 4] = [
+    "ipam.v1.PoolService",
+    "ipam.v1.LeaseService",
+    "ipam.v1.ReservationService",
+    "ipam.v1.AdminService",
+];
+
+/// Why a server cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The store cannot be opened.
+    #[error("opening the store")]
+    Store(#[from] StoreError),
+    /// What the store holds cannot be loaded.
+    #[error("loading the leases")]
+    Load(#[source] Error),
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A certificate or key cannot be read.
+    #[error("reading {}", .path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The pools of the file cannot be made.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// The ready file cannot be written.
+    #[error("writing --ready-file {}", .path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Serving failed, or the reflection service cannot be made.
+    #[error("serving {what}")]
+    Serve {
+        /// What was served.
+        what: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Runs a server until `shutdown` becomes true; then finishes what was begun.
+///
+/// # Errors
+/// [`ServerError`] if it cannot start, or a listener fails.
+pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<(), ServerError> {
+    let mut bound = Vec::new();
+    for address in &config.listen {
+        bound.push(Bound::bind(address).await?);
+    }
+    let metrics_listener = bind_metrics(&config).await?;
+    let tls = tls(&config)?;
+    let metrics = Arc::new(Metrics::default());
+    let ledger = open(&config, metrics.clone()).await?;
+    if let Some(path) = &config.pools {
+        seed(&ledger, path).await?;
+    }
+    let (stop, stopping) = watch::channel(false);
+    let service = Service::new(ledger.clone(), stopping.clone());
+    let pages = Pages {
+        metrics: metrics.clone(),
+        ledger: ledger.clone(),
+        watchers: service.watchers(),
+    };
+    let (reporter, routes) = routes(service)?;
+    let addresses: Vec<_> = bound
+        .iter()
+        .filter_map(|bound| bound.address().ok())
+        .collect();
+    let metrics_address = metrics_listener
+        .local_addr()
+        .map(|at| at.to_string())
+        .unwrap_or_default();
+    let mut pages_task = JoinSet::new();
+    pages_task.spawn(http::serve(metrics_listener, pages));
+    let mut tasks = JoinSet::new();
+    for bound in bound {
+        let server = builder(&config, &bound, tls.as_ref(), &metrics)?;
+        tasks.spawn(serve(server, bound, routes.clone(), stopping.clone()));
+    }
+    let mut health = JoinSet::new();
+    health.spawn(tell_health(reporter.clone(), ledger.clone()));
+    tracing::info!(?addresses, metrics = metrics_address, "serving");
+    if let Some(path) = &config.ready_file {
+        let ready = json!({"listen": addresses, "metrics": metrics_address});
+        write_ready(path, &ready.to_string())?;
+    }
+    let ended = tokio::select! {
+        _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
+        Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| Err(ServerError::Serve {
+            what: "requests".into(),
+            source: Box::new(panic),
+        })),
+    };
+    tracing::info!("stopping");
+    health.abort_all();
+    for name in SERVICES.into_iter().chain([""]) {
+        reporter
+            .set_service_status(name, ServingStatus::NotServing)
+            .await;
+    }
+    stop.send_replace(true);
+    let finish = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.shutdown, finish).await.is_err() {
+        tracing::warn!("requests that were begun are cut off");
+        tasks.abort_all();
+    }
+    ledger.stop().await;
+    tracing::info!("stopped");
+    ended
+}
+
+async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Ledger, ServerError> {
+    let limits = Limits {
+        history_events: config.history_events,
+        ..Limits::default()
+    };
+    let (kind, path, cache) = (
+        config.store,
+        config.store_dir.clone(),
+        config.store_cache_bytes,
+    );
+    let opened = tokio::task::spawn_blocking(move || {
+        let store: Arc<dyn Store> = match kind {
+            StoreKind::Memory => Arc::new(MemoryStore::default()),
+            StoreKind::Sled => Arc::new(SledStore::open(&path, cache)?),
+        };
+        Ledger::start(store, Arc::new(SystemClock), limits, Some(metrics))
+            .map_err(ServerError::Load)
+    });
+    opened.await.unwrap_or_else(|panic| {
+        Err(ServerError::Serve {
+            what: "the store".into(),
+            source: Box::new(panic),
+        })
+    })
+}
+
+async fn bind_metrics(config: &Config) -> Result<TcpListener, ListenError> {
+    let at = config.metrics_listen;
+    TcpListener::bind(at)
+        .await
+        .map_err(|source| ListenError::Io {
+            address: format!("http://{at} (--metrics-listen)"),
+            source,
+        })
+}
+
+fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServerError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| ServerError::Certificate {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let Some((cert, key)) = &config.tls else {
+        return Ok(None);
+    };
+    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(read(cert)?, read(key)?));
+    if let Some(authority) = &config.tls_client_ca {
+        tls = tls.client_ca_root(Certificate::from_pem(read(authority)?));
+    }
+    Ok(Some(tls))
+}
+
+/// All services, health and reflection among them.
+fn routes(service: Service) -> Result<(HealthReporter, Routes), ServerError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|source| ServerError::Serve {
+            what: "reflection".into(),
+            source: Box::new(source),
+        })?;
+    let routes = Routes::new(health)
+        .add_service(reflection)
+        .add_service(
+            PoolServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES),
+        )
+        .add_service(
+            LeaseServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES),
+        )
+        .add_service(
+            ReservationServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES),
+        )
+        .add_service(AdminServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
+    Ok((reporter, routes.prepare()))
+}
+
+type Layers = tower::layer::util::Stack<Measure, tower::layer::util::Identity>;
+
+fn builder(
+    config: &Config,
+    bound: &Bound,
+    tls: Option<&ServerTlsConfig>,
+    metrics: &Arc<Metrics>,
+) -> Result<Server<Layers>, ServerError> {
+    let mut server = Server::builder()
+        .concurrency_limit_per_connection(config.max_concurrent_per_connection)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .tcp_nodelay(true);
+    if let (Bound::Tcp(_), Some(tls)) = (bound, tls) {
+        server = server
+            .tls_config(tls.clone())
+            .map_err(|source| ServerError::Serve {
+                what: "TLS".into(),
+                source: Box::new(source),
+            })?;
+    }
+    Ok(server.layer(Measure(metrics.clone())))
+}
+
+async fn serve(
+    mut server: Server<Layers>,
+    bound: Bound,
+    routes: Routes,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), ServerError> {
+    let stop = async move {
+        // A sender that is gone stops as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let what = bound.address().unwrap_or_default();
+    let router = server.add_routes(routes);
+    let served = match bound {
+        Bound::Tcp(listener) => {
+            router
+                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+                .await
+        }
+        Bound::Unix(listener, _file) => {
+            router
+                .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
+                .await
+        }
+    };
+    served.map_err(|source| ServerError::Serve {
+        what,
+        source: Box::new(source),
+    })
+}
+
+/// Says of all services whether changes can be written.
+async fn tell_health(reporter: HealthReporter, ledger: Ledger) {
+    let mut health = ledger.health();
+    loop {
+        let status = match health.borrow_and_update().as_ref() {
+            Ok(()) => ServingStatus::Serving,
+            Err(_) => ServingStatus::NotServing,
+        };
+        for name in SERVICES.into_iter().chain([""]) {
+            reporter.set_service_status(name, status).await;
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whoever waits for the file sees it whole.
+fn write_ready(path: &Path, text: &str) -> Result<(), ServerError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|source| ServerError::ReadyFile {
+            path: path.to_owned(),
+            source,
+        })
+}
