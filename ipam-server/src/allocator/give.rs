@@ -5,6 +5,7 @@ use proto::ipam::v1::{self as ipam, EventType};
 
 use super::choose::Choice;
 use super::draft::Draft;
+use super::release::same_attachment;
 use super::state::{Kept, PoolId, PoolState, State};
 use crate::error::{Error, Family};
 use crate::lease::{Wish, attachment_key, text_key, timestamp};
@@ -163,11 +164,7 @@ impl Draft<'_> {
             let same_request = !wish.request_id.is_empty() && lease.request_id == wish.request_id;
             let there = lease.owner.as_ref();
             let same_attachment = !owner.container_id.is_empty()
-                && there.is_some_and(|there| {
-                    there.network == owner.network
-                        && there.container_id == owner.container_id
-                        && there.ifname == owner.ifname
-                });
+                && there.is_some_and(|there| same_attachment(there, owner));
             if !same_request && !same_attachment {
                 continue;
             }

@@ -123,9 +123,10 @@ impl Draft<'_> {
                 continue;
             };
             let address = half.subnet.address(number);
-            let there = self.lease(holder)?.unwrap_or_default();
-            lease.id.clone_from(&there.id);
-            if there == lease {
+            if self
+                .lease(holder)?
+                .is_some_and(|there| is_same(&there, &lease))
+            {
                 return Ok(Outcome::Unchanged);
             }
             let holder = self.describe(holder)?;
@@ -135,9 +136,32 @@ impl Draft<'_> {
                 holder,
             });
         }
+        let owner = lease.owner.clone().unwrap_or_default();
+        let active = lease.state() == ipam::lease::State::Active;
+        if let Some(there) = self.held_by_attachment(&owner)?.filter(|_| active) {
+            let difference = "addresses".to_owned();
+            return Err(Error::RequestMismatch {
+                id: there.id,
+                difference,
+            });
+        }
         let id = LeaseId(self.next_revision());
         lease.id = id.to_string();
         self.put_lease(EventType::Created, id, None, Some(lease))?;
         Ok(Outcome::Imported)
     }
+}
+
+/// Whether a lease that is there is the one that comes: same pool and addresses, held by the same owner.
+fn is_same(there: &ipam::Lease, coming: &ipam::Lease) -> bool {
+    let addresses = |lease: &ipam::Lease| {
+        (
+            lease.pool.clone(),
+            lease.ipv4.clone(),
+            lease.ipv6.clone(),
+            lease.state,
+        )
+    };
+    addresses(there) == addresses(coming)
+        && there.owner.clone().unwrap_or_default() == coming.owner.clone().unwrap_or_default()
 }

@@ -12,6 +12,19 @@ use crate::lease::{Wish, attachment_key, owner_fields, pod_key, text_key};
 use crate::pool::{Problems, family_of, number};
 use crate::store::LeaseId;
 
+/// What there is at one revision, but for the leases.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Of the last change.
+    pub revision: u64,
+    /// All pools, without counts.
+    pub pools: Vec<ipam::Pool>,
+    /// All reservations.
+    pub reservations: Vec<ipam::Reservation>,
+    /// How many leases there are.
+    pub leases: u64,
+}
+
 /// What a Lookup asks, with everything checked.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -82,9 +95,15 @@ impl Draft<'_> {
         self.by_id(id).map(|(_, lease)| lease)
     }
 
-    /// How many leases there are.
-    pub fn lease_count(&self) -> u64 {
-        self.state.leases.len() as u64
+    /// Everything but the leases.
+    pub fn summary(&self) -> Summary {
+        let pools = self.state.pools.values();
+        Summary {
+            revision: self.state.revision,
+            pools: pools.map(|state| state.pool.message.clone()).collect(),
+            reservations: self.list_reservations(),
+            leases: self.state.leases.len() as u64,
+        }
     }
 
     /// The leases that answer, found by the most telling of what is given; nothing if that needs a look at

@@ -54,23 +54,36 @@ impl Draft<'_> {
             }
         }
         problems.into_result()?;
-        let key = attachment_key(&request.network, &request.container_id, &request.ifname);
-        let ids: Vec<_> = State::with_key(&self.state.by_attachment, key).collect();
-        for id in ids {
-            let Some(lease) = self.lease(id)? else {
-                continue;
-            };
-            let owner = lease.owner.clone().unwrap_or_default();
-            if lease.state() == ipam::lease::State::Active
-                && owner.network == request.network
-                && owner.container_id == request.container_id
-                && owner.ifname == request.ifname
-            {
-                self.end(id, lease.clone(), EventType::Released)?;
-                return Ok(ipam::ReleaseAttachmentResponse { lease: Some(lease) });
+        let lease = self.held_by_attachment(&ipam::Owner {
+            network: request.network.clone(),
+            container_id: request.container_id.clone(),
+            ifname: request.ifname.clone(),
+            ..Default::default()
+        })?;
+        if let Some(lease) = &lease {
+            let (id, _) = self.by_id(&lease.id)?;
+            self.end(id, lease.clone(), EventType::Released)?;
+        }
+        Ok(ipam::ReleaseAttachmentResponse { lease })
+    }
+
+    /// The active lease of an attachment.
+    pub(super) fn held_by_attachment(
+        &self,
+        owner: &ipam::Owner,
+    ) -> Result<Option<ipam::Lease>, Error> {
+        let key = attachment_key(&owner.network, &owner.container_id, &owner.ifname);
+        for id in State::with_key(&self.state.by_attachment, key) {
+            let lease = self.lease(id)?.filter(|lease| {
+                let there = lease.owner.as_ref();
+                lease.state() == ipam::lease::State::Active
+                    && there.is_some_and(|there| same_attachment(there, owner))
+            });
+            if lease.is_some() {
+                return Ok(lease);
             }
         }
-        Ok(ipam::ReleaseAttachmentResponse { lease: None })
+        Ok(None)
     }
 
     /// Ends the leases of a network on a node that are not listed. `candidates` are leases that were so a
@@ -199,6 +212,11 @@ impl Draft<'_> {
         let lease = self.lease(id)?.ok_or_else(not_found)?;
         Ok((id, lease))
     }
+}
+
+/// Whether two owners are the same attachment.
+pub(super) fn same_attachment(one: &ipam::Owner, two: &ipam::Owner) -> bool {
+    one.network == two.network && one.container_id == two.container_id && one.ifname == two.ifname
 }
 
 fn check_generation(lease: &ipam::Lease, given: u64) -> Result<(), Error> {

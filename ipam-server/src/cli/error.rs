@@ -75,6 +75,9 @@ pub enum CliError {
     /// Somebody was asked and did not say yes.
     #[error("not confirmed, nothing was changed; --yes does not ask")]
     NotConfirmed,
+    /// A store cannot be opened.
+    #[error(transparent)]
+    Store(crate::store::StoreError),
     /// It was done, and found or left something that somebody must look at.
     #[error("{what}")]
     Incomplete {

@@ -2,7 +2,7 @@
 
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proto::ipam::v1::export_item::Item;
 use proto::ipam::v1::{ExportHeader, ExportItem, ExportRequest};
@@ -11,6 +11,7 @@ use super::error::CliError;
 use super::out::{Out, note};
 use super::progress::bar;
 use super::remote::Remote;
+use crate::store::salvage::salvage;
 use target::Target;
 
 /// Writes all pools, reservations and leases at one revision: one JSON object a line, a header first.
@@ -18,16 +19,26 @@ use target::Target;
 /// `ipamctl import` takes it in again. A file is there only when it is whole.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  ipamctl export -f backup.jsonl\n  ipamctl export | gzip > backup.jsonl.gz"
+    after_help = "Examples:\n  ipamctl export -f backup.jsonl\n  ipamctl export | gzip > backup.jsonl.gz\n  ipamctl export --offline /var/lib/ipam-server -f saved.jsonl"
 )]
 pub(crate) struct ExportArgs {
     /// File to write. Default: stdout.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+
+    /// Folder of a sled store that no server has open: saves all that can be read of it, whatever else is
+    /// damaged. Exit status 1 if something could not be read.
+    #[arg(long, value_name = "DIR")]
+    offline: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: ExportArgs, remote: &Remote, out: &mut Out) -> Result<(), CliError> {
     let mut target = Target::open(args.file, out)?;
+    if let Some(folder) = &args.offline {
+        let lost = offline(folder, &mut target)?;
+        target.finish()?;
+        return complete(&lost);
+    }
     let written = tokio::select! {
         written = online(remote, &mut target) => written,
         _ = tokio::signal::ctrl_c() => Err(CliError::Incomplete {
@@ -73,6 +84,34 @@ async fn online(remote: &Remote, target: &mut Target<'_>) -> Result<u64, CliErro
         Some(expected) if expected == count => Ok(count),
         _ => Err(cut_off()),
     }
+}
+
+/// Writes what can be read of a store; gives what cannot.
+fn offline(folder: &Path, target: &mut Target<'_>) -> Result<Vec<String>, CliError> {
+    let mut written = Ok(());
+    let mut count = 0_u64;
+    let lost = salvage(folder, |item| {
+        if written.is_ok() {
+            written = line(&item, target);
+            count += 1;
+        }
+    });
+    let lost = lost.map_err(CliError::Store)?;
+    written?;
+    note(&format!("{count} items were saved"));
+    Ok(lost)
+}
+
+fn complete(lost: &[String]) -> Result<(), CliError> {
+    for what in lost {
+        note(what);
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Incomplete {
+        what: format!("{} parts of the store could not be read", lost.len()),
+    })
 }
 
 fn items(header: &ExportHeader) -> u64 {

@@ -5,7 +5,7 @@ use proto::ipam::v1 as ipam;
 
 use super::{Caller, Ledger};
 use crate::allocator::draft::lease_of;
-use crate::allocator::lookup::Question;
+use crate::allocator::lookup::{Question, Summary};
 use crate::allocator::{is_unlisted, listed};
 use crate::error::Error;
 use crate::lease::millis;
@@ -34,8 +34,15 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub async fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<ipam::Lease>, Error> {
-        self.read(move |store| Ok(store.leases(after, limit)?))
-            .await
+        let durable = *self.revision.borrow();
+        let mut leases = self
+            .read(move |store| Ok(store.leases(after, limit)?))
+            .await?;
+        let made = |lease: &ipam::Lease| lease.id.parse().is_ok_and(|LeaseId(id)| id <= durable);
+        while leases.last().is_some_and(|lease| !made(lease)) {
+            leases.pop();
+        }
+        Ok(leases)
     }
 
     /// Up to `limit` durable events with a revision above `after`, in order.
@@ -220,14 +227,20 @@ impl Ledger {
         .await
     }
 
+    /// Everything but the leases, at one revision.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn summary(&self, caller: &Caller) -> Result<Summary, Error> {
+        self.run(caller, false, |draft| Ok(draft.summary())).await
+    }
+
     /// See `AdminService.GetServer`.
     ///
     /// # Errors
     /// None today.
     pub async fn server(&self, caller: &Caller) -> Result<ipam::Server, Error> {
-        let leases = self
-            .run(caller, false, |draft| Ok(draft.lease_count()))
-            .await?;
+        let leases = self.summary(caller).await?.leases;
         let problem = self.health.borrow().clone().err();
         Ok(ipam::Server {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,5 +1,7 @@
 //! AdminService.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::pin::Pin;
 
 use futures_util::Stream;
@@ -15,6 +17,7 @@ use crate::allocator::draft::lease_of;
 use crate::allocator::lookup::Question;
 use crate::error::Error;
 use crate::lease::{millis, timestamp};
+use crate::ledger::Ledger;
 use crate::store::LeaseId;
 
 /// Leases or events that are read at once.
@@ -115,51 +118,53 @@ impl AdminService for Service {
 }
 
 impl Service {
+    /// Everything as it was at the header's revision: what changed while it is read is put back from the history.
     async fn export_to(
         &self,
         caller: &crate::ledger::Caller,
         sender: &Sender<Result<ipam::ExportItem, Status>>,
     ) -> Result<(), Error> {
-        let server = self.ledger.server(caller).await?;
-        let pools = self.ledger.list_pools(caller).await?;
-        let reservations = self.ledger.list_reservations(caller).await?;
+        let summary = self.ledger.summary(caller).await?;
         let header = ipam::ExportHeader {
             format: 1,
-            revision: server.revision,
+            revision: summary.revision,
             time: Some(timestamp(jiff::Timestamp::now())),
-            pools: pools.len() as u64,
-            reservations: reservations.len() as u64,
-            leases: server.leases,
+            pools: summary.pools.len() as u64,
+            reservations: summary.reservations.len() as u64,
+            leases: summary.leases,
         };
-        let pools = pools.into_iter().map(|pool| {
-            Item::Pool(ipam::Pool {
-                ipv4_usage: None,
-                ipv6_usage: None,
-                ..pool
-            })
-        });
         let first = std::iter::once(Item::Header(header))
-            .chain(pools)
-            .chain(reservations.into_iter().map(Item::Reservation));
+            .chain(summary.pools.into_iter().map(Item::Pool))
+            .chain(summary.reservations.into_iter().map(Item::Reservation));
         for item in first {
             if send(sender, item).await.is_err() {
                 return Ok(());
             }
         }
         let mut after = LeaseId(0);
+        let mut changed = Changed {
+            revision: summary.revision,
+            before: BTreeMap::new(),
+        };
         loop {
-            let page = self.ledger.leases(after, CHUNK).await?;
-            let whole = page.len() == CHUNK;
-            for lease in page {
-                after = lease.id.parse().unwrap_or(after);
-                // What came after the header's revision is of another export.
-                if after.0 <= server.revision && send(sender, Item::Lease(lease)).await.is_err() {
+            let page = self
+                .ledger
+                .read(move |store| Ok(store.leases(after, CHUNK)?))
+                .await?;
+            let end = page.last().filter(|_| page.len() == CHUNK);
+            let end = end
+                .and_then(|lease| lease.id.parse().ok())
+                .unwrap_or(LeaseId(u64::MAX));
+            changed.catch_up(&self.ledger).await?;
+            for lease in changed.put_back(page, after, end) {
+                if send(sender, Item::Lease(lease)).await.is_err() {
                     return Ok(());
                 }
             }
-            if !whole {
+            if end == LeaseId(u64::MAX) {
                 return Ok(());
             }
+            after = end;
         }
     }
 
@@ -232,6 +237,58 @@ impl Service {
                 });
             }
         }
+    }
+}
+
+/// Leases that changed since an export began, as they were then.
+struct Changed {
+    /// Up to which the history was read.
+    revision: u64,
+    before: BTreeMap<LeaseId, Option<ipam::Lease>>,
+}
+
+impl Changed {
+    /// Reads the history as far as the store has it: also what is not durable yet may stand in a page.
+    async fn catch_up(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        loop {
+            let from = self.revision;
+            let events = ledger
+                .read(move |store| Ok(store.events(from, CHUNK)?))
+                .await?;
+            let Some(last) = events.last() else {
+                return Ok(());
+            };
+            if from + 1 < ledger.oldest_revision() {
+                return Err(Error::Compacted {
+                    wanted: format!("revision {from}"),
+                    oldest: ledger.oldest_revision(),
+                });
+            }
+            self.revision = last.revision;
+            for event in events {
+                let before = lease_of(event.before.as_ref());
+                let lease = before.or(lease_of(event.after.as_ref()));
+                if let Some(id) = lease.and_then(|lease| lease.id.parse().ok()) {
+                    self.before.entry(id).or_insert_with(|| before.cloned());
+                }
+            }
+        }
+    }
+
+    /// The leases above `after` and up to `end` as they were, of which `page` are there now.
+    fn put_back(&self, page: Vec<ipam::Lease>, after: LeaseId, end: LeaseId) -> Vec<ipam::Lease> {
+        let mut leases: BTreeMap<LeaseId, ipam::Lease> = page
+            .into_iter()
+            .filter_map(|lease| Some((lease.id.parse().ok()?, lease)))
+            .collect();
+        let range = (Bound::Excluded(after), Bound::Included(end));
+        for (id, before) in self.before.range(range) {
+            match before {
+                Some(lease) => leases.insert(*id, lease.clone()),
+                None => leases.remove(id),
+            };
+        }
+        leases.into_values().collect()
     }
 }
 

@@ -221,11 +221,20 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self) -> Result<String, FilterError> {
         if let Some(rest) = self.rest.strip_prefix('"') {
-            let Some((value, rest)) = rest.split_once('"') else {
-                return Err(self.error("this quotation mark has no second one"));
-            };
-            self.rest = rest;
-            return Ok(value.to_owned());
+            let mut value = String::new();
+            let mut characters = rest.char_indices();
+            while let Some((at, character)) = characters.next() {
+                match character {
+                    '"' => {
+                        self.rest = rest.get(at + 1..).unwrap_or_default();
+                        return Ok(value);
+                    }
+                    // A quotation mark or backslash behind a backslash is itself.
+                    '\\' => value.extend(characters.next().map(|(_, character)| character)),
+                    other => value.push(other),
+                }
+            }
+            return Err(self.error("this quotation mark has no second one"));
         }
         let value = self.take(|c| !c.is_whitespace() && !matches!(c, '"' | '=' | '(' | ')'));
         if value.is_empty() {
@@ -270,6 +279,8 @@ mod tests {
             ("labels.team=ran", true),
             ("labels.none=\"\"", true),
             ("id!=l7", false),
+            (r#"pool="b\lue""#, true),
+            (r#"pool!="b\"lue""#, true),
         ] {
             assert_eq!(
                 Filter::for_leases(filter).unwrap().lease(&lease()),
