@@ -10,6 +10,7 @@ pub mod cni;
 pub mod config;
 pub mod device;
 pub mod gather;
+pub mod ipam;
 pub mod logging;
 pub mod netlink;
 pub mod netns;

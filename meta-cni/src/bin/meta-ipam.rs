@@ -1,0 +1,83 @@
+//! The IPAM plugin that other CNI plugins execute.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use meta_cni::cni::error::ErrorObject;
+use meta_cni::cni::skel::{Command, Environment, Request};
+use meta_cni::{ipam, verbs};
+use serde_json::Value;
+
+/// A CNI IPAM plugin that leases IPv4/IPv6 pairs from ipam-server.
+///
+/// A CNI plugin executes it, if its configuration has `"ipam": {"type": "meta-ipam", "pool": "NAME"}`; it takes no
+/// arguments then. Keys beside: pools (a list, tried in order), server, tls, timeoutSeconds, families, node, stateDir.
+///
+/// Exit status: 0 success, 1 failure with an error object on standard output, 2 wrong arguments.
+#[derive(Parser)]
+#[command(name = "meta-ipam", version, arg_required_else_help = false)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print the script that completes this command's arguments in a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        if let Some(Action::Completion { shell }) = Arguments::parse().command {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "meta-ipam",
+                &mut io::stdout(),
+            );
+        }
+        return ExitCode::SUCCESS;
+    }
+    let answer = match Environment::read(|name| std::env::var(name).ok()) {
+        Ok(None) => {
+            let version = env!("CARGO_PKG_VERSION");
+            eprintln!(
+                "meta-ipam {version}: a CNI IPAM plugin; CNI plugins execute it. Try --help."
+            );
+            return ExitCode::SUCCESS;
+        }
+        Ok(Some(env)) => answer(env),
+        Err(error) => Err(error.to_object()),
+    };
+    match answer {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(result)) => print(&result, ExitCode::SUCCESS),
+        Err(object) => print(&object, ExitCode::FAILURE),
+    }
+}
+
+fn answer(env: Environment) -> Result<Option<Value>, ErrorObject> {
+    if env.command == Command::Version {
+        return Ok(Some(verbs::versions()));
+    }
+    let request = Request::read(env, io::stdin().lock()).map_err(|error| error.to_object())?;
+    ipam::verbs::serve(&request)
+}
+
+/// Writes the answer; a plugin that does not read it is told by the exit status.
+fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
+    let bytes = serde_json::to_vec(answer).map_err(io::Error::from);
+    match bytes.and_then(|bytes| io::stdout().lock().write_all(&bytes)) {
+        Ok(()) => status,
+        Err(error) => {
+            eprintln!("meta-ipam: writing the answer to standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The `ipam` object of a plugin's configuration, if its `type` is `meta-ipam`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The plugin's name, as `ipam.type` gives it.
+pub const TYPE: &str = "meta-ipam";
+
+/// The most that a call may take.
+const LONGEST_SECONDS: u64 = 60;
+
+/// Where to lease from, and what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IpamConfig {
+    /// Pools, in the order to try.
+    pub pools: Vec<String>,
+    /// Who leases.
+    pub server: Server,
+    /// For a call, connecting included.
+    pub timeout: Duration,
+    /// Where releases wait: below it, in `releases`.
+    pub state_dir: PathBuf,
+    /// `BOTH`, `V4`, `V6`, `ANY`; none: as the pool says.
+    pub families: Option<String>,
+    /// The node's name, if it is not the host's.
+    pub node: Option<String>,
+}
+
+/// A server and how it is trusted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Server {
+    /// `unix:///path`, `https://host:port`, or `http://` on loopback.
+    pub address: String,
+    /// Certificates of an `https` server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Authorities of the server.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate.
+    pub cert: Option<PathBuf>,
+    /// The key of that.
+    pub key: Option<PathBuf>,
+}
+
+/// The object as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    #[serde(default)]
+    pool: Option<String>,
+    #[serde(default)]
+    pools: Vec<String>,
+    #[serde(default)]
+    server: Option<String>,
+    #[serde(default)]
+    tls: Option<Tls>,
+    #[serde(default)]
+    timeout_seconds: Option<u64>,
+    #[serde(default)]
+    state_dir: Option<PathBuf>,
+    #[serde(default)]
+    families: Option<String>,
+    #[serde(default)]
+    node: Option<String>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ipam.{field}: {problem}")]
+pub struct IpamConfigError {
+    /// The key.
+    pub field: String,
+    /// What is wrong and what it should be.
+    pub problem: String,
+}
+
+impl IpamConfig {
+    /// Reads the `ipam` object of a plugin's configuration; nothing if it is another plugin's.
+    ///
+    /// # Errors
+    /// [`IpamConfigError`] names the key.
+    pub fn of(conf: &Map<String, Value>) -> Result<Option<IpamConfig>, IpamConfigError> {
+        match conf.get("ipam") {
+            Some(ipam) if ipam.get("type").and_then(Value::as_str) == Some(TYPE) => {
+                read(ipam).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
+    let wrong = |field: &str, problem: String| IpamConfigError {
+        field: field.to_owned(),
+        problem,
+    };
+    let written: Written = serde_path_to_error::deserialize(ipam.clone())
+        .map_err(|error| wrong(&error.path().to_string(), error.into_inner().to_string()))?;
+    let mut pools = written.pools;
+    if let Some(pool) = written.pool {
+        if !pools.is_empty() {
+            return Err(wrong("pool", "give pool or pools, not both".into()));
+        }
+        pools.push(pool);
+    }
+    if pools.is_empty() || pools.iter().any(String::is_empty) {
+        return Err(wrong(
+            "pool",
+            "name the pool to lease from, as `ipamctl pool list` shows it".into(),
+        ));
+    }
+    let address = written
+        .server
+        .unwrap_or_else(|| "unix:///run/meta-cni/ipam.sock".into());
+    check_address(&address, written.tls.is_some()).map_err(|problem| wrong("server", problem))?;
+    let seconds = written.timeout_seconds.unwrap_or(5);
+    if !(1..=LONGEST_SECONDS).contains(&seconds) {
+        return Err(wrong(
+            "timeoutSeconds",
+            format!("{seconds} is not from 1 to {LONGEST_SECONDS}"),
+        ));
+    }
+    if let Some(families) = &written.families
+        && !["BOTH", "V4", "V6", "ANY"].contains(&families.as_str())
+    {
+        return Err(wrong(
+            "families",
+            format!("{families:?} is not BOTH, V4, V6 or ANY"),
+        ));
+    }
+    Ok(IpamConfig {
+        pools,
+        server: Server {
+            address,
+            tls: written.tls,
+        },
+        timeout: Duration::from_secs(seconds),
+        state_dir: written
+            .state_dir
+            .unwrap_or_else(|| "/var/lib/meta-cni".into()),
+        families: written.families,
+        node: written.node,
+    })
+}
+
+fn check_address(address: &str, tls: bool) -> Result<(), String> {
+    if let Some(path) = address.strip_prefix("unix://") {
+        return if path.starts_with('/') {
+            Ok(())
+        } else {
+            Err(format!("{address}: the path must be absolute"))
+        };
+    }
+    if address.starts_with("https://") {
+        return Ok(());
+    }
+    let host = address
+        .strip_prefix("http://")
+        .and_then(|rest| rest.rsplit_once(':'))
+        .map(|(host, _)| host);
+    match host {
+        Some(_) if tls => Err(format!("{address}: tls goes with https")),
+        Some("127.0.0.1" | "[::1]" | "localhost") => Ok(()),
+        Some(_) => Err(format!(
+            "{address}: without TLS on loopback only; use https"
+        )),
+        None => Err(format!(
+            "{address} is not unix:///path, https://host:port or http://127.0.0.1:port"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(ipam: Value) -> Result<Option<IpamConfig>, IpamConfigError> {
+        let conf = json!({"name": "n", "type": "bridge", "ipam": ipam});
+        IpamConfig::of(conf.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_pool_is_enough() {
+        let config = of(json!({"type": "meta-ipam", "pool": "blue"}))
+            .unwrap()
+            .unwrap();
+        assert_eq!(config.pools, ["blue"]);
+        assert_eq!(config.server.address, "unix:///run/meta-cni/ipam.sock");
+        assert_eq!(config.timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn another_plugins_object_is_left_alone() {
+        assert_eq!(of(json!({"type": "host-local", "pool": 7})), Ok(None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (ipam, field) in [
+            (json!({"type": "meta-ipam"}), "pool"),
+            (json!({"type": "meta-ipam", "pool": 7}), "pool"),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "pools": ["b"]}),
+                "pool",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "server": "10.0.0.1:1"}),
+                "server",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "server": "http://10.0.0.1:1"}),
+                "server",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "server": "unix://x"}),
+                "server",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "timeoutSeconds": 0}),
+                "timeoutSeconds",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "families": "v4"}),
+                "families",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "tls": {"cert": 1}}),
+                "tls.cert",
+            ),
+        ] {
+            assert_eq!(of(ipam.clone()).unwrap_err().field, field, "{ipam}");
+        }
+    }
+}

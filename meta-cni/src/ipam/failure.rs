@@ -1,0 +1,137 @@
+//! Why leasing failed, and the one place where that becomes a CNI code (reference: the reasons of
+//! google.rpc.ErrorInfo with domain `ipam.meta-cni.io`).
+
+use std::path::PathBuf;
+
+use tonic::{Code as Grpc, Status};
+use tonic_types::StatusExt;
+
+use super::config::IpamConfigError;
+use super::queue::QueueError;
+use crate::cni::error::{Code, ErrorObject, with_causes};
+use crate::cni::result::ResultError;
+
+/// 101: the address asked for is in none of the pools.
+const NOT_IN_POOL: Code = Code(101);
+/// 102: the address asked for is not for lease.
+const RESERVED: Code = Code(102);
+/// 103: somebody else has the address asked for.
+const IN_USE: Code = Code(103);
+/// 105: the attachment has a lease that was asked for differently.
+const MISMATCH: Code = Code(105);
+
+/// Why leasing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum IpamFailure {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] IpamConfigError),
+    /// The plugin was called for a configuration of another one.
+    #[error("ipam.type is not meta-ipam")]
+    NotOurs,
+    /// Nobody answers.
+    #[error("ipam-server at {server} cannot be reached; start it, or correct ipam.server")]
+    Unreachable {
+        /// Its address.
+        server: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file of `tls` cannot be read.
+    #[error("ipam.tls: reading {}", .path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server refused.
+    #[error("{what}: {}", .status.message())]
+    Refused {
+        /// What was being done.
+        what: String,
+        /// Its answer.
+        status: Box<Status>,
+    },
+    /// A release cannot be kept for later.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The result cannot be told in the configuration's version.
+    #[error("the lease cannot be told in cniVersion of the configuration")]
+    Result(#[from] ResultError),
+    /// The server's answer makes no sense.
+    #[error("the server's answer: {problem}")]
+    Answer {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// CHECK: an address is not held.
+    #[error(
+        "{address} is not leased to this container and interface; delete the pod so that it gets a new lease"
+    )]
+    NotHeld {
+        /// The address of prevResult.
+        address: String,
+    },
+    /// STATUS: a pool gives nothing any more.
+    #[error("pool {pool} has no free {family} address; release leases or widen its ranges")]
+    Exhausted {
+        /// Its name.
+        pool: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+    },
+}
+
+impl IpamFailure {
+    /// The CNI code of ADD, DEL, CHECK and GC.
+    pub fn code(&self) -> Code {
+        match self {
+            IpamFailure::Config(_) | IpamFailure::NotOurs | IpamFailure::Certificate { .. } => {
+                Code::INVALID_NETWORK_CONFIG
+            }
+            IpamFailure::Unreachable { .. } | IpamFailure::Exhausted { .. } => {
+                Code::TRY_AGAIN_LATER
+            }
+            IpamFailure::Refused { status, .. } => of_status(status),
+            IpamFailure::Queue(_) => Code::IO_FAILURE,
+            IpamFailure::Result(_) => Code::INCOMPATIBLE_VERSION,
+            IpamFailure::Answer { .. } => Code::INTERNAL,
+            IpamFailure::NotHeld { .. } => Code::UNKNOWN_CONTAINER,
+        }
+    }
+
+    /// The error object.
+    pub fn to_object(&self) -> ErrorObject {
+        ErrorObject::new(self.code(), with_causes(self))
+    }
+}
+
+fn of_status(status: &Status) -> Code {
+    let reason = status
+        .get_details_error_info()
+        .map(|info| info.reason)
+        .unwrap_or_default();
+    match reason.as_str() {
+        "INVALID_FIELD" | "POOL_NOT_FOUND" | "POOL_EXISTS" | "POOL_OVERLAP" => {
+            Code::INVALID_NETWORK_CONFIG
+        }
+        "INVALID_ATTACHMENT" => Code::INVALID_ENVIRONMENT,
+        "ADDRESS_NOT_IN_POOL" => NOT_IN_POOL,
+        "ADDRESS_RESERVED" => RESERVED,
+        "ADDRESS_IN_USE" => IN_USE,
+        "REQUEST_MISMATCH" => MISMATCH,
+        "STORE_CORRUPT" => Code::LIMITED_CONNECTIVITY,
+        "DECODE" => Code::DECODING_FAILURE,
+        _ if matches!(
+            status.code(),
+            Grpc::Unauthenticated | Grpc::PermissionDenied
+        ) =>
+        {
+            Code::PLUGIN_NOT_AVAILABLE
+        }
+        _ => Code::TRY_AGAIN_LATER,
+    }
+}

@@ -1,0 +1,198 @@
+//! What is asked of the server, from a plugin's configuration and environment alone. meta-cni and meta-ipam both ask
+//! through it, so that the same attachment gives the same request.
+
+use proto::ipam::v1::{AllocateRequest, FamiliesRequired, Owner, ReleaseAttachmentRequest};
+use serde_json::{Map, Value};
+
+use super::config::IpamConfig;
+use crate::cni::args::Args;
+
+/// One attachment as a plugin sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Attachment<'a> {
+    /// The plugin's whole configuration.
+    pub conf: &'a Map<String, Value>,
+    /// CNI_CONTAINERID.
+    pub container_id: &'a str,
+    /// CNI_IFNAME.
+    pub ifname: &'a str,
+    /// CNI_ARGS.
+    pub args: &'a Args,
+}
+
+impl Attachment<'_> {
+    /// The name of the network.
+    pub fn network(&self) -> &str {
+        text(self.conf.get("name"))
+    }
+
+    /// What ADD asks for.
+    pub fn allocate(&self, config: &IpamConfig) -> AllocateRequest {
+        let mut request = AllocateRequest {
+            pools: config.pools.clone(),
+            owner: Some(self.owner(config)),
+            ips: self.ips(),
+            mac: self.mac(),
+            ..AllocateRequest::default()
+        };
+        if let Some(families) = &config.families
+            && let Some(families) = FamiliesRequired::from_str_name(families)
+        {
+            request.set_families_required(families);
+        }
+        request
+    }
+
+    /// What DEL asks for.
+    pub fn release(&self) -> ReleaseAttachmentRequest {
+        ReleaseAttachmentRequest {
+            network: self.network().to_owned(),
+            container_id: self.container_id.to_owned(),
+            ifname: self.ifname.to_owned(),
+        }
+    }
+
+    fn owner(&self, config: &IpamConfig) -> Owner {
+        let arg = |name| self.args.get(name).unwrap_or_default().to_owned();
+        let claim = self
+            .conf
+            .get("args")
+            .and_then(|args| args.pointer("/cni/ipam-claim-reference"));
+        Owner {
+            kind: "pod".to_owned(),
+            cluster: String::new(),
+            namespace: arg("K8S_POD_NAMESPACE"),
+            pod: arg("K8S_POD_NAME"),
+            pod_uid: arg("K8S_POD_UID"),
+            container_id: self.container_id.to_owned(),
+            ifname: self.ifname.to_owned(),
+            network: self.network().to_owned(),
+            node: node(config),
+            claim: text(claim).to_owned(),
+        }
+    }
+
+    /// `runtimeConfig.ips`, else `args.cni.ips`, else `IP=` unless there is an `args`.
+    fn ips(&self) -> Vec<String> {
+        let of = |value: Option<&Value>| -> Vec<String> {
+            let list = value.and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let runtime = of(self
+            .conf
+            .get("runtimeConfig")
+            .and_then(|config| config.get("ips")));
+        if !runtime.is_empty() {
+            return runtime;
+        }
+        if let Some(args) = self.conf.get("args") {
+            return of(args.pointer("/cni/ips"));
+        }
+        let wanted = self.args.get("IP").unwrap_or_default().split(',');
+        wanted
+            .map(str::trim)
+            .filter(|ip| !ip.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn mac(&self) -> String {
+        let runtime = self
+            .conf
+            .get("runtimeConfig")
+            .and_then(|config| config.get("mac"));
+        match text(runtime) {
+            "" => self.args.get("MAC").unwrap_or_default().to_owned(),
+            mac => mac.to_owned(),
+        }
+    }
+}
+
+/// The node's name: the configured one, else the host's.
+pub fn node(config: &IpamConfig) -> String {
+    let host = || {
+        nix::unistd::gethostname()
+            .ok()
+            .and_then(|name| name.into_string().ok())
+    };
+    config.node.clone().or_else(host).unwrap_or_default()
+}
+
+fn text(value: Option<&Value>) -> &str {
+    value.and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ips(more: Value, args: &str) -> Vec<String> {
+        let mut conf =
+            json!({"name": "blue", "ipam": {"type": "meta-ipam", "pool": "p", "node": "n1"}});
+        conf.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let conf = conf.as_object().unwrap();
+        let args = Args::parse(args).unwrap();
+        let attachment = Attachment {
+            conf,
+            container_id: "c",
+            ifname: "net1",
+            args: &args,
+        };
+        let config = IpamConfig::of(conf).unwrap().unwrap();
+        attachment.allocate(&config).ips
+    }
+
+    #[test]
+    fn addresses_come_from_the_first_place_that_names_some() {
+        let runtime = json!({"runtimeConfig": {"ips": ["10.0.0.1/24"]}, "args": {"cni": {"ips": ["10.0.0.2"]}}});
+        assert_eq!(ips(runtime, "IP=10.0.0.3"), ["10.0.0.1/24"]);
+        assert_eq!(
+            ips(
+                json!({"args": {"cni": {"ips": ["10.0.0.2"]}}}),
+                "IP=10.0.0.3"
+            ),
+            ["10.0.0.2"]
+        );
+        assert_eq!(ips(json!({"args": {}}), "IP=10.0.0.3"), [""; 0]);
+        assert_eq!(
+            ips(json!({}), "IP=10.0.0.3, fd00::3"),
+            ["10.0.0.3", "fd00::3"]
+        );
+    }
+
+    #[test]
+    fn the_owner_is_the_attachment_and_its_pod() {
+        let conf = json!({"name": "blue", "ipam": {"type": "meta-ipam", "pool": "p", "node": "n1", "families": "V6"}});
+        let conf = conf.as_object().unwrap();
+        let args = Args::parse("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web;K8S_POD_UID=u").unwrap();
+        let attachment = Attachment {
+            conf,
+            container_id: "c",
+            ifname: "net1",
+            args: &args,
+        };
+        let request = attachment.allocate(&IpamConfig::of(conf).unwrap().unwrap());
+        assert_eq!(request.families_required(), FamiliesRequired::V6);
+        let owner = request.owner.unwrap();
+        assert_eq!(
+            (
+                owner.network.as_str(),
+                owner.container_id.as_str(),
+                owner.ifname.as_str()
+            ),
+            ("blue", "c", "net1")
+        );
+        assert_eq!(
+            (
+                owner.namespace.as_str(),
+                owner.pod.as_str(),
+                owner.node.as_str()
+            ),
+            ("ns", "web", "n1")
+        );
+    }
+}

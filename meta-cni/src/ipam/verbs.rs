@@ -1,0 +1,299 @@
+//! What meta-ipam does for each CNI command.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use proto::ipam::v1::{self as ipam, AllocateResponse, LookupRequest, ReleaseUnlistedRequest};
+use serde_json::Value;
+use tonic::Status;
+
+use super::client::Client;
+use super::config::IpamConfig;
+use super::failure::IpamFailure;
+use super::queue::Queue;
+use super::request::{Attachment, node};
+use crate::cni::error::{Code, ErrorObject, with_causes};
+use crate::cni::result::{CniResult, Dns, IpConfig, Route};
+use crate::cni::skel::{Command, Request};
+
+/// Serves one execution; gives what goes to standard output.
+///
+/// # Errors
+/// The error object for standard output.
+pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
+    answer(request).map_err(|failure| {
+        let object = match request.env.command {
+            Command::Status => ErrorObject::new(status_code(&failure), with_causes(&failure)),
+            _ => failure.to_object(),
+        };
+        object.in_version(request.version)
+    })
+}
+
+fn answer(request: &Request) -> Result<Option<Value>, IpamFailure> {
+    let config = IpamConfig::of(&request.conf)?.ok_or(IpamFailure::NotOurs)?;
+    let attachment = Attachment {
+        conf: &request.conf,
+        container_id: &request.env.container_id,
+        ifname: &request.env.ifname,
+        args: &request.env.args,
+    };
+    match request.env.command {
+        Command::Add => add(request, &config, &attachment).map(Some),
+        Command::Del => del(&config, &attachment).map(|()| None),
+        Command::Check => check(request, &config, &attachment).map(|()| None),
+        Command::Status => status(&config).map(|()| None),
+        Command::Gc => gc(request, &config, &attachment).map(|()| None),
+        Command::Version => Ok(None),
+    }
+}
+
+fn add(
+    request: &Request,
+    config: &IpamConfig,
+    attachment: &Attachment<'_>,
+) -> Result<Value, IpamFailure> {
+    let client = Client::connect(&config.server, config.timeout, true)?;
+    let queue = Queue::new(&config.state_dir);
+    queue.settle(&config.server, &client, &attachment.release())?;
+    let question = attachment.allocate(config);
+    let what = what("leasing", config, attachment);
+    let answer = client.call(question, |mut leases, request| async move {
+        leases.allocate(request).await
+    });
+    let answer = answer.map_err(|status| refused(what, status))?;
+    queue.deliver(&config.server, &client);
+    Ok(result(&answer)?.to_value(request.version)?)
+}
+
+/// Success whatever the server says of a lease that is not there; kept for later if it says nothing.
+fn del(config: &IpamConfig, attachment: &Attachment<'_>) -> Result<(), IpamFailure> {
+    release(config, &attachment.release())
+}
+
+/// Gives a lease back, now or later.
+///
+/// # Errors
+/// [`IpamFailure::Queue`] if it can be neither delivered nor kept.
+pub fn release(
+    config: &IpamConfig,
+    release: &ipam::ReleaseAttachmentRequest,
+) -> Result<(), IpamFailure> {
+    let queue = Queue::new(&config.state_dir);
+    let delivered = Client::connect(&config.server, config.timeout, false).and_then(|client| {
+        let what = format!("releasing {} of {}", release.ifname, release.network);
+        client
+            .call(release.clone(), |mut leases, request| async move {
+                leases.release_attachment(request).await
+            })
+            .map_err(|status| refused(what, status))?;
+        queue.deliver(&config.server, &client);
+        Ok(())
+    });
+    if let Err(failure) = delivered {
+        tracing::warn!(
+            error = with_causes(&failure),
+            "the release is kept and delivered later"
+        );
+        queue.keep(&config.server, release)?;
+    }
+    Ok(())
+}
+
+fn check(
+    request: &Request,
+    config: &IpamConfig,
+    attachment: &Attachment<'_>,
+) -> Result<(), IpamFailure> {
+    let previous = request.conf.get("prevResult");
+    let previous = previous
+        .map(|value| CniResult::from_value(value, request.version))
+        .transpose()?;
+    let client = Client::connect(&config.server, config.timeout, true)?;
+    let question = LookupRequest {
+        owner: Some(ipam::Owner {
+            network: attachment.network().to_owned(),
+            container_id: attachment.container_id.to_owned(),
+            ifname: attachment.ifname.to_owned(),
+            ..ipam::Owner::default()
+        }),
+        ..LookupRequest::default()
+    };
+    let held = client.call(question, |mut leases, request| async move {
+        leases.lookup(request).await
+    });
+    let held = held.map_err(|status| refused(what("looking up", config, attachment), status))?;
+    let held: BTreeSet<IpAddr> = held
+        .leases
+        .iter()
+        .filter(|lease| lease.state() == ipam::lease::State::Active)
+        .flat_map(|lease| [&lease.ipv4, &lease.ipv6])
+        .filter_map(|text| text.split_once('/')?.0.parse().ok())
+        .collect();
+    let ips = previous.map(|previous| previous.ips).unwrap_or_default();
+    match ips
+        .iter()
+        .map(|ip| ip.address.ip())
+        .find(|ip| !held.contains(ip))
+    {
+        Some(address) => Err(IpamFailure::NotHeld {
+            address: address.to_string(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a pod could have a lease: the server answers, and one of the pools has addresses.
+fn status(config: &IpamConfig) -> Result<(), IpamFailure> {
+    let client = Client::connect(&config.server, config.timeout.min(STATUS_LIMIT), false)?;
+    let mut last = Ok(());
+    for name in &config.pools {
+        let what = format!("looking at pool {name}");
+        last = match client.pool(name) {
+            Ok(pool) => has_room(&pool),
+            Err(status) => Err(refused(what, status)),
+        };
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// STATUS must be quick.
+const STATUS_LIMIT: std::time::Duration = std::time::Duration::from_millis(1500);
+
+fn has_room(pool: &ipam::Pool) -> Result<(), IpamFailure> {
+    let full = |usage: &Option<ipam::Usage>| {
+        usage
+            .as_ref()
+            .is_some_and(|usage| usage.free == "0" && usage.quarantined == "0")
+    };
+    let any = pool.families_required() == ipam::FamiliesRequired::Any;
+    let (four, six) = (full(&pool.ipv4_usage), full(&pool.ipv6_usage));
+    let family = match (four, six) {
+        (true, _) if !any || six || pool.ipv6.is_none() => "IPv4",
+        (_, true) if !any || pool.ipv4.is_none() => "IPv6",
+        _ => return Ok(()),
+    };
+    Err(IpamFailure::Exhausted {
+        pool: pool.name.clone(),
+        family,
+    })
+}
+
+fn status_code(failure: &IpamFailure) -> Code {
+    match failure.code() {
+        Code::LIMITED_CONNECTIVITY => Code::LIMITED_CONNECTIVITY,
+        _ => Code::PLUGIN_NOT_AVAILABLE,
+    }
+}
+
+fn gc(
+    request: &Request,
+    config: &IpamConfig,
+    attachment: &Attachment<'_>,
+) -> Result<(), IpamFailure> {
+    let Some(valid) = request
+        .conf
+        .get("cni.dev/valid-attachments")
+        .and_then(Value::as_array)
+    else {
+        return Ok(());
+    };
+    let text = |value: &Value, key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let question = ReleaseUnlistedRequest {
+        network: attachment.network().to_owned(),
+        node: node(config),
+        attachments: valid
+            .iter()
+            .map(|one| ipam::Attachment {
+                container_id: text(one, "containerID"),
+                ifname: text(one, "ifname"),
+            })
+            .collect(),
+        validate_only: false,
+    };
+    let client = Client::connect(&config.server, config.timeout, true)?;
+    let done = client.call(question, |mut leases, request| async move {
+        leases.release_unlisted(request).await
+    });
+    done.map_err(|status| refused(what("collecting", config, attachment), status))?;
+    Queue::new(&config.state_dir).deliver(&config.server, &client);
+    Ok(())
+}
+
+/// What a lease gives to the main plugin.
+fn result(answer: &AllocateResponse) -> Result<CniResult, IpamFailure> {
+    let broken = |what: &str, text: &str| IpamFailure::Answer {
+        problem: format!("{what} {text:?} cannot be read"),
+    };
+    let lease = answer.lease.as_ref().ok_or_else(|| broken("lease", ""))?;
+    let gateway = |text: &str| -> Result<Option<IpAddr>, IpamFailure> {
+        let some = (!text.is_empty()).then(|| text.parse().map_err(|_| broken("gateway", text)));
+        some.transpose()
+    };
+    let mut ips = Vec::new();
+    for (address, via) in [
+        (&lease.ipv4, &answer.ipv4_gateway),
+        (&lease.ipv6, &answer.ipv6_gateway),
+    ] {
+        if !address.is_empty() {
+            ips.push(IpConfig {
+                interface: None,
+                address: address.parse().map_err(|_| broken("address", address))?,
+                gateway: gateway(via)?,
+            });
+        }
+    }
+    let mut routes = Vec::new();
+    for route in &answer.routes {
+        let dst: IpNetwork = route.dst.parse().map_err(|_| broken("route", &route.dst))?;
+        let mtu = Some(route.mtu).filter(|&mtu| mtu != 0);
+        routes.push(Route {
+            mtu,
+            ..Route::via(dst, gateway(&route.gw)?)
+        });
+    }
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let dns = answer.dns.clone().unwrap_or_default();
+    Ok(CniResult {
+        interfaces: Vec::new(),
+        ips,
+        routes,
+        dns: Dns {
+            domain: some(&dns.domain),
+            nameservers: dns.nameservers,
+            search: dns.search,
+            options: dns.options,
+        },
+    })
+}
+
+fn what(doing: &str, config: &IpamConfig, attachment: &Attachment<'_>) -> String {
+    let args = attachment.args;
+    let pod = match (args.get("K8S_POD_NAMESPACE"), args.get("K8S_POD_NAME")) {
+        (Some(namespace), Some(name)) => format!("pod {namespace}/{name}, "),
+        _ => String::new(),
+    };
+    let pools = config.pools.join(", ");
+    format!(
+        "{doing} from pool {pools} for {pod}network {} ({})",
+        attachment.network(),
+        attachment.ifname
+    )
+}
+
+fn refused(what: String, status: Status) -> IpamFailure {
+    IpamFailure::Refused {
+        what,
+        status: Box::new(status),
+    }
+}
