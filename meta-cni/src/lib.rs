@@ -11,6 +11,7 @@ pub mod config;
 pub mod device;
 pub mod gather;
 pub mod ipam;
+pub mod lease;
 pub mod logging;
 pub mod netlink;
 pub mod netns;

@@ -119,6 +119,11 @@ impl PluginConf {
             == Some(&Value::Bool(true))
     }
 
+    /// The whole configuration.
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// The value of a field.
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field)

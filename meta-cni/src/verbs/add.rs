@@ -19,7 +19,7 @@ use crate::problem::Problems;
 use crate::record::{Record, Sandbox};
 use crate::route::{self, Want};
 use crate::wanted::wanted;
-use crate::{device, netns};
+use crate::{device, lease, netns};
 
 /// How often a file that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -85,6 +85,7 @@ fn run(
     pod: Option<&Pod>,
     record: &mut Record,
 ) -> Result<Value, Failure> {
+    lease::take(record)?;
     device::prepare(&context.config, record.attachments())?;
     context.runner().attach(record)?;
     set_default_routes(record)?;
@@ -246,7 +247,13 @@ fn undo(
 ) -> Failure {
     let netns = record.netns.clone();
     device::clean_up(&context.config, record.attachments());
-    match context.runner().detach(&mut record, still_there(&netns)) {
+    let whole = record.clone();
+    let detached = context.runner().detach(&mut record, still_there(&netns));
+    // A failure to lease has given all back by itself.
+    if !matches!(failure, Failure::Lease(_)) {
+        lease::give_back(&whole, &whole.attachments);
+    }
+    match detached {
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {
             for error in &errors {

@@ -7,9 +7,9 @@ use super::add::make_plan;
 use super::context::Context;
 use super::failure::Failure;
 use crate::cluster::Pod;
-use crate::device;
 use crate::netns::{self, NetnsError};
-use crate::record::{LockError, Record, RecordError, Sandbox};
+use crate::record::{LockError, Phase, Record, RecordError, Sandbox};
+use crate::{device, lease};
 
 /// Serves DEL. Nothing recorded, and nothing to be found out, is success.
 pub(super) fn del(context: &Context<'_>) -> Result<(), Failure> {
@@ -30,7 +30,13 @@ pub(super) fn delete(
 ) -> Result<(), Failure> {
     device::clean_up(&context.config, record.attachments());
     let whole = record.clone();
-    match context.runner().detach(&mut record, still_there(netns)) {
+    let detached = context.runner().detach(&mut record, still_there(netns));
+    let begun = whole
+        .attachments
+        .iter()
+        .filter(|entry| entry.phase == Phase::Planned);
+    lease::give_back(&whole, begun);
+    match detached {
         Ok(()) => {
             context.multus.forget(&whole)?;
             Ok(sandbox.forget()?)

@@ -11,6 +11,7 @@ use crate::cni::result::ResultError;
 use crate::cni::skel::Request;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
+use crate::lease::LeaseError;
 use crate::netns::NetnsError;
 use crate::problem::Problems;
 use crate::record::{LockError, MultusError, RecordError};
@@ -47,6 +48,8 @@ pub(super) enum Failure {
     Run(#[from] RunError),
     #[error("{}", join(.0))]
     Undeleted(Vec<RunError>),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     #[error("default route")]
     Route(#[source] RouteError),
     #[error(
@@ -116,6 +119,7 @@ impl Failure {
             Failure::SetAside { .. } => Code::DECODING_FAILURE,
             Failure::Problems(problems) => problems.code(),
             Failure::Device(_) => Code::TRY_AGAIN_LATER,
+            Failure::Lease(error) => error.code(),
             Failure::Run(error) => chain_code(&error.source),
             Failure::Undeleted(errors) => errors
                 .first()

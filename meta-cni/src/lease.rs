@@ -1,0 +1,173 @@
+//! The leases of a whole pod in one durable write, before any delegate runs: all attachments that lease by meta-ipam
+//! get their addresses, or none does. The delegates' own meta-ipam finds them there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proto::ipam::v1::{AllocateRequest, BatchAllocateRequest, ReleaseAttachmentRequest};
+
+use crate::cni::args::{Args, ArgsError};
+use crate::ipam::client::Client;
+use crate::ipam::config::{IpamConfig, Server};
+use crate::ipam::failure::IpamFailure;
+use crate::ipam::queue::Queue;
+use crate::ipam::{request, verbs};
+use crate::record::{Entry, Record};
+
+/// Requests that one batch may have (ipam.v1).
+const BATCH: usize = 64;
+
+/// A lease that cannot be taken or given back.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// An attachment's configuration is wrong.
+    #[error("network {network} ({ifname})")]
+    Attachment {
+        /// The network.
+        network: String,
+        /// The interface.
+        ifname: String,
+        /// What is wrong.
+        #[source]
+        source: IpamFailure,
+    },
+    /// The arguments of an attachment, as they were recorded, cannot be read.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    /// The server gave nothing.
+    #[error("leasing the pod's addresses")]
+    Lease(#[source] IpamFailure),
+}
+
+impl LeaseError {
+    /// The CNI code.
+    pub fn code(&self) -> crate::cni::error::Code {
+        match self {
+            LeaseError::Attachment { source, .. } | LeaseError::Lease(source) => source.code(),
+            LeaseError::Args(_) => crate::cni::error::Code::INVALID_ENVIRONMENT,
+        }
+    }
+}
+
+/// What one attachment asks for.
+struct Wanted {
+    config: IpamConfig,
+    allocate: AllocateRequest,
+    release: ReleaseAttachmentRequest,
+    network: String,
+}
+
+/// Leases for every attachment of `record` that uses meta-ipam: one batch for each server. Nothing is held if it fails.
+///
+/// # Errors
+/// [`LeaseError`].
+pub fn take(record: &Record) -> Result<(), LeaseError> {
+    let mut by_server: BTreeMap<Server, Vec<Wanted>> = BTreeMap::new();
+    for entry in &record.attachments {
+        for wanted in wanted(record, entry)? {
+            by_server
+                .entry(wanted.config.server.clone())
+                .or_default()
+                .push(wanted);
+        }
+    }
+    let mut taken: Vec<&Wanted> = Vec::new();
+    for (server, all) in &by_server {
+        for some in all.chunks(BATCH) {
+            // Of a batch that failed the answer may be lost only: it is given back as well.
+            taken.extend(some);
+            if let Err(failure) = batch(server, some) {
+                give_back_all(&taken);
+                return Err(LeaseError::Lease(failure));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives back what attachments hold whose ADD was not completed: their plugins may never have run. What cannot be
+/// delivered is kept and delivered later.
+pub fn give_back<'a>(record: &Record, entries: impl IntoIterator<Item = &'a Entry>) {
+    let wanted = entries
+        .into_iter()
+        .filter_map(|entry| wanted(record, entry).ok())
+        .flatten();
+    let wanted: Vec<Wanted> = wanted.collect();
+    give_back_all(&wanted.iter().collect::<Vec<_>>());
+}
+
+fn give_back_all(wanted: &[&Wanted]) {
+    for wanted in wanted {
+        if let Err(error) = verbs::release(&wanted.config, &wanted.release) {
+            tracing::error!(%error, network = wanted.network, "a lease stays; GC ends it");
+        }
+    }
+}
+
+fn batch(server: &Server, wanted: &[Wanted]) -> Result<(), IpamFailure> {
+    let limit = wanted
+        .iter()
+        .map(|one| one.config.timeout)
+        .max()
+        .unwrap_or_default();
+    let client = Client::connect(server, limit, true)?;
+    let mut settled: Vec<&PathBuf> = Vec::new();
+    for one in wanted {
+        let queue = Queue::new(&one.config.state_dir);
+        queue.settle(server, &client, &one.release)?;
+        if !settled.contains(&&one.config.state_dir) {
+            queue.deliver(server, &client);
+            settled.push(&one.config.state_dir);
+        }
+    }
+    let question = BatchAllocateRequest {
+        requests: wanted.iter().map(|one| one.allocate.clone()).collect(),
+        validate_only: false,
+    };
+    let answer = client.call(question, |mut leases, request| async move {
+        leases.batch_allocate(request).await
+    });
+    answer.map(|_| ()).map_err(|status| IpamFailure::Refused {
+        what: format!("networks {}", names(wanted)),
+        status: Box::new(status),
+    })
+}
+
+fn names(wanted: &[Wanted]) -> String {
+    let names: Vec<_> = wanted
+        .iter()
+        .map(|one| format!("{} ({})", one.network, one.release.ifname))
+        .collect();
+    names.join(", ")
+}
+
+/// What the plugins of an attachment will ask meta-ipam for: the same as they will, from the same input.
+fn wanted(record: &Record, entry: &Entry) -> Result<Vec<Wanted>, LeaseError> {
+    let attachment = &entry.attachment;
+    let mut all = Vec::new();
+    for plugin in &attachment.list.plugins {
+        let conf = plugin.as_map();
+        let config = IpamConfig::of(conf).map_err(|error| LeaseError::Attachment {
+            network: attachment.network.clone(),
+            ifname: attachment.ifname.clone(),
+            source: error.into(),
+        })?;
+        let Some(config) = config else {
+            continue;
+        };
+        let args = Args::parse(&attachment.args)?;
+        let asks = request::Attachment {
+            conf,
+            container_id: &record.container_id,
+            ifname: &attachment.ifname,
+            args: &args,
+        };
+        all.push(Wanted {
+            allocate: asks.allocate(&config),
+            release: asks.release(),
+            network: attachment.network.clone(),
+            config,
+        });
+    }
+    Ok(all)
+}
