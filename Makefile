@@ -17,7 +17,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## The executables, static, in target/<host>/release
-	cargo build --release --locked --package meta-cni --bins
+	cargo build --release --locked --package meta-cni --package ipam-server --bins
 
 demo: build ## Two pods with three interfaces each, no cluster needed (root)
 	@tests/tools/install.sh packages

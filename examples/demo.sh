@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Two pods with three interfaces each, made and removed by meta-cni, without a cluster.
+# Two pods with three interfaces each, made and removed by meta-cni, without a cluster; their addresses are leased
+# from an ipam-server, which is killed and started again half way.
 #
 # Everything happens in namespaces and in a folder of this script's own; both are removed at the end,
 # also when it is interrupted. It fails if anything is not as it should be.
@@ -11,6 +12,7 @@ plugins=${CNI_PLUGINS:-/usr/lib/cni}
 node=meta-cni-demo-node
 pods=(sensor archive)
 work=
+server=
 
 say() {
     if [[ -t 1 ]]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi
@@ -20,6 +22,7 @@ fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 # Kept whole against a second Ctrl-C: what is left half removed would be in the way of the next run.
 clean_up() {
     trap '' INT TERM
+    stop_server
     local ns
     for ns in "$node" "${pods[@]/#/meta-cni-demo-}"; do
         if [[ -e /run/netns/$ns ]]; then
@@ -30,13 +33,34 @@ clean_up() {
     [[ -z $work ]] || rm -rf "$work"
 }
 
+# start_server: an ipam-server with its store in this run's folder, ready when this returns.
+start_server() {
+    rm -f "$work/ready"
+    "$bin/ipam-server" --listen "unix://$work/ipam.sock" --store-dir "$work/leases" --pools "$here/pools.yaml" \
+        --metrics-listen 127.0.0.1:0 --ready-file "$work/ready" --log-level warn 2>>"$work/ipam-server.log" &
+    server=$!
+    until [[ -e $work/ready ]]; do
+        kill -0 "$server" 2>/dev/null || fail "ipam-server ended: $(cat "$work/ipam-server.log")"
+        sleep 0.02
+    done
+}
+
+stop_server() {
+    [[ -n $server ]] || return 0
+    kill -9 "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    server=
+}
+
+ipamctl() { "$bin/ipamctl" --server "unix://$work/ipam.sock" "$@"; }
+
 # cni VERB POD: calls meta-cni on the node as a container runtime does.
 cni() {
     local verb=$1 pod=$2 index
     index=$([[ $pod == sensor ]] && echo 1 || echo 2)
     ip netns exec "$node" env -i PATH="$PATH" \
         CNI_COMMAND="$verb" CNI_CONTAINERID="demo-$pod" CNI_NETNS="/run/netns/meta-cni-demo-$pod" \
-        CNI_IFNAME=eth0 CNI_PATH="$plugins" \
+        CNI_IFNAME=eth0 CNI_PATH="$plugins:$bin" \
         CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod;K8S_POD_UID=5e0c7f6e-0000-4000-8000-00000000000$index" \
         "$bin/meta-cni" <"$work/conf.json"
 }
@@ -44,8 +68,9 @@ cni() {
 prepare() {
     work=$(mktemp -d)
     cp -r "$here/networks" "$work/networks"
-    # host-local keeps its files where each configuration says: in the folder of this run.
-    sed -i "s|\"type\": \"host-local\",|&\n            \"dataDir\": \"$work/host-local\",|" "$work"/networks/*.yaml
+    # The server listens, and releases wait, in the folder of this run.
+    local ipam="\"type\": \"meta-ipam\", \"server\": \"unix://$work/ipam.sock\", \"stateDir\": \"$work/state\""
+    sed -i "s|\"type\": \"meta-ipam\"|$ipam|" "$work"/networks/*.yaml
     cat >"$work/conf.json" <<CONF
 {
   "cniVersion": "1.0.0", "name": "demo", "type": "meta-cni",
@@ -53,11 +78,7 @@ prepare() {
   "binDir": "$plugins",
   "delegates": [{
     "cniVersion": "1.0.0", "name": "pods", "type": "bridge", "bridge": "br-pods", "isGateway": true,
-    "ipam": {
-      "type": "host-local", "dataDir": "$work/host-local",
-      "ranges": [[{"subnet": "10.10.0.0/24"}], [{"subnet": "fd00:10::/64"}]],
-      "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
-    }
+    "ipam": {$ipam, "pool": "pods"}
   }]
 }
 CONF
@@ -102,23 +123,27 @@ ping_all() {
 
 nothing_left() {
     local left pod
-    left=$(find "$work/state" "$work/multus" "$work/host-local" -type f ! -name lock ! -name 'last_reserved_ip*' 2>/dev/null || true)
+    left=$(find "$work/state" "$work/multus" -type f ! -name lock 2>/dev/null || true)
     for pod in "${pods[@]}"; do
         left+=$(ip -n "meta-cni-demo-$pod" -o link | grep -v ': lo:' || true)
     done
     left+=$(ip -n "$node" -o link | grep -vE ': (lo|br-pods|br-storage|uplink@cable|cable@uplink):' || true)
+    left+=$(ipamctl lease list -o json | jq -r '.leases[].ipv4')
     [[ -z $left ]] || fail "left behind: $left"
-    printf '  no interface, no address, no record\n'
+    printf '  no interface, no lease, no record\n'
 }
 
 [[ $EUID == 0 ]] || fail "run as root: network namespaces are made"
 command -v jq >/dev/null || fail "jq is not there: install it"
-[[ -x $bin/meta-cni ]] || fail "$bin/meta-cni is not there: run make build"
+for program in meta-cni meta-ipam ipam-server ipamctl; do
+    [[ -x $bin/$program ]] || fail "$bin/$program is not there: run make build"
+done
 [[ -x $plugins/bridge ]] || fail "$plugins holds no CNI plugins: install containernetworking-plugins, or set CNI_PLUGINS"
 clean_up
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 prepare
+start_server
 
 say "ADD: each pod gets the default network and the two that its annotation asks for"
 for pod in "${pods[@]}"; do
@@ -129,6 +154,19 @@ done
 
 say "ping: every interface, both families, both ways"
 ping_all
+
+say "ipamctl lease list, before and after a kill -9 of the server"
+ipamctl lease list | sed 's/^/  /'
+ipamctl lease list -o json >"$work/before.json"
+stop_server
+start_server
+ipamctl lease list -o json >"$work/after.json"
+cmp "$work/before.json" "$work/after.json" || fail "the leases changed"
+printf '  killed, started again: the leases are the same\n'
+
+address=$(address_of sensor net1 6)
+say "ipamctl whohas $address"
+ipamctl whohas "$address" | sed 's/^/  /'
 
 say "network-status of pod sensor, as Kubernetes gets it"
 jq -c '.[] | del(.mac, .dns) ' "$work/networks/.status/default_sensor.json" | sed 's/^/  /'
