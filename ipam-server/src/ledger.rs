@@ -7,6 +7,8 @@ mod reads;
 mod worker;
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod tests;

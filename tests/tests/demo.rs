@@ -46,10 +46,7 @@ fn the_demo_works_twice_in_a_row() {
         );
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(text.matches("time=").count(), 12, "{text}");
-        assert!(
-            text.contains("no interface, no lease, no record"),
-            "{text}"
-        );
+        assert!(text.contains("no interface, no lease, no record"), "{text}");
         assert!(text.lines().count() <= 60, "more than a screen: {text}");
         assert_nothing_left(&output);
     }

@@ -21,13 +21,15 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Answers a command, once it is known whether its group is durable.
 type Answer = Box<dyn FnOnce(Result<(), &StoreError>) + Send>;
 
+/// Decides, in a draft; without one, only the answer is made, for a store that failed.
+type Decide = Box<dyn FnOnce(Option<&mut Draft<'_>>) -> Answer + Send>;
+
 /// One command.
 pub(super) struct Job {
     pub(super) actor: String,
     /// Whether it may change something.
     pub(super) writes: bool,
-    /// Decides, in a draft; without one, only the answer is made, for a store that failed.
-    pub(super) decide: Box<dyn FnOnce(Option<&mut Draft<'_>>) -> Answer + Send>,
+    pub(super) decide: Decide,
 }
 
 pub(super) enum Message {

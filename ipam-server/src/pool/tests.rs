@@ -3,6 +3,9 @@ use proto::ipam::v1 as ipam;
 
 use super::*;
 
+/// Spoils a pool.
+type Change = fn(&mut ipam::Pool);
+
 fn subnet(cidr: &str) -> ipam::Subnet {
     ipam::Subnet {
         cidr: cidr.into(),
@@ -68,7 +71,7 @@ fn what_is_wrong_is_named_by_field_all_at_once() {
             other => format!("{other:?}"),
         }
     };
-    let cases: [(&str, fn(&mut ipam::Pool)); 16] = [
+    let cases: [(&str, Change); 16] = [
         ("pool.name", |pool| pool.name = "Blue".into()),
         ("pool.ipv4", |pool| (pool.ipv4, pool.ipv6) = (None, None)),
         ("pool.ipv4.cidr", |pool| {

@@ -9,6 +9,9 @@ use proto::ipam::v1::{ExportItem, Lease, Pool, Reservation, export_item::Item};
 use super::StoreError;
 use super::sled::{Kind, open_to_read};
 
+/// Reads one kind of value.
+type Decode = fn(&[u8]) -> Option<Item>;
+
 /// Gives `visit` every pool, then every reservation, then every lease of the store in a folder; tells what could
 /// not be read, a sentence each.
 ///
@@ -22,7 +25,7 @@ pub fn salvage(path: &Path, visit: impl FnMut(ExportItem)) -> Result<Vec<String>
 /// The same of an open tree.
 pub(super) fn items(tree: &::sled::Tree, mut visit: impl FnMut(ExportItem)) -> Vec<String> {
     let mut lost = Vec::new();
-    let kinds: [(Kind, fn(&[u8]) -> Option<Item>); 3] = [
+    let kinds: [(Kind, Decode); 3] = [
         (Kind::Pool, |value| Pool::decode(value).ok().map(Item::Pool)),
         (Kind::Reservation, |value| {
             Reservation::decode(value).ok().map(Item::Reservation)

@@ -1,0 +1,210 @@
+//! What the tests of the ledger share: a clock that is set, a store that fails when told, and short requests.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use proto::ipam::v1::{self as ipam};
+use proto::ipam::v1::{Event, Lease, Pool, Reservation};
+
+use super::{Caller, Ledger, Limits};
+use crate::clock::Clock;
+use crate::store::memory::MemoryStore;
+use crate::store::{Batch, Extent, LeaseId, Store, StoreError};
+
+/// A clock that stands still until it is set.
+pub(super) struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub(super) fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// A memory store whose writes can be made to fail.
+#[derive(Default)]
+pub(super) struct TestStore {
+    inner: MemoryStore,
+    pub(super) fails: AtomicBool,
+    /// Revisions that were made durable, batch by batch.
+    pub(super) commits: Mutex<Vec<Vec<u64>>>,
+}
+
+impl Store for TestStore {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+    fn extent(&self) -> Result<Extent, StoreError> {
+        self.inner.extent()
+    }
+    fn pools(&self) -> Result<Vec<Pool>, StoreError> {
+        self.inner.pools()
+    }
+    fn reservations(&self) -> Result<Vec<Reservation>, StoreError> {
+        self.inner.reservations()
+    }
+    fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
+        self.inner.lease(id)
+    }
+    fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, StoreError> {
+        self.inner.leases(after, limit)
+    }
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.inner.events(after, limit)
+    }
+    fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.inner.events_back(before, limit)
+    }
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.recover()?;
+        let revisions = batch.events.iter().map(|event| event.revision).collect();
+        self.commits.lock().unwrap().push(revisions);
+        self.inner.commit(batch)
+    }
+    fn recover(&self) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Full {
+                path: "/test".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A ledger with its clock and store.
+pub(super) struct Bench {
+    pub(super) ledger: Ledger,
+    pub(super) clock: Arc<TestClock>,
+    pub(super) store: Arc<TestStore>,
+    limits: Limits,
+}
+
+impl Bench {
+    pub(super) fn new() -> Bench {
+        Bench::with(Limits::default())
+    }
+
+    pub(super) fn with(limits: Limits) -> Bench {
+        let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000)));
+        let store = Arc::new(TestStore::default());
+        let ledger = Ledger::start(store.clone(), clock.clone(), limits, None).unwrap();
+        Bench {
+            ledger,
+            clock,
+            store,
+            limits,
+        }
+    }
+
+    /// Ends the ledger and loads another one from the store.
+    pub(super) async fn restart(&mut self) {
+        self.ledger.stop().await;
+        self.ledger =
+            Ledger::start(self.store.clone(), self.clock.clone(), self.limits, None).unwrap();
+    }
+
+    pub(super) async fn pool(&self, pool: ipam::Pool) -> ipam::Pool {
+        let request = ipam::CreatePoolRequest {
+            pool: Some(pool),
+            ..Default::default()
+        };
+        self.ledger.create_pool(&caller(), request).await.unwrap()
+    }
+
+    pub(super) async fn get_pool(&self, name: &str) -> ipam::Pool {
+        self.ledger
+            .get_pool(&caller(), name.to_owned())
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn give(
+        &self,
+        request: ipam::AllocateRequest,
+    ) -> Result<ipam::Lease, crate::error::Error> {
+        self.ledger
+            .allocate(&caller(), request)
+            .await
+            .map(|answer| answer.lease.unwrap())
+    }
+
+    pub(super) async fn end(&self, lease: &ipam::Lease) -> Result<(), crate::error::Error> {
+        let request = ipam::ReleaseRequest {
+            id: lease.id.clone(),
+            generation: lease.generation,
+            validate_only: false,
+        };
+        self.ledger.release(&caller(), request).await.map(|_| ())
+    }
+
+    pub(super) async fn leases(&self) -> Vec<ipam::Lease> {
+        self.ledger.leases(LeaseId(0), usize::MAX).await.unwrap()
+    }
+
+    /// Everything agrees: memory and store, counts and leases.
+    pub(super) async fn assert_consistent(&self) {
+        let check = self.ledger.check_consistency().await.unwrap();
+        assert_eq!(check.problems, [""; 0]);
+    }
+
+    /// Waits until a lease is in a state; the ledger notices a time that was set within a second.
+    pub(super) async fn wait_for(&self, what: &str, holds: impl Fn(&[ipam::Lease]) -> bool) {
+        let mut revision = self.ledger.revision();
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+            while !holds(&self.leases().await) {
+                revision.changed().await.unwrap();
+            }
+        });
+        waited
+            .await
+            .unwrap_or_else(|_| panic!("{what} did not happen"));
+    }
+}
+
+pub(super) fn caller() -> Caller {
+    Caller {
+        actor: "test".into(),
+        deadline: None,
+    }
+}
+
+/// A pool of both families.
+pub(super) fn dual(name: &str, ipv4: &str, ipv6: &str) -> ipam::Pool {
+    let subnet = |cidr: &str| ipam::Subnet {
+        cidr: cidr.into(),
+        ..Default::default()
+    };
+    ipam::Pool {
+        name: name.into(),
+        ipv4: (!ipv4.is_empty()).then(|| subnet(ipv4)),
+        ipv6: (!ipv6.is_empty()).then(|| subnet(ipv6)),
+        ..Default::default()
+    }
+}
+
+pub(super) fn seconds(seconds: i64) -> Option<pbjson_types::Duration> {
+    Some(pbjson_types::Duration { seconds, nanos: 0 })
+}
+
+/// What the attachment number `n` asks of a pool.
+pub(super) fn ask(pool: &str, n: usize) -> ipam::AllocateRequest {
+    ipam::AllocateRequest {
+        pools: vec![pool.into()],
+        owner: Some(ipam::Owner {
+            namespace: "ns".into(),
+            pod: format!("pod-{n}"),
+            container_id: format!("c{n}"),
+            ifname: "net1".into(),
+            network: "blue".into(),
+            node: format!("n{}", n % 2),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
