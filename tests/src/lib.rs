@@ -18,6 +18,7 @@
 pub mod bench;
 pub mod call;
 pub mod daemon;
+pub mod ipam;
 pub mod kube;
 pub mod lacking;
 pub mod leftovers;
@@ -37,6 +38,7 @@ pub mod wait;
 
 pub use call::{Call, Running};
 pub use daemon::Daemon;
+pub use ipam::IpamServer;
 pub use kube::ApiServer;
 pub use netns::Netns;
 pub use node::Node;

@@ -1,0 +1,349 @@
+//! A real `ipam-server` on a Unix socket, with its store in a temporary folder.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use proto::ipam::v1::admin_service_client::AdminServiceClient;
+use proto::ipam::v1::lease_service_client::LeaseServiceClient;
+use proto::ipam::v1::pool_service_client::PoolServiceClient;
+use proto::ipam::v1::{
+    AllocateRequest, CheckConsistencyRequest, CreatePoolRequest, GetPoolRequest, Lease,
+    ListLeasesRequest, Owner, Pool, Subnet,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::locate;
+use crate::wait::wait_until;
+
+/// How long a start or an end may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Leases of a page of [`IpamServer::leases`].
+const PAGE: i32 = 1000;
+
+/// A running server. Dropping it kills it and removes its files.
+#[derive(Debug)]
+pub struct IpamServer {
+    folder: TempDir,
+    store: PathBuf,
+    wrapper: Vec<String>,
+    child: Option<Child>,
+}
+
+impl IpamServer {
+    /// Starts one with a store of its own, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not come to serve, with its log.
+    #[track_caller]
+    pub fn start() -> IpamServer {
+        IpamServer::make(None, Vec::new())
+    }
+
+    /// Starts one whose store is in this folder.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_on(store: &Path) -> IpamServer {
+        IpamServer::make(Some(store), Vec::new())
+    }
+
+    /// Starts one under another program, for example `["strace", "-f"]`, that ends with it.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_under(wrapper: &[&str]) -> IpamServer {
+        IpamServer::make(None, wrapper.iter().map(ToString::to_string).collect())
+    }
+
+    #[track_caller]
+    fn make(store: Option<&Path>, wrapper: Vec<String>) -> IpamServer {
+        let folder = tempfile::tempdir().expect("make a temporary folder");
+        let mut server = IpamServer {
+            store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
+            folder,
+            wrapper,
+            child: None,
+        };
+        server.restart();
+        server
+    }
+
+    /// Starts it again on the same store and socket, once it was killed or stopped.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        let _not_there = fs::remove_file(self.ready_file());
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .expect("open the log");
+        let mut command = self.command(&self.socket(), &self.store);
+        command.arg("--ready-file").arg(self.ready_file());
+        command.stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().expect("start ipam-server"));
+        wait_until("ipam-server serves", PATIENCE, || {
+            let child = self.child.as_mut().expect("it was started");
+            if let Some(status) = child.try_wait().expect("ask for the state of a child") {
+                panic!("ipam-server ended with {status}:\n{}", self.log());
+            }
+            self.ready_file().exists().then_some(())
+        });
+    }
+
+    /// An `ipam-server` with this socket and store, under the wrapper; not started.
+    pub fn command(&self, socket: &Path, store: &Path) -> Command {
+        let program = locate::executable("ipam-server").display().to_string();
+        let mut words = self.wrapper.clone();
+        words.push(program);
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .arg(format!("--listen=unix://{}", socket.display()))
+            .arg(format!("--store-dir={}", store.display()))
+            .arg("--metrics-listen=127.0.0.1:0")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Kills it as a loss of power would, and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill9(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("kill ipam-server");
+        child.wait().expect("wait for ipam-server");
+    }
+
+    /// Asks it to end by SIGTERM, and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end, or does not run.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let pid = Pid::from_raw(pid_of(&child, self.wrapper.is_empty()).cast_signed());
+        kill(pid, Signal::SIGTERM).expect("send SIGTERM");
+        let status = wait_until("ipam-server ends", PATIENCE, || {
+            child.try_wait().expect("ask for the state of a child")
+        });
+        assert!(!self.socket().exists(), "it left its socket");
+        status
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("ipam.sock")
+    }
+
+    /// The folder of its store.
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// Its temporary folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it has logged over all of its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Runs `ipamctl` against it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn ipamctl(&self, arguments: &[&str]) -> Output {
+        self.ipamctl_command(arguments)
+            .output()
+            .expect("run ipamctl")
+    }
+
+    /// Runs `ipamctl -o json` against it and gives what it wrote.
+    ///
+    /// # Panics
+    /// When it fails, with what it wrote.
+    #[track_caller]
+    pub fn ipamctl_json(&self, arguments: &[&str]) -> Value {
+        let output = self.ipamctl(&[arguments, &["-o", "json"]].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output:?}"))
+    }
+
+    /// An `ipamctl` against it; not started.
+    pub fn ipamctl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(locate::executable("ipamctl"));
+        command
+            .arg(format!("--server=unix://{}", self.socket().display()))
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A connection of its own, which dials again when the server was away.
+    pub fn channel(&self) -> Channel {
+        let socket = self.socket();
+        let dial = move |_: Uri| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        };
+        Endpoint::from_static("http://ipam-server")
+            .connect_with_connector_lazy(tower::service_fn(dial))
+    }
+
+    /// A client for leases.
+    pub fn lease_client(&self) -> LeaseServiceClient<Channel> {
+        LeaseServiceClient::new(self.channel())
+    }
+
+    /// A client for pools.
+    pub fn pool_client(&self) -> PoolServiceClient<Channel> {
+        PoolServiceClient::new(self.channel())
+    }
+
+    /// A client for the rest.
+    pub fn admin_client(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel())
+    }
+
+    /// Makes a pool of these networks; an empty one is left out.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn create_pool(&self, name: &str, ipv4: &str, ipv6: &str) -> Pool {
+        let request = CreatePoolRequest {
+            pool: Some(pool(name, ipv4, ipv6)),
+            ..CreatePoolRequest::default()
+        };
+        let answer = self.pool_client().create_pool(request).await;
+        answer.expect("create a pool").into_inner()
+    }
+
+    /// A pool with its counts.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub async fn pool(&self, name: &str) -> Pool {
+        let request = GetPoolRequest {
+            name: name.to_owned(),
+        };
+        let answer = self.pool_client().get_pool(request).await;
+        answer.expect("get a pool").into_inner()
+    }
+
+    /// All leases.
+    ///
+    /// # Panics
+    /// When the server does not tell.
+    pub async fn leases(&self) -> Vec<Lease> {
+        let mut client = self.lease_client();
+        let mut all = Vec::new();
+        let mut request = ListLeasesRequest {
+            page_size: PAGE,
+            ..ListLeasesRequest::default()
+        };
+        loop {
+            let page = client.list_leases(request.clone()).await;
+            let page = page.expect("list leases").into_inner();
+            all.extend(page.leases);
+            if page.next_page_token.is_empty() {
+                return all;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Asserts that indexes, counts and leases agree.
+    ///
+    /// # Panics
+    /// When they do not, with what is wrong.
+    pub async fn assert_consistent(&self) {
+        let answer = self
+            .admin_client()
+            .check_consistency(CheckConsistencyRequest {})
+            .await;
+        let problems = answer.expect("check").into_inner().problems;
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+
+    fn ready_file(&self) -> PathBuf {
+        self.folder.path().join("ready.json")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for IpamServer {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let pid = Pid::from_raw(pid_of(child, self.wrapper.is_empty()).cast_signed());
+            let _gone_already = kill(pid, Signal::SIGKILL);
+            let _waited_for = child.wait();
+        }
+    }
+}
+
+/// A pool of these networks; an empty one is left out.
+pub fn pool(name: &str, ipv4: &str, ipv6: &str) -> Pool {
+    let subnet = |cidr: &str| {
+        (!cidr.is_empty()).then(|| Subnet {
+            cidr: cidr.to_owned(),
+            ..Subnet::default()
+        })
+    };
+    Pool {
+        name: name.to_owned(),
+        ipv4: subnet(ipv4),
+        ipv6: subnet(ipv6),
+        ..Pool::default()
+    }
+}
+
+/// Asks a pool for a lease of a pod of this name in namespace `default`.
+pub fn request(pool: &str, pod: &str) -> AllocateRequest {
+    AllocateRequest {
+        pools: vec![pool.to_owned()],
+        owner: Some(Owner {
+            namespace: "default".to_owned(),
+            pod: pod.to_owned(),
+            network: pool.to_owned(),
+            container_id: pod.to_owned(),
+            ifname: "net1".to_owned(),
+            ..Owner::default()
+        }),
+        ..AllocateRequest::default()
+    }
+}
+
+/// The server's process: of the child itself, or of the child of the wrapper.
+fn pid_of(child: &Child, bare: bool) -> u32 {
+    let path = format!("/proc/{0}/task/{0}/children", child.id());
+    let wrapped = || {
+        fs::read_to_string(path)
+            .ok()?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    };
+    if bare { None } else { wrapped() }.unwrap_or_else(|| child.id())
+}

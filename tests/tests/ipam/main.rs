@@ -1,0 +1,5 @@
+//! The address service as it is shipped: real processes, a real socket, a real disk. It is killed, its disk
+//! is full, everybody comes at once, its input is rubbish. No address is ever given twice, and nothing that
+//! was acknowledged is lost.
+
+mod parallel;
