@@ -2,4 +2,6 @@
 //! is full, everybody comes at once, its input is rubbish. No address is ever given twice, and nothing that
 //! was acknowledged is lost.
 
+mod fsync;
 mod parallel;
+mod plugin;

@@ -1,0 +1,213 @@
+//! meta-ipam as a main plugin executes it, with the real server at the other end, or none.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use e2e::{IpamServer, locate};
+use serde_json::{Value, json};
+
+/// Runs meta-ipam for a container of network `blue`; more of the configuration comes from `more`.
+fn plugin(server: &IpamServer, command: &str, container: &str, more: Value) -> Output {
+    let state = server.folder().join("state");
+    let mut conf = json!({
+        "cniVersion": "1.1.0", "name": "blue", "type": "bridge",
+        "ipam": {
+            "type": "meta-ipam", "pool": "blue", "node": "n1", "timeoutSeconds": 2,
+            "server": format!("unix://{}", server.socket().display()), "stateDir": state
+        }
+    });
+    let fields = conf.as_object_mut().expect("an object");
+    fields.extend(more.as_object().expect("an object").clone());
+    let mut child = Command::new(locate::executable("meta-ipam"))
+        .env_clear()
+        .envs([
+            ("CNI_COMMAND", command),
+            ("CNI_CONTAINERID", container),
+            ("CNI_NETNS", "/proc/self/ns/net"),
+            ("CNI_IFNAME", "net1"),
+            ("CNI_PATH", "/"),
+            ("CNI_ARGS", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web"),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start meta-ipam");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin
+        .write_all(conf.to_string().as_bytes())
+        .expect("write the configuration");
+    drop(stdin);
+    child.wait_with_output().expect("wait for meta-ipam")
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[track_caller]
+fn good(output: Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    if output.stdout.is_empty() {
+        Value::Null
+    } else {
+        json_of(&output)
+    }
+}
+
+fn code(output: &Output) -> u64 {
+    assert!(!output.status.success(), "{output:?}");
+    json_of(output)["code"].as_u64().expect("a code")
+}
+
+/// Files of releases that wait.
+fn waiting(server: &IpamServer) -> usize {
+    fs::read_dir(server.folder().join("state/releases")).map_or(0, |entries| {
+        let names = entries.map(|entry| entry.expect("an entry").path());
+        names
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .count()
+    })
+}
+
+async fn with_pool() -> IpamServer {
+    let server = IpamServer::start();
+    server.create_pool("blue", "10.0.0.0/29", "fd00::/64").await;
+    server
+}
+
+#[tokio::test]
+async fn add_leases_a_pair_check_holds_it_and_del_gives_it_back() {
+    let server = with_pool().await;
+    let result = good(plugin(&server, "ADD", "c1", json!({})));
+    assert_eq!(result["ips"][0]["address"], "10.0.0.1/29");
+    assert_eq!(result["ips"][1]["address"], "fd00::1/64");
+    assert!(result.get("interfaces").is_none(), "{result}");
+    assert_eq!(
+        good(plugin(&server, "ADD", "c1", json!({}))),
+        result,
+        "again: the same lease"
+    );
+    good(plugin(
+        &server,
+        "CHECK",
+        "c1",
+        json!({"prevResult": result}),
+    ));
+    let other = json!({"prevResult": {"cniVersion": "1.1.0", "ips": [{"address": "10.0.0.5/29"}]}});
+    assert_eq!(code(&plugin(&server, "CHECK", "c1", other)), 3);
+    for _ in 0..2 {
+        good(plugin(&server, "DEL", "c1", json!({})));
+        assert_eq!(server.leases().await, []);
+    }
+}
+
+#[tokio::test]
+async fn older_versions_get_the_result_in_their_form() {
+    let server = with_pool().await;
+    let old = good(plugin(&server, "ADD", "c1", json!({"cniVersion": "0.2.0"})));
+    assert_eq!(
+        (&old["ip4"]["ip"], &old["ip6"]["ip"]),
+        (&json!("10.0.0.1/29"), &json!("fd00::1/64"))
+    );
+    let middle = good(plugin(&server, "ADD", "c1", json!({"cniVersion": "0.4.0"})));
+    assert_eq!(
+        (&middle["ips"][0]["version"], &middle["ips"][1]["version"]),
+        (&json!("4"), &json!("6"))
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_leased_is_told_with_its_code() {
+    let server = with_pool().await;
+    let wish = |ip: &str| json!({"runtimeConfig": {"ips": [ip]}});
+    good(plugin(&server, "ADD", "c1", wish("10.0.0.3")));
+    for (container, more, expected) in [
+        ("c2", wish("10.0.0.3"), 103),
+        ("c2", wish("10.0.0.0"), 102),
+        ("c2", wish("10.9.0.3"), 101),
+        ("c1", wish("10.0.0.4"), 105),
+        ("c2", json!({"ipam": {"type": "meta-ipam"}}), 7),
+    ] {
+        let output = plugin(&server, "ADD", container, more.clone());
+        assert_eq!(code(&output), expected, "{more} {output:?}");
+    }
+    for n in 0..5 {
+        good(plugin(&server, "ADD", &format!("d{n}"), json!({})));
+    }
+    let full = plugin(&server, "ADD", "c9", json!({}));
+    assert_eq!(code(&full), 11);
+    let text = json_of(&full)["msg"].as_str().expect("a text").to_owned();
+    assert!(
+        ["blue", "ns/web", "IPv4"]
+            .iter()
+            .all(|word| text.contains(word))
+            && text.len() < 300,
+        "{text}"
+    );
+    assert_eq!(code(&plugin(&server, "STATUS", "", json!({}))), 50);
+}
+
+#[tokio::test]
+async fn a_del_without_a_server_succeeds_and_the_next_run_delivers_it() {
+    let mut server = with_pool().await;
+    good(plugin(&server, "ADD", "c1", json!({})));
+    server.kill9();
+    assert_eq!(code(&plugin(&server, "STATUS", "", json!({}))), 50);
+    good(plugin(&server, "DEL", "c1", json!({})));
+    assert_eq!(waiting(&server), 1);
+    server.restart();
+    assert_eq!(server.leases().await.len(), 1);
+    good(plugin(&server, "ADD", "c2", json!({})));
+    assert_eq!(waiting(&server), 0);
+    let containers: Vec<_> = server
+        .leases()
+        .await
+        .into_iter()
+        .map(|lease| lease.owner.expect("an owner").container_id)
+        .collect();
+    assert_eq!(containers, ["c2"]);
+}
+
+#[tokio::test]
+async fn a_release_that_waits_never_ends_a_later_lease_of_the_same_attachment() {
+    let mut server = with_pool().await;
+    good(plugin(&server, "ADD", "c1", json!({})));
+    server.kill9();
+    good(plugin(&server, "DEL", "c1", json!({})));
+    server.restart();
+    good(plugin(&server, "ADD", "c1", json!({})));
+    assert_eq!(waiting(&server), 0);
+    good(plugin(&server, "ADD", "c2", json!({})));
+    assert_eq!(server.leases().await.len(), 2);
+}
+
+#[tokio::test]
+async fn gc_frees_what_is_not_listed_of_its_network_and_node() {
+    let server = with_pool().await;
+    for container in ["c1", "c2"] {
+        good(plugin(&server, "ADD", container, json!({})));
+    }
+    good(plugin(&server, "GC", "", json!({})));
+    assert_eq!(
+        server.leases().await.len(),
+        2,
+        "without a list nothing ends"
+    );
+    let valid = json!({"cni.dev/valid-attachments": [{"containerID": "c2", "ifname": "net1"}]});
+    let of_another = json!({"name": "red", "cni.dev/valid-attachments": []});
+    good(plugin(&server, "GC", "", of_another));
+    assert_eq!(
+        server.leases().await.len(),
+        2,
+        "another network's leases stay"
+    );
+    good(plugin(&server, "GC", "", valid));
+    let left = server.leases().await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].owner.as_ref().expect("an owner").container_id, "c2");
+}
