@@ -3,5 +3,6 @@
 //! was acknowledged is lost.
 
 mod fsync;
+mod kill;
 mod parallel;
 mod plugin;
