@@ -2,6 +2,7 @@
 //! is full, everybody comes at once, its input is rubbish. No address is ever given twice, and nothing that
 //! was acknowledged is lost.
 
+mod disk;
 mod fsync;
 mod kill;
 mod parallel;
