@@ -7,7 +7,7 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit harness conformance delegates faults kubernetes ipam demo
+RUNGS := unit harness conformance delegates faults kubernetes ipam clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
@@ -48,6 +48,10 @@ test-kubernetes: build tools ## A real etcd and kube-apiserver
 
 test-ipam: build tools ## The address service: kill -9, full disks, everybody at once, rubbish
 	@tests/tools/rung.sh ipam --package e2e --test ipam
+
+test-clients: build tools ## The example clients of ipam.v1 against a real server
+	@tests/tools/install.sh clients
+	@tests/tools/rung.sh clients --package e2e --test clients
 
 test-demo: build tools ## The demo, twice, and interrupted half way
 	@tests/tools/rung.sh demo --package e2e --test demo

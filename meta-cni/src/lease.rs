@@ -12,7 +12,7 @@ use crate::ipam::config::{IpamConfig, Server};
 use crate::ipam::failure::IpamFailure;
 use crate::ipam::queue::Queue;
 use crate::ipam::{request, verbs};
-use crate::record::{Entry, Record};
+use crate::record::{Entry, Phase, Record};
 
 /// Requests that one batch may have (ipam.v1).
 const BATCH: usize = 64;
@@ -85,11 +85,16 @@ pub fn take(record: &Record) -> Result<(), LeaseError> {
     Ok(())
 }
 
-/// Gives back what attachments hold whose ADD was not completed: their plugins may never have run. What cannot be
-/// delivered is kept and delivered later.
-pub fn give_back<'a>(record: &Record, entries: impl IntoIterator<Item = &'a Entry>) {
-    let wanted = entries
-        .into_iter()
+/// Gives back what the attachments of `planned` hold whose ADD was not completed and that are not in `left` any more:
+/// their plugins may never have run. One whose DEL failed keeps its addresses, since its interface may be there. What
+/// cannot be delivered is kept and delivered later.
+pub fn give_back(planned: &Record, left: &Record) {
+    let record = planned;
+    let gone = planned.attachments.iter().filter(|entry| {
+        let name = &entry.attachment.ifname;
+        entry.phase != Phase::Added && left.attachments().all(|left| left.ifname != *name)
+    });
+    let wanted = gone
         .filter_map(|entry| wanted(record, entry).ok())
         .flatten();
     let wanted: Vec<Wanted> = wanted.collect();
@@ -168,6 +173,8 @@ fn wanted(record: &Record, entry: &Entry) -> Result<Vec<Wanted>, LeaseError> {
             network: attachment.network.clone(),
             config,
         });
+        // A second plugin of the list would ask for the same attachment, and get the same lease.
+        break;
     }
     Ok(all)
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
 #
-#   install.sh [packages] [plugins] [apiserver] [deny]      (the first three without an argument)
+#   install.sh [packages] [plugins] [apiserver] [clients] [deny]      (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
 # plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
+# clients    a Python with what examples/clients/python needs, into target/tools/python-client
 # deny       cargo-deny, into target/tools
 #
 # E2E_TOOLS_DIR puts them elsewhere than into target/tools.
@@ -24,7 +25,8 @@ fail() {
 
 packages() {
     local wanted=(
-        containernetworking-plugins curl iproute2 iptables iputils-ping jq nftables procps strace util-linux
+        containernetworking-plugins curl iproute2 iptables iputils-ping jq nftables procps python3-venv strace
+        util-linux
     )
     [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/etcd ]] || wanted+=(etcd-server)
     command -v dpkg-query apt-get >/dev/null ||
@@ -87,6 +89,16 @@ apiserver() {
     build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
 }
 
+clients() {
+    local wanted=$here/../../examples/clients/python/requirements.txt venv=$tools/python-client
+    cmp -s "$wanted" "$venv/requirements.txt" && return
+    say "installing grpcio for Python into $venv"
+    python3 -m venv --clear "$venv" 2>/dev/null ||
+        fail "Python cannot make a virtual environment: apt-get install python3-venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+    cp "$wanted" "$venv/requirements.txt"
+}
+
 deny() {
     local version=0.20.2
     [[ $("$tools/cargo-deny/bin/cargo-deny" --version 2>/dev/null) == *" $version" ]] && return
@@ -102,8 +114,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | deny) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, deny)" ;;
+        packages | plugins | apiserver | clients | deny) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, clients, deny)" ;;
         esac
     done
     exit

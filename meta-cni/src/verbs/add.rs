@@ -41,9 +41,9 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     let attached = attach(context, &sandbox, pod.as_ref());
     match attached {
         Ok(result) => Ok(result),
-        Err((failure, record)) => {
-            let failure = match record {
-                Some(record) => undo(context, sandbox, record, failure),
+        Err((failure, begun)) => {
+            let failure = match begun {
+                Some(begun) => undo(context, sandbox, begun, failure),
                 None => forget(sandbox, failure),
             };
             if let (Some(cluster), Some(pod)) = (context.cluster(), &pod) {
@@ -54,12 +54,20 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     }
 }
 
-/// The attachments, from plan to report. A failure comes with the record of what there is to undo.
+/// What there is to undo.
+struct Begun {
+    /// What delegates may have made: those that never ran are not in it.
+    record: Record,
+    /// All attachments, since all have leases.
+    planned: Record,
+}
+
+/// The attachments, from plan to report. A failure comes with what there is to undo.
 fn attach(
     context: &Context<'_>,
     sandbox: &Sandbox<'_>,
     pod: Option<&Pod>,
-) -> Result<Value, (Failure, Option<Record>)> {
+) -> Result<Value, (Failure, Option<Begun>)> {
     let attachments = make_plan(context, pod).map_err(|failure| (failure, None))?;
     let env = &context.request.env;
     let mut record = Record::planned(
@@ -72,9 +80,10 @@ fn attach(
     sandbox
         .save(&record)
         .map_err(|error| (error.into(), None))?;
+    let planned = record.clone();
     match run(context, sandbox, pod, &mut record) {
         Ok(result) => Ok(result),
-        Err(failure) => Err((failure, Some(record))),
+        Err(failure) => Err((failure, Some(Begun { record, planned }))),
     }
 }
 
@@ -189,15 +198,15 @@ fn undo_earlier_attempt(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<
     }
     tracing::warn!("an earlier ADD of this sandbox was not completed; undoing it first");
     let netns = record.netns.clone();
-    context
-        .runner()
-        .detach(&mut record, still_there(&netns))
-        .map_err(|errors| {
-            if let Err(error) = sandbox.save_soon(&record) {
-                tracing::warn!(%error, "the record still has attachments that are gone");
-            }
-            Failure::Undeleted(errors)
-        })
+    let planned = record.clone();
+    let detached = context.runner().detach(&mut record, still_there(&netns));
+    lease::give_back(&planned, &record);
+    detached.map_err(|errors| {
+        if let Err(error) = sandbox.save_soon(&record) {
+            tracing::warn!(%error, "the record still has attachments that are gone");
+        }
+        Failure::Undeleted(errors)
+    })
 }
 
 /// Sets the default routes that were asked for, and lets the results say what is true then.
@@ -239,19 +248,17 @@ fn result(context: &Context<'_>, record: &Record) -> Result<Value, Failure> {
 }
 
 /// Removes all that was made; if that fails, the record stays for the runtime's DEL.
-fn undo(
-    context: &Context<'_>,
-    sandbox: Sandbox<'_>,
-    mut record: Record,
-    failure: Failure,
-) -> Failure {
+fn undo(context: &Context<'_>, sandbox: Sandbox<'_>, begun: Begun, failure: Failure) -> Failure {
+    let Begun {
+        mut record,
+        planned,
+    } = begun;
     let netns = record.netns.clone();
     device::clean_up(&context.config, record.attachments());
-    let whole = record.clone();
     let detached = context.runner().detach(&mut record, still_there(&netns));
     // A failure to lease has given all back by itself.
     if !matches!(failure, Failure::Lease(_)) {
-        lease::give_back(&whole, &whole.attachments);
+        lease::give_back(&planned, &record);
     }
     match detached {
         Ok(()) => forget(sandbox, failure),

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::cluster::Pod;
 use crate::netns::{self, NetnsError};
-use crate::record::{LockError, Phase, Record, RecordError, Sandbox};
+use crate::record::{LockError, Record, RecordError, Sandbox};
 use crate::{device, lease};
 
 /// Serves DEL. Nothing recorded, and nothing to be found out, is success.
@@ -31,11 +31,7 @@ pub(super) fn delete(
     device::clean_up(&context.config, record.attachments());
     let whole = record.clone();
     let detached = context.runner().detach(&mut record, still_there(netns));
-    let begun = whole
-        .attachments
-        .iter()
-        .filter(|entry| entry.phase == Phase::Planned);
-    lease::give_back(&whole, begun);
+    lease::give_back(&whole, &record);
     match detached {
         Ok(()) => {
             context.multus.forget(&whole)?;

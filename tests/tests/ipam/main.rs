@@ -7,3 +7,4 @@ mod fsync;
 mod kill;
 mod parallel;
 mod plugin;
+mod pod;
