@@ -4,6 +4,7 @@
 
 mod disk;
 mod fsync;
+mod input;
 mod kill;
 mod parallel;
 mod plugin;
