@@ -42,6 +42,21 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
+/// Waits until health says so: it is told beside the answers, a moment before or after.
+async fn wait_for_health(server: &IpamServer, wanted: ServingStatus) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let status = health(server).await;
+        if status == wanted {
+            return;
+        }
+        assert!(
+            Instant::now() < patience,
+            "health says {status:?}, not {wanted:?}"
+        );
+    }
+}
+
 async fn health(server: &IpamServer) -> ServingStatus {
     let mut client = HealthClient::new(server.channel());
     let answer = client
@@ -90,7 +105,7 @@ async fn a_full_disk_refuses_loses_nothing_and_is_gone_on_from_without_a_restart
         "{}",
         refused.message()
     );
-    assert_eq!(health(&server).await, ServingStatus::NotServing);
+    wait_for_health(&server, ServingStatus::NotServing).await;
 
     fs::remove_file(&filler).expect("make room");
     let patience = Instant::now() + Duration::from_secs(60);
@@ -100,7 +115,7 @@ async fn a_full_disk_refuses_loses_nothing_and_is_gone_on_from_without_a_restart
             "there is room, and still: {status:?}"
         );
     }
-    assert_eq!(health(&server).await, ServingStatus::Serving);
+    wait_for_health(&server, ServingStatus::Serving).await;
     server.assert_consistent().await;
     for restart in [false, true] {
         if restart {
