@@ -6,7 +6,8 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    "agent/v1/agent.proto",
     "ipam/v1/admin.proto",
     "ipam/v1/event.proto",
     "ipam/v1/lease.proto",
@@ -16,6 +17,7 @@ const FILES: [&str; 6] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=agent");
     println!("cargo:rerun-if-changed=ipam");
     let descriptors = protox::compile(FILES, ["."])?;
     let bytes = descriptors.encode_to_vec();

@@ -1,6 +1,14 @@
 //! The gRPC contracts, generated from the `.proto` files and nothing else. Messages also have the canonical
 //! JSON form of protobuf, through serde.
 
+/// What the agent of a node knows and is told.
+#[expect(missing_docs, clippy::all, reason = "generated")]
+pub mod agent {
+    pub mod v1 {
+        tonic::include_proto!("agent.v1");
+    }
+}
+
 /// Pools, leases, reservations and their history.
 #[expect(missing_docs, clippy::all, reason = "generated")]
 pub mod ipam {
