@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 #[command(
     name = "meta-cnid",
     version,
+    args_override_self = true,
     after_help = "Examples:
   meta-cnid --node-name worker-1
         in a pod: the API server of the service account

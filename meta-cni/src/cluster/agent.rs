@@ -333,6 +333,3 @@ fn unfit(what: &'static str) -> ClusterError {
         source: what.into(),
     }
 }
-
-#[cfg(test)]
-mod tests;
