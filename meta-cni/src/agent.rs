@@ -5,10 +5,13 @@
 
 pub mod api;
 pub mod config;
+pub mod cri;
 pub mod events;
 mod http;
 pub mod index;
 pub mod metrics;
+mod orphans;
+mod repair;
 pub mod service;
 pub mod socket;
 pub mod watch;
@@ -133,6 +136,7 @@ pub async fn run(
         failed = first_to_end(&mut parts) => return failed,
     }
     let (place, listener) = hidden.publish()?;
+    look_after(&mut parts, &arguments, &service);
     let (stop, stopping) = signal::channel(false);
     let mut serving = Parts::new();
     serving.spawn(serve(service, listener, stopping));
@@ -150,7 +154,9 @@ pub async fn run(
     tracing::info!("stopping");
     drop(place);
     stop.send_replace(true);
+    parts.abort_all();
     let finish = async {
+        while parts.join_next().await.is_some() {}
         while serving.join_next().await.is_some() {}
         // The service is gone, and with it the only sender of Events: what waits is posted.
         posts.await
@@ -200,6 +206,30 @@ fn follow(parts: &mut Parts, api: &Api, node: &Arc<str>, index: &Arc<Index>, sta
     let (api, ..) = all();
     parts.spawn(async move {
         api.renew().await;
+        Ok(())
+    });
+}
+
+/// Compares what is recorded on this node with what is there.
+fn look_after(parts: &mut Parts, arguments: &Arguments, service: &Service) {
+    let interval = arguments.repair_interval_seconds;
+    let state_dir = &arguments.state_dir;
+    if let Some(socket) = &arguments.cri_socket {
+        let look = orphans::Look {
+            cri_socket: socket.clone(),
+            state_dir: state_dir.clone(),
+            interval,
+            grace: arguments.orphan_grace_seconds,
+        };
+        let metrics = service.metrics.clone();
+        parts.spawn(async move {
+            orphans::run(look, metrics).await;
+            Ok(())
+        });
+    }
+    let (service, state_dir) = (service.clone(), state_dir.clone());
+    parts.spawn(async move {
+        repair::run(service, state_dir, interval).await;
         Ok(())
     });
 }

@@ -1,11 +1,18 @@
-//! A gRPC connection to a Unix socket, for a process that lives for one call.
+//! A gRPC connection to a Unix socket, for a process that lives for one call; and calls of services whose messages are
+//! written by hand.
 
 use std::io;
 use std::path::Path;
 
+use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// The largest answer that is taken: one that lists every pod of a node (kubelet's clients take as much).
+const ANSWER_BYTES: usize = 16 << 20;
 
 /// A socket that cannot be connected to.
 #[derive(Debug, thiserror::Error)]
@@ -34,4 +41,27 @@ pub async fn unix_channel(path: &Path) -> Result<Channel, DialError> {
     });
     let endpoint = Endpoint::from_static("http://localhost");
     Ok(endpoint.connect_with_connector(connector).await?)
+}
+
+/// Makes one call.
+///
+/// # Errors
+/// The server's answer, or UNAVAILABLE if the connection broke.
+pub async fn unary<Question, Answer>(
+    channel: Channel,
+    path: PathAndQuery,
+    question: Question,
+) -> Result<Answer, Status>
+where
+    Question: prost::Message + 'static,
+    Answer: prost::Message + Default + 'static,
+{
+    let mut server = Grpc::new(channel).max_decoding_message_size(ANSWER_BYTES);
+    server
+        .ready()
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let codec = tonic_prost::ProstCodec::<Question, Answer>::default();
+    let answer = server.unary(Request::new(question), path, codec).await?;
+    Ok(answer.into_inner())
 }

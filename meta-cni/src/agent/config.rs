@@ -60,6 +60,27 @@ pub struct Arguments {
         default_value = "/var/lib/kubelet"
     )]
     pub kubelet_dir: PathBuf,
+    /// The container runtime's CRI socket, to find records whose sandbox is gone. [default: they are left to the runtime]
+    #[arg(long, env = "META_CNID_CRI_SOCKET", value_name = "FILE")]
+    pub cri_socket: Option<PathBuf>,
+    /// How long a sandbox must be gone before its record is deleted.
+    #[arg(
+        long,
+        env = "META_CNID_ORPHAN_GRACE_SECONDS",
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = interval
+    )]
+    pub orphan_grace_seconds: Duration,
+    /// How often records are compared with annotations and with the runtime's sandboxes.
+    #[arg(
+        long,
+        env = "META_CNID_REPAIR_INTERVAL_SECONDS",
+        value_name = "SECONDS",
+        default_value = "10",
+        value_parser = interval
+    )]
+    pub repair_interval_seconds: Duration,
     /// Where /metrics, /healthz and /readyz are served over HTTP.
     #[arg(
         long,
@@ -119,5 +140,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 0..=3600) => Ok(Duration::from_secs(seconds)),
         _ => Err("give whole seconds from 0 to 3600".to_owned()),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("give whole seconds from 1 to 3600".to_owned()),
     }
 }

@@ -40,6 +40,8 @@ pub struct Metrics {
     events_dropped: Counter,
     watch_age: Family<Of, Gauge<f64, std::sync::atomic::AtomicU64>>,
     objects: Family<Of, Gauge>,
+    repairs: Counter,
+    orphans: Counter,
 }
 
 impl Metrics {
@@ -54,6 +56,8 @@ impl Metrics {
             events_dropped: Counter::default(),
             watch_age: Family::default(),
             objects: Family::default(),
+            repairs: Counter::default(),
+            orphans: Counter::default(),
         };
         registry.register(
             "meta_cni_build",
@@ -97,6 +101,16 @@ impl Metrics {
             "Objects of a kind in memory",
             metrics.objects.clone(),
         );
+        registry.register(
+            "meta_cni_repairs",
+            "network-status annotations that were written because they were not as recorded",
+            metrics.repairs.clone(),
+        );
+        registry.register(
+            "meta_cni_orphans",
+            "Records that were marked because the runtime has no such sandbox",
+            metrics.orphans.clone(),
+        );
         metrics
     }
 
@@ -130,6 +144,16 @@ impl Metrics {
     /// Counts an Event that is not posted.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// Counts an annotation that was repaired.
+    pub fn repaired(&self) {
+        self.repairs.inc();
+    }
+
+    /// Counts a record that was marked.
+    pub fn orphaned(&self) {
+        self.orphans.inc();
     }
 
     /// Tells how a watch is.

@@ -1,20 +1,23 @@
 //! Telling the cluster what an ADD came to: network-status and Events.
 
 use super::failure::Failure;
-use crate::cluster::{Cluster, ClusterError, Event, EventReason, Pod};
+use crate::cluster::{Cluster, Event, EventReason, Pod};
 use crate::cni::result::CniResult;
 use crate::config::Config;
 use crate::device;
 use crate::record::Record;
 use crate::status::{AttachmentStatus, network_status, summary};
 
-/// Writes network-status, and an Event for each attachment.
-pub(super) fn success(
-    config: &Config,
-    cluster: &dyn Cluster,
-    pod: &Pod,
-    record: &Record,
-) -> Result<(), ClusterError> {
+/// What is told of an ADD that succeeded.
+pub(super) struct Success {
+    /// The text of network-status.
+    pub(super) network_status: String,
+    /// An Event for each attachment.
+    pub(super) events: Vec<Event>,
+}
+
+/// What there is to tell of a record whose attachments are all made.
+pub(super) fn success(config: &Config, record: &Record) -> Success {
     let nothing = CniResult::default();
     let infos: Vec<_> = record
         .attachments
@@ -46,7 +49,10 @@ pub(super) fn success(
             ),
         })
         .collect();
-    cluster.report(pod, Some(&network_status(&statuses)), &events)
+    Success {
+        network_status: network_status(&statuses),
+        events,
+    }
 }
 
 /// Posts an Event that says why the ADD failed.

@@ -4,3 +4,4 @@ mod away;
 mod fixture;
 mod knowledge;
 mod process;
+mod repair;
