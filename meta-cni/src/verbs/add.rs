@@ -43,7 +43,7 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
         Ok(result) => Ok(result),
         Err((failure, begun)) => {
             let failure = match begun {
-                Some(begun) => undo(context, sandbox, begun, failure),
+                Some(begun) => undo(context, sandbox, *begun, failure),
                 None => forget(sandbox, failure),
             };
             if let (Some(cluster), Some(pod)) = (context.cluster(), &pod) {
@@ -67,7 +67,7 @@ fn attach(
     context: &Context<'_>,
     sandbox: &Sandbox<'_>,
     pod: Option<&Pod>,
-) -> Result<Value, (Failure, Option<Begun>)> {
+) -> Result<Value, (Failure, Option<Box<Begun>>)> {
     let attachments = make_plan(context, pod).map_err(|failure| (failure, None))?;
     let env = &context.request.env;
     let mut record = Record::planned(
@@ -83,7 +83,7 @@ fn attach(
     let planned = record.clone();
     match run(context, sandbox, pod, &mut record) {
         Ok(result) => Ok(result),
-        Err(failure) => Err((failure, Some(Begun { record, planned }))),
+        Err(failure) => Err((failure, Some(Box::new(Begun { record, planned })))),
     }
 }
 
