@@ -11,7 +11,7 @@ RUNGS := unit harness conformance delegates faults kubernetes agent ipam clients
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
-.PHONY: help build demo test lint bench bench-attach docs crds audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build demo test lint bench bench-attach bench-ipam docs crds audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,11 +66,15 @@ lint: ## Format, clippy, documentation, licences, CRD drift; warnings are errors
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	bash -n examples/demo.sh tests/tools/*.sh
 
-bench: bench-attach ## All benchmarks
+bench: bench-attach bench-ipam ## All benchmarks
 
 bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attach.json and .svg
 	cargo build --release --locked --package e2e --bin noop
 	cargo bench --locked --package e2e --bench attach
+
+bench-ipam: build tools ## Leases beside their floors; target/bench/ipam.json and plots
+	cargo build --release --locked --package e2e --bin noop
+	cargo bench --locked --package e2e --bench ipam
 
 docs: ## The documentation of the crates, in target/<host>/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

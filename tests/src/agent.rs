@@ -148,21 +148,6 @@ impl Agent {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// The bytes of memory that are its own: VmRSS of proc(5).
-    ///
-    /// # Panics
-    /// When it does not run.
-    pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line
-            .expect("the kernel tells VmRSS")
-            .trim()
-            .trim_end_matches(" kB");
-        kib.parse::<u64>().expect("a number") * 1024
-    }
-
     /// The value of one series on `/metrics`, by its name and labels as they stand there; 0 if it is not there yet.
     ///
     /// # Panics

@@ -86,7 +86,8 @@ impl Samples {
         Samples(ratios.collect()).median()
     }
 
-    fn quantile(&self, q: f64) -> f64 {
+    /// The value below which a share `q` (0 to 1) of the samples is; 0 if there is no sample.
+    pub fn quantile(&self, q: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().saturating_sub(1);
@@ -205,4 +206,59 @@ impl Report {
         };
         draw().unwrap_or_else(|error| panic!("drawing {}: {error}", path.display()));
     }
+}
+
+/// The bytes of memory that a process has: VmRSS of proc(5).
+///
+/// # Panics
+/// When there is no such process.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.expect("the kernel tells VmRSS").trim();
+    kib.trim_end_matches(" kB")
+        .parse::<u64>()
+        .expect("a number")
+        * 1024
+}
+
+/// Draws lines over a logarithmic axis into `target/bench/<name>.svg`: each has a name and its points.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn line_plot(name: &str, title: &str, axes: (&str, &str), lines: &[(&str, &[(f64, f64)])]) {
+    const COLOURS: [RGBColor; 3] = [BLUE, RED, GREEN];
+    let folder = locate::target().join("bench");
+    fs::create_dir_all(&folder).expect("make target/bench");
+    let path = folder.join(format!("{name}.svg"));
+    let points = || lines.iter().flat_map(|(_, points)| points.iter());
+    let x = points().fold((f64::MAX, 1.0), |(low, high), (x, _)| {
+        (f64::min(low, *x), f64::max(high, *x))
+    });
+    let top = points().map(|(_, y)| *y).fold(0.0, f64::max) * 1.1;
+    let root = SVGBackend::new(&path, (760, 420)).into_drawing_area();
+    let draw = || -> Result<(), Box<dyn std::error::Error>> {
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(title, ("sans-serif", 16))
+            .margin(12)
+            .x_label_area_size(36)
+            .y_label_area_size(60)
+            .build_cartesian_2d((x.0..x.1).log_scale(), 0.0..top)?;
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc(axes.0).y_desc(axes.1).draw()?;
+        for ((name, points), colour) in lines.iter().zip(COLOURS) {
+            chart
+                .draw_series(
+                    LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3),
+                )?
+                .label(*name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
+        }
+        let mut labels = chart.configure_series_labels();
+        labels.background_style(WHITE).border_style(BLACK).draw()?;
+        root.present()?;
+        Ok(())
+    };
+    draw().unwrap_or_else(|error| panic!("drawing {}: {error}", path.display()));
 }

@@ -145,6 +145,15 @@ impl IpamServer {
         status
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        let child = self.child.as_ref().expect("it runs");
+        pid_of(child, self.wrapper.is_empty())
+    }
+
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("ipam.sock")
