@@ -6,7 +6,6 @@ mod connection;
 mod event;
 mod failure;
 mod requests;
-mod resolver;
 mod retry;
 mod source;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::config::{Server, Tls};
 use super::failure::IpamFailure;
-use crate::rpc;
+use crate::{resolver, rpc};
 
 /// The pause before a call that found the server away is made again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -173,7 +173,8 @@ async fn dial(server: &Server) -> Result<Channel, IpamFailure> {
             .tls_config(tls(server.tls.as_ref())?)
             .map_err(invalid)?;
     }
-    endpoint.connect().await.map_err(invalid)
+    let connected = endpoint.connect_with_connector(resolver::connector()).await;
+    connected.map_err(invalid)
 }
 
 /// The innermost cause: what surrounds it says only that a transport failed.
