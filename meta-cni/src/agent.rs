@@ -1,7 +1,8 @@
 //! The agent of a node: knows pods and networks before they are asked for, and reports what was done. It runs no plugin.
 //!
 //! [`run`] is the one place where its parts are wired: [`watch`] keeps [`index`] as the API server ([`api`]) has it,
-//! [`service`] answers from it over [`socket`], [`events`] posts behind the answers, `http` tells [`metrics`].
+//! [`service`] answers from it over [`socket`], [`events`] posts behind the answers, `http` tells [`metrics`]. Leases need
+//! none of these: [`proxy`] passes them on, [`releases`] delivers what waits.
 
 pub mod api;
 pub mod config;
@@ -11,6 +12,8 @@ mod http;
 pub mod index;
 pub mod metrics;
 mod orphans;
+pub mod proxy;
+pub mod releases;
 mod repair;
 pub mod service;
 pub mod socket;
@@ -35,8 +38,10 @@ use self::events::Events;
 use self::http::Pages;
 use self::index::Index;
 use self::metrics::Metrics;
+use self::proxy::{Upstream, WrongUpstream};
+use self::releases::Waiting;
 use self::service::Service;
-use self::socket::{Hidden, SocketError};
+use self::socket::{Hidden, Place, SocketError};
 use self::watch::States;
 use crate::cluster::ClusterError;
 use crate::cluster::api::{Source, host_name};
@@ -45,6 +50,9 @@ use crate::device::DeviceSource;
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
+    /// The flags do not say where ipam-server is.
+    #[error(transparent)]
+    Upstream(#[from] WrongUpstream),
     /// The API server's address or our credentials cannot be had.
     #[error("reaching the API server as --kubeconfig, or else the pod's service account, says")]
     Api(#[source] ClusterError),
@@ -91,6 +99,7 @@ pub async fn run(
     arguments: Arguments,
     mut shutdown: signal::Receiver<bool>,
 ) -> Result<(), AgentError> {
+    let upstream = arguments.upstream()?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let hidden = Hidden::bind(&arguments.socket)?;
@@ -100,7 +109,21 @@ pub async fn run(
     let (index, states) = (Arc::new(Index::default()), States::default());
     let (events, posted) = Events::new(metrics.clone());
 
-    let mut parts = Parts::new();
+    let (stop, stopping) = signal::channel(false);
+    let (mut parts, mut serving) = (Parts::new(), Parts::new());
+    let mut places = Vec::new();
+    if let Some(upstream) = upstream {
+        let counts = proxy::Metrics::register(&mut registry);
+        let stopping = stopping.clone();
+        places.push(pass_on(
+            &mut serving,
+            &arguments,
+            upstream,
+            counts,
+            stopping,
+        )?);
+    }
+    deliver(&mut parts, &arguments, Waiting::register(&mut registry));
     follow(&mut parts, &api, &node, &index, &states);
     let pages = Pages {
         registry: Arc::new(registry),
@@ -127,32 +150,34 @@ pub async fn run(
             kubelet_dir: arguments.kubelet_dir.clone(),
         },
         metrics,
-        ipam_server: "".into(),
+        ipam_server: arguments.ipam_server.clone().unwrap_or_default().into(),
     };
 
-    tokio::select! {
-        () = index.synced() => {}
-        _ = shutdown.wait_for(|shutdown| *shutdown) => return Ok(()),
-        failed = first_to_end(&mut parts) => return failed,
-    }
-    let (place, listener) = hidden.publish()?;
-    look_after(&mut parts, &arguments, &service);
-    let (stop, stopping) = signal::channel(false);
-    let mut serving = Parts::new();
-    serving.spawn(serve(service, listener, stopping));
-    tracing::info!(socket = %arguments.socket.display(), metrics = metrics_address, "serving");
-    if let Some(path) = &arguments.ready_file {
-        let ready = json!({"socket": arguments.socket, "metrics": metrics_address});
-        write_ready(path, &ready.to_string())?;
-    }
-    let result = tokio::select! {
-        _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
-        failed = first_to_end(&mut parts) => failed,
-        failed = first_to_end(&mut serving) => failed,
+    let ended_before = tokio::select! {
+        () = index.synced() => None,
+        ended = end(&mut shutdown, &mut parts, &mut serving) => Some(ended),
+    };
+    let result = match ended_before {
+        Some(ended) => {
+            drop(service);
+            ended
+        }
+        None => {
+            let (place, listener) = hidden.publish()?;
+            places.push(place);
+            look_after(&mut parts, &arguments, &service);
+            serving.spawn(serve(service, listener, stopping));
+            tracing::info!(socket = %arguments.socket.display(), metrics = metrics_address, "serving");
+            if let Some(path) = &arguments.ready_file {
+                let ready = json!({"socket": arguments.socket, "metrics": metrics_address});
+                write_ready(path, &ready.to_string())?;
+            }
+            end(&mut shutdown, &mut parts, &mut serving).await
+        }
     };
 
     tracing::info!("stopping");
-    drop(place);
+    drop(places);
     stop.send_replace(true);
     parts.abort_all();
     let finish = async {
@@ -187,6 +212,29 @@ fn address(listener: &TcpListener) -> String {
         .local_addr()
         .map(|address| address.to_string())
         .unwrap_or_default()
+}
+
+/// Serves ipam.v1; from now on, whether or not the API server answers.
+fn pass_on(
+    serving: &mut Parts,
+    arguments: &Arguments,
+    upstream: Upstream,
+    counts: proxy::Metrics,
+    stopping: signal::Receiver<bool>,
+) -> Result<Place, SocketError> {
+    let (place, listener) = Hidden::bind(&arguments.ipam_socket)?.publish()?;
+    let incoming = socket::of_root(listener);
+    serving.spawn(async move {
+        let served = proxy::run(upstream, counts, incoming, stopping).await;
+        ended("passing ipam.v1 on", served)
+    });
+    Ok(place)
+}
+
+/// Delivers releases that wait on this node.
+fn deliver(parts: &mut Parts, arguments: &Arguments, waiting: Waiting) {
+    let state_dir = arguments.state_dir.clone();
+    parts.spawn(async move { match releases::run(state_dir, waiting).await {} });
 }
 
 /// Follows the API server, with whatever credentials are there.
@@ -258,6 +306,19 @@ fn ended<E: std::error::Error + Send + Sync + 'static>(
         part,
         source: Box::new(source),
     })
+}
+
+/// Waits until the agent is to end, or a part of it has.
+async fn end(
+    shutdown: &mut signal::Receiver<bool>,
+    parts: &mut Parts,
+    serving: &mut Parts,
+) -> Result<(), AgentError> {
+    tokio::select! {
+        _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
+        failed = first_to_end(parts) => failed,
+        failed = first_to_end(serving) => failed,
+    }
 }
 
 /// Waits for a part to end, which none does by itself but by a failure.

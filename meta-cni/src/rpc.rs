@@ -25,19 +25,23 @@ pub enum DialError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Connects to the socket at `path`.
+/// Connects to the socket at `path`; and again, by itself, for a call that finds the connection broken.
 ///
 /// # Errors
 /// [`DialError`].
 pub async fn unix_channel(path: &Path) -> Result<Channel, DialError> {
     // Made before the channel, so that its error is told as it is; the address names nothing.
-    let stream = UnixStream::connect(path).await?;
-    let mut stream = Some(TokioIo::new(stream));
+    let mut first = Some(UnixStream::connect(path).await?);
+    let path = path.to_owned();
     let connector = tower::service_fn(move |_: http::Uri| {
-        let stream = stream
-            .take()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset));
-        async move { stream }
+        let (first, path) = (first.take(), path.clone());
+        async move {
+            match first {
+                Some(stream) => Ok(stream),
+                None => UnixStream::connect(path).await,
+            }
+            .map(TokioIo::new)
+        }
     });
     let endpoint = Endpoint::from_static("http://localhost");
     Ok(endpoint.connect_with_connector(connector).await?)

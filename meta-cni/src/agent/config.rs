@@ -1,11 +1,13 @@
 //! What an agent is told: flags, or the environment, then defaults.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
+
+use super::proxy::{Files, Upstream, WrongUpstream};
 
 /// The agent of a node: answers meta-cni from memory, and reports what it did to the API server.
 ///
@@ -52,6 +54,42 @@ pub struct Arguments {
         default_value = "/var/lib/meta-cni"
     )]
     pub state_dir: PathBuf,
+    /// Where ipam-server is, to pass leases on to it: https://HOST:PORT with --ipam-ca, unix:///PATH, or http:// on
+    /// loopback. [default: leases are not passed on]
+    #[arg(long, env = "META_CNID_IPAM_SERVER", value_name = "URL")]
+    pub ipam_server: Option<String>,
+    /// Authorities that its certificate must come from, PEM. Like the two below, it may be renewed at any time.
+    #[arg(
+        long,
+        env = "META_CNID_IPAM_CA",
+        value_name = "FILE",
+        requires = "ipam_server"
+    )]
+    pub ipam_ca: Option<PathBuf>,
+    /// Certificate that shows it who asks, PEM.
+    #[arg(
+        long,
+        env = "META_CNID_IPAM_CERT",
+        value_name = "FILE",
+        requires_all = ["ipam_ca", "ipam_key"]
+    )]
+    pub ipam_cert: Option<PathBuf>,
+    /// Key of --ipam-cert, PEM.
+    #[arg(
+        long,
+        env = "META_CNID_IPAM_KEY",
+        value_name = "FILE",
+        requires = "ipam_cert"
+    )]
+    pub ipam_key: Option<PathBuf>,
+    /// The socket where leases are asked for, if --ipam-server is given: for root only, in a folder for root only.
+    #[arg(
+        long,
+        env = "META_CNID_IPAM_SOCKET",
+        value_name = "FILE",
+        default_value = crate::ipam::config::SOCKET
+    )]
+    pub ipam_socket: PathBuf,
     /// The kubelet's folder, with the socket that tells devices.
     #[arg(
         long,
@@ -115,6 +153,27 @@ pub struct Arguments {
     /// What else it can do.
     #[command(subcommand)]
     pub command: Option<Action>,
+}
+
+impl Arguments {
+    /// Where leases are passed on to, if they are.
+    ///
+    /// # Errors
+    /// [`WrongUpstream`].
+    pub fn upstream(&self) -> Result<Option<Upstream>, WrongUpstream> {
+        let Some(address) = &self.ipam_server else {
+            return Ok(None);
+        };
+        if address.strip_prefix("unix://").map(Path::new) == Some(&self.ipam_socket) {
+            let problem = format!("{address} is --ipam-socket itself; where is ipam-server?");
+            return Err(WrongUpstream { problem });
+        }
+        let files = self.ipam_ca.clone().map(|ca| Files {
+            ca,
+            identity: self.ipam_cert.clone().zip(self.ipam_key.clone()),
+        });
+        Upstream::new(address, files).map(Some)
+    }
 }
 
 /// What else the program can do.

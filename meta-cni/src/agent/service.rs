@@ -10,12 +10,12 @@ use proto::agent::v1::{
     GetStatusRequest, GetStatusResponse, ReportRequest, ReportResponse, ResolveRequest,
     ResolveResponse, Watch,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::api::Api;
 use super::events::Events;
 use super::index::{Index, Kind};
-use super::metrics::{InFlight, Metrics};
+use super::metrics::{InFlight, Metrics, code_name};
 use super::watch::States;
 use crate::cluster::agent::wire;
 use crate::cluster::{ClusterError, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid};
@@ -194,22 +194,11 @@ fn named_by(pod: &Pod) -> BTreeSet<NadName> {
 
 /// Counts how a call ends.
 fn ended<T>(mut call: InFlight, answer: Result<T, Status>) -> Result<Response<T>, Status> {
-    call.ends(match &answer {
-        Ok(_) => "OK",
-        Err(status) => code_name(status.code()),
-    });
+    call.ends(code_name(match &answer {
+        Ok(_) => Code::Ok,
+        Err(status) => status.code(),
+    }));
     answer.map(Response::new)
-}
-
-fn code_name(code: tonic::Code) -> &'static str {
-    match code {
-        tonic::Code::NotFound => "NOT_FOUND",
-        tonic::Code::FailedPrecondition => "FAILED_PRECONDITION",
-        tonic::Code::PermissionDenied => "PERMISSION_DENIED",
-        tonic::Code::Unavailable => "UNAVAILABLE",
-        tonic::Code::InvalidArgument => "INVALID_ARGUMENT",
-        _ => "OTHER",
-    }
 }
 
 #[tonic::async_trait]

@@ -6,7 +6,6 @@ mod connection;
 mod event;
 mod failure;
 mod requests;
-mod resolver;
 mod retry;
 mod source;
 #[cfg(test)]
@@ -22,7 +21,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::runtime::Runtime;
 
 pub(crate) use self::connection::{Connection, new_client};
-pub(crate) use self::retry::Patience;
+pub(crate) use self::retry::{Patience, dice};
 pub(crate) use self::source::{Source, SourceError};
 use super::object::{NETWORK_STATUS, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};

@@ -1,19 +1,20 @@
-//! One connection to a server of ipam.v1, made when it is first needed, for a process that lives for one call.
+//! The connection to a server of ipam.v1, for a process that lives for one call. It is made again when it breaks, so
+//! that a server, or an agent before it, that is just restarted gets the same request a moment later.
 
 use std::future::Future;
-use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
-use tokio::net::UnixStream;
+use proto::ipam::v1::{GetPoolRequest, Pool};
 use tokio::runtime::Runtime;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Response, Status};
 
 use super::config::{Server, Tls};
 use super::failure::IpamFailure;
+use crate::{resolver, rpc};
 
 /// The pause before a call that found the server away is made again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -25,11 +26,14 @@ pub type Leases = LeaseServiceClient<Channel>;
 pub struct Client {
     runtime: Runtime,
     channel: Channel,
+    address: String,
     deadline: Instant,
+    patient: bool,
 }
 
 impl Client {
-    /// Connects. `patient`: tries again until the time is over if nobody answers.
+    /// Connects. `patient`: here and in each call, whoever is away is tried again until the time is over. Else a server
+    /// that is away is told at once.
     ///
     /// # Errors
     /// [`IpamFailure::Unreachable`]; [`IpamFailure::Certificate`].
@@ -61,14 +65,16 @@ impl Client {
         Ok(Client {
             runtime,
             channel,
+            address: server.address.clone(),
             deadline,
+            patient,
         })
     }
 
     /// Makes a call; again, with the same request, as long as the server is away for a moment and time is left.
     ///
     /// # Errors
-    /// The server's answer.
+    /// The server's answer, or UNAVAILABLE with why it cannot be reached.
     pub fn call<Q, A, F>(
         &self,
         question: Q,
@@ -78,36 +84,76 @@ impl Client {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        self.runtime.block_on(async {
-            loop {
-                let left = self.deadline.saturating_duration_since(Instant::now());
-                let mut request = Request::new(question.clone());
-                request.set_timeout(left);
-                let answered = call(LeaseServiceClient::new(self.channel.clone()), request).await;
-                match answered {
-                    Err(status) if status.code() == Code::Unavailable && left > PAUSE => {
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    answered => return answered.map(Response::into_inner),
-                }
-            }
+        self.ask(question, |channel, request| {
+            call(LeaseServiceClient::new(channel), request)
         })
     }
 
     /// Looks at a pool.
     ///
     /// # Errors
-    /// The server's answer.
-    pub fn pool(&self, name: &str) -> Result<proto::ipam::v1::Pool, Status> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let mut request = Request::new(proto::ipam::v1::GetPoolRequest {
+    /// As [`Client::call`].
+    pub fn pool(&self, name: &str) -> Result<Pool, Status> {
+        let question = GetPoolRequest {
             name: name.to_owned(),
-        });
-        request.set_timeout(left);
-        let mut pools = PoolServiceClient::new(self.channel.clone());
-        self.runtime
-            .block_on(pools.get_pool(request))
-            .map(Response::into_inner)
+        };
+        self.ask(question, |channel, request| async move {
+            PoolServiceClient::new(channel).get_pool(request).await
+        })
+    }
+
+    fn ask<Q, A, F>(
+        &self,
+        question: Q,
+        call: impl Fn(Channel, Request<Q>) -> F,
+    ) -> Result<A, Status>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.runtime.block_on(async {
+            let mut away = None;
+            loop {
+                let left = self.left();
+                let mut request = Request::new(question.clone());
+                request.set_timeout(left);
+                // The channel's own limit, from the request, does not count the time to connect again.
+                let call = tokio::time::timeout(left, call(self.channel.clone(), request));
+                let status = match call.await {
+                    Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                    Ok(Err(status)) => status,
+                    Err(_) => Status::deadline_exceeded(format!("{} is silent", self.address)),
+                };
+                if self.left().is_zero() {
+                    return Err(away.unwrap_or(status));
+                }
+                let Some(gone) = self.away(&status) else {
+                    return Err(status);
+                };
+                if !self.patient {
+                    return Err(gone);
+                }
+                away = Some(gone);
+                tokio::time::sleep(PAUSE.min(self.left())).await;
+            }
+        })
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether another try may find the server; what it says itself of being away, or why the connection broke.
+    fn away(&self, status: &Status) -> Option<Status> {
+        // Only what the transport reports has a cause: a broken connection has one of several codes.
+        match std::error::Error::source(status) {
+            Some(broken) => Some(Status::unavailable(format!(
+                "{} went away and is not back: {}",
+                self.address,
+                cause(broken)
+            ))),
+            None => (status.code() == Code::Unavailable).then(|| status.clone()),
+        }
     }
 }
 
@@ -116,32 +162,19 @@ async fn dial(server: &Server) -> Result<Channel, IpamFailure> {
         server: server.address.clone(),
         source,
     };
-    let Some(path) = server.address.strip_prefix("unix://") else {
-        let invalid = |error: tonic::transport::Error| unreachable(cause(&error));
-        let mut endpoint = Endpoint::from_shared(server.address.clone()).map_err(invalid)?;
-        if server.address.starts_with("https://") {
-            endpoint = endpoint
-                .tls_config(tls(server.tls.as_ref())?)
-                .map_err(invalid)?;
-        }
-        return endpoint.connect().await.map_err(invalid);
-    };
-    let stream = UnixStream::connect(path)
-        .await
-        .map_err(|error| unreachable(Box::new(error)))?;
-    // One connection, made above so that its error is told as it is; the address names nothing.
-    let mut stream = Some(TokioIo::new(stream));
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let stream = stream
-            .take()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset));
-        async move { stream }
-    });
-    let endpoint = Endpoint::from_static("http://ipam-server");
-    endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| unreachable(cause(&error)))
+    if let Some(path) = server.address.strip_prefix("unix://") {
+        let connected = rpc::unix_channel(Path::new(path)).await;
+        return connected.map_err(|error| unreachable(cause(&error)));
+    }
+    let invalid = |error: tonic::transport::Error| unreachable(cause(&error));
+    let mut endpoint = Endpoint::from_shared(server.address.clone()).map_err(invalid)?;
+    if server.address.starts_with("https://") {
+        endpoint = endpoint
+            .tls_config(tls(server.tls.as_ref())?)
+            .map_err(invalid)?;
+    }
+    let connected = endpoint.connect_with_connector(resolver::connector()).await;
+    connected.map_err(invalid)
 }
 
 /// The innermost cause: what surrounds it says only that a transport failed.
@@ -171,4 +204,64 @@ fn tls(files: Option<&Tls>) -> Result<ClientTlsConfig, IpamFailure> {
         config = config.identity(Identity::from_pem(read(cert)?, read(key)?));
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use proto::ipam::v1::AllocateRequest;
+    use tokio_stream::wrappers::UnixListenerStream;
+
+    use super::*;
+
+    /// Takes one connection and closes it, then answers every call with UNIMPLEMENTED.
+    fn restarting(listener: UnixListener) {
+        drop(listener.accept().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            listener.set_nonblocking(true).unwrap();
+            let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+            tonic::transport::Server::builder()
+                .add_routes(tonic::service::Routes::default())
+                .serve_with_incoming(UnixListenerStream::new(listener))
+                .await
+                .unwrap();
+        });
+    }
+
+    fn asked(patient: bool) -> Status {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ipam.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = Server {
+            address: format!("unix://{}", path.display()),
+            tls: None,
+        };
+        // The kernel connects before anybody accepts.
+        let client = Client::connect(&server, Duration::from_secs(60), patient).unwrap();
+        thread::spawn(move || restarting(listener));
+        client
+            .call(
+                AllocateRequest::default(),
+                |mut leases, request| async move { leases.allocate(request).await },
+            )
+            .unwrap_err()
+    }
+
+    #[test]
+    fn a_call_whose_connection_breaks_is_made_again_on_another_one() {
+        assert_eq!(asked(true).code(), Code::Unimplemented);
+    }
+
+    #[test]
+    fn who_is_not_patient_is_told_at_once_that_the_connection_broke() {
+        let told = asked(false);
+        assert_eq!(told.code(), Code::Unavailable);
+        assert!(told.message().contains("went away"), "{told}");
+    }
 }

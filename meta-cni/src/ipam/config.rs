@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 /// The plugin's name, as `ipam.type` gives it.
 pub const TYPE: &str = "meta-ipam";
 
+/// Where leases are asked for on a node, if nothing else is said.
+pub const SOCKET: &str = "/run/meta-cni/ipam.sock";
+
 /// The most that a call may take.
 const LONGEST_SECONDS: u64 = 60;
 
@@ -118,9 +121,7 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
             "name the pool to lease from, as `ipamctl pool list` shows it".into(),
         ));
     }
-    let address = written
-        .server
-        .unwrap_or_else(|| "unix:///run/meta-cni/ipam.sock".into());
+    let address = written.server.unwrap_or_else(|| format!("unix://{SOCKET}"));
     check_address(&address, written.tls.is_some()).map_err(|problem| wrong("server", problem))?;
     let seconds = written.timeout_seconds.unwrap_or(5);
     if !(1..=LONGEST_SECONDS).contains(&seconds) {
@@ -152,7 +153,8 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
     })
 }
 
-fn check_address(address: &str, tls: bool) -> Result<(), String> {
+/// Whether it is `unix:///path`, `https://host:port`, or `http://` on loopback; else what is wrong.
+pub(crate) fn check_address(address: &str, tls: bool) -> Result<(), String> {
     if let Some(path) = address.strip_prefix("unix://") {
         return if path.starts_with('/') {
             Ok(())

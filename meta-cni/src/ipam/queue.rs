@@ -1,6 +1,7 @@
 //! Releases that could not be delivered: one file each under `<stateDir>/releases`, durable before the DEL succeeds.
-//! Whoever reaches the server next delivers them.
+//! Whoever reaches the server next delivers them: the next plugin some, the node's agent all.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -10,12 +11,13 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use proto::ipam::v1::ReleaseAttachmentRequest;
 use serde::{Deserialize, Serialize};
+use tonic::Code;
 
 use super::client::Client;
 use super::config::Server;
 
-/// Releases that one run delivers at most: a pod does not wait for the whole backlog.
-const AT_ONCE: usize = 64;
+/// Releases that are delivered under one lock at most: a pod does not wait for the whole backlog.
+pub const AT_ONCE: usize = 64;
 
 /// Releases that wait.
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ struct Waiting {
 #[derive(Debug, thiserror::Error)]
 #[error("keeping a release for later in {}", .path.display())]
 pub struct QueueError {
-    /// The file.
+    /// The file, or the folder of all.
     pub path: PathBuf,
     /// What the system said.
     #[source]
@@ -88,30 +90,78 @@ impl Queue {
         })
     }
 
-    /// Delivers what waits for `server`, unless another run is at it. What cannot be delivered stays.
-    pub fn deliver(&self, server: &Server, client: &Client) {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return;
+    /// The files of all releases that wait.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the folder cannot be read; without a folder, nothing waits.
+    pub fn files(&self) -> Result<Vec<PathBuf>, QueueError> {
+        let list = || -> io::Result<Vec<PathBuf>> {
+            let paths = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path()));
+            let is_release = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "json");
+            paths
+                .filter(|path| path.as_ref().map_or(true, is_release))
+                .collect()
         };
-        let mut files: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        files.retain(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        });
-        if files.is_empty() {
-            return;
+        match list() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            files => files.map_err(|source| QueueError {
+                path: self.folder.clone(),
+                source,
+            }),
         }
-        let Some(_lock) = self.lock(FlockArg::LockExclusiveNonblock) else {
-            return;
-        };
-        for path in files.iter().take(AT_ONCE) {
-            if let Err(error) = deliver_one(path, server, client) {
-                tracing::warn!(path = %path.display(), %error, "a release waits on");
-                return;
+    }
+
+    /// The same by the server that each names.
+    ///
+    /// # Errors
+    /// As [`Queue::files`].
+    pub fn by_server(&self) -> Result<BTreeMap<Server, Vec<PathBuf>>, QueueError> {
+        let mut by_server: BTreeMap<Server, Vec<PathBuf>> = BTreeMap::new();
+        for path in self.files()? {
+            // One that has just been delivered is of nobody, nor is one that cannot be read.
+            if let Ok(Some(waiting)) = read(&path) {
+                by_server.entry(waiting.server).or_default().push(path);
             }
         }
+        Ok(by_server)
+    }
+
+    /// Delivers some of what waits for `server`, unless another run is at it. What cannot be delivered stays.
+    pub fn deliver(&self, server: &Server, client: &Client) {
+        let of_server =
+            |path: &PathBuf| matches!(read(path), Ok(Some(waiting)) if waiting.server == *server);
+        let files = self.files().map(|files| {
+            let files = files.into_iter().filter(of_server);
+            files.take(AT_ONCE).collect::<Vec<_>>()
+        });
+        let delivered = match &files {
+            Ok(files) => self.deliver_files(files, server, client),
+            Err(_) => return,
+        };
+        if let Err(error) = delivered {
+            tracing::warn!(%error, "releases wait on");
+        }
+    }
+
+    /// Delivers those of `files` that wait for `server`, unless another run is at it.
+    ///
+    /// # Errors
+    /// If one cannot be delivered: it stays, and so do those after it.
+    pub fn deliver_files(
+        &self,
+        files: &[PathBuf],
+        server: &Server,
+        client: &Client,
+    ) -> io::Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let Some(_lock) = self.lock(FlockArg::LockExclusiveNonblock) else {
+            return Ok(());
+        };
+        files
+            .iter()
+            .try_for_each(|path| deliver_one(path, server, client))
     }
 
     /// Before an attachment leases: a release of an earlier one of the same name goes first, else its delivery
@@ -154,27 +204,42 @@ impl Queue {
     }
 }
 
-fn deliver_one(path: &Path, server: &Server, client: &Client) -> io::Result<()> {
+/// A release that waits; none if it was delivered meanwhile, or cannot be read: it is set aside.
+fn read(path: &Path) -> io::Result<Option<Waiting>> {
     let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes?,
     };
-    let Ok(waiting) = serde_json::from_slice::<Waiting>(&bytes) else {
-        tracing::warn!(path = %path.display(), "a release cannot be read and is set aside");
-        return fs::rename(path, path.with_extension("unreadable"));
-    };
-    if waiting.server != *server {
-        return Ok(());
+    match serde_json::from_slice(&bytes) {
+        Ok(waiting) => Ok(Some(waiting)),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "a release cannot be read and is set aside");
+            fs::rename(path, path.with_extension("unreadable"))?;
+            Ok(None)
+        }
     }
+}
+
+fn deliver_one(path: &Path, server: &Server, client: &Client) -> io::Result<()> {
+    let Some(waiting) = read(path)?.filter(|waiting| waiting.server == *server) else {
+        return Ok(());
+    };
     let release = ReleaseAttachmentRequest {
         network: waiting.network,
         container_id: waiting.container_id,
         ifname: waiting.ifname,
     };
-    client
-        .call(release, |mut leases, request| async move {
-            leases.release_attachment(request).await
-        })
-        .map_err(|status| io::Error::other(status.message().to_owned()))?;
-    fs::remove_file(path)
+    let answer = client.call(release, |mut leases, request| async move {
+        leases.release_attachment(request).await
+    });
+    match answer {
+        Ok(_) => fs::remove_file(path),
+        // It will never be taken, and must not stand before the others.
+        Err(status) if status.code() == Code::InvalidArgument => {
+            let error = status.message();
+            tracing::warn!(path = %path.display(), error, "a release is refused and set aside");
+            fs::rename(path, path.with_extension("refused"))
+        }
+        Err(status) => Err(io::Error::other(status.message().to_owned())),
+    }
 }

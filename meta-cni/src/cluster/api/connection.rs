@@ -5,15 +5,14 @@ use std::time::Instant;
 
 use http::{Method, Request, StatusCode, header};
 use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, Client, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
 
 use super::failure::{Again, Failure};
-use super::resolver::SystemResolver;
 use super::retry::{Patience, dice};
 use super::source::{Source, SourceError};
+use crate::resolver;
 
 /// A request that can be made more than once.
 #[derive(Clone, Debug)]
@@ -161,10 +160,7 @@ pub(crate) fn new_client(source: &Source, config: &kube::Config) -> Result<Clien
 
 /// kube's client, but with our own resolver below it.
 fn client(config: &kube::Config) -> Result<Client, kube::Error> {
-    let mut tcp = HttpConnector::new_with_resolver(SystemResolver);
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    let https = config.rustls_https_connector_with_connector(tcp)?;
+    let https = config.rustls_https_connector_with_connector(resolver::connector())?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)

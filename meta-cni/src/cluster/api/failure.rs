@@ -9,8 +9,8 @@ use http::{HeaderMap, StatusCode};
 use rustls::CertificateError;
 use serde::Deserialize;
 
-use super::resolver::ResolveError;
 use crate::cluster::ClusterError;
+use crate::resolver::ResolveError;
 
 /// What is kept of an answer's text: Events and CNI errors hold one line.
 const MESSAGE_LIMIT: usize = 150;

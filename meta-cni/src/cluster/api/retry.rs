@@ -56,7 +56,7 @@ pub(super) fn random() -> u64 {
 }
 
 /// A random number in `0.0..1.0`.
-pub(super) fn dice() -> f64 {
+pub(crate) fn dice() -> f64 {
     // 53 bits are what an f64 holds exactly.
     (random() >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -1,6 +1,6 @@
-//! Finds the addresses of the API server's name from /etc/hosts and the name servers of
-//! /etc/resolv.conf. The C library is not asked: a static executable must not call getaddrinfo, which
-//! loads libraries of the host at run time. A server given by address never comes here.
+//! Finds the addresses of a server's name from /etc/hosts and the name servers of /etc/resolv.conf. The C
+//! library is not asked: a static executable must not call getaddrinfo, which loads libraries of the host
+//! at run time. A server given by address never comes here.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -13,23 +13,32 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name as DnsName, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 
 /// One question to one name server takes at most this long, whatever /etc/resolv.conf says: a request
-/// to the API server has 5 s in all.
+/// has 5 s in all.
 const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 
-/// The name of the API server has no address.
+/// The name has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("no address is known for the name {name}: {reason}")]
-pub(super) struct ResolveError {
+pub(crate) struct ResolveError {
     name: String,
     reason: String,
 }
 
+/// Connects to servers by name or address; whether TLS follows is left to the caller.
+pub(crate) fn connector() -> HttpConnector<SystemResolver> {
+    let mut tcp = HttpConnector::new_with_resolver(SystemResolver);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp
+}
+
 /// Resolves names for hyper's connector.
 #[derive(Clone, Debug)]
-pub(super) struct SystemResolver;
+pub(crate) struct SystemResolver;
 
 impl tower::Service<Name> for SystemResolver {
     type Response = std::vec::IntoIter<SocketAddr>;

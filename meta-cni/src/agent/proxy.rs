@@ -1,0 +1,120 @@
+//! ipam.v1 for the plugins of this node, passed on to ipam-server over one connection that is always open ([`link`]).
+//!
+//! A call is passed on as HTTP/2 has it (head, messages, trailers), whatever its method: no message is decoded. Only
+//! methods that plugins and people on a node need are let through ([`allowed`]).
+
+mod allowed;
+mod answer;
+mod credentials;
+mod dial;
+mod link;
+mod metrics;
+mod stream;
+mod upstream;
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use futures_util::{FutureExt as _, Stream};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, watch};
+use tonic::Status;
+use tonic::service::Routes;
+
+use self::answer::Answer;
+pub use self::credentials::Files;
+use self::link::Link;
+pub use self::metrics::Metrics;
+pub use self::upstream::{Upstream, WrongUpstream};
+
+/// Streams that may be open at once. ipam-server takes 200 calls over one connection (hyper's default): those that end
+/// by themselves must find room beside those that do not.
+const STREAMS: usize = 32;
+
+/// Passes calls on. Clones share the connection.
+#[derive(Clone)]
+struct Proxy {
+    link: Link,
+    metrics: Metrics,
+    streams: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Serves the connections of `incoming` until `stopping` becomes true, then finishes the calls that were begun; streams
+/// are ended, for they would not end by themselves.
+///
+/// # Errors
+/// If accepting connections fails.
+pub async fn run(
+    upstream: Upstream,
+    metrics: Metrics,
+    incoming: impl Stream<Item = io::Result<UnixStream>>,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), tonic::transport::Error> {
+    let (link, keeper) = link::new(upstream, metrics.clone());
+    let proxy = Proxy {
+        link,
+        metrics,
+        streams: Arc::new(Semaphore::new(STREAMS)),
+        stopping: stopping.clone(),
+    };
+    let stop = stopped(stopping);
+    let calls = Router::new().fallback(move |request| {
+        let proxy = proxy.clone();
+        async move { proxy.pass(request).await }
+    });
+    let served = tonic::transport::Server::builder()
+        .add_routes(Routes::from(calls))
+        .serve_with_incoming_shutdown(incoming, stop);
+    tokio::select! {
+        served = served => served,
+        never = keeper.keep() => match never {},
+    }
+}
+
+/// Ends when `stopping` becomes true, or cannot any more.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+impl Proxy {
+    async fn pass(&self, request: Request) -> Response {
+        let Some(method) = allowed::method(request.uri().path()) else {
+            let refusal = allowed::refusal(request.uri().path(), self.link.server());
+            return self.refuse(metrics::OTHER, &refusal);
+        };
+        let mut open = None;
+        if method.streams {
+            match Arc::clone(&self.streams).try_acquire_owned() {
+                Ok(permit) => open = Some((permit, stopped(self.stopping.clone()).boxed())),
+                Err(_) => return self.refuse(method.name, &crowded(self.link.server())),
+            }
+        }
+        let call = self.metrics.call(method.name);
+        match self.link.send(request).await {
+            Ok(answer) => {
+                let server = Arc::clone(self.link.server());
+                Answer::back(answer, call, server, open).map(Body::new)
+            }
+            Err(status) => {
+                call.ends(status.code());
+                status.into_http()
+            }
+        }
+    }
+
+    fn refuse(&self, method: &'static str, status: &Status) -> Response {
+        self.metrics.call(method).ends(status.code());
+        status.clone().into_http()
+    }
+}
+
+fn crowded(server: &str) -> Status {
+    Status::resource_exhausted(format!(
+        "meta-cnid passes on {STREAMS} streams at once and no more; close one, or ask ipam-server itself at {server}"
+    ))
+}

@@ -1,0 +1,341 @@
+//! Reaching ipam-server: over a Unix socket, over TLS, or over plain TCP on loopback. It counts as reached once it has
+//! answered a first question: under TLS 1.3 only then is it known whether it takes our certificate.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::uri::PathAndQuery;
+use http::{Request, header};
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{AlertDescription, ClientConfig};
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+use tonic::{Code, Status};
+use tower::ServiceExt as _;
+
+use super::credentials::{Credentials, CredentialsError};
+use super::stream::{Noted, Overheard, Stream, tls_error};
+use super::upstream::{Place, Upstream};
+use crate::cni::error::{one_line, with_causes};
+use crate::resolver;
+
+/// For connecting, the handshake and the first answer together.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How often a silent connection is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long it may take to say so.
+const KEEPALIVE_LIMIT: Duration = Duration::from_secs(5);
+/// What may be on its way back to one caller who does not take it.
+const STREAM_WINDOW: u32 = 128 << 10;
+/// What may be on its way back to all of them: more than the 200 calls that ipam-server takes over one connection
+/// (hyper's default) can hold back together, so that no caller waits for another one.
+const CONNECTION_WINDOW: u32 = 32 << 20;
+/// The first question.
+const FIRST: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+/// A gRPC message without content: no compression, no bytes.
+const EMPTY_MESSAGE: &[u8] = &[0; 5];
+
+/// Why ipam-server cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// Our files cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Nobody answers.
+    #[error(
+        "ipam-server at {server} cannot be reached; does it run, and is --ipam-server of meta-cnid right?"
+    )]
+    Away {
+        server: Arc<str>,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Its certificate is not good.
+    #[error(
+        "ipam-server at {server} is not trusted by {} (--ipam-ca of meta-cnid); renew its certificate, or correct the \
+         authority or the address", .ca.display()
+    )]
+    Untrusted {
+        server: Arc<str>,
+        ca: PathBuf,
+        #[source]
+        source: rustls::Error,
+    },
+    /// Our certificate is not good for it.
+    #[error(
+        "ipam-server at {server} refuses {} (--ipam-cert of meta-cnid): renew it; has it expired, or is it of another \
+         authority?", .cert.display()
+    )]
+    Refused {
+        server: Arc<str>,
+        cert: PathBuf,
+        #[source]
+        source: rustls::Error,
+    },
+    /// It wants a certificate, and we have none.
+    #[error(
+        "ipam-server at {server} wants a certificate: give --ipam-cert and --ipam-key to meta-cnid"
+    )]
+    Anonymous {
+        server: Arc<str>,
+        #[source]
+        source: rustls::Error,
+    },
+    /// Somebody else answers.
+    #[error(
+        "what answers at {server} is no ipam-server: it does not speak gRPC; correct --ipam-server of meta-cnid"
+    )]
+    Stranger { server: Arc<str> },
+}
+
+impl DialError {
+    /// What a caller is told. To try again helps, but where we are the ones who are refused.
+    pub(super) fn to_status(&self) -> Status {
+        let code = match self {
+            DialError::Refused { .. } | DialError::Anonymous { .. } => Code::Unauthenticated,
+            _ => Code::Unavailable,
+        };
+        Status::new(code, one_line(&with_causes(self)))
+    }
+}
+
+/// A connection that ipam-server has answered on.
+pub(super) struct Opened {
+    pub(super) sender: SendRequest<Body>,
+    /// Carries the calls; ends when no more can be made on it.
+    pub(super) connection: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Our files, as they were used.
+    pub(super) credentials: Option<Credentials>,
+}
+
+impl Upstream {
+    /// Reads our files, connects, and has a first question answered.
+    pub(super) async fn open(&self) -> Result<Opened, DialError> {
+        let credentials = self.credentials().await?;
+        let opened = tokio::time::timeout(LIMIT, self.connect(credentials)).await;
+        opened.unwrap_or_else(|_| {
+            Err(self.away(format!("it does not answer within {} s", LIMIT.as_secs())))
+        })
+    }
+
+    /// Our files as they are now, if there are any.
+    pub(super) async fn credentials(&self) -> Result<Option<Credentials>, CredentialsError> {
+        let Some(files) = self.files().cloned() else {
+            return Ok(None);
+        };
+        match tokio::task::spawn_blocking(move || files.read()).await {
+            Ok(read) => read.map(Some),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    async fn connect(&self, credentials: Option<Credentials>) -> Result<Opened, DialError> {
+        let noted = Noted::default();
+        let stream = self.stream(credentials.as_ref(), &noted).await?;
+        let (mut sender, connection) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_LIMIT)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.away(error))?;
+        let mut connection = Box::pin(async move {
+            if let Err(error) = connection.await {
+                let error = with_causes(&error);
+                tracing::debug!(error, "the connection to ipam-server broke");
+            }
+        });
+        let answered = {
+            let mut first = pin!(sender.send_request(self.first()));
+            tokio::select! {
+                answered = &mut first => answered,
+                () = &mut connection => first.await,
+            }
+        };
+        match (answered, noted.get()) {
+            (Ok(answer), _) if speaks_grpc(answer.headers()) => Ok(Opened {
+                sender,
+                connection,
+                credentials,
+            }),
+            (Ok(_), _) => Err(DialError::Stranger {
+                server: Arc::clone(&self.address),
+            }),
+            (Err(_), Some(tls)) => Err(self.tls_failure(tls.clone())),
+            (Err(error), None) => Err(self.away(error)),
+        }
+    }
+
+    async fn stream(
+        &self,
+        credentials: Option<&Credentials>,
+        noted: &Noted,
+    ) -> Result<Box<dyn Stream>, DialError> {
+        match (&self.place, credentials) {
+            (Place::Unix(path), _) => {
+                let stream = UnixStream::connect(path).await;
+                Ok(Box::new(stream.map_err(|error| self.away(error))?))
+            }
+            (Place::Tls { uri, name, files }, Some(credentials)) => {
+                let config: Arc<ClientConfig> = files.config(credentials)?.into();
+                let tcp = self.tcp(uri).await?;
+                let connecting = TlsConnector::from(config).connect(name.clone(), tcp);
+                let stream = connecting.await.map_err(|error| match tls_error(&error) {
+                    Some(tls) => self.tls_failure(tls.clone()),
+                    None => self.away(error),
+                })?;
+                Ok(Box::new(Overheard::new(stream, noted)))
+            }
+            (Place::Plain(uri) | Place::Tls { uri, .. }, _) => Ok(Box::new(self.tcp(uri).await?)),
+        }
+    }
+
+    async fn tcp(&self, uri: &http::Uri) -> Result<tokio::net::TcpStream, DialError> {
+        let connected = resolver::connector().oneshot(uri.clone()).await;
+        let stream = connected.map_err(|error| self.away(error))?;
+        Ok(stream.into_inner())
+    }
+
+    fn first(&self) -> Request<Body> {
+        let mut request = Request::new(Body::from(EMPTY_MESSAGE));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = self.uri(FIRST);
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, GRPC);
+        headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
+        request
+    }
+
+    fn away(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DialError {
+        DialError::Away {
+            server: Arc::clone(&self.address),
+            source: source.into(),
+        }
+    }
+
+    fn tls_failure(&self, source: rustls::Error) -> DialError {
+        let server = Arc::clone(&self.address);
+        let Some(files) = self.files() else {
+            return self.away(source);
+        };
+        match (&source, &files.identity) {
+            (rustls::Error::AlertReceived(alert), identity) if is_about_us(*alert) => {
+                match identity {
+                    Some((cert, _)) => DialError::Refused {
+                        server,
+                        cert: cert.clone(),
+                        source,
+                    },
+                    None => DialError::Anonymous { server, source },
+                }
+            }
+            (rustls::Error::InvalidCertificate(_), _) => DialError::Untrusted {
+                server,
+                ca: files.ca.clone(),
+                source,
+            },
+            _ => self.away(source),
+        }
+    }
+}
+
+const GRPC: header::HeaderValue = header::HeaderValue::from_static("application/grpc");
+
+fn speaks_grpc(headers: &http::HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
+}
+
+/// Whether the peer closed for our certificate (RFC 8446 §6.2).
+fn is_about_us(alert: AlertDescription) -> bool {
+    use AlertDescription::*;
+    matches!(
+        alert,
+        BadCertificate
+            | UnsupportedCertificate
+            | CertificateRevoked
+            | CertificateExpired
+            | CertificateUnknown
+            | UnknownCA
+            | AccessDenied
+            | CertificateRequired
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::CertificateError;
+
+    use super::*;
+    use crate::agent::proxy::credentials::Files;
+
+    #[test]
+    fn what_tls_says_is_told_with_the_file_and_what_to_do_in_one_line() {
+        let identity = |name: &str| {
+            (
+                format!("/etc/{name}.crt").into(),
+                format!("/etc/{name}.key").into(),
+            )
+        };
+        let with = |identity| {
+            let files = Files {
+                ca: "/etc/ca.crt".into(),
+                identity,
+            };
+            Upstream::new("https://ipam.storage.example.org:7443", Some(files)).unwrap()
+        };
+        let alert = rustls::Error::AlertReceived;
+        let invalid = rustls::Error::InvalidCertificate;
+        for (upstream, error, code, words) in [
+            (
+                with(Some(identity("node"))),
+                alert(AlertDescription::CertificateExpired),
+                Code::Unauthenticated,
+                ["/etc/node.crt", "renew it", "CertificateExpired"],
+            ),
+            (
+                with(None),
+                alert(AlertDescription::CertificateRequired),
+                Code::Unauthenticated,
+                ["--ipam-cert", "--ipam-key", "CertificateRequired"],
+            ),
+            (
+                with(None),
+                alert(AlertDescription::ProtocolVersion),
+                Code::Unavailable,
+                ["cannot be reached", "--ipam-server", "ProtocolVersion"],
+            ),
+            (
+                with(None),
+                invalid(CertificateError::UnknownIssuer),
+                Code::Unavailable,
+                ["/etc/ca.crt", "--ipam-ca", "UnknownIssuer"],
+            ),
+            (
+                with(None),
+                invalid(CertificateError::Expired),
+                Code::Unavailable,
+                ["/etc/ca.crt", "renew its certificate", "xpired"],
+            ),
+        ] {
+            let told = upstream.tls_failure(error).to_status();
+            assert_eq!(told.code(), code, "{told}");
+            for word in words
+                .into_iter()
+                .chain(["https://ipam.storage.example.org:7443"])
+            {
+                assert!(told.message().contains(word), "{word}: {told}");
+            }
+            assert!(told.message().len() < 300, "{told}");
+        }
+    }
+}

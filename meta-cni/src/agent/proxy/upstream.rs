@@ -1,0 +1,168 @@
+//! Where ipam-server is, and requests addressed to it. How it is reached is left to [`super::dial`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{Request, Uri, Version, header};
+use rustls::pki_types::ServerName;
+
+use super::credentials::Files;
+use crate::ipam::config::check_address;
+
+/// Where calls are passed on to.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub(super) address: Arc<str>,
+    pub(super) place: Place,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// A socket of this machine.
+    Unix(PathBuf),
+    /// TCP on loopback.
+    Plain(Uri),
+    /// TLS.
+    Tls {
+        uri: Uri,
+        name: ServerName<'static>,
+        files: Files,
+    },
+}
+
+/// An address that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--ipam-server: {problem}")]
+pub struct WrongUpstream {
+    /// What is wrong and what it should be.
+    pub problem: String,
+}
+
+impl Upstream {
+    /// The server at `unix:///path`, `https://host:port`, or `http://` on loopback. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`WrongUpstream`], also if there are no files for https.
+    pub fn new(address: &str, files: Option<Files>) -> Result<Upstream, WrongUpstream> {
+        let wrong = |problem| WrongUpstream { problem };
+        let unreadable = || wrong(format!("{address} is not an address"));
+        check_address(address, files.is_some()).map_err(wrong)?;
+        let uri = || address.parse::<Uri>().map_err(|_| unreadable());
+        let place = if let Some(path) = address.strip_prefix("unix://") {
+            Place::Unix(path.into())
+        } else if address.starts_with("https://") {
+            let uri = uri()?;
+            let host = uri.host().unwrap_or_default();
+            let bare = host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned();
+            let name = ServerName::try_from(bare).map_err(|_| unreadable())?;
+            let missing = || wrong(format!("{address} is trusted by --ipam-ca: give it too"));
+            let files = files.ok_or_else(missing)?;
+            Place::Tls { uri, name, files }
+        } else {
+            Place::Plain(uri()?)
+        };
+        Ok(Upstream {
+            address: address.into(),
+            place,
+        })
+    }
+
+    /// Our files, if it is reached over TLS.
+    pub(super) fn files(&self) -> Option<&Files> {
+        match &self.place {
+            Place::Tls { files, .. } => Some(files),
+            Place::Unix(_) | Place::Plain(_) => None,
+        }
+    }
+
+    /// The request, addressed to this server.
+    pub(super) fn readdress(&self, request: Request<Body>) -> Request<Body> {
+        let (mut parts, body) = request.into_parts();
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = self.uri(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+        parts.headers.remove(header::HOST);
+        parts.version = Version::HTTP_2;
+        // What our own server noted of the caller.
+        parts.extensions.clear();
+        Request::from_parts(parts, body)
+    }
+
+    pub(super) fn uri(&self, path: PathAndQuery) -> Uri {
+        let (scheme, authority) = match &self.place {
+            // A path is no host.
+            Place::Unix(_) => (Scheme::HTTP, Some(Authority::from_static("ipam-server"))),
+            Place::Plain(uri) => (Scheme::HTTP, uri.authority().cloned()),
+            Place::Tls { uri, .. } => (Scheme::HTTPS, uri.authority().cloned()),
+        };
+        let mut parts = Parts::default();
+        (parts.scheme, parts.authority) = (Some(scheme), authority);
+        parts.path_and_query = Some(path);
+        // With all three parts it is always a URI.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> Files {
+        Files {
+            ca: "/ca".into(),
+            identity: None,
+        }
+    }
+
+    #[test]
+    fn a_request_is_addressed_anew_and_keeps_the_rest() {
+        for (address, files, expected) in [
+            ("unix:///run/ipam.sock", None, "http://ipam-server/a.B/C?d"),
+            (
+                "http://127.0.0.1:7443",
+                None,
+                "http://127.0.0.1:7443/a.B/C?d",
+            ),
+            (
+                "https://[fd00::1]:7443",
+                Some(files()),
+                "https://[fd00::1]:7443/a.B/C?d",
+            ),
+            ("https://ipam", Some(files()), "https://ipam/a.B/C?d"),
+        ] {
+            let upstream = Upstream::new(address, files).unwrap();
+            let request = Request::post("http://localhost/a.B/C?d")
+                .header("grpc-timeout", "5S")
+                .header("host", "localhost")
+                .body(Body::empty())
+                .unwrap();
+            let request = upstream.readdress(request);
+            assert_eq!(request.uri(), expected);
+            assert_eq!(request.method(), http::Method::POST);
+            assert_eq!(request.headers().len(), 1);
+            assert_eq!(request.headers()["grpc-timeout"], "5S");
+        }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_told_with_the_flag() {
+        for (address, files, words) in [
+            ("10.0.0.1:7443", None, "is not unix:///path"),
+            ("http://10.0.0.1:7443", None, "use https"),
+            ("https://ipam:7443", None, "--ipam-ca"),
+            ("https://a b:1", Some(files()), "is not an address"),
+            ("http://127.0.0.1:1", Some(files()), "goes with https"),
+        ] {
+            let told = Upstream::new(address, files).unwrap_err().to_string();
+            assert!(
+                told.starts_with("--ipam-server: ") && told.contains(words),
+                "{told}"
+            );
+        }
+    }
+}
