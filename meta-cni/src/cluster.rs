@@ -6,6 +6,8 @@ pub mod api;
 pub mod folder;
 mod object;
 
+pub(crate) use object::NETWORK_STATUS;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

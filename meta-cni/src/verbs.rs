@@ -16,6 +16,8 @@ use crate::cni::skel::{Command, Request};
 use crate::cni::version::Version;
 use context::Context;
 
+pub(crate) use report::network_status_of;
+
 /// Serves one request and gives what goes to standard output, if anything does.
 ///
 /// # Errors

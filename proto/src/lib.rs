@@ -2,7 +2,7 @@
 //! JSON form of protobuf, through serde.
 
 /// What the agent of a node knows and is told.
-#[expect(missing_docs, clippy::all, reason = "generated")]
+#[expect(missing_docs, reason = "generated")]
 pub mod agent {
     pub mod v1 {
         tonic::include_proto!("agent.v1");

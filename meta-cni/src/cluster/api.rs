@@ -7,6 +7,7 @@ mod event;
 mod failure;
 mod resolver;
 mod retry;
+mod review;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use serde_json::json;
 use self::connection::{Call, Connection};
 use self::failure::{About, Failure, Question};
 use self::retry::{Patience, random};
+pub use self::review::{Credentials, Listed, Right};
 use self::source::{Source, SourceError};
 use super::object::{NETWORK_STATUS, NadObject, PodObject, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
