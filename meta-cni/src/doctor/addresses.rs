@@ -229,7 +229,7 @@ fn state(
         let cause = format!("pool {name} is cordoned: it gives no new lease");
         return (
             PoolState::Empty(cause),
-            "ipamctl pool uncordon, once what it was cordoned for is over",
+            "ipamctl pool cordon --undo NAME, once what it was cordoned for is over",
         );
     }
     if let Err(full) = has_room(pool) {
