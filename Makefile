@@ -7,7 +7,7 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit harness conformance delegates faults kubernetes ipam clients demo
+RUNGS := unit harness conformance delegates faults kubernetes agent ipam clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
@@ -45,6 +45,9 @@ test-faults: build tools ## kill -9 at every step, hanging plugins, full disks
 
 test-kubernetes: build tools ## A real etcd and kube-apiserver
 	@tests/tools/rung.sh kubernetes --package e2e --test kubernetes
+
+test-agent: build tools ## meta-cni through its node's agent, and without it
+	@tests/tools/rung.sh agent --package e2e --test agent
 
 test-ipam: build tools ## The address service: kill -9, full disks, everybody at once, rubbish
 	@tests/tools/rung.sh ipam --package e2e --test ipam

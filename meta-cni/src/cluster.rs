@@ -1,12 +1,13 @@
 //! The seam to what a cluster knows and is told: pods, NetworkAttachmentDefinitions, network-status
-//! and Events. No I/O here; the implementations are `cluster/api.rs` (the API server) and
-//! `cluster/folder.rs` (a folder of YAML).
+//! and Events. No I/O here; the implementations are `cluster/agent.rs` (the agent of this node),
+//! `cluster/api.rs` (the API server) and `cluster/folder.rs` (a folder of YAML).
 
+pub mod agent;
 pub mod api;
 pub mod folder;
 mod object;
 
-pub(crate) use object::NETWORK_STATUS;
+pub(crate) use object::{ContainerSpecs, NETWORK_STATUS, check_uid, resource_name_of};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,7 +46,12 @@ pub struct Pod {
     /// Resource names that the containers ask for (`resources.requests` and `limits`), in container
     /// order and without repeats: init containers first.
     pub resources: Vec<String>,
+    /// The devices that the kubelet gave to it, where whoever told of the pod knows them as well.
+    pub devices: Option<Allocations>,
 }
+
+/// Pairs of resource name and device IDs, one for each mention, in the order of the containers.
+pub type Allocations = Vec<(String, Vec<String>)>;
 
 impl Pod {
     /// Whether the kubelet made this pod from a file or URL of its own (a static or mirror pod): its
@@ -112,6 +118,13 @@ pub enum EventReason {
 }
 
 impl EventReason {
+    /// The reason that is written like this.
+    pub fn parse(text: &str) -> Option<EventReason> {
+        [EventReason::AddedInterface, EventReason::FailedAttach]
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+    }
+
     /// The `reason` field of the Event.
     pub fn as_str(self) -> &'static str {
         match self {

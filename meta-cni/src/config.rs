@@ -1,11 +1,14 @@
 //! Our own configuration: the keys of the network configuration that the container runtime hands to
 //! `meta-cni`. A Multus configuration is one of them. Unknown keys are accepted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+/// Where the agent of a node listens unless told otherwise.
+pub const AGENT_SOCKET: &str = "/run/meta-cni/agent.sock";
 
 /// The longest time that may be configured: a day.
 const LONGEST_SECONDS: u64 = 86_400;
@@ -35,6 +38,11 @@ pub struct Config {
 
     /// A kubeconfig file; empty: the in-cluster environment, if there is one.
     pub kubeconfig: Option<PathBuf>,
+    /// The agent's socket. Named: the agent is asked, and waited for. Empty: it is not asked. Absent: it is asked if
+    /// [`AGENT_SOCKET`] is there.
+    pub agent_socket: Option<String>,
+    /// How long an agent that is away is waited for.
+    pub agent_timeout_seconds: u64,
     /// A folder of NetworkAttachmentDefinition and Pod YAML, instead of an API server.
     pub networks_dir: Option<PathBuf>,
     /// Inline configurations or lists; the first is the default network.
@@ -95,6 +103,8 @@ impl Default for Config {
             kind: "meta-cni".to_owned(),
             runtime_config: Map::new(),
             kubeconfig: None,
+            agent_socket: None,
+            agent_timeout_seconds: 10,
             networks_dir: None,
             delegates: Vec::new(),
             cluster_network: None,
@@ -175,6 +185,15 @@ impl Config {
         if self.readiness_timeout_seconds > LONGEST_SECONDS {
             return wrong("readinessTimeoutSeconds", "must be from 0 to 86400");
         }
+        if self.agent_timeout_seconds > LONGEST_SECONDS {
+            return wrong("agentTimeoutSeconds", "must be from 0 to 86400");
+        }
+        if self.agent().is_some_and(|socket| !socket.is_absolute()) {
+            return wrong(
+                "agentSocket",
+                "must be an absolute path, or empty for no agent",
+            );
+        }
         let paths = [
             ("confDir", &self.conf_dir),
             ("cniDir", &self.cni_dir),
@@ -232,6 +251,22 @@ impl Config {
             .split(',')
             .map(str::trim)
             .filter(|name| !name.is_empty())
+    }
+
+    /// The agent's socket, if the agent is to be asked.
+    pub fn agent(&self) -> Option<PathBuf> {
+        match self.agent_socket.as_deref() {
+            Some("") => None,
+            Some(named) => Some(named.trim_start_matches("unix://").into()),
+            None => Path::new(AGENT_SOCKET)
+                .exists()
+                .then(|| AGENT_SOCKET.into()),
+        }
+    }
+
+    /// How long an agent that is away is waited for.
+    pub fn agent_timeout(&self) -> Duration {
+        Duration::from_secs(self.agent_timeout_seconds)
     }
 
     /// How long one execution of a delegate may take.

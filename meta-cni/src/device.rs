@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use crate::cluster::Pod;
+use crate::cluster::{Allocations, Pod};
 
 pub use attachments::{assign, clean_up, info_of, prepare};
 pub use podresources::PodResourcesError;
@@ -127,21 +127,33 @@ impl Default for DeviceSource {
 }
 
 impl DeviceSource {
-    /// The devices of a pod, from the kubelet within 2 s, else from its checkpoint file.
+    /// The devices of a pod: those that came with it, else those of [`DeviceSource::allocations`].
+    ///
+    /// # Errors
+    /// As [`DeviceSource::allocations`].
+    pub fn pod_devices(&self, pod: &Pod) -> Result<PodDevices, DeviceError> {
+        let found = match &pod.devices {
+            Some(devices) => devices.clone(),
+            None => self.allocations(pod)?,
+        };
+        Ok(PodDevices::new(pod, found))
+    }
+
+    /// What the kubelet gave to a pod: as it says within 2 s, else as its checkpoint file says.
     ///
     /// Blocks; not to be called from inside an async runtime.
     ///
     /// # Errors
     /// [`DeviceError::Unknown`] if neither can be used. A pod that both know nothing of has no devices.
-    pub fn pod_devices(&self, pod: &Pod) -> Result<PodDevices, DeviceError> {
+    pub fn allocations(&self, pod: &Pod) -> Result<Allocations, DeviceError> {
         let socket = self.kubelet_dir.join("pod-resources/kubelet.sock");
         let checkpoint = self
             .kubelet_dir
             .join("device-plugins/kubelet_internal_checkpoint");
         let uid = kubelet_uid(pod);
-        let found = match podresources::devices(&socket, &pod.namespace, &pod.name) {
-            Ok(Some(devices)) => devices,
-            Ok(None) => checkpoint::devices(&checkpoint, uid).unwrap_or_default(),
+        match podresources::devices(&socket, &pod.namespace, &pod.name) {
+            Ok(Some(devices)) => Ok(devices),
+            Ok(None) => Ok(checkpoint::devices(&checkpoint, uid).unwrap_or_default()),
             Err(kubelet) => match checkpoint::devices(&checkpoint, uid) {
                 Ok(devices) => {
                     tracing::warn!(
@@ -149,19 +161,16 @@ impl DeviceSource {
                         error = %kubelet,
                         "the kubelet does not tell devices; its checkpoint file does"
                     );
-                    devices
+                    Ok(devices)
                 }
-                Err(source) => {
-                    return Err(DeviceError::Unknown {
-                        pod: format!("{}/{}", pod.namespace, pod.name),
-                        kubelet_dir: self.kubelet_dir.clone(),
-                        kubelet,
-                        source,
-                    });
-                }
+                Err(source) => Err(DeviceError::Unknown {
+                    pod: format!("{}/{}", pod.namespace, pod.name),
+                    kubelet_dir: self.kubelet_dir.clone(),
+                    kubelet,
+                    source,
+                }),
             },
-        };
-        Ok(PodDevices::new(pod, found))
+        }
     }
 }
 
@@ -173,9 +182,6 @@ fn kubelet_uid(pod: &Pod) -> &str {
         .filter(|_| pod.is_static())
         .unwrap_or(&pod.uid)
 }
-
-/// Pairs of resource name and device IDs, one for each mention, in the order of the containers.
-type Allocations = Vec<(String, Vec<String>)>;
 
 /// The devices of one pod, and which of them have been handed out.
 #[derive(Clone, Debug)]

@@ -30,9 +30,10 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::cluster::PodRef;
-use crate::cluster::api::ApiCluster;
+use crate::cluster::api::{ApiCluster, host_name};
 use crate::cni::error::with_causes;
 use crate::record::Records;
+use networks::Knowledge;
 
 pub use finding::{Area, Finding, Severity};
 pub use report::{Format, Looked, Report};
@@ -185,19 +186,21 @@ impl<'o> Examination<'o> {
         self.report.looked.records = records.records().count();
         self.examine_ourselves();
 
-        let source = cluster::Source::of(&config);
-        let is_silent = self.examine_cluster(&source);
-        let known = self.known(&source, is_silent, &records);
-        let networks = networks::look(&config, source.knowledge(is_silent), known.pods, known.nads);
+        let sources = cluster::Sources::of(&config);
+        let seen = sources.look(self.limit(CLUSTER_LIMIT));
+        self.take(seen.check(self.now));
+        if let Some(version) = seen.agent_version() {
+            let version = version.to_owned();
+            self.report.looked.versions.insert("agent", version);
+        }
+        let knowledge = sources.knowledge(&seen);
+        let known = self.known(&sources, knowledge, &records);
+        let networks = networks::look(&config, knowledge, known.pods, known.nads);
         self.report.looked.networks = networks.networks.len();
         self.report.looked.pods = networks.pods.len();
         self.take(networks::check(&networks));
         self.take(pods::check(&config, &networks.pods));
-        self.take(pods::check_status(
-            &config,
-            &networks.pods,
-            records.records(),
-        ));
+        self.take(pods::check_status(&networks.pods, records.living()));
         self.take(host_local::check(&host_local::look(&networks.networks)));
         self.examine_interfaces(&networks, &records);
         self.examine_others(&networks, &records);
@@ -233,58 +236,43 @@ impl<'o> Examination<'o> {
         }
     }
 
-    /// Agent and API server side by side; gives whether pods and networks cannot be looked up.
-    fn examine_cluster(&mut self, source: &cluster::Source) -> bool {
-        let limit = self.limit(CLUSTER_LIMIT);
-        let config = &self.ours.config;
-        let socket = agent::socket(&self.ours.conf, config);
-        let (agent, cluster) = thread::scope(|scope| {
-            let agent = socket.map(|socket| scope.spawn(|| agent::look(socket, config, limit)));
-            let cluster = source.look(limit);
-            let agent = agent.map(|agent| {
-                agent
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            (agent, cluster)
-        });
-        if let Some(agent) = agent {
-            self.take(agent::check(&agent));
-            if let Some(Ok(status)) = agent.status {
-                self.report.looked.versions.insert("agent", status.version);
-            }
-        }
-        self.take(cluster.check(self.now));
-        cluster.is_silent()
-    }
-
     /// The pods and networks to look at.
     fn known(
         &mut self,
-        source: &cluster::Source,
-        is_silent: bool,
+        sources: &cluster::Sources,
+        knowledge: Knowledge<'_>,
         records: &records::Recorded,
     ) -> known::Known {
-        if is_silent {
-            self.report
-                .not_looked
-                .push("pods and networks: nobody answers who knows them".to_owned());
-            return known::Known::default();
-        }
+        let cluster = match (knowledge, &self.options.pod) {
+            (Knowledge::Known(cluster), _) => cluster,
+            (Knowledge::Nowhere, None) => return known::Known::default(),
+            (Knowledge::Nowhere, Some(pod)) => {
+                let cause =
+                    format!("pod {pod} is known to nobody: the configuration names no cluster");
+                let remedy = "set kubeconfig, agentSocket or networksDir";
+                self.report
+                    .findings
+                    .push(Finding::fault(Area::Configuration, cause, remedy));
+                return known::Known::default();
+            }
+            (Knowledge::Silent, _) => {
+                let what = "pods and networks: nobody answers who knows them";
+                self.report.not_looked.push(what.to_owned());
+                return known::Known::default();
+            }
+        };
         let mut known = match &self.options.pod {
-            Some(pod) => known::one(source, pod),
+            Some(pod) => known::one(sources, cluster, pod),
             None => {
                 let recorded: Vec<_> = records
                     .records()
                     .filter_map(|record| record.pod.clone())
                     .collect();
-                let lister = self
-                    .options
-                    .kubeconfig
-                    .as_deref()
-                    .map(|path| ApiCluster::from_kubeconfig(path).impatient());
+                let named = self.options.kubeconfig.as_deref();
+                let named = named.map(|path| ApiCluster::from_kubeconfig(path).impatient());
+                let lister = named.as_ref().or(sources.api.as_ref());
                 let is_over = || self.start.elapsed() > LIMIT / 2;
-                known::list(source, lister.as_ref(), &self.node(), &recorded, is_over)
+                known::list(sources, cluster, lister, &self.node(), &recorded, is_over)
             }
         };
         self.take(std::mem::take(&mut known.findings));
@@ -293,13 +281,8 @@ impl<'o> Examination<'o> {
     }
 
     fn node(&self) -> String {
-        let host = || {
-            std::fs::read_to_string("/proc/sys/kernel/hostname")
-                .unwrap_or_default()
-                .trim()
-                .to_lowercase()
-        };
-        self.options.node.clone().unwrap_or_else(host)
+        let named = self.options.node.clone();
+        named.unwrap_or_else(|| host_name().to_lowercase())
     }
 
     /// What the kernel can make, and what there is.

@@ -5,6 +5,7 @@
 //! [`cni::skel`], [`config`], [`wanted`], [`gather`], [`plan`], [`record`], [`run`], [`route`],
 //! [`status`]; [`verbs`] puts them in order.
 
+pub mod agent;
 pub mod cluster;
 pub mod cni;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod problem;
 pub mod record;
 pub mod route;
+pub mod rpc;
 pub mod run;
 pub mod selection;
 pub mod status;

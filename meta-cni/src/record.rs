@@ -6,11 +6,12 @@
 
 mod lock;
 mod multus;
+mod orphans;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +24,7 @@ use lock::Lock;
 
 pub use lock::LockError;
 pub use multus::{MultusError, MultusFiles};
+pub use orphans::Orphans;
 
 /// The version of the format of records that is written. Older ones are read.
 const FORMAT: u32 = 1;
@@ -46,6 +48,10 @@ pub struct Record {
     pub pod: Option<PodRef>,
     /// The attachments in order, the default network first.
     pub attachments: Vec<Entry>,
+    /// What the pod's annotation network-status is to say; absent before the ADD is complete, and if there is nobody to
+    /// tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_status: Option<String>,
 }
 
 /// One attachment of a sandbox.
@@ -98,6 +104,7 @@ impl Record {
             path: path.to_owned(),
             pod,
             attachments: attachments.into_iter().map(entry).collect(),
+            network_status: None,
         }
     }
 
@@ -275,6 +282,17 @@ impl Records {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// When a record was last written.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`], also if there is none.
+    pub fn written(&self, container_id: &str) -> Result<SystemTime, RecordError> {
+        let path = self.file(container_id);
+        fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .map_err(|source| RecordError::Read { path, source })
     }
 
     /// Reads a record without its lock, to look at it only.

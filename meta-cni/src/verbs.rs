@@ -6,6 +6,7 @@ mod context;
 mod del;
 mod failure;
 mod gc;
+mod orphans;
 mod report;
 mod status;
 
@@ -15,8 +16,7 @@ use crate::cni::error::ErrorObject;
 use crate::cni::skel::{Command, Request};
 use crate::cni::version::Version;
 use context::Context;
-
-pub(crate) use report::network_status_of;
+pub use orphans::collect_later;
 
 /// Serves one request and gives what goes to standard output, if anything does.
 ///
@@ -44,6 +44,20 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
         );
         object
     })
+}
+
+/// Deletes the sandboxes that the agent found to be gone. What fails is told in the log and stays marked.
+///
+/// # Errors
+/// The error object of what failed.
+pub fn collect_orphans(request: &Request) -> Result<(), ErrorObject> {
+    Context::new(request)
+        .and_then(|context| gc::collect_orphans(&context))
+        .map_err(|failure| {
+            let object = failure.to_object(request);
+            tracing::error!(code = object.code.0, "{}", object.msg);
+            object
+        })
 }
 
 /// The answer to VERSION.

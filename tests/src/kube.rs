@@ -29,7 +29,7 @@ use crate::wait::wait_until;
 
 use processes::Processes;
 
-pub use access::PLUGIN;
+pub use access::{AGENT, PLUGIN};
 pub use user::User;
 
 /// How long a server may take to be ready, with every core of the machine at work.
@@ -42,6 +42,7 @@ pub struct ApiServer {
     kubeconfig: PathBuf,
     crd: Once,
     plugin: OnceLock<PathBuf>,
+    agent: OnceLock<PathBuf>,
     folder: TempDir,
     _reaper: Reaper,
 }
@@ -74,6 +75,7 @@ impl ApiServer {
             kubeconfig,
             crd: Once::new(),
             plugin: OnceLock::new(),
+            agent: OnceLock::new(),
             folder,
             _reaper: reaper,
         };

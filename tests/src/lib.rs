@@ -15,6 +15,7 @@
 //! Each [`Node`] has a network namespace of its own that plays the host, and all of its files in one
 //! temporary folder: tests run side by side and leave nothing on the machine.
 
+pub mod agent;
 pub mod bench;
 pub mod call;
 pub mod daemon;
@@ -36,6 +37,7 @@ pub mod relay;
 pub mod sweep;
 pub mod wait;
 
+pub use agent::Agent;
 pub use call::{Call, Running};
 pub use daemon::Daemon;
 pub use ipam::IpamServer;

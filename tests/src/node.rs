@@ -90,7 +90,7 @@ impl Node {
             "confDir": self.conf_dir(),
             "cniDir": self.cni_dir(),
             "binDir": self.bin_dir(),
-            "agentSocket": self.folder().join("agent.sock"),
+            "agentSocket": self.agent_socket(),
             "delegates": [self.bridge("br-default", &DEFAULT_SUBNETS)],
         })
     }
@@ -99,6 +99,16 @@ impl Node {
     pub fn conf(mut self, patch: Value) -> Node {
         merge(&mut self.conf, &patch);
         self
+    }
+
+    /// Lets this node ask its agent ([`crate::Agent`]) instead of `networksDir`, and nobody else.
+    pub fn with_agent(self) -> Node {
+        self.conf(json!({ "networksDir": null }))
+    }
+
+    /// Where the agent of this node listens.
+    pub fn agent_socket(&self) -> PathBuf {
+        self.folder().join("run").join("agent.sock")
     }
 
     /// Lets this node ask an API server instead of `networksDir`, with the rights that are shipped

@@ -29,6 +29,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     Doctor(doctor::Options),
+    /// Delete the sandboxes that the agent marked; a configuration comes on standard input, as for a verb
+    #[command(hide = true)]
+    CollectOrphans,
     /// Print the script that completes this command's arguments in a shell
     Completion {
         /// The shell
@@ -57,10 +60,35 @@ fn answer(env: Environment) -> Result<Option<Value>, ErrorObject> {
         return Ok(Some(verbs::versions()));
     }
     let request = Request::read(env, io::stdin().lock()).map_err(|error| error.to_object())?;
-    catch_unwind(|| verbs::serve(&request)).unwrap_or_else(|_| {
+    let answer = catch_unwind(|| verbs::serve(&request)).unwrap_or_else(|_| {
         let msg = "meta-cni came upon a fault of its own; its standard error has the place. Please report it";
         Err(ErrorObject::new(Code::INTERNAL, msg).in_version(request.version))
-    })
+    });
+    verbs::collect_later(&request);
+    answer
+}
+
+/// What [`verbs::collect_later`] started, with nobody waiting.
+fn collect_orphans() -> ExitCode {
+    let read = Environment::read(|name| std::env::var(name).ok());
+    let request = read.and_then(|env| {
+        env.map(|env| Request::read(env, io::stdin().lock()))
+            .transpose()
+    });
+    match request {
+        Ok(Some(request)) => match verbs::collect_orphans(&request) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Ok(None) => {
+            eprintln!("meta-cni: the CNI variables must be set, CNI_COMMAND to GC");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("meta-cni: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Writes the answer; a runtime that does not read it is told by the exit status.
@@ -89,6 +117,7 @@ fn run_by_a_person(arguments: &Arguments) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
+        Some(Action::CollectOrphans) => collect_orphans(),
         None => introduce(),
     }
 }

@@ -31,24 +31,25 @@ pub(crate) struct Metadata {
 pub(crate) struct PodObject {
     metadata: Metadata,
     #[serde(default)]
-    spec: Option<PodSpec>,
+    spec: Option<ContainerSpecs>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct PodSpec {
+/// What a pod's spec says of its containers.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct ContainerSpecs {
     #[serde(default, rename = "initContainers")]
     init_containers: Option<Vec<Container>>,
     #[serde(default)]
     containers: Option<Vec<Container>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Container {
     #[serde(default)]
     resources: Option<Resources>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Resources {
     #[serde(default)]
     requests: Option<BTreeMap<String, IgnoredAny>>,
@@ -64,29 +65,33 @@ impl From<PodObject> for Pod {
             name: metadata.name,
             uid: metadata.uid.unwrap_or_default(),
             annotations: metadata.annotations.unwrap_or_default(),
-            resources: resource_names(&spec.unwrap_or_default()),
+            resources: spec.unwrap_or_default().resource_names(),
+            devices: None,
         }
     }
 }
 
-fn resource_names(spec: &PodSpec) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    let containers = [&spec.init_containers, &spec.containers];
-    for container in containers.into_iter().flatten().flatten() {
-        let Some(resources) = &container.resources else {
-            continue;
-        };
-        for name in [&resources.requests, &resources.limits]
-            .into_iter()
-            .flatten()
-            .flat_map(BTreeMap::keys)
-        {
-            if !names.contains(name) {
-                names.push(name.clone());
+impl ContainerSpecs {
+    /// Resource names that the containers ask for, init containers first, without repeats.
+    pub(crate) fn resource_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let containers = [&self.init_containers, &self.containers];
+        for container in containers.into_iter().flatten().flatten() {
+            let Some(resources) = &container.resources else {
+                continue;
+            };
+            for name in [&resources.requests, &resources.limits]
+                .into_iter()
+                .flatten()
+                .flat_map(BTreeMap::keys)
+            {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
             }
         }
+        names
     }
-    names
 }
 
 /// A k8s.cni.cncf.io/v1 NetworkAttachmentDefinition.
@@ -112,12 +117,15 @@ impl From<NadObject> for Nad {
                 name: metadata.name,
             },
             config: spec.and_then(|spec| spec.config).unwrap_or_default(),
-            resource_name: metadata
-                .annotations
-                .and_then(|mut annotations| annotations.remove(RESOURCE_NAME))
-                .filter(|name| !name.is_empty()),
+            resource_name: resource_name_of(&metadata.annotations.unwrap_or_default()),
         }
     }
+}
+
+/// The device plugin resource that a network's annotations name.
+pub(crate) fn resource_name_of(annotations: &BTreeMap<String, String>) -> Option<String> {
+    let name = annotations.get(RESOURCE_NAME)?;
+    (!name.is_empty()).then(|| name.clone())
 }
 
 fn default_namespace() -> String {

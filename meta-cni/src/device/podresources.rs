@@ -6,18 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
-use tonic::client::Grpc;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 use super::Allocations;
+use crate::rpc::{self, DialError};
 
 /// For connecting and all calls together. An ADD waits for this; a kubelet answers in milliseconds.
 const LIMIT: Duration = Duration::from_secs(2);
-/// What kubelet's own clients accept (`defaultPodResourcesMaxSize`, 16 MiB): a List names every pod.
-const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// GetPodResourcesRequest.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -88,8 +83,8 @@ pub enum PodResourcesError {
     /// Nobody listens on the socket.
     #[error("cannot connect: {cause}")]
     Connect {
-        /// What the kernel answered.
-        cause: io::Error,
+        /// Why not.
+        cause: DialError,
     },
     /// It did not answer in time.
     #[error("no answer within {} s", LIMIT.as_secs())]
@@ -132,13 +127,15 @@ async fn ask(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Allocations>, PodResourcesError> {
-    let mut kubelet = connect(socket).await?;
+    let kubelet = rpc::unix_channel(socket)
+        .await
+        .map_err(|cause| PodResourcesError::Connect { cause })?;
     let request = GetRequest {
         pod_name: name.to_owned(),
         pod_namespace: namespace.to_owned(),
     };
     let path = PathAndQuery::from_static("/v1.PodResourcesLister/Get");
-    let got: Result<GetResponse, Status> = call(&mut kubelet, path, request).await;
+    let got: Result<GetResponse, Status> = rpc::unary(kubelet.clone(), path, request).await;
     match got {
         Ok(answer) => return Ok(answer.pod_resources.map(allocations)),
         // Get is young, can be switched off, and answers "not found" and "switched off" alike with
@@ -147,7 +144,7 @@ async fn ask(
         Err(_) => {}
     }
     let path = PathAndQuery::from_static("/v1.PodResourcesLister/List");
-    let listed: ListResponse = call(&mut kubelet, path, ListRequest {})
+    let listed: ListResponse = rpc::unary(kubelet, path, ListRequest {})
         .await
         .map_err(|status| failed("List", status))?;
     Ok(listed
@@ -155,45 +152,6 @@ async fn ask(
         .into_iter()
         .find(|pod| pod.namespace == namespace && pod.name == name)
         .map(allocations))
-}
-
-async fn connect(socket: &Path) -> Result<Grpc<Channel>, PodResourcesError> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|cause| PodResourcesError::Connect { cause })?;
-    // One connection, made above so that its error is told as it is; the address names nothing.
-    let mut stream = Some(TokioIo::new(stream));
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let stream = stream
-            .take()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset));
-        async move { stream }
-    });
-    let channel = Endpoint::from_static("http://kubelet")
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| PodResourcesError::Connect {
-            cause: io::Error::other(error),
-        })?;
-    Ok(Grpc::new(channel).max_decoding_message_size(ANSWER_BYTES))
-}
-
-async fn call<Question, Answer>(
-    kubelet: &mut Grpc<Channel>,
-    path: PathAndQuery,
-    question: Question,
-) -> Result<Answer, Status>
-where
-    Question: prost::Message + 'static,
-    Answer: prost::Message + Default + 'static,
-{
-    kubelet
-        .ready()
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
-    let codec = tonic_prost::ProstCodec::<Question, Answer>::default();
-    let answer = kubelet.unary(Request::new(question), path, codec).await?;
-    Ok(answer.into_inner())
 }
 
 fn failed(method: &'static str, status: Status) -> PodResourcesError {

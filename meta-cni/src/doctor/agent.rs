@@ -7,29 +7,22 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use proto::agent::v1::agent_service_client::AgentServiceClient;
 use proto::agent::v1::{GetStatusRequest, GetStatusResponse};
-use serde_json::{Map, Value};
-use tokio::net::UnixStream;
-use tonic::transport::Endpoint;
 
-use super::finding::{Area, Finding, Severity};
-use crate::config::Config;
+use super::finding::{Area, Finding};
+use crate::cni::error::with_causes;
+use crate::rpc::{self, DialError};
 
-/// Where an agent listens unless told otherwise.
-const SOCKET: &str = "/run/meta-cni/agent.sock";
 /// Rights of others and of the group.
 const OTHERS: u32 = 0o077;
 
 /// What is seen of an agent.
 pub(super) struct Seen {
     socket: PathBuf,
-    /// Whether somebody else tells of pods if it does not.
-    has_other: bool,
     file: io::Result<File>,
     /// Nothing: it was not asked.
-    pub(super) status: Option<Result<GetStatusResponse, Silence>>,
+    status: Option<Result<GetStatusResponse, Silence>>,
 }
 
 /// The file of a socket.
@@ -41,96 +34,70 @@ struct File {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Silence {
+enum Silence {
     /// Nobody listens: the file is of an agent that is gone.
     Stale,
     /// Somebody listens and does not answer as an agent does.
     Odd(String),
 }
 
-/// The socket that meta-cni asks, if it asks any: the one of the configuration, else the usual one if it is there.
-pub(super) fn socket(conf: &Map<String, Value>, config: &Config) -> Option<PathBuf> {
-    if config.networks_dir.is_some() {
-        return None;
-    }
-    match conf.get("agentSocket").and_then(Value::as_str) {
-        Some("") => None,
-        Some(path) => Some(path.into()),
-        None => Some(PathBuf::from(SOCKET)).filter(|path| path.exists()),
-    }
-}
-
 /// Looks at the socket and asks, within `limit`.
-pub(super) fn look(socket: PathBuf, config: &Config, limit: Duration) -> Seen {
-    let file = fs::metadata(&socket).map(|file| File {
+pub(super) fn look(socket: &Path, limit: Duration) -> Seen {
+    let file = fs::metadata(socket).map(|file| File {
         is_socket: file.file_type().is_socket(),
         mode: file.mode(),
         owner: file.uid(),
     });
     let is_socket = file.as_ref().is_ok_and(|file| file.is_socket);
     Seen {
-        status: is_socket.then(|| ask(&socket, limit)),
-        has_other: config.kubeconfig.is_some(),
+        status: is_socket.then(|| ask(socket, limit)),
         file,
-        socket,
+        socket: socket.to_owned(),
     }
 }
 
 fn ask(socket: &Path, limit: Duration) -> Result<GetStatusResponse, Silence> {
-    let odd = |error: &dyn std::error::Error| Silence::Odd(crate::cni::error::with_causes(error));
+    let odd = |error: &dyn std::error::Error| Silence::Odd(with_causes(error));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| odd(&error))?;
     let asked = async {
-        let stream = UnixStream::connect(socket)
+        let channel = rpc::unix_channel(socket)
             .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::ConnectionRefused => Silence::Stale,
-                _ => odd(&error),
+            .map_err(|error| match &error {
+                DialError::Io(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                    Silence::Stale
+                }
+                error => odd(error),
             })?;
-        let mut stream = Some(TokioIo::new(stream));
-        let connector = tower::service_fn(move |_: http::Uri| {
-            let stream = stream
-                .take()
-                .ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionReset));
-            async move { stream }
-        });
-        let endpoint = Endpoint::from_static("http://agent");
-        let channel = endpoint
-            .connect_with_connector(connector)
-            .await
-            .map_err(|error| odd(&error))?;
         let answer = AgentServiceClient::new(channel)
             .get_status(GetStatusRequest {})
             .await;
-        answer
-            .map(tonic::Response::into_inner)
-            .map_err(|status| Silence::Odd(status.message().to_owned()))
+        let answer = answer.map_err(|status| Silence::Odd(status.message().to_owned()))?;
+        Ok(answer.into_inner())
     };
     let timed = runtime.block_on(async { tokio::time::timeout(limit, asked).await });
     timed.unwrap_or_else(|_| {
-        Err(Silence::Odd(format!(
-            "no answer within {:.1} s",
-            limit.as_secs_f64()
-        )))
+        let seconds = limit.as_secs_f64();
+        Err(Silence::Odd(format!("no answer within {seconds:.1} s")))
     })
+}
+
+impl Seen {
+    /// Its version, if it answers.
+    pub(super) fn version(&self) -> Option<&str> {
+        match &self.status {
+            Some(Ok(status)) => Some(&status.version),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with it.
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     let socket = seen.socket.display();
-    // With somebody else to ask, pods start without it.
-    let severity = if seen.has_other {
-        Severity::Warning
-    } else {
-        Severity::Fault
-    };
-    let wrong = |cause: String, remedy: &str| {
-        let mut found = Finding::fault(Area::Agent, cause, remedy);
-        found.severity = severity;
-        vec![found]
-    };
+    let wrong = |cause: String, remedy: &str| vec![Finding::fault(Area::Agent, cause, remedy)];
     let start = "look at the agent's pod on this node (kubectl -n kube-system get pods), or set agentSocket to \"\" to do without";
     let file = match &seen.file {
         Err(error) => {
@@ -200,10 +167,10 @@ mod tests {
 
     use proto::agent::v1::agent_service_server::{AgentService, AgentServiceServer};
     use proto::agent::v1::{ReportRequest, ReportResponse, ResolveRequest, ResolveResponse, Watch};
-    use serde_json::json;
     use tokio_stream::wrappers::UnixListenerStream;
     use tonic::{Request, Response, Status};
 
+    use super::super::finding::Severity;
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -249,7 +216,7 @@ mod tests {
         let served =
             tonic::transport::Server::builder().add_service(AgentServiceServer::new(Agent(status)));
         runtime.spawn(served.serve_with_incoming(UnixListenerStream::new(listener)));
-        let mut seen = look(socket, &Config::default(), LIMIT);
+        let mut seen = look(&socket, LIMIT);
         // Tests need not run as root.
         seen.file.as_mut().unwrap().owner = 0;
         check(&seen)
@@ -302,26 +269,16 @@ mod tests {
         let place = |name: &str| dir.path().join(name);
         drop(StdListener::bind(place("stale")).unwrap());
         fs::write(place("file"), "").unwrap();
-        let mut config = Config::default();
         for (name, words) in [
             ("absent", "is not there"),
             ("file", "is no socket"),
             ("stale", "nobody listens"),
         ] {
-            let found = check(&look(place(name), &config, LIMIT));
+            let found = check(&look(&place(name), LIMIT));
             let last = found.last().unwrap();
-            assert!(
-                last.cause.contains(words) && last.severity == Severity::Fault,
-                "{found:?}"
-            );
+            assert!(last.cause.contains(words), "{found:?}");
+            assert_eq!(last.severity, Severity::Fault);
         }
-        config.kubeconfig = Some("/k".into());
-        let found = check(&look(place("absent"), &config, LIMIT));
-        assert_eq!(
-            found[0].severity,
-            Severity::Warning,
-            "the API server is asked instead"
-        );
     }
 
     #[test]
@@ -329,11 +286,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent.sock");
         let _listening = StdListener::bind(&socket).unwrap();
-        let found = check(&look(
-            socket,
-            &Config::default(),
-            Duration::from_millis(100),
-        ));
+        let found = check(&look(&socket, Duration::from_millis(100)));
         assert!(
             found
                 .last()
@@ -341,22 +294,6 @@ mod tests {
                 .cause
                 .contains("does not answer as an agent"),
             "{found:?}"
-        );
-    }
-
-    #[test]
-    fn the_socket_is_the_configured_one_or_none() {
-        let config = Config::default();
-        let of = |conf: Value| socket(conf.as_object().unwrap(), &config);
-        assert_eq!(of(json!({"agentSocket": "/x"})), Some("/x".into()));
-        assert_eq!(of(json!({"agentSocket": ""})), None);
-        let folder = Config {
-            networks_dir: Some("/n".into()),
-            ..Config::default()
-        };
-        assert_eq!(
-            socket(json!({"agentSocket": "/x"}).as_object().unwrap(), &folder),
-            None
         );
     }
 }

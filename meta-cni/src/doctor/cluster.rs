@@ -1,12 +1,17 @@
-//! Who knows of pods and networks: the API server with our credentials and rights there, or a folder.
+//! Who knows of pods and networks: the agent, the API server with our credentials and rights there, or a folder.
 
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::agent;
 use super::certificate::{Validity, of_server};
 use super::finding::{Area, Finding, Severity};
 use super::networks::Knowledge;
+use crate::cluster::agent::AgentCluster;
 use crate::cluster::api::{ApiCluster, Credentials, Right};
 use crate::cluster::folder::FolderCluster;
 use crate::cluster::{Cluster, ClusterError};
@@ -43,12 +48,12 @@ const fn right(
     }
 }
 
-/// Who knows.
-pub(super) enum Source {
-    /// Nobody: there is no Kubernetes.
-    Nobody,
-    Folder(FolderCluster),
-    Api(ApiCluster),
+/// Who may know.
+#[derive(Default)]
+pub(super) struct Sources {
+    pub(super) folder: Option<FolderCluster>,
+    agent: Option<(PathBuf, AgentCluster)>,
+    pub(super) api: Option<ApiCluster>,
 }
 
 /// What is seen of an API server.
@@ -64,42 +69,73 @@ pub(super) struct Api {
     knows_networks: Option<bool>,
 }
 
-/// What is seen of a cluster.
-pub(super) enum Seen {
-    Nothing,
-    Folder(Result<Vec<String>, ClusterError>),
-    Api(Box<Api>),
+/// What is seen of those who may know; nothing of those who are not asked.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Documents that cannot be read.
+    folder: Option<Result<Vec<String>, ClusterError>>,
+    agent: Option<agent::Seen>,
+    api: Option<Api>,
 }
 
-impl Source {
-    /// As meta-cni itself finds it, without an agent.
-    pub(super) fn of(config: &Config) -> Source {
-        match (&config.networks_dir, &config.kubeconfig) {
-            (Some(dir), _) => Source::Folder(FolderCluster::new(dir)),
-            (None, Some(kubeconfig)) => {
-                Source::Api(ApiCluster::from_kubeconfig(kubeconfig).impatient())
-            }
-            (None, None) => Source::Nobody,
+impl Sources {
+    /// As meta-cni itself finds them.
+    pub(super) fn of(config: &Config) -> Sources {
+        if let Some(dir) = &config.networks_dir {
+            return Sources {
+                folder: Some(FolderCluster::new(dir)),
+                ..Sources::default()
+            };
+        }
+        let agent = |socket: PathBuf| {
+            let cluster = AgentCluster::new(socket.clone(), Duration::ZERO, None).impatient();
+            (socket, cluster)
+        };
+        let kubeconfig = config.kubeconfig.as_deref();
+        Sources {
+            folder: None,
+            agent: config.agent().map(agent),
+            api: kubeconfig.map(|path| ApiCluster::from_kubeconfig(path).impatient()),
         }
     }
 
-    /// What it is to those who look up networks; `is_silent`: it was found not to answer.
-    pub(super) fn knowledge(&self, is_silent: bool) -> Knowledge<'_> {
-        match self {
-            Source::Nobody => Knowledge::Nowhere,
-            _ if is_silent => Knowledge::Silent,
-            Source::Folder(folder) => Knowledge::Known(folder),
-            Source::Api(api) => Knowledge::Known(api),
-        }
-    }
-
-    /// Looks at it, within `limit`.
+    /// Looks at all of them side by side, within `limit`.
     pub(super) fn look(&self, limit: Duration) -> Seen {
-        match self {
-            Source::Nobody => Seen::Nothing,
-            Source::Folder(folder) => Seen::Folder(folder.everything().map(|all| all.broken)),
-            Source::Api(api) => Seen::Api(Box::new(look_at_api(api, limit))),
-        }
+        let read = |folder: &FolderCluster| folder.everything().map(|all| all.broken);
+        thread::scope(|scope| {
+            let socket = self.agent.as_ref().map(|(socket, _)| socket);
+            let asked = socket.map(|socket| scope.spawn(move || agent::look(socket, limit)));
+            Seen {
+                folder: self.folder.as_ref().map(read),
+                api: self.api.as_ref().map(|api| look_at_api(api, limit)),
+                agent: asked.map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic))),
+            }
+        })
+    }
+
+    /// Who answers for pods and networks.
+    pub(super) fn knowledge(&self, seen: &Seen) -> Knowledge<'_> {
+        let silent = if seen.folder.is_none() && seen.agent.is_none() && seen.api.is_none() {
+            Knowledge::Nowhere
+        } else {
+            Knowledge::Silent
+        };
+        let folder = self
+            .folder
+            .as_ref()
+            .filter(|_| matches!(seen.folder, Some(Ok(_))));
+        let agent = self
+            .agent
+            .as_ref()
+            .filter(|_| seen.agent_version().is_some());
+        let api = self
+            .api
+            .as_ref()
+            .filter(|_| seen.api.as_ref().is_some_and(|api| api.silence.is_none()));
+        let folder = folder.map(|folder| folder as &dyn Cluster);
+        let agent = agent.map(|(_, agent)| agent as &dyn Cluster);
+        let api = api.map(|api| api as &dyn Cluster);
+        folder.or(agent).or(api).map_or(silent, Knowledge::Known)
     }
 }
 
@@ -128,24 +164,33 @@ fn look_at_api(api: &ApiCluster, limit: Duration) -> Api {
 }
 
 impl Seen {
-    /// Whether pods and networks cannot be looked up.
-    pub(super) fn is_silent(&self) -> bool {
-        match self {
-            Seen::Nothing => false,
-            Seen::Folder(read) => read.is_err(),
-            Seen::Api(api) => api.silence.is_some(),
-        }
+    /// The version of the agent, if it answers.
+    pub(super) fn agent_version(&self) -> Option<&str> {
+        self.agent.as_ref()?.version()
     }
 
-    /// What is wrong with it.
+    /// What is wrong with them. Whoever is only asked if another is away is not at fault while that one answers.
     pub(super) fn check(&self, now: Timestamp) -> Vec<Finding> {
-        match self {
-            Seen::Nothing => Vec::new(),
-            Seen::Folder(Err(error)) => vec![silent(error)],
-            Seen::Folder(Ok(broken)) => broken.iter().map(|line| broken_document(line)).collect(),
-            Seen::Api(api) => api.check(now),
+        let mut findings = Vec::new();
+        match &self.folder {
+            Some(Err(error)) => findings.push(silent(error)),
+            Some(Ok(broken)) => findings.extend(broken.iter().map(|line| broken_document(line))),
+            None => {}
         }
+        let agent = self.agent.iter().flat_map(agent::check);
+        findings.extend(agent.map(|found| at_most(found, self.api.is_some())));
+        let api = self.api.iter().flat_map(|api| api.check(now));
+        findings.extend(api.map(|found| at_most(found, self.agent_version().is_some())));
+        findings
     }
+}
+
+/// The finding as a warning, if there is somebody else.
+fn at_most(mut found: Finding, has_other: bool) -> Finding {
+    if has_other {
+        found.severity = Severity::Warning;
+    }
+    found
 }
 
 fn broken_document(line: &str) -> Finding {

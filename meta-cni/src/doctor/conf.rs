@@ -24,8 +24,6 @@ pub(super) struct ConfFile {
 pub(super) struct Ours {
     /// Its file.
     pub(super) path: PathBuf,
-    /// Our plugin's part, as the runtime hands it over.
-    pub(super) conf: Map<String, Value>,
     /// Its keys.
     pub(super) config: Config,
 }
@@ -88,7 +86,7 @@ pub(super) fn check(dir: &Path, files: &[ConfFile]) -> (Vec<Finding>, Option<Our
     match Config::parse(&conf) {
         Ok(config) => {
             let path = path.clone();
-            (findings, Some(Ours { path, conf, config }))
+            (findings, Some(Ours { path, config }))
         }
         Err(error) => {
             findings.push(wrong(&format!("is wrong: {error}"), "correct the key"));

@@ -1,6 +1,5 @@
 //! What is recorded of sandboxes, held against the sandboxes that are there.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +35,12 @@ pub(super) struct Sandbox {
 }
 
 impl Recorded {
+    /// The records of sandboxes that are there.
+    pub(super) fn living(&self) -> impl Iterator<Item = &Record> {
+        let living = self.sandboxes.iter().filter(|sandbox| sandbox.is_there);
+        living.filter_map(|sandbox| sandbox.record.as_ref().ok())
+    }
+
     /// The records that can be read.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         self.sandboxes
@@ -70,7 +75,7 @@ pub(super) fn look(records: &Records, only: Option<&PodRef>) -> Recorded {
         }
         let path = records.file(&id);
         recorded.sandboxes.push(Sandbox {
-            age: since_written(&path),
+            age: records.written(&id).map_or(Duration::ZERO, since),
             is_there: record.as_ref().is_ok_and(|record| !is_gone(&record.netns)),
             record,
             path,
@@ -81,12 +86,9 @@ pub(super) fn look(records: &Records, only: Option<&PodRef>) -> Recorded {
     recorded
 }
 
-fn since_written(path: &Path) -> Duration {
-    let written = fs::metadata(path).and_then(|file| file.modified());
-    written
-        .ok()
-        .and_then(|written| SystemTime::now().duration_since(written).ok())
-        .unwrap_or_default()
+/// How long ago that was; nothing, if the clock was set back.
+fn since(time: SystemTime) -> Duration {
+    SystemTime::now().duration_since(time).unwrap_or_default()
 }
 
 fn is_gone(netns: &str) -> bool {

@@ -43,7 +43,7 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
         Ok(result) => Ok(result),
         Err((failure, begun)) => {
             let failure = match begun {
-                Some(begun) => undo(context, sandbox, begun, failure),
+                Some(begun) => undo(context, sandbox, *begun, failure),
                 None => forget(sandbox, failure),
             };
             if let (Some(cluster), Some(pod)) = (context.cluster(), &pod) {
@@ -67,7 +67,7 @@ fn attach(
     context: &Context<'_>,
     sandbox: &Sandbox<'_>,
     pod: Option<&Pod>,
-) -> Result<Value, (Failure, Option<Begun>)> {
+) -> Result<Value, (Failure, Option<Box<Begun>>)> {
     let attachments = make_plan(context, pod).map_err(|failure| (failure, None))?;
     let env = &context.request.env;
     let mut record = Record::planned(
@@ -83,7 +83,7 @@ fn attach(
     let planned = record.clone();
     match run(context, sandbox, pod, &mut record) {
         Ok(result) => Ok(result),
-        Err(failure) => Err((failure, Some(Begun { record, planned }))),
+        Err(failure) => Err((failure, Some(Box::new(Begun { record, planned })))),
     }
 }
 
@@ -99,9 +99,14 @@ fn run(
     context.runner().attach(record)?;
     set_default_routes(record)?;
     let result = result(context, record)?;
+    let told = context
+        .cluster()
+        .zip(pod)
+        .map(|_| report::success(&context.config, record));
+    record.network_status = told.as_ref().map(|told| told.network_status.clone());
     // Both are waited for, neither waits for the other: a planned record serves a DEL as well.
     let (saved, reported) = std::thread::scope(|scope| {
-        let reported = scope.spawn(|| report(context, pod, record));
+        let reported = scope.spawn(|| report(context, pod, told.as_ref()));
         let saved = sandbox.save_soon(record);
         (saved, reported.join())
     });
@@ -114,14 +119,21 @@ fn run(
 }
 
 /// Writes network-status and Events, if there is a cluster to tell.
-fn report(context: &Context<'_>, pod: Option<&Pod>, record: &Record) -> Result<(), Failure> {
-    let (Some(cluster), Some(pod)) = (context.cluster(), pod) else {
+fn report(
+    context: &Context<'_>,
+    pod: Option<&Pod>,
+    told: Option<&report::Success>,
+) -> Result<(), Failure> {
+    let (Some(cluster), Some(pod), Some(told)) = (context.cluster(), pod, told) else {
         return Ok(());
     };
-    match report::success(&context.config, cluster, pod, record) {
+    match cluster.report(pod, Some(&told.network_status), &told.events) {
         Err(error) if context.config.on_status_failure == OnStatusFailure::Warn => {
             let error = with_causes(&error);
-            tracing::warn!(error, "network-status could not be written");
+            tracing::warn!(
+                error,
+                "network-status could not be written; the agent repairs it"
+            );
             Ok(())
         }
         reported => reported.map_err(Failure::Report),

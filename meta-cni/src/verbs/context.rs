@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::failure::Failure;
+use crate::cluster::agent::AgentCluster;
 use crate::cluster::api::ApiCluster;
 use crate::cluster::folder::FolderCluster;
 use crate::cluster::{Cluster, PodRef};
@@ -116,26 +117,26 @@ pub(super) fn pod_ref(request: &Request) -> Option<PodRef> {
     })
 }
 
-/// What is known about pods and networks comes from the folder, the named API server, or the one
-/// around this process, in this order of preference.
+/// What is known about pods and networks comes from the folder, the agent of this node, the named API server, or the
+/// one around this process, in this order of preference.
 fn cluster(config: &Config, command: Command) -> Option<Box<dyn Cluster>> {
     if let Some(dir) = &config.networks_dir {
         return Some(Box::new(FolderCluster::new(dir)));
     }
     let api = if let Some(kubeconfig) = &config.kubeconfig {
-        ApiCluster::from_kubeconfig(kubeconfig)
+        Some(ApiCluster::from_kubeconfig(kubeconfig))
     } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        ApiCluster::in_cluster()
+        Some(ApiCluster::in_cluster())
     } else {
-        return None;
+        None
     };
     // DEL needs nobody: it asks only if it has nothing recorded, and does not wait for a pod. STATUS
     // has an answer ready if nobody answers.
-    Some(Box::new(
-        if matches!(command, Command::Del | Command::Status) {
-            api.impatient()
-        } else {
-            api
-        },
-    ))
+    let impatient = matches!(command, Command::Del | Command::Status);
+    if let Some(socket) = config.agent() {
+        let agent = AgentCluster::new(socket, config.agent_timeout(), api);
+        return Some(Box::new(if impatient { agent.impatient() } else { agent }));
+    }
+    let api = api?;
+    Some(Box::new(if impatient { api.impatient() } else { api }))
 }

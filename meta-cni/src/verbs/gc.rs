@@ -14,7 +14,7 @@ use crate::cni::name::is_identifier;
 use crate::cni::netconf::NetConfList;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
-use crate::record::{Entry, Record, RecordError};
+use crate::record::{Entry, Orphans, Record, RecordError};
 use crate::wanted::default_network;
 
 /// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
@@ -108,6 +108,27 @@ fn known_containers(context: &Context<'_>) -> Result<BTreeSet<String>, Failure> 
     let mut known: BTreeSet<String> = context.records.container_ids()?.into_iter().collect();
     known.extend(context.multus.container_ids());
     Ok(known)
+}
+
+/// Deletes the sandboxes that the agent marked. One that is being worked on, or that has no record any more, is no
+/// orphan.
+pub(super) fn collect_orphans(context: &Context<'_>) -> Result<(), Failure> {
+    let orphans = Orphans::new(&context.config.state_dir);
+    let mut failures = Vec::new();
+    for id in orphans.marked() {
+        let collected = match context.records.peek(&id) {
+            Ok(None) => Ok(()),
+            _ => collect(context, &id, &mut Networks::default()),
+        };
+        match collected {
+            Ok(()) => failures.extend(orphans.unmark(&id).err().map(Failure::from)),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    match failures.len() {
+        0 => Ok(()),
+        _ => Err(Failure::Several(failures)),
+    }
 }
 
 /// Deletes a sandbox that the runtime no longer knows.

@@ -1,26 +1,42 @@
 //! Telling the cluster what an ADD came to: network-status and Events.
 
-use std::sync::LazyLock;
-
-use serde_json::Value;
-
 use super::failure::Failure;
-use crate::cluster::{Cluster, ClusterError, Event, EventReason, Pod};
+use crate::cluster::{Cluster, Event, EventReason, Pod};
 use crate::cni::result::CniResult;
 use crate::config::Config;
 use crate::device;
 use crate::record::Record;
 use crate::status::{AttachmentStatus, network_status, summary};
 
-/// Writes network-status, and an Event for each attachment.
-pub(super) fn success(
-    config: &Config,
-    cluster: &dyn Cluster,
-    pod: &Pod,
-    record: &Record,
-) -> Result<(), ClusterError> {
-    let infos = device_infos(config, record);
-    let statuses = statuses(record, &infos);
+/// What is told of an ADD that succeeded.
+pub(super) struct Success {
+    /// The text of network-status.
+    pub(super) network_status: String,
+    /// An Event for each attachment.
+    pub(super) events: Vec<Event>,
+}
+
+/// What there is to tell of a record whose attachments are all made.
+pub(super) fn success(config: &Config, record: &Record) -> Success {
+    let nothing = CniResult::default();
+    let infos: Vec<_> = record
+        .attachments
+        .iter()
+        .map(|entry| device::info_of(config, &entry.attachment))
+        .collect();
+    let statuses: Vec<_> = record
+        .attachments
+        .iter()
+        .zip(&infos)
+        .enumerate()
+        .map(|(index, (entry, info))| AttachmentStatus {
+            name: &entry.attachment.network,
+            ifname: &entry.attachment.ifname,
+            result: entry.result.as_ref().unwrap_or(&nothing),
+            is_default: index == 0,
+            device_info: info.as_ref(),
+        })
+        .collect();
     let events: Vec<_> = statuses
         .iter()
         .map(|status| Event {
@@ -33,36 +49,10 @@ pub(super) fn success(
             ),
         })
         .collect();
-    cluster.report(pod, Some(&network_status(&statuses)), &events)
-}
-
-/// The network-status of a pod with this record.
-pub(crate) fn network_status_of(config: &Config, record: &Record) -> String {
-    network_status(&statuses(record, &device_infos(config, record)))
-}
-
-fn device_infos(config: &Config, record: &Record) -> Vec<Option<Value>> {
-    record
-        .attachments()
-        .map(|attachment| device::info_of(config, attachment))
-        .collect()
-}
-
-fn statuses<'r>(record: &'r Record, infos: &'r [Option<Value>]) -> Vec<AttachmentStatus<'r>> {
-    static NOTHING: LazyLock<CniResult> = LazyLock::new(CniResult::default);
-    record
-        .attachments
-        .iter()
-        .zip(infos)
-        .enumerate()
-        .map(|(index, (entry, info))| AttachmentStatus {
-            name: &entry.attachment.network,
-            ifname: &entry.attachment.ifname,
-            result: entry.result.as_ref().unwrap_or(&NOTHING),
-            is_default: index == 0,
-            device_info: info.as_ref(),
-        })
-        .collect()
+    Success {
+        network_status: network_status(&statuses),
+        events,
+    }
 }
 
 /// Posts an Event that says why the ADD failed.

@@ -20,6 +20,12 @@ use crate::wait::wait_until;
 /// The rights that meta-cni is shipped with.
 const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
 
+/// The rights that meta-cnid is shipped with.
+const AGENT_RBAC: &str = include_str!("../../../deploy/agent-rbac.yaml");
+
+/// The ServiceAccount of `deploy/agent-rbac.yaml`, as namespace and name.
+pub const AGENT: (&str, &str) = ("kube-system", "meta-cnid");
+
 /// The ServiceAccount of `deploy/rbac.yaml`, as namespace and name.
 pub const PLUGIN: (&str, &str) = ("kube-system", "meta-cni");
 
@@ -33,15 +39,29 @@ impl ApiServer {
     /// # Panics
     /// When the server refuses a part of it.
     pub fn plugin_kubeconfig(&self) -> &Path {
-        self.plugin.get_or_init(|| {
-            self.install_nad_crd();
-            self.apply(RBAC);
-            let user = format!("system:serviceaccount:{}:{}", PLUGIN.0, PLUGIN.1);
-            wait_until("the rights of deploy/rbac.yaml", RIGHTS_PATIENCE, || {
-                self.may(&user, "get", "", "pods").then_some(())
-            });
-            self.kubeconfig_for(PLUGIN.0, PLUGIN.1)
-        })
+        self.plugin
+            .get_or_init(|| self.account_of(RBAC, PLUGIN, "get"))
+    }
+
+    /// The same of `deploy/agent-rbac.yaml`: what meta-cnid has.
+    ///
+    /// # Panics
+    /// When the server refuses a part of it.
+    pub fn agent_kubeconfig(&self) -> &Path {
+        self.agent
+            .get_or_init(|| self.account_of(AGENT_RBAC, AGENT, "watch"))
+    }
+
+    /// Applies rights, waits until they hold, and writes a kubeconfig of their ServiceAccount, which may then do `verb`
+    /// to pods.
+    fn account_of(&self, rights: &str, (namespace, name): (&str, &str), verb: &str) -> PathBuf {
+        self.install_nad_crd();
+        self.apply(rights);
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        wait_until("the rights that are shipped", RIGHTS_PATIENCE, || {
+            self.may(&user, verb, "", "pods").then_some(())
+        });
+        self.kubeconfig_for(namespace, name)
     }
 
     /// Whether a user may do `verb` to a resource (`pods`, `pods/status`) of an API group in every

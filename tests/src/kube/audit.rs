@@ -1,10 +1,17 @@
 //! Which requests the API server got, from its audit log.
 
 use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::kube::ApiServer;
+use crate::kube::{ApiServer, User};
+use crate::wait::wait_until;
+
+/// How long the audit log may lag behind.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) const POLICY_FILE: &str = "audit-policy.yaml";
 pub(super) const LOG_FILE: &str = "audit.jsonl";
@@ -35,5 +42,40 @@ impl ApiServer {
                 format!("{} {}", field("verb"), field("requestURI"))
             })
             .collect()
+    }
+
+    /// The requests of a ServiceAccount about a namespace, as `<verb> <resource>/<name>`, sorted. All that were answered
+    /// before this was called are among them. `kubeconfig` is one of the account, which may GET pods.
+    ///
+    /// # Panics
+    /// When the audit log does not come.
+    pub fn requests_about(
+        &self,
+        account: (&str, &str),
+        kubeconfig: &Path,
+        namespace: &str,
+    ) -> Vec<String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("/namespaces/{namespace}/");
+        // The audit log is written in the order of the answers: when this one is there, all others are.
+        let last = format!("audit-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = format!("/api/v1{prefix}pods/{last}");
+        assert_eq!(User::of(kubeconfig).get(&path).0, 404);
+        let mut lines = wait_until("the audit log", PATIENCE, || {
+            let lines: Vec<String> = self
+                .requests(account.0, account.1)
+                .into_iter()
+                .filter_map(|line| {
+                    let (verb, path) = line.split_once(' ')?;
+                    let (_, rest) = path.split_once(&prefix)?;
+                    Some(format!("{verb} {rest}"))
+                })
+                .collect();
+            let is_last = |line: &String| line.ends_with(&last);
+            lines.iter().any(is_last).then_some(lines)
+        });
+        lines.retain(|line| !line.contains("pods/audit-"));
+        lines.sort();
+        lines
     }
 }

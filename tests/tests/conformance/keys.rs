@@ -71,7 +71,7 @@ fn without_kubernetes_the_delegates_alone_are_attached() {
         node.recording("a", json!({})),
         node.recording("b", json!({}))
     ]);
-    let node = node.conf(json!({ "networksDir": null, "delegates": both }));
+    let node = node.conf(json!({ "networksDir": null, "agentSocket": "", "delegates": both }));
     node.recording_nads(&["red"]);
     let pod = node.pod("default", "web").networks("red").create();
     assert_eq!(attached(&node, &pod), ["eth0 a", "net1 b"]);

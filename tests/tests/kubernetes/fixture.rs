@@ -4,12 +4,11 @@
 use std::fs;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use e2e::kube::{PLUGIN, User};
-use e2e::{ApiServer, Node, Outcome, Pod, wait_until};
+use e2e::kube::PLUGIN;
+use e2e::{ApiServer, Node, Outcome, Pod};
 use serde_json::{Value, json};
 
 /// How long anything may take that is not a call of meta-cni.
@@ -65,31 +64,9 @@ pub(crate) fn changed_kubeconfig(
     path
 }
 
-/// The requests of the plugin's ServiceAccount about a namespace, as `<verb> <resource>/<name>`, sorted.
-/// All that were answered before this was called are among them.
+/// The requests of the plugin's ServiceAccount about a namespace ([`ApiServer::requests_about`]).
 pub(crate) fn requests(api: &ApiServer, namespace: &str) -> Vec<String> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let prefix = format!("/namespaces/{namespace}/");
-    // The audit log is written in the order of the answers: when this one is there, all others are.
-    let last = format!("audit-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    let path = format!("/api/v1{prefix}pods/{last}");
-    assert_eq!(User::of(api.plugin_kubeconfig()).get(&path).0, 404);
-    let mut lines = wait_until("the audit log", PATIENCE, || {
-        let lines: Vec<String> = api
-            .requests(PLUGIN.0, PLUGIN.1)
-            .into_iter()
-            .filter_map(|line| {
-                let (verb, path) = line.split_once(' ')?;
-                let (_, rest) = path.split_once(&prefix)?;
-                Some(format!("{verb} {rest}"))
-            })
-            .collect();
-        let is_last = |line: &String| line.ends_with(&last);
-        lines.iter().any(is_last).then_some(lines)
-    });
-    lines.retain(|line| !line.contains("pods/audit-"));
-    lines.sort();
-    lines
+    api.requests_about(PLUGIN, api.plugin_kubeconfig(), namespace)
 }
 
 /// The Events of a namespace as `<type> <reason>` and message, sorted.

@@ -1,7 +1,6 @@
-//! The connection to the API server: a runtime of its own, the HTTP client, and one request with its
-//! tries. What is asked and what the answer means is left to `api.rs`.
+//! The connection to the API server: the HTTP client, and one request with its tries. What is asked and what
+//! the answer means is left to `requests.rs`.
 
-use std::future::Future;
 use std::time::Instant;
 
 use http::{Method, Request, StatusCode, header};
@@ -9,7 +8,6 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, Client, ConfigExt as _};
-use tokio::runtime::Runtime;
 use tower::{BoxError, ServiceBuilder};
 
 use super::failure::{Again, Failure};
@@ -73,48 +71,34 @@ impl Call {
 /// How the API server's audit log names us.
 const USER_AGENT: &str = concat!("meta-cni/", env!("CARGO_PKG_VERSION"));
 
-/// A client of the API server, and the runtime that it lives on.
-pub(super) struct Connection {
-    // Before the runtime: dropped in this order.
+/// A client of the API server.
+#[derive(Clone)]
+pub(crate) struct Connection {
     client: Client,
-    runtime: Runtime,
     server: String,
     patience: Patience,
 }
 
 impl Connection {
-    /// Reads the configuration and makes the client. Nothing is sent.
+    /// Reads the configuration and makes the client, within an async runtime. Nothing is sent.
     pub(super) fn open(source: &Source, patience: Patience) -> Result<Connection, SourceError> {
         let config = source.config()?;
-        // The only failure is that a provider was chosen before: it is then the one to use.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| SourceError::Unreadable {
-                what: "an async runtime".to_owned(),
-                detail: error.to_string(),
-            })?;
-        let client = {
-            let _entered = runtime.enter();
-            client(&config).map_err(|error| source.explain_client(error))?
-        };
-        let server = config.cluster_url.to_string();
-        Ok(Connection {
-            client,
-            runtime,
-            server: server.trim_end_matches('/').to_owned(),
-            patience,
-        })
+        let client = new_client(source, &config)?;
+        Ok(Connection::over(client, &config, patience))
     }
 
-    /// Waits for `future`, on the calling thread. Several threads may do so at once.
-    pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+    /// A connection over a client that is there.
+    pub(crate) fn over(client: Client, config: &kube::Config, patience: Patience) -> Connection {
+        let server = config.cluster_url.to_string();
+        Connection {
+            client,
+            server: server.trim_end_matches('/').to_owned(),
+            patience,
+        }
     }
 
     /// The URL of the API server.
-    pub(super) fn server(&self) -> &str {
+    pub(crate) fn server(&self) -> &str {
         &self.server
     }
 
@@ -166,6 +150,13 @@ impl Connection {
             status => Err(Failure::from_answer(status, &head.headers, &body)),
         }
     }
+}
+
+/// A client of what `config`, which was read from `source`, names; within an async runtime.
+pub(crate) fn new_client(source: &Source, config: &kube::Config) -> Result<Client, SourceError> {
+    // The only failure is that a provider was chosen before: it is then the one to use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    client(config).map_err(|error| source.explain_client(error))
 }
 
 /// kube's client, but with our own resolver below it.

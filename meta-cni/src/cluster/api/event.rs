@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Event, Pod};
+use crate::cluster::{Event, PodRef};
 
 /// Who reports: shown as `From` by `kubectl describe`.
 const COMPONENT: &str = "meta-cni";
@@ -16,7 +16,7 @@ const NAME_LIMIT: usize = 253;
 /// The Event object. Its name is made here and not by the API server, so that a POST whose answer was lost
 /// can be made again without a second Event.
 pub(super) fn object(
-    pod: &Pod,
+    pod: &PodRef,
     event: &Event,
     instance: &str,
     now: jiff::Timestamp,
@@ -68,11 +68,10 @@ mod tests {
 
     #[test]
     fn an_event_names_the_pod_and_who_reports() {
-        let pod = Pod {
+        let pod = PodRef {
             namespace: "a".into(),
             name: "web".into(),
-            uid: "u".into(),
-            ..Pod::default()
+            uid: Some("u".into()),
         };
         let event = Event {
             reason: EventReason::FailedAttach,

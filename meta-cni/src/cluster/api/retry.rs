@@ -13,13 +13,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long and how often a question is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// Requests made for one question, the first included.
-    pub(super) tries: u32,
+    pub(crate) tries: u32,
     /// Time for one request, from connecting to the last byte of the answer.
-    pub(super) each: Duration,
+    pub(crate) each: Duration,
     /// Time for all requests and the pauses between them.
-    pub(super) total: Duration,
+    pub(crate) total: Duration,
 }
 
 impl Patience {

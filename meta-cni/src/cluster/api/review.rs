@@ -10,12 +10,12 @@ use futures_util::future::join_all;
 use kube::config::AuthInfo;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json;
 
+use super::ApiCluster;
 use super::connection::{Call, Connection};
 use super::failure::{Failure, Question};
-use super::{ApiCluster, get};
 use crate::cluster::object::{NadObject, PodObject};
 use crate::cluster::{ClusterError, Nad, Pod};
 
@@ -100,12 +100,15 @@ impl ApiCluster {
     /// # Errors
     /// Why the API server does not say so.
     pub fn may(&self, rights: &[Right], limit: Duration) -> Result<Vec<bool>, ClusterError> {
-        let connection = self.connection()?;
-        let answers = rights.iter().map(|right| review(&connection, right));
+        let opened = self.opened()?;
+        let answers = rights.iter().map(|right| review(&opened.connection, right));
         let answers = async { tokio::time::timeout(limit, join_all(answers)).await };
-        match connection.block_on(answers) {
+        match opened.block_on(answers) {
             Ok(answers) => answers.into_iter().collect(),
-            Err(_) => Err(Failure::TimedOut { limit }.into_error(&question(), connection.server())),
+            Err(_) => {
+                let late = Failure::TimedOut { limit };
+                Err(late.into_error(&question(), opened.connection.server()))
+            }
         }
     }
 
@@ -116,8 +119,8 @@ impl ApiCluster {
     pub fn knows_networks(&self) -> Result<bool, ClusterError> {
         let path = "/apis/k8s.cni.cncf.io/v1".to_owned();
         let object = "the API group k8s.cni.cncf.io/v1".to_owned();
-        let connection = self.connection()?;
-        match connection.block_on(get::<serde::de::IgnoredAny>(&connection, path, object)) {
+        let opened = self.opened()?;
+        match opened.block_on(opened.connection.get::<IgnoredAny>(path, object)) {
             Ok(_) => Ok(true),
             Err(ClusterError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -148,9 +151,9 @@ impl ApiCluster {
         path: String,
         object: String,
     ) -> Result<Listed<T>, ClusterError> {
-        let connection = self.connection()?;
+        let opened = self.opened()?;
         let path = format!("{path}&limit={LIST_LIMIT}");
-        let list: List<O> = connection.block_on(get(&connection, path, object))?;
+        let list: List<O> = opened.block_on(opened.connection.get(path, object))?;
         Ok(Listed {
             has_more: !list.metadata.next.is_empty(),
             items: list.items.into_iter().map(T::from).collect(),

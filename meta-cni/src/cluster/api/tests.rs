@@ -7,8 +7,14 @@ use std::thread;
 
 use serde_json::Value;
 
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::requests::ANNOTATIONS_LIMIT;
 use super::*;
 use crate::cluster::EventReason;
+use crate::cluster::object::PodObject;
 
 /// A request as the server read it.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,285 @@
+//! The agent of a node: knows pods and networks before they are asked for, and reports what was done. It runs no plugin.
+//!
+//! [`run`] is the one place where its parts are wired: [`watch`] keeps [`index`] as the API server ([`api`]) has it,
+//! [`service`] answers from it over [`socket`], [`events`] posts behind the answers, `http` tells [`metrics`].
+
+pub mod api;
+pub mod config;
+pub mod cri;
+pub mod events;
+mod http;
+pub mod index;
+pub mod metrics;
+mod orphans;
+mod repair;
+pub mod service;
+pub mod socket;
+pub mod watch;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use proto::agent::v1::agent_service_server::AgentServiceServer;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+use tonic::transport::Server;
+
+use self::api::Api;
+use self::config::Arguments;
+use self::events::Events;
+use self::http::Pages;
+use self::index::Index;
+use self::metrics::Metrics;
+use self::service::Service;
+use self::socket::{Hidden, SocketError};
+use self::watch::States;
+use crate::cluster::ClusterError;
+use crate::cluster::api::{Source, host_name};
+use crate::device::DeviceSource;
+
+/// Why an agent cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The API server's address or our credentials cannot be had.
+    #[error("reaching the API server as --kubeconfig, or else the pod's service account, says")]
+    Api(#[source] ClusterError),
+    /// A socket cannot be made.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The address for metrics cannot be listened on.
+    #[error("listening on {address} (--metrics-listen)")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The ready file cannot be written.
+    #[error("writing {} (--ready-file)", .path.display())]
+    ReadyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A part ended by itself.
+    #[error("{part} ended")]
+    Ended {
+        /// Which.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Parts that run until the agent ends.
+type Parts = JoinSet<Result<(), AgentError>>;
+
+/// Runs an agent until `shutdown` becomes true; then finishes the calls that were begun.
+///
+/// # Errors
+/// [`AgentError`] if it cannot start, or a part of it fails.
+pub async fn run(
+    arguments: Arguments,
+    mut shutdown: signal::Receiver<bool>,
+) -> Result<(), AgentError> {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let hidden = Hidden::bind(&arguments.socket)?;
+    let pages_at = listen(arguments.metrics_listen).await?;
+    let api = Api::open(source(&arguments), metrics.clone()).map_err(AgentError::Api)?;
+    let node: Arc<str> = arguments.node_name.clone().unwrap_or_else(host_name).into();
+    let (index, states) = (Arc::new(Index::default()), States::default());
+    let (events, posted) = Events::new(metrics.clone());
+
+    let mut parts = Parts::new();
+    follow(&mut parts, &api, &node, &index, &states);
+    let pages = Pages {
+        registry: Arc::new(registry),
+        metrics: metrics.clone(),
+        index: Arc::clone(&index),
+        states: states.clone(),
+    };
+    let metrics_address = address(&pages_at);
+    parts.spawn(async move {
+        let served = axum::serve(pages_at, http::pages(pages)).await;
+        ended("the HTTP pages", served)
+    });
+    let posts = tokio::spawn({
+        let (api, node, metrics) = (api.clone(), Arc::clone(&node), metrics.clone());
+        async move { events::run(posted, api, &node, metrics).await }
+    });
+    let service = Service {
+        node,
+        index: Arc::clone(&index),
+        states,
+        api,
+        events,
+        devices: DeviceSource {
+            kubelet_dir: arguments.kubelet_dir.clone(),
+        },
+        metrics,
+        ipam_server: "".into(),
+    };
+
+    tokio::select! {
+        () = index.synced() => {}
+        _ = shutdown.wait_for(|shutdown| *shutdown) => return Ok(()),
+        failed = first_to_end(&mut parts) => return failed,
+    }
+    let (place, listener) = hidden.publish()?;
+    look_after(&mut parts, &arguments, &service);
+    let (stop, stopping) = signal::channel(false);
+    let mut serving = Parts::new();
+    serving.spawn(serve(service, listener, stopping));
+    tracing::info!(socket = %arguments.socket.display(), metrics = metrics_address, "serving");
+    if let Some(path) = &arguments.ready_file {
+        let ready = json!({"socket": arguments.socket, "metrics": metrics_address});
+        write_ready(path, &ready.to_string())?;
+    }
+    let result = tokio::select! {
+        _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
+        failed = first_to_end(&mut parts) => failed,
+        failed = first_to_end(&mut serving) => failed,
+    };
+
+    tracing::info!("stopping");
+    drop(place);
+    stop.send_replace(true);
+    parts.abort_all();
+    let finish = async {
+        while parts.join_next().await.is_some() {}
+        while serving.join_next().await.is_some() {}
+        // The service is gone, and with it the only sender of Events: what waits is posted.
+        posts.await
+    };
+    match tokio::time::timeout(arguments.shutdown_seconds, finish).await {
+        Ok(Ok(())) => tracing::info!("stopped"),
+        Ok(Err(error)) => tracing::error!(%error, "Events that waited are lost"),
+        Err(_) => tracing::warn!("calls that were begun are cut off"),
+    }
+    result
+}
+
+fn source(arguments: &Arguments) -> Source {
+    match &arguments.kubeconfig {
+        Some(path) => Source::Kubeconfig(path.clone()),
+        None => Source::InCluster,
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AgentError::Metrics { address, source })
+}
+
+fn address(listener: &TcpListener) -> String {
+    listener
+        .local_addr()
+        .map(|address| address.to_string())
+        .unwrap_or_default()
+}
+
+/// Follows the API server, with whatever credentials are there.
+fn follow(parts: &mut Parts, api: &Api, node: &Arc<str>, index: &Arc<Index>, states: &States) {
+    let all = || (api.clone(), Arc::clone(index), states.clone());
+    let (api, index, states) = all();
+    let node = Arc::clone(node);
+    parts.spawn(async move {
+        watch::pods(api.client(), &node, &index, &states).await;
+        Ok(())
+    });
+    let (api, index, states) = all();
+    parts.spawn(async move {
+        watch::networks(api.client(), &index, &states).await;
+        Ok(())
+    });
+    let (api, ..) = all();
+    parts.spawn(async move {
+        api.renew().await;
+        Ok(())
+    });
+}
+
+/// Compares what is recorded on this node with what is there.
+fn look_after(parts: &mut Parts, arguments: &Arguments, service: &Service) {
+    let interval = arguments.repair_interval_seconds;
+    let state_dir = &arguments.state_dir;
+    if let Some(socket) = &arguments.cri_socket {
+        let look = orphans::Look {
+            cri_socket: socket.clone(),
+            state_dir: state_dir.clone(),
+            interval,
+            grace: arguments.orphan_grace_seconds,
+        };
+        let metrics = service.metrics.clone();
+        parts.spawn(async move {
+            orphans::run(look, metrics).await;
+            Ok(())
+        });
+    }
+    let (service, state_dir) = (service.clone(), state_dir.clone());
+    parts.spawn(async move {
+        repair::run(service, state_dir, interval).await;
+        Ok(())
+    });
+}
+
+async fn serve(
+    service: Service,
+    listener: tokio::net::UnixListener,
+    mut stopping: signal::Receiver<bool>,
+) -> Result<(), AgentError> {
+    let stop = async move {
+        // A sender that is gone stops as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let served = Server::builder()
+        .add_service(AgentServiceServer::new(service))
+        .serve_with_incoming_shutdown(socket::of_root(listener), stop)
+        .await;
+    ended("serving agent.v1", served)
+}
+
+fn ended<E: std::error::Error + Send + Sync + 'static>(
+    part: &'static str,
+    result: Result<(), E>,
+) -> Result<(), AgentError> {
+    result.map_err(|source| AgentError::Ended {
+        part,
+        source: Box::new(source),
+    })
+}
+
+/// Waits for a part to end, which none does by itself but by a failure.
+async fn first_to_end(parts: &mut Parts) -> Result<(), AgentError> {
+    match parts.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => Err(AgentError::Ended {
+            part: "a task",
+            source: Box::new(panic),
+        }),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever waits for the file sees it whole.
+fn write_ready(path: &Path, text: &str) -> Result<(), AgentError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|source| AgentError::ReadyFile {
+            path: path.to_owned(),
+            source,
+        })
+}

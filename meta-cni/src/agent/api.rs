@@ -1,0 +1,188 @@
+//! The API server for a process that stays: a client whose credentials are read again when they change, and that
+//! counts what it asks for.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use secrecy::ExposeSecret;
+use tower::{BoxError, Service};
+
+use super::metrics::{ApiRequest, Metrics};
+use crate::cluster::ClusterError;
+use crate::cluster::api::{Connection, PATIENCE, Source, SourceError, new_client};
+
+/// How often kubeconfig, token and certificates are looked at: a kubelet renews a token minutes before its end.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The API server, with whatever credentials are there now.
+#[derive(Clone)]
+pub struct Api {
+    renewed: Renewed,
+    client: Client,
+    connection: Connection,
+}
+
+/// What is sent through the newest client.
+#[derive(Clone)]
+struct Renewed(Arc<Shared>);
+
+struct Shared {
+    source: Source,
+    current: RwLock<(u64, Client)>,
+    metrics: Metrics,
+}
+
+impl Api {
+    /// Reads the credentials, within an async runtime. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// As the variants of [`ClusterError`] say, if they cannot be read or used.
+    pub(super) fn open(source: Source, metrics: Metrics) -> Result<Api, ClusterError> {
+        let config = source.config()?;
+        let client = new_client(&source, &config)?;
+        let renewed = Renewed(Arc::new(Shared {
+            source,
+            current: RwLock::new((fingerprint(&config), client)),
+            metrics,
+        }));
+        let client = Client::new(renewed.clone(), config.default_namespace.clone());
+        Ok(Api {
+            connection: Connection::over(client.clone(), &config, PATIENCE),
+            renewed,
+            client,
+        })
+    }
+
+    /// kube's client, for watches.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Single requests, with their tries.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Reads the credentials again whenever they change; never ends.
+    pub(super) async fn renew(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match self.renewed.renew() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("the credentials for the API server are new"),
+                Err(error) => tracing::warn!(%error, "going on with the credentials as they were"),
+            }
+        }
+    }
+}
+
+impl Renewed {
+    /// Whether there are new ones.
+    fn renew(&self) -> Result<bool, SourceError> {
+        let Shared {
+            source, current, ..
+        } = &*self.0;
+        let config = source.config()?;
+        let fingerprint = fingerprint(&config);
+        let is_same = current.read().unwrap_or_else(PoisonError::into_inner).0 == fingerprint;
+        if is_same {
+            return Ok(false);
+        }
+        let client = new_client(source, &config)?;
+        *current.write().unwrap_or_else(PoisonError::into_inner) = (fingerprint, client);
+        Ok(true)
+    }
+
+    fn current(&self) -> Client {
+        let current = self.0.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+}
+
+impl Service<Request<Body>> for Renewed {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let client = self.current();
+        let metrics = self.0.metrics.clone();
+        let verb = verb(&request);
+        Box::pin(async move {
+            let answered = client.send(request).await;
+            metrics.api_request(&ApiRequest {
+                verb,
+                code: match &answered {
+                    Ok(response) => response.status().as_u16(),
+                    Err(_) => 0,
+                },
+            });
+            answered.map_err(BoxError::from)
+        })
+    }
+}
+
+/// What Kubernetes calls the request (its authorization verbs), as far as we make any.
+fn verb(request: &Request<Body>) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    match *request.method() {
+        Method::GET if query.split('&').any(|pair| pair == "watch=true") => "watch",
+        Method::GET if query.contains("resourceVersion=") || query.contains("limit=") => "list",
+        Method::GET => "get",
+        Method::PATCH => "patch",
+        Method::POST => "create",
+        _ => "other",
+    }
+}
+
+/// Changes when the server, its authority or our credentials do.
+fn fingerprint(config: &kube::Config) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    config.cluster_url.to_string().hash(&mut hasher);
+    config.root_cert.hash(&mut hasher);
+    let login = &config.auth_info;
+    for secret in [&login.token, &login.client_key_data] {
+        let secret = secret.as_ref().map(ExposeSecret::expose_secret);
+        secret.hash(&mut hasher);
+    }
+    login.client_certificate_data.hash(&mut hasher);
+    // Files that kube reads by their path when it makes a client.
+    for path in [&login.client_certificate, &login.client_key] {
+        let read = path.as_ref().and_then(|path| std::fs::read(path).ok());
+        read.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_what_kubernetes_calls_them() {
+        for (method, uri, expected) in [
+            ("GET", "/api/v1/namespaces/a/pods/web", "get"),
+            ("GET", "/api/v1/pods?&limit=500&fieldSelector=x", "list"),
+            ("GET", "/api/v1/pods?watch=true&resourceVersion=7", "watch"),
+            ("PATCH", "/api/v1/namespaces/a/pods/web/status", "patch"),
+            ("POST", "/api/v1/namespaces/a/events", "create"),
+        ] {
+            let request = Request::builder()
+                .method(method)
+                .uri(uri)
+                .body(Body::empty())
+                .unwrap();
+            assert_eq!(verb(&request), expected, "{method} {uri}");
+        }
+    }
+}

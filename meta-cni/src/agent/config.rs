@@ -1,0 +1,151 @@
+//! What an agent is told: flags, or the environment, then defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+/// The agent of a node: answers meta-cni from memory, and reports what it did to the API server.
+///
+/// It follows the pods of its node and all NetworkAttachmentDefinitions, so that an ADD costs one PATCH and no GET. It
+/// runs no plugin, and needs no capability and no folder of the host but those of the flags below. Without it, meta-cni
+/// asks the API server itself.
+///
+/// Every flag can also be given in the environment, as META_CNID_ and its name.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "meta-cnid",
+    version,
+    args_override_self = true,
+    after_help = "Examples:
+  meta-cnid --node-name worker-1
+        in a pod: the API server of the service account
+  meta-cnid --kubeconfig /etc/cni/net.d/meta-cni.d/kubeconfig --ipam-server https://ipam.example:7443 \\
+            --ipam-ca ca.crt --ipam-cert node.crt --ipam-key node.key
+        on the host, passing leases on to an ipam-server
+
+Signals: SIGTERM and SIGINT finish what was begun and end the agent; a second one ends it at once.
+Exit status: 0 ended as asked, 1 failure, 2 wrong arguments."
+)]
+pub struct Arguments {
+    /// The node's name in the API server. [default: this machine's host name]
+    #[arg(long, env = "META_CNID_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// How to reach the API server. [default: the service account of this pod]
+    #[arg(long, env = "META_CNID_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The socket that meta-cni asks: for root only, in a folder for root only.
+    #[arg(
+        long,
+        env = "META_CNID_SOCKET",
+        value_name = "FILE",
+        default_value = crate::config::AGENT_SOCKET
+    )]
+    pub socket: PathBuf,
+    /// The folder of meta-cni's records (its key stateDir).
+    #[arg(
+        long,
+        env = "META_CNID_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/meta-cni"
+    )]
+    pub state_dir: PathBuf,
+    /// The kubelet's folder, with the socket that tells devices.
+    #[arg(
+        long,
+        env = "META_CNID_KUBELET_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/kubelet"
+    )]
+    pub kubelet_dir: PathBuf,
+    /// The container runtime's CRI socket, to find records whose sandbox is gone. [default: they are left to the runtime]
+    #[arg(long, env = "META_CNID_CRI_SOCKET", value_name = "FILE")]
+    pub cri_socket: Option<PathBuf>,
+    /// How long a sandbox must be gone before its record is deleted.
+    #[arg(
+        long,
+        env = "META_CNID_ORPHAN_GRACE_SECONDS",
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = interval
+    )]
+    pub orphan_grace_seconds: Duration,
+    /// How often records are compared with annotations and with the runtime's sandboxes.
+    #[arg(
+        long,
+        env = "META_CNID_REPAIR_INTERVAL_SECONDS",
+        value_name = "SECONDS",
+        default_value = "10",
+        value_parser = interval
+    )]
+    pub repair_interval_seconds: Duration,
+    /// Where /metrics, /healthz and /readyz are served over HTTP.
+    #[arg(
+        long,
+        env = "META_CNID_METRICS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:7481"
+    )]
+    pub metrics_listen: SocketAddr,
+    /// Written once the agent serves: JSON with the real addresses.
+    #[arg(long, env = "META_CNID_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Form of the log on standard error.
+    #[arg(long, env = "META_CNID_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// off, error, warn, info or debug.
+    #[arg(
+        long,
+        env = "META_CNID_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    pub log_level: LevelFilter,
+    /// How long calls that were begun may take after a signal to end.
+    #[arg(
+        long,
+        env = "META_CNID_SHUTDOWN_SECONDS",
+        value_name = "SECONDS",
+        default_value = "10",
+        value_parser = seconds
+    )]
+    pub shutdown_seconds: Duration,
+    /// What else it can do.
+    #[command(subcommand)]
+    pub command: Option<Action>,
+}
+
+/// What else the program can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Action {
+    /// Print the script that completes this command's arguments in a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 0..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("give whole seconds from 0 to 3600".to_owned()),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("give whole seconds from 1 to 3600".to_owned()),
+    }
+}

@@ -1,0 +1,62 @@
+//! Events, posted behind the answers: no ADD waits for them.
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::api::Api;
+use super::metrics::Metrics;
+use crate::cluster::{Event, PodRef};
+
+/// Events that may wait; more are dropped and counted.
+const WAITING: usize = 4096;
+/// Events that are posted at once.
+const AT_ONCE: usize = 4;
+
+/// Where Events are left. Clones lead to the same queue.
+#[derive(Clone)]
+pub struct Events {
+    queue: mpsc::Sender<(PodRef, Event)>,
+    metrics: Metrics,
+}
+
+/// What was left there.
+pub(super) struct Posted(mpsc::Receiver<(PodRef, Event)>);
+
+impl Events {
+    /// A queue, and its other end for [`run`].
+    pub(super) fn new(metrics: Metrics) -> (Events, Posted) {
+        let (queue, posted) = mpsc::channel(WAITING);
+        (Events { queue, metrics }, Posted(posted))
+    }
+
+    /// Leaves an Event to be posted.
+    pub(super) fn post(&self, pod: PodRef, event: Event) {
+        if let Err(error) = self.queue.try_send((pod, event)) {
+            let (pod, event) = error.into_inner();
+            self.metrics.event_dropped();
+            tracing::warn!(%pod, message = event.message, "an Event was dropped: too many wait");
+        }
+    }
+}
+
+/// Posts what is left until every [`Events`] is gone and nothing waits.
+pub(super) async fn run(mut posted: Posted, api: Api, instance: &str, metrics: Metrics) {
+    let mut posts = JoinSet::new();
+    while let Some((pod, event)) = posted.0.recv().await {
+        metrics.events_waiting(posted.0.len());
+        if posts.len() >= AT_ONCE {
+            settle(posts.join_next().await);
+        }
+        let (api, instance) = (api.clone(), instance.to_owned());
+        posts.spawn(async move { api.connection().post(&pod, &event, &instance).await });
+    }
+    while !posts.is_empty() {
+        settle(posts.join_next().await);
+    }
+}
+
+fn settle(ended: Option<Result<(), tokio::task::JoinError>>) {
+    if let Some(Err(error)) = ended {
+        tracing::error!(%error, "posting an Event ended by a fault");
+    }
+}

@@ -1,0 +1,62 @@
+//! /metrics, /healthz and /readyz over plain HTTP.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+use super::index::{Index, Kind};
+use super::metrics::Metrics;
+use super::watch::States;
+
+/// The media type of the text that Prometheus reads (OpenMetrics 1.0).
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the pages tell of.
+#[derive(Clone)]
+pub(super) struct Pages {
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Metrics,
+    pub(super) index: Arc<Index>,
+    pub(super) states: States,
+}
+
+/// The pages.
+pub(super) fn pages(pages: Pages) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(pages)
+}
+
+/// Ready once everything was listed; an interrupted watch is told, but what is in memory still serves.
+async fn ready(State(pages): State<Pages>) -> Response {
+    if pages.index.is_synced() {
+        return "ok\n".into_response();
+    }
+    let problem = Kind::ALL
+        .iter()
+        .find_map(|kind| pages.states.of(*kind).problem)
+        .unwrap_or_else(|| "pods and networks are being listed".to_owned());
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response()
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    for kind in Kind::ALL {
+        let age = pages.states.age(kind);
+        pages
+            .metrics
+            .watch(kind.as_str(), pages.index.count(kind), age);
+    }
+    let mut text = String::new();
+    match encode(&mut text, &pages.registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}

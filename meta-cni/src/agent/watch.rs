@@ -1,0 +1,224 @@
+//! Follows the pods of this node and all networks at the API server, and keeps the index as they are.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crds::NetworkAttachmentDefinition;
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::index::{Index, Kind};
+use crate::cluster::{ContainerSpecs, Nad, NadName, Pod, resource_name_of};
+
+/// Objects of one page of a list: what is in memory at once while a large cluster is read.
+const PAGE: u32 = 200;
+
+/// What an agent needs of a pod.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WatchedPod {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Option<ContainerSpecs>,
+}
+
+impl Resource for WatchedPod {
+    type DynamicType = ();
+    type Scope = <core::Pod as Resource>::Scope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        core::Pod::kind(&())
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        core::Pod::group(&())
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        core::Pod::version(&())
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        core::Pod::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// How the watch of one kind is.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// When the API server last told something, or when it began to be asked.
+    pub heard: Instant,
+    /// Why it is not followed now.
+    pub problem: Option<String>,
+}
+
+/// How all watches are.
+#[derive(Clone, Debug)]
+pub struct States(Arc<Mutex<[State; 2]>>);
+
+impl Default for States {
+    fn default() -> States {
+        let state = State {
+            heard: Instant::now(),
+            problem: Some("not connected yet".to_owned()),
+        };
+        States(Arc::new(Mutex::new([state.clone(), state])))
+    }
+}
+
+impl States {
+    /// How the watch of a kind is.
+    pub fn of(&self, kind: Kind) -> State {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states[kind as usize].clone()
+    }
+
+    /// How long the API server has told nothing of a kind.
+    pub fn age(&self, kind: Kind) -> Duration {
+        self.of(kind).heard.elapsed()
+    }
+
+    fn hears(&self, kind: Kind) {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states[kind as usize] = State {
+            heard: Instant::now(),
+            problem: None,
+        };
+    }
+
+    fn fails(&self, kind: Kind, problem: String) {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states[kind as usize].problem = Some(problem);
+    }
+}
+
+/// Follows the pods of `node`; never ends.
+pub(super) async fn pods(client: Client, node: &str, index: &Index, states: &States) {
+    let config = watcher::Config::default()
+        .fields(&format!("spec.nodeName={node}"))
+        .page_size(PAGE);
+    let put = |pod: WatchedPod| index.put_pod(into_pod(pod));
+    let remove = |pod: WatchedPod| {
+        index.remove_pod(
+            &pod.namespace().unwrap_or_default(),
+            &pod.name_any(),
+            &pod.uid().unwrap_or_default(),
+        );
+    };
+    follow(
+        Kind::Pods,
+        Api::all(client),
+        config,
+        index,
+        states,
+        put,
+        remove,
+    )
+    .await;
+}
+
+/// Follows all networks; never ends.
+pub(super) async fn networks(client: Client, index: &Index, states: &States) {
+    let config = watcher::Config::default().page_size(PAGE);
+    let put = |nad: NetworkAttachmentDefinition| index.put_network(into_nad(nad));
+    let remove = |nad: NetworkAttachmentDefinition| index.remove_network(&name_of(&nad));
+    let api = Api::all(client);
+    follow(Kind::Networks, api, config, index, states, put, remove).await;
+}
+
+async fn follow<K>(
+    kind: Kind,
+    api: Api<K>,
+    config: watcher::Config,
+    index: &Index,
+    states: &States,
+    put: impl Fn(K),
+    remove: impl Fn(K),
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut events = pin!(watcher(api, config).default_backoff());
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let problem = problem(kind, &error);
+                tracing::warn!(kind = kind.as_str(), problem, "a watch is interrupted");
+                states.fails(kind, problem);
+                continue;
+            }
+        };
+        states.hears(kind);
+        match event {
+            Event::Init => index.list_begins(kind),
+            Event::InitApply(object) | Event::Apply(object) => put(object),
+            Event::InitDone => {
+                index.list_ends(kind);
+                let objects = index.count(kind);
+                tracing::info!(kind = kind.as_str(), objects, "listed");
+            }
+            Event::Delete(object) => remove(object),
+        }
+    }
+}
+
+/// One line with its remedy.
+fn problem(kind: Kind, error: &watcher::Error) -> String {
+    let text = crate::cni::error::one_line(&crate::cni::error::with_causes(error));
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    let remedy = match code {
+        401 => "has the token or the client certificate expired?",
+        403 => "grant the agent the rights in deploy/agent-rbac.yaml",
+        404 => "is its CRD applied (crds/yaml)?",
+        _ => "can this node reach the API server?",
+    };
+    format!("following {}: {text}; {remedy}", kind.as_str())
+}
+
+fn into_pod(pod: WatchedPod) -> Pod {
+    let WatchedPod { metadata, spec } = pod;
+    Pod {
+        namespace: metadata.namespace.unwrap_or_default(),
+        name: metadata.name.unwrap_or_default(),
+        uid: metadata.uid.unwrap_or_default(),
+        annotations: metadata.annotations.unwrap_or_default(),
+        resources: spec.unwrap_or_default().resource_names(),
+        devices: None,
+    }
+}
+
+fn name_of(nad: &NetworkAttachmentDefinition) -> NadName {
+    NadName {
+        namespace: nad.namespace().unwrap_or_default(),
+        name: nad.name_any(),
+    }
+}
+
+fn into_nad(nad: NetworkAttachmentDefinition) -> Nad {
+    Nad {
+        name: name_of(&nad),
+        config: nad.config().to_owned(),
+        resource_name: resource_name_of(nad.annotations()),
+    }
+}

@@ -1,0 +1,175 @@
+//! What is asked of the API server over a connection: pods, networks, network-status, Events.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::connection::{Call, Connection};
+use super::event;
+use super::failure::{About, Failure, Question};
+use super::retry::{Patience, random};
+use crate::cluster::object::{NETWORK_STATUS, NadObject, PodObject, check_names};
+use crate::cluster::{ClusterError, Event, Nad, NadName, Pod, PodRef};
+
+/// The pause between two looks for a pod that is not there; it doubles up to [`LONGEST_LOOK_PAUSE`].
+const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two looks.
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_millis(400);
+
+/// Events are told, not promised: an ADD does not wait long for them.
+const EVENT_PATIENCE: Patience = Patience {
+    tries: 2,
+    each: Duration::from_secs(2),
+    total: Duration::from_secs(3),
+};
+
+/// The bytes that all annotations of an object may have, keys and values (Kubernetes,
+/// apimachinery/pkg/api/validation, TotalAnnotationSizeLimitB).
+pub(super) const ANNOTATIONS_LIMIT: usize = 256 * 1024;
+
+/// network-status does not fit into the pod's annotations.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the pod's annotations would have {size} bytes of the {ANNOTATIONS_LIMIT} that Kubernetes allows: \
+     attach fewer networks, or shorten its other annotations"
+)]
+struct TooLarge {
+    size: usize,
+}
+
+impl Connection {
+    /// GETs the pod until it is there or `wait` is over.
+    pub(crate) async fn pod(&self, pod: &PodRef, wait: Duration) -> Result<Pod, ClusterError> {
+        let object = format!("pod {pod}");
+        check_names(&object, [&pod.namespace, &pod.name])?;
+        let path = format!("/api/v1/namespaces/{}/pods/{}", pod.namespace, pod.name);
+        let started = Instant::now();
+        let mut pause = FIRST_LOOK_PAUSE;
+        loop {
+            match self.get::<PodObject>(path.clone(), object.clone()).await {
+                Err(ClusterError::NotFound { .. }) if started.elapsed() + pause <= wait => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_LOOK_PAUSE);
+                }
+                result => return result.map(Pod::from),
+            }
+        }
+    }
+
+    /// GETs a network.
+    pub(crate) async fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
+        let object = format!("network-attachment-definition {name}");
+        check_names(&object, [&name.namespace, &name.name])?;
+        let path = format!(
+            "/apis/k8s.cni.cncf.io/v1/namespaces/{}/network-attachment-definitions/{}",
+            name.namespace, name.name
+        );
+        self.get::<NadObject>(path, object).await.map(Nad::from)
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: String,
+        object: String,
+    ) -> Result<T, ClusterError> {
+        let question = Question {
+            verb: "get",
+            object,
+        };
+        let body = self
+            .ask(&Call::get(path))
+            .await
+            .map_err(|failure| failure.into_error(&question, self.server()))?;
+        serde_json::from_slice(&body).map_err(|error| ClusterError::Invalid {
+            what: format!("what {} answered for {}", self.server(), question.object),
+            source: Box::new(error),
+        })
+    }
+
+    /// Writes network-status to the pod, with the pod's UID as precondition.
+    pub(crate) async fn write_status(&self, pod: &Pod, status: &str) -> Result<(), ClusterError> {
+        let question = Question {
+            verb: "patch network-status of",
+            object: format!("pod {}/{}", pod.namespace, pod.name),
+        };
+        check_names(&question.object, [&pod.namespace, &pod.name])?;
+        let size = annotations_size(pod, status);
+        if size > ANNOTATIONS_LIMIT {
+            return Err(ClusterError::Invalid {
+                what: format!("network-status of {}", question.object),
+                source: Box::new(TooLarge { size }),
+            });
+        }
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}/status",
+            pod.namespace, pod.name
+        );
+        // With the UID in it, the API server refuses the patch for a pod that was made again.
+        let patch = json!({"metadata": {"uid": pod.uid, "annotations": {NETWORK_STATUS: status}}});
+        match self.ask(&Call::merge_patch(path, &patch)).await {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure.into_error(&question, self.server())),
+        }
+    }
+
+    /// Posts an Event about the pod; one that cannot be posted is told in the log.
+    pub(crate) async fn post(&self, pod: &PodRef, event: &Event, instance: &str) {
+        let object = event::object(pod, event, instance, jiff::Timestamp::now(), random());
+        let path = format!("/api/v1/namespaces/{}/events", pod.namespace);
+        match self
+            .ask_within(&Call::create(path, &object), &EVENT_PATIENCE)
+            .await
+        {
+            // An earlier try arrived, only its answer did not.
+            Ok(_)
+            | Err(Failure::Answer {
+                about: About::Exists,
+                ..
+            }) => {}
+            Err(error) => tracing::warn!(
+                %pod,
+                reason = event.reason.as_str(),
+                message = event.message,
+                %error,
+                "an Event was not posted"
+            ),
+        }
+    }
+
+    /// Asks once, within `limit`, whether the API server is there: /readyz, or /version where that one is not open
+    /// to us.
+    pub(crate) async fn ready(&self, limit: Duration) -> Result<(), ClusterError> {
+        let question = Question {
+            verb: "get",
+            object: "readiness".to_owned(),
+        };
+        let asked = async {
+            match self.once(&Call::get("/readyz".to_owned())).await {
+                Err(Failure::Answer {
+                    status: StatusCode::FORBIDDEN,
+                    ..
+                }) => self.once(&Call::get("/version".to_owned())).await,
+                result => result,
+            }
+        };
+        tokio::time::timeout(limit, asked)
+            .await
+            .unwrap_or(Err(Failure::TimedOut { limit }))
+            .map(|_| ())
+            .map_err(|failure| failure.into_error(&question, self.server()))
+    }
+}
+
+/// The bytes of all annotations once network-status is `status`.
+fn annotations_size(pod: &Pod, status: &str) -> usize {
+    let others: usize = pod
+        .annotations
+        .iter()
+        .filter(|(key, _)| *key != NETWORK_STATUS)
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    others + NETWORK_STATUS.len() + status.len()
+}

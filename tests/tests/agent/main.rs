@@ -1,0 +1,7 @@
+//! meta-cni with its node's agent: a real meta-cnid with the rights as they are shipped, on a real API server.
+
+mod away;
+mod fixture;
+mod knowledge;
+mod process;
+mod repair;
