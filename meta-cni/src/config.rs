@@ -274,6 +274,21 @@ impl Config {
         Duration::from_secs(self.delegate_timeout_seconds)
     }
 
+    /// The folders in which plugins are searched: `binDir`, then those of `path`, which is CNI_PATH.
+    pub fn plugin_dirs(&self, path: &str) -> Vec<PathBuf> {
+        let mut dirs = vec![self.bin_dir.clone()];
+        for dir in path
+            .split(':')
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+        {
+            if !dirs.contains(&dir) {
+                dirs.push(dir);
+            }
+        }
+        dirs
+    }
+
     /// Whether the plugin may be run.
     pub fn allows_plugin(&self, plugin: &str) -> bool {
         self.allowed_plugins

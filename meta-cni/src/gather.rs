@@ -44,14 +44,28 @@ pub fn gather(
                     answer => from_nad(config, answer),
                 },
             };
-            found
-                .map(|found| named(found, &wanted.source))
-                .map_err(|mut problem| {
-                    problem.subject = format!("network {}", wanted.source.label());
-                    problem
-                })
+            finish(found, &wanted.source)
         })
         .collect()
+}
+
+/// The configuration of a network that is known already.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn of_nad(config: &Config, nad: Nad) -> Result<Found, Problem> {
+    let source = Source::Nad(nad.name.clone());
+    finish(from_nad(config, Answer::There(nad)), &source)
+}
+
+/// Names the network: in what was found, or in what is wrong.
+fn finish(found: Result<Found, Problem>, source: &Source) -> Result<Found, Problem> {
+    found
+        .map(|found| named(found, source))
+        .map_err(|mut problem| {
+            problem.subject = format!("network {}", source.label());
+            problem
+        })
 }
 
 /// What the cluster said about one NetworkAttachmentDefinition.

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod cni;
 pub mod config;
 pub mod device;
+pub mod doctor;
 pub mod gather;
 pub mod ipam;
 pub mod lease;

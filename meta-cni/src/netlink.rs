@@ -9,11 +9,11 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{
-    DecodeError, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE,
+    DecodeError, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 use netlink_packet_route::route::RouteMessage;
 
 use exchange::Exchange;
@@ -51,7 +51,7 @@ impl std::fmt::Display for Family {
 }
 
 /// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its index in the namespace, from 1.
     pub index: u32,
@@ -61,6 +61,14 @@ pub struct Link {
     pub mac: String,
     /// Its MTU in bytes.
     pub mtu: u32,
+    /// Whether it was set up (IFF_UP).
+    pub is_up: bool,
+    /// Whether it has a carrier (IFF_LOWER_UP).
+    pub has_carrier: bool,
+    /// The kind of a virtual one, for example `bridge`; empty if it has none.
+    pub kind: String,
+    /// The index of the bridge, bond or vrf that it is a port of.
+    pub controller: Option<u32>,
 }
 
 /// A default route of the main table, as the kernel lists it.
@@ -187,7 +195,38 @@ impl Netlink {
     /// # Errors
     /// All of [`NetlinkError`] but `Open`.
     pub fn links(&mut self) -> Result<Vec<Link>, NetlinkError> {
+        self.list_links(LinkMessage::default())
+    }
+
+    /// Whether the kernel has interfaces of this kind ready, for example `macvlan`: built in, or its module
+    /// loaded. No module is loaded by the question.
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn has_kind(&mut self, kind: &str) -> Result<bool, NetlinkError> {
+        // The list of links of a kind that the kernel does not know is not filtered (rtnl_dump_ifinfo).
         let mut request = LinkMessage::default();
+        request.attributes.push(of_kind(kind));
+        let listed = self.list_links(request)?;
+        Ok(listed.iter().all(|link| link.kind == kind))
+    }
+
+    /// Asks the kernel to make an interface of this kind with nothing else said of it. Most kinds refuse that;
+    /// what is of interest is whether it knows the kind, for which it loads a module.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Refused`] with EOPNOTSUPP if it does not; others as they are documented.
+    pub fn make_of_kind(&mut self, kind: &str) -> Result<(), NetlinkError> {
+        let mut request = LinkMessage::default();
+        request.attributes.push(of_kind(kind));
+        self.exchange.tell(
+            &format!("make an interface of kind {kind}"),
+            RouteNetlinkMessage::NewLink(request),
+            NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+        )
+    }
+
+    fn list_links(&mut self, mut request: LinkMessage) -> Result<Vec<Link>, NetlinkError> {
         request
             .attributes
             .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
@@ -307,4 +346,8 @@ impl Netlink {
             other => other,
         }
     }
+}
+
+fn of_kind(kind: &str) -> LinkAttribute {
+    LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Other(kind.to_owned()))])
 }

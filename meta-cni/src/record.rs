@@ -246,6 +246,23 @@ impl Records {
     /// # Errors
     /// [`RecordError::Read`].
     pub fn container_ids(&self) -> Result<Vec<String>, RecordError> {
+        let names = self.file_names()?;
+        let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
+        Ok(ids.map(str::to_owned).collect())
+    }
+
+    /// Records that could not be read and were set aside by a DEL, in order.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`].
+    pub fn aside(&self) -> Result<Vec<PathBuf>, RecordError> {
+        let names = self.file_names()?;
+        let aside = names.iter().filter(|name| name.contains(".unreadable"));
+        Ok(aside.map(|name| self.attachments.join(name)).collect())
+    }
+
+    /// The names of the files of all records but of those that are just being written, in order.
+    fn file_names(&self) -> Result<Vec<String>, RecordError> {
         let read = |source| RecordError::Read {
             path: self.attachments.clone(),
             source,
@@ -254,14 +271,17 @@ impl Records {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(read)?,
         };
-        let mut ids = Vec::new();
+        let mut names = Vec::new();
         for entry in entries {
             let name = entry.map_err(read)?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
-            ids.extend(id.filter(|id| !id.starts_with('.')).map(str::to_owned));
+            names.extend(
+                name.to_str()
+                    .filter(|name| !name.starts_with('.'))
+                    .map(str::to_owned),
+            );
         }
-        ids.sort();
-        Ok(ids)
+        names.sort();
+        Ok(names)
     }
 
     /// When a record was last written.
@@ -283,7 +303,8 @@ impl Records {
         read_record(&self.file(container_id))
     }
 
-    fn file(&self, container_id: &str) -> PathBuf {
+    /// The file of a container's record, whether it is there or not.
+    pub(crate) fn file(&self, container_id: &str) -> PathBuf {
         self.attachments.join(format!("{container_id}.json"))
     }
 

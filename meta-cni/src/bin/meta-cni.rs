@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use meta_cni::cni::error::{Code, ErrorObject};
 use meta_cni::cni::skel::{Command, Environment, Request};
-use meta_cni::verbs;
+use meta_cni::{doctor, verbs};
 use serde_json::Value;
 
 /// A CNI plugin that gives a pod several interfaces, by delegating to the CNI plugins that
@@ -28,6 +28,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
+    Doctor(doctor::Options),
     /// Delete the sandboxes that the agent marked; a configuration comes on standard input, as for a verb
     #[command(hide = true)]
     CollectOrphans,
@@ -105,10 +106,11 @@ fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
 }
 
 fn run_by_a_person(arguments: &Arguments) -> ExitCode {
-    match arguments.command {
+    match &arguments.command {
+        Some(Action::Doctor(options)) => examine(options),
         Some(Action::Completion { shell }) => {
             clap_complete::generate(
-                shell,
+                *shell,
                 &mut Arguments::command(),
                 "meta-cni",
                 &mut io::stdout(),
@@ -117,6 +119,22 @@ fn run_by_a_person(arguments: &Arguments) -> ExitCode {
         }
         Some(Action::CollectOrphans) => collect_orphans(),
         None => introduce(),
+    }
+}
+
+/// `meta-cni doctor`.
+fn examine(options: &doctor::Options) -> ExitCode {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("meta-cni: doctor looks at what only root may see; run it with sudo");
+        return ExitCode::from(2);
+    }
+    match doctor::run(options, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("meta-cni: writing the report to standard output: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod event;
 mod failure;
 mod requests;
 mod retry;
+mod review;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use tokio::runtime::Runtime;
 
 pub(crate) use self::connection::{Connection, new_client};
 pub(crate) use self::retry::{Patience, dice};
+pub use self::review::{Credentials, Listed, Right};
 pub(crate) use self::source::{Source, SourceError};
 use super::object::{NETWORK_STATUS, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};

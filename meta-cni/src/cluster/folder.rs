@@ -27,6 +27,24 @@ pub struct FolderCluster {
     content: OnceLock<Result<Content, String>>,
 }
 
+/// What the files of a folder say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Everything {
+    /// Pods, with the network-status that was reported last.
+    pub pods: Vec<Pod>,
+    /// Networks.
+    pub networks: Vec<Nad>,
+    /// A line for each document that cannot be read.
+    pub broken: Vec<String>,
+}
+
+/// Where network-status is written, below the folder.
+const STATUS_FOLDER: &str = ".status";
+
+fn status_file(pod: &Pod) -> String {
+    format!("{}_{}.json", pod.namespace, pod.name)
+}
+
 /// The folder cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
@@ -56,6 +74,26 @@ impl FolderCluster {
             })
     }
 
+    /// Everything that the files say.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`] if the folder cannot be read.
+    pub fn everything(&self) -> Result<Everything, ClusterError> {
+        let content = self.content()?;
+        let mut pods: Vec<Pod> = content.pods.values().cloned().collect();
+        for pod in &mut pods {
+            let file = status_file(pod);
+            if let Ok(status) = fs::read_to_string(self.dir.join(STATUS_FOLDER).join(file)) {
+                pod.annotations.insert(NETWORK_STATUS.to_owned(), status);
+            }
+        }
+        Ok(Everything {
+            pods,
+            networks: content.nads.values().cloned().collect(),
+            broken: content.broken.iter().map(ToString::to_string).collect(),
+        })
+    }
+
     fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
         let content = self.content()?;
         match content.nads.get(name) {
@@ -77,13 +115,8 @@ impl FolderCluster {
     fn write_status(&self, pod: &Pod, status: &str) -> Result<(), ClusterError> {
         let object = format!("pod {}/{}", pod.namespace, pod.name);
         check_names(&object, [&pod.namespace, &pod.name])?;
-        let folder = self.dir.join(".status");
-        replace(
-            &folder,
-            &format!("{}_{}.json", pod.namespace, pod.name),
-            status,
-        )
-        .map_err(|error| ClusterError::Unavailable {
+        let folder = self.dir.join(STATUS_FOLDER);
+        replace(&folder, &status_file(pod), status).map_err(|error| ClusterError::Unavailable {
             what: format!("write network-status of {object}"),
             remedy: format!("is {} writable, and the disk not full?", folder.display()),
             source: Box::new(error),

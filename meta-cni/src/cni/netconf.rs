@@ -6,6 +6,7 @@
 
 mod file;
 
+pub(crate) use file::configuration_files;
 pub use file::{FileError, find_by_name, load_file, load_first};
 
 use serde::{Deserialize, Serialize};

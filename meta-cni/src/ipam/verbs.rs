@@ -164,7 +164,11 @@ fn status(config: &IpamConfig) -> Result<(), IpamFailure> {
 /// STATUS must be quick.
 const STATUS_LIMIT: std::time::Duration = std::time::Duration::from_millis(1500);
 
-fn has_room(pool: &ipam::Pool) -> Result<(), IpamFailure> {
+/// Whether a pool has addresses to give, of every family that a lease must have.
+///
+/// # Errors
+/// [`IpamFailure::Exhausted`].
+pub(crate) fn has_room(pool: &ipam::Pool) -> Result<(), IpamFailure> {
     let full = |usage: &Option<ipam::Usage>| {
         usage
             .as_ref()

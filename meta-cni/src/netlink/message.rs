@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
     RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
@@ -23,9 +23,9 @@ pub(super) fn address_family(family: Family) -> AddressFamily {
 pub(super) fn link(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
-        name: String::new(),
-        mac: String::new(),
-        mtu: 0,
+        is_up: message.header.flags.contains(LinkFlags::Up),
+        has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        ..Link::default()
     };
     for attribute in message.attributes {
         match attribute {
@@ -38,10 +38,21 @@ pub(super) fn link(message: LinkMessage) -> Link {
                     .join(":");
             }
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Controller(index) => link.controller = Some(index),
+            LinkAttribute::LinkInfo(info) => {
+                link.kind = info.into_iter().find_map(kind).unwrap_or_default();
+            }
             _ => {}
         }
     }
     link
+}
+
+fn kind(info: LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
 }
 
 pub(super) fn address(message: &AddressMessage) -> Option<IpNetwork> {

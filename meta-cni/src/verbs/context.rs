@@ -1,7 +1,6 @@
 //! What every verb works with: the request, our configuration, and the parts that it names. The one
 //! place where these are wired together.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::failure::Failure;
@@ -37,7 +36,7 @@ impl<'a> Context<'a> {
         let config = Config::parse(&request.conf)?;
         crate::logging::start(&config);
         let exec = HostExec {
-            dirs: plugin_dirs(&config, &request.env.path),
+            dirs: config.plugin_dirs(&request.env.path),
             limit: config.delegate_timeout(),
         };
         Ok(Context {
@@ -106,20 +105,6 @@ impl<'a> Context<'a> {
     pub(super) fn lock_limit(&self) -> Duration {
         self.config.delegate_timeout() + LOCK_MARGIN
     }
-}
-
-fn plugin_dirs(config: &Config, path: &str) -> Vec<PathBuf> {
-    let mut dirs = vec![config.bin_dir.clone()];
-    for dir in path
-        .split(':')
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-    {
-        if !dirs.contains(&dir) {
-            dirs.push(dir);
-        }
-    }
-    dirs
 }
 
 /// The pod as the runtime names it in CNI_ARGS.

@@ -70,7 +70,7 @@ impl Connection {
         self.get::<NadObject>(path, object).await.map(Nad::from)
     }
 
-    async fn get<T: DeserializeOwned>(
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: String,
         object: String,

@@ -151,7 +151,7 @@ fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, Exe
 }
 
 /// Starts a program that somebody may just be writing, which is tried again for a while.
-fn while_not_busy<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn while_not_busy<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut pause = BUSY_PAUSE;
     for _ in 1..BUSY_TRIES {
         match start() {

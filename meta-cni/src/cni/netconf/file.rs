@@ -117,7 +117,11 @@ pub fn load_first(dir: &Path) -> Result<NetConfList, FileError> {
     }
 }
 
-fn configuration_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+/// The files that libcni reads in `dir`, in its order: that of their names.
+///
+/// # Errors
+/// [`FileError::Read`].
+pub(crate) fn configuration_files(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     let read = |source| FileError::Read {
         path: dir.to_owned(),
         source,

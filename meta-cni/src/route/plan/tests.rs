@@ -156,8 +156,7 @@ fn router_advertisements_are_ignored_where_they_would_undo_what_is_asked() {
     let links = [("eth0", ETH0), ("net1", NET1)].map(|(name, index)| Link {
         index,
         name: name.to_owned(),
-        mac: String::new(),
-        mtu: 1500,
+        ..Link::default()
     });
     let names = |asked: &[Asked]| without_learned_routes(&links, asked).join(" ");
     assert_eq!(names(&[asks(NET1, &["10.1.0.1"])]), "");

@@ -1,0 +1,340 @@
+//! `meta-cni doctor`: what is wrong on this node, worst and most causal first.
+//!
+//! Evidence is looked at, each piece within a time limit and without changing anything; each family of checks turns
+//! its evidence into findings; the report puts them in order. One file a family: `look` gathers, `check` judges.
+
+mod addresses;
+mod agent;
+mod certificate;
+mod cluster;
+mod conf;
+mod finding;
+mod host_local;
+mod kernel;
+mod known;
+mod links;
+mod networks;
+mod ourselves;
+mod plugins;
+mod pods;
+mod records;
+mod report;
+mod state;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::cluster::PodRef;
+use crate::cluster::api::{ApiCluster, host_name};
+use crate::cni::error::with_causes;
+use crate::record::Records;
+use networks::Knowledge;
+
+pub use finding::{Area, Finding, Severity};
+pub use report::{Format, Looked, Report};
+
+/// All looks together take little longer.
+const LIMIT: Duration = Duration::from_secs(5);
+/// One look at the agent, and one at the API server.
+const CLUSTER_LIMIT: Duration = Duration::from_secs(2);
+/// One plugin's VERSION, and one server of addresses.
+const PLUGIN_LIMIT: Duration = Duration::from_millis(1500);
+
+const HELP: &str = "\
+What is looked at:
+  configuration   which file of --conf-dir the runtime uses, whether it is ours, its JSON and its keys; meta-cni in --cni-path
+  state           stateDir: writable, with room
+  agent           its socket: there, of root, answering; its version and watches
+  cluster         API server: reachable, token and certificates good, rights, the CRD; or networksDir
+  readiness       readinessindicatorfile
+  kernel          kinds of interfaces that networks need
+  plugin          every plugin that a network, or the DEL of a pod, needs: there, executable, of the right CNI version
+  link            masters and devices: there, up, with a carrier; MTU of a network against that of what it lies on
+  addresses       meta-ipam: server, certificate, pools; host-local: free addresses
+  network         definitions that cannot be read or are missing
+  pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded
+  record          records of sandboxes that are gone, unfinished or unreadable; releases of leases that wait
+
+A fault is something that does not work now; a warning is something that will not for long. Findings come in this
+order, faults first, so that a cause stands before what follows from it.
+
+Nothing is changed: no file is written, no interface made outside of a namespace that ends with the look, no plugin
+executed but for VERSION. It takes 5 seconds at the most, and little more where a kubelet must be asked for devices.
+
+Exit status: 0 no fault (there may be warnings), 1 at least one fault, 2 wrong arguments or not root.
+
+Examples:
+  meta-cni doctor
+  meta-cni doctor --pod default/web                           why does this pod not start?
+  meta-cni doctor --kubeconfig /etc/kubernetes/admin.conf     all pods of this node, all networks
+  meta-cni doctor -o json | jq -r '.findings[] | .severity + \": \" + .cause'";
+
+/// Find out what is wrong on this node, and what to do
+///
+/// Looks at everything that an attachment needs, from the file that the container runtime reads to the last free address,
+/// and tells each thing that is wrong with its cause, what shows it, and one remedy. The first line names the cause that
+/// matters most. Run it as root on the node.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = HELP)]
+pub struct Options {
+    /// Look at this pod only, and plan it as ADD would; without a namespace: of `default`
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod_name)]
+    pod: Option<PodRef>,
+    /// How the report is written to standard output
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    output: Format,
+    /// Folder that the container runtime reads its network configuration from
+    #[arg(long, default_value = "/etc/cni/net.d", value_name = "DIR")]
+    conf_dir: PathBuf,
+    /// Folders that the container runtime looks for plugins in, separated by colons
+    #[arg(
+        long,
+        env = "CNI_PATH",
+        default_value = "/opt/cni/bin",
+        value_name = "DIRS"
+    )]
+    cni_path: String,
+    /// List pods and networks with this kubeconfig: that of meta-cni may not list. Everything else is asked with the
+    /// configured one
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// This node in Kubernetes [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+}
+
+fn pod_name(text: &str) -> Result<PodRef, String> {
+    let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
+    if namespace.is_empty() || name.is_empty() || name.contains('/') {
+        return Err("must be of the form NAMESPACE/NAME".to_owned());
+    }
+    Ok(PodRef {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: None,
+    })
+}
+
+/// Examines this node and writes the report to `to`; gives whether there is no fault.
+///
+/// # Errors
+/// As `to` has them.
+pub fn run(options: &Options, to: &mut impl io::Write) -> io::Result<bool> {
+    let report = examine(options).in_order();
+    report.write(options.output, to)?;
+    Ok(report.faults() == 0)
+}
+
+/// Looks at everything, as far as what was seen before allows it.
+fn examine(options: &Options) -> Report {
+    let mut report = Report::default();
+    report
+        .looked
+        .versions
+        .insert("doctor", env!("CARGO_PKG_VERSION").to_owned());
+    let files = match conf::read(&options.conf_dir) {
+        Ok(files) => files,
+        Err(found) => {
+            report.findings.push(found);
+            return report;
+        }
+    };
+    let (findings, ours) = conf::check(&options.conf_dir, &files);
+    report.findings.extend(findings);
+    match ours {
+        Some(ours) => Examination::new(options, ours, report).run(),
+        None => {
+            report
+                .not_looked
+                .push("everything else: it depends on that configuration".to_owned());
+            report
+        }
+    }
+}
+
+/// A run on a node whose configuration is known.
+struct Examination<'o> {
+    options: &'o Options,
+    ours: conf::Ours,
+    report: Report,
+    start: Instant,
+    now: Timestamp,
+}
+
+impl<'o> Examination<'o> {
+    fn new(options: &'o Options, ours: conf::Ours, mut report: Report) -> Self {
+        report.looked.configuration = Some(ours.path.display().to_string());
+        Examination {
+            options,
+            ours,
+            report,
+            start: Instant::now(),
+            now: Timestamp::now(),
+        }
+    }
+
+    fn run(mut self) -> Report {
+        let config = self.ours.config.clone();
+        let records = records::look(&Records::new(&config.state_dir), self.options.pod.as_ref());
+        self.take(state::check(&state::look(&config)));
+        self.take(records::check(&records));
+        self.report.looked.records = records.records().count();
+        self.examine_ourselves();
+
+        let sources = cluster::Sources::of(&config);
+        let seen = sources.look(self.limit(CLUSTER_LIMIT));
+        self.take(seen.check(self.now));
+        if let Some(version) = seen.agent_version() {
+            let version = version.to_owned();
+            self.report.looked.versions.insert("agent", version);
+        }
+        let knowledge = sources.knowledge(&seen);
+        let known = self.known(&sources, knowledge, &records);
+        let networks = networks::look(&config, knowledge, known.pods, known.nads);
+        self.report.looked.networks = networks.networks.len();
+        self.report.looked.pods = networks.pods.len();
+        self.take(networks::check(&networks));
+        self.take(pods::check(&config, &networks.pods));
+        self.take(pods::check_status(&networks.pods, records.living()));
+        self.take(host_local::check(&host_local::look(&networks.networks)));
+        self.examine_interfaces(&networks, &records);
+        self.examine_others(&networks, &records);
+        self.report
+    }
+
+    fn take(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.report.findings.extend(findings);
+    }
+
+    /// At most `most`, and at most what is left of the whole.
+    fn limit(&self, most: Duration) -> Duration {
+        // A look without any time would find everything away.
+        most.min(LIMIT.saturating_sub(self.start.elapsed()))
+            .max(Duration::from_millis(200))
+    }
+
+    /// meta-cni as the runtime finds it.
+    fn examine_ourselves(&mut self) {
+        let dirs: Vec<PathBuf> = self
+            .options
+            .cni_path
+            .split(':')
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+            .collect();
+        match ourselves::look(&dirs, Path::new("/proc/self/exe"), self.limit(PLUGIN_LIMIT)) {
+            Ok(version) => {
+                self.take(ourselves::check(&version));
+                self.report.looked.versions.insert("plugin", version);
+            }
+            Err(found) => self.report.findings.push(found),
+        }
+    }
+
+    /// The pods and networks to look at.
+    fn known(
+        &mut self,
+        sources: &cluster::Sources,
+        knowledge: Knowledge<'_>,
+        records: &records::Recorded,
+    ) -> known::Known {
+        let cluster = match (knowledge, &self.options.pod) {
+            (Knowledge::Known(cluster), _) => cluster,
+            (Knowledge::Nowhere, None) => return known::Known::default(),
+            (Knowledge::Nowhere, Some(pod)) => {
+                let cause =
+                    format!("pod {pod} is known to nobody: the configuration names no cluster");
+                let remedy = "set kubeconfig, agentSocket or networksDir";
+                self.report
+                    .findings
+                    .push(Finding::fault(Area::Configuration, cause, remedy));
+                return known::Known::default();
+            }
+            (Knowledge::Silent, _) => {
+                let what = "pods and networks: nobody answers who knows them";
+                self.report.not_looked.push(what.to_owned());
+                return known::Known::default();
+            }
+        };
+        let mut known = match &self.options.pod {
+            Some(pod) => known::one(sources, cluster, pod),
+            None => {
+                let recorded: Vec<_> = records
+                    .records()
+                    .filter_map(|record| record.pod.clone())
+                    .collect();
+                let named = self.options.kubeconfig.as_deref();
+                let named = named.map(|path| ApiCluster::from_kubeconfig(path).impatient());
+                let lister = named.as_ref().or(sources.api.as_ref());
+                let is_over = || self.start.elapsed() > LIMIT / 2;
+                known::list(sources, cluster, lister, &self.node(), &recorded, is_over)
+            }
+        };
+        self.take(std::mem::take(&mut known.findings));
+        self.report.not_looked.append(&mut known.not_looked);
+        known
+    }
+
+    fn node(&self) -> String {
+        let named = self.options.node.clone();
+        named.unwrap_or_else(|| host_name().to_lowercase())
+    }
+
+    /// What the kernel can make, and what there is.
+    fn examine_interfaces(&mut self, networks: &networks::Networks, records: &records::Recorded) {
+        match kernel::look(&networks.networks) {
+            Ok(kinds) => {
+                self.take(kernel::check(&kinds));
+                self.report.looked.kernel = kinds
+                    .iter()
+                    .map(|kind| (kind.name, kind.is_there))
+                    .collect();
+            }
+            Err(error) => self
+                .report
+                .not_looked
+                .push(format!("what the kernel can make: {}", with_causes(&error))),
+        }
+        match links::look(records.records()) {
+            Ok(links) => self.take(links::check(&links, &networks.networks)),
+            Err(error) => self.report.not_looked.push(format!(
+                "the interfaces of this node: {}",
+                with_causes(&error)
+            )),
+        }
+    }
+
+    /// Plugins, servers of addresses, and the kubelet, side by side.
+    fn examine_others(&mut self, networks: &networks::Networks, records: &records::Recorded) {
+        let limit = self.limit(PLUGIN_LIMIT);
+        let config = &self.ours.config;
+        let dirs = config.plugin_dirs(&self.options.cni_path);
+        let needed = plugins::needed(&networks.networks, records.records());
+        let lessees = addresses::lessees(&networks.networks);
+        let asked = networks.pods.first().filter(|_| self.options.pod.is_some());
+        let (plugins, servers, devices) = thread::scope(|scope| {
+            let plugins = scope.spawn(|| plugins::look(&dirs, &needed, limit));
+            let servers = scope.spawn(|| addresses::look(&lessees, limit));
+            let devices = asked.and_then(|pod| pods::check_devices(config, pod));
+            let plugins = plugins
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let servers = servers
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (plugins, servers, devices)
+        });
+        self.take(plugins::check(&plugins));
+        self.take(addresses::check(&lessees, &servers, self.now));
+        self.take(devices);
+        let told = plugins
+            .into_iter()
+            .filter_map(|plugin| Some((plugin.name, plugin.versions?.ok()?)));
+        self.report.looked.plugins = told.collect();
+    }
+}

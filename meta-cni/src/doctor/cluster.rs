@@ -1,0 +1,356 @@
+//! Who knows of pods and networks: the agent, the API server with our credentials and rights there, or a folder.
+
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::agent;
+use super::certificate::{Validity, of_server};
+use super::finding::{Area, Finding, Severity};
+use super::networks::Knowledge;
+use crate::cluster::agent::AgentCluster;
+use crate::cluster::api::{ApiCluster, Credentials, Right};
+use crate::cluster::folder::FolderCluster;
+use crate::cluster::{Cluster, ClusterError};
+use crate::cni::error::with_causes;
+use crate::config::Config;
+
+/// What meta-cni does at the API server (deploy/rbac.yaml).
+const RIGHTS: [(Right, Severity); 4] = [
+    (right("get", "", "pods", ""), Severity::Fault),
+    (
+        right(
+            "get",
+            "k8s.cni.cncf.io",
+            "network-attachment-definitions",
+            "",
+        ),
+        Severity::Fault,
+    ),
+    (right("patch", "", "pods", "status"), Severity::Fault),
+    (right("create", "", "events", ""), Severity::Warning),
+];
+
+const fn right(
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+) -> Right {
+    Right {
+        verb,
+        group,
+        resource,
+        subresource,
+    }
+}
+
+/// Who may know.
+#[derive(Default)]
+pub(super) struct Sources {
+    pub(super) folder: Option<FolderCluster>,
+    agent: Option<(PathBuf, AgentCluster)>,
+    pub(super) api: Option<ApiCluster>,
+}
+
+/// What is seen of an API server.
+#[derive(Default)]
+pub(super) struct Api {
+    credentials: Option<Credentials>,
+    /// Of the certificate that it shows.
+    certificate: Option<Validity>,
+    /// Why it does not serve.
+    silence: Option<ClusterError>,
+    /// Whether each of the rights is there; nothing: it was not told.
+    rights: Option<Vec<bool>>,
+    knows_networks: Option<bool>,
+}
+
+/// What is seen of those who may know; nothing of those who are not asked.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Documents that cannot be read.
+    folder: Option<Result<Vec<String>, ClusterError>>,
+    agent: Option<agent::Seen>,
+    api: Option<Api>,
+}
+
+impl Sources {
+    /// As meta-cni itself finds them.
+    pub(super) fn of(config: &Config) -> Sources {
+        if let Some(dir) = &config.networks_dir {
+            return Sources {
+                folder: Some(FolderCluster::new(dir)),
+                ..Sources::default()
+            };
+        }
+        let agent = |socket: PathBuf| {
+            let cluster = AgentCluster::new(socket.clone(), Duration::ZERO, None).impatient();
+            (socket, cluster)
+        };
+        let kubeconfig = config.kubeconfig.as_deref();
+        Sources {
+            folder: None,
+            agent: config.agent().map(agent),
+            api: kubeconfig.map(|path| ApiCluster::from_kubeconfig(path).impatient()),
+        }
+    }
+
+    /// Looks at all of them side by side, within `limit`.
+    pub(super) fn look(&self, limit: Duration) -> Seen {
+        let read = |folder: &FolderCluster| folder.everything().map(|all| all.broken);
+        thread::scope(|scope| {
+            let socket = self.agent.as_ref().map(|(socket, _)| socket);
+            let asked = socket.map(|socket| scope.spawn(move || agent::look(socket, limit)));
+            Seen {
+                folder: self.folder.as_ref().map(read),
+                api: self.api.as_ref().map(|api| look_at_api(api, limit)),
+                agent: asked.map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic))),
+            }
+        })
+    }
+
+    /// Who answers for pods and networks.
+    pub(super) fn knowledge(&self, seen: &Seen) -> Knowledge<'_> {
+        let silent = if seen.folder.is_none() && seen.agent.is_none() && seen.api.is_none() {
+            Knowledge::Nowhere
+        } else {
+            Knowledge::Silent
+        };
+        let folder = self
+            .folder
+            .as_ref()
+            .filter(|_| matches!(seen.folder, Some(Ok(_))));
+        let agent = self
+            .agent
+            .as_ref()
+            .filter(|_| seen.agent_version().is_some());
+        let api = self
+            .api
+            .as_ref()
+            .filter(|_| seen.api.as_ref().is_some_and(|api| api.silence.is_none()));
+        let folder = folder.map(|folder| folder as &dyn Cluster);
+        let agent = agent.map(|(_, agent)| agent as &dyn Cluster);
+        let api = api.map(|api| api as &dyn Cluster);
+        folder.or(agent).or(api).map_or(silent, Knowledge::Known)
+    }
+}
+
+fn look_at_api(api: &ApiCluster, limit: Duration) -> Api {
+    let mut seen = Api::default();
+    match api.credentials() {
+        Ok(credentials) => seen.credentials = Some(credentials),
+        Err(error) => {
+            seen.silence = Some(error);
+            return seen;
+        }
+    }
+    if let Err(error) = api.ready(limit / 2) {
+        seen.silence = Some(error);
+    }
+    let server = seen
+        .credentials
+        .as_ref()
+        .map(|credentials| credentials.server.as_str());
+    seen.certificate = server.and_then(|server| of_server(server, limit / 4));
+    if seen.silence.is_none() {
+        seen.rights = api.may(&RIGHTS.map(|(right, _)| right), limit / 4).ok();
+        seen.knows_networks = api.knows_networks().ok();
+    }
+    seen
+}
+
+impl Seen {
+    /// The version of the agent, if it answers.
+    pub(super) fn agent_version(&self) -> Option<&str> {
+        self.agent.as_ref()?.version()
+    }
+
+    /// What is wrong with them. Whoever is only asked if another is away is not at fault while that one answers.
+    pub(super) fn check(&self, now: Timestamp) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        match &self.folder {
+            Some(Err(error)) => findings.push(silent(error)),
+            Some(Ok(broken)) => findings.extend(broken.iter().map(|line| broken_document(line))),
+            None => {}
+        }
+        let agent = self.agent.iter().flat_map(agent::check);
+        findings.extend(agent.map(|found| at_most(found, self.api.is_some())));
+        let api = self.api.iter().flat_map(|api| api.check(now));
+        findings.extend(api.map(|found| at_most(found, self.agent_version().is_some())));
+        findings
+    }
+}
+
+/// The finding as a warning, if there is somebody else.
+fn at_most(mut found: Finding, has_other: bool) -> Finding {
+    if has_other {
+        found.severity = Severity::Warning;
+    }
+    found
+}
+
+fn broken_document(line: &str) -> Finding {
+    let cause = format!("a manifest of networksDir cannot be read: {line}");
+    Finding::fault(
+        Area::Cluster,
+        cause,
+        "correct it: what it defines is not known to meta-cni",
+    )
+}
+
+impl Api {
+    fn check(&self, now: Timestamp) -> Vec<Finding> {
+        let mut findings = self.check_credentials(now);
+        let is_explained = findings
+            .iter()
+            .any(|found| found.severity == Severity::Fault);
+        findings.extend(self.silence.as_ref().filter(|_| !is_explained).map(silent));
+        for ((right, severity), has) in RIGHTS.iter().zip(self.rights.iter().flatten()) {
+            if !has {
+                let mut found = lacks(right);
+                found.severity = *severity;
+                findings.push(found);
+            }
+        }
+        if self.knows_networks == Some(false) {
+            let cause = "the API server does not know the kind NetworkAttachmentDefinition";
+            findings.push(Finding::fault(
+                Area::Cluster,
+                cause,
+                "kubectl apply -f crds/yaml",
+            ));
+        }
+        findings
+    }
+
+    fn check_credentials(&self, now: Timestamp) -> Vec<Finding> {
+        let Some(credentials) = &self.credentials else {
+            return Vec::new();
+        };
+        let token = credentials.token.as_deref().and_then(Validity::of_token);
+        let own = credentials
+            .certificate
+            .as_deref()
+            .and_then(Validity::of_pem);
+        let server = format!("the certificate of the API server {}", credentials.server);
+        let renew =
+            "write a new one into the kubeconfig (README, Install); it is read anew for every pod";
+        [
+            (token, "the token of the kubeconfig", renew),
+            (own, "the client certificate of the kubeconfig", renew),
+            (
+                self.certificate,
+                server.as_str(),
+                "renew it at the API server, or correct this node's clock",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(validity, what, remedy)| validity?.finding(Area::Cluster, what, now, remedy))
+        .collect()
+    }
+}
+
+fn lacks(right: &Right) -> Finding {
+    let slash = if right.subresource.is_empty() {
+        ""
+    } else {
+        "/"
+    };
+    let cause = format!(
+        "our credentials may not {} {}{slash}{}",
+        right.verb, right.resource, right.subresource
+    );
+    Finding::fault(
+        Area::Cluster,
+        cause,
+        "kubectl apply -f deploy/rbac.yaml, and use a token of its ServiceAccount",
+    )
+}
+
+/// Why nothing is answered: what was asked and the innermost reason, with the remedy that the error knows.
+pub(super) fn silent(error: &ClusterError) -> Finding {
+    match error {
+        ClusterError::Unavailable {
+            what,
+            remedy,
+            source,
+        } => Finding::fault(
+            Area::Cluster,
+            format!("{what}: {}", with_causes(source.as_ref())),
+            remedy.as_str(),
+        ),
+        error => Finding::fault(
+            Area::Cluster,
+            with_causes(error),
+            "correct the kubeconfig, or networksDir",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn causes(api: Api) -> Vec<String> {
+        api.check(Timestamp::UNIX_EPOCH)
+            .into_iter()
+            .map(|found| found.cause)
+            .collect()
+    }
+
+    #[test]
+    fn rights_that_are_not_there_are_named() {
+        let found = causes(Api {
+            rights: Some(vec![true, false, false, true]),
+            knows_networks: Some(false),
+            ..Api::default()
+        });
+        assert_eq!(
+            found,
+            [
+                "our credentials may not get network-attachment-definitions",
+                "our credentials may not patch pods/status",
+                "the API server does not know the kind NetworkAttachmentDefinition",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_token_that_ended_explains_the_silence() {
+        use base64::Engine as _;
+        let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(r#"{"iat":-100,"exp":-10}"#);
+        let credentials = |token: String| {
+            Some(Credentials {
+                server: "https://s".to_owned(),
+                token: Some(token),
+                certificate: None,
+            })
+        };
+        let silence = || {
+            Some(ClusterError::Unavailable {
+                what: "get readiness at https://s".to_owned(),
+                remedy: "look".to_owned(),
+                source: "HTTP 401".into(),
+            })
+        };
+        let ended = causes(Api {
+            credentials: credentials(format!("e30.{claims}.")),
+            silence: silence(),
+            ..Api::default()
+        });
+        assert_eq!(
+            ended,
+            ["the token of the kubeconfig has expired: it was good until 1969-12-31T23:59:50Z"]
+        );
+        let other = causes(Api {
+            credentials: credentials("opaque".to_owned()),
+            silence: silence(),
+            ..Api::default()
+        });
+        assert_eq!(other, ["get readiness at https://s: HTTP 401"]);
+    }
+}

@@ -1,0 +1,324 @@
+//! The plugins that networks and recorded attachments name: there, executable, and of a version that the network
+//! speaks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::finding::{Area, Finding, Severity};
+use super::networks::Network;
+use crate::cni::error::{one_line, with_causes};
+use crate::cni::exec::{Exec, HostExec, Target};
+use crate::cni::netconf::NetConfList;
+use crate::cni::skel::Command;
+use crate::cni::version::Version;
+use crate::record::Record;
+
+/// Plugins that are asked at once.
+const AT_ONCE: usize = 8;
+
+/// A plugin that is needed.
+pub(super) struct Plugin {
+    pub(super) name: String,
+    need: Need,
+    /// Its file, or why it cannot be run.
+    found: Result<PathBuf, Absent>,
+    /// The CNI versions that it speaks, or what it said instead. Nothing: it was not asked.
+    pub(super) versions: Option<Result<Vec<String>, String>>,
+}
+
+/// A plugin that is in none of the folders.
+pub(super) struct Absent {
+    searched: String,
+    /// A file of its name that cannot be executed.
+    not_executable: Option<PathBuf>,
+}
+
+/// Who needs a plugin.
+#[derive(Clone, Default)]
+pub(super) struct Need {
+    by: BTreeSet<String>,
+    /// The versions in which it will be spoken to.
+    versions: BTreeSet<Version>,
+    /// Whether anybody on this node does.
+    is_used: bool,
+}
+
+/// The plugins that are needed, by name.
+pub(super) fn needed<'a>(
+    networks: &[Network],
+    records: impl Iterator<Item = &'a Record>,
+) -> BTreeMap<String, Need> {
+    let mut needed: BTreeMap<String, Need> = BTreeMap::new();
+    let mut add = |list: &NetConfList, by: String, is_used: bool| {
+        for name in plugin_names(list) {
+            let need = needed.entry(name).or_default();
+            need.versions.insert(list.version);
+            need.is_used |= is_used;
+            need.by.insert(by.clone());
+        }
+    };
+    for network in networks {
+        if let Ok(found) = &network.found {
+            add(
+                &found.list,
+                network.described(),
+                network.severity() == Severity::Fault,
+            );
+        }
+    }
+    for record in records {
+        let pod = record
+            .pod
+            .as_ref()
+            .map_or_else(|| record.container_id.clone(), ToString::to_string);
+        for attachment in record.attachments() {
+            add(
+                &attachment.list,
+                format!("DEL of {} of {pod}", attachment.ifname),
+                true,
+            );
+        }
+    }
+    needed
+}
+
+/// The plugins of a list, with those that they execute for addresses.
+fn plugin_names(list: &NetConfList) -> impl Iterator<Item = String> {
+    list.plugins.iter().flat_map(|plugin| {
+        let ipam = plugin
+            .get("ipam")
+            .and_then(|ipam| ipam.get("type"))
+            .and_then(Value::as_str);
+        let ipam = ipam.filter(|kind| !kind.is_empty());
+        [Some(plugin.plugin_type()), ipam]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+    })
+}
+
+/// Finds each plugin and asks it for its versions, within `limit` each.
+pub(super) fn look(
+    dirs: &[PathBuf],
+    needed: &BTreeMap<String, Need>,
+    limit: Duration,
+) -> Vec<Plugin> {
+    let exec = HostExec {
+        dirs: dirs.to_vec(),
+        limit,
+    };
+    let all: Vec<_> = needed.iter().collect();
+    let ask = |(name, need): &(&String, &Need)| {
+        let found = exec.find(name).map_err(|_| absent(dirs, name));
+        Plugin {
+            versions: found.is_ok().then(|| versions(&exec, name)),
+            name: (*name).clone(),
+            need: (*need).clone(),
+            found,
+        }
+    };
+    let mut plugins = Vec::with_capacity(all.len());
+    for some in all.chunks(AT_ONCE) {
+        thread::scope(|scope| {
+            let asked: Vec<_> = some.iter().map(|one| scope.spawn(|| ask(one))).collect();
+            for one in asked {
+                plugins.push(
+                    one.join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                );
+            }
+        });
+    }
+    plugins
+}
+
+pub(super) fn absent(dirs: &[PathBuf], name: &str) -> Absent {
+    let dirs_listed: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    Absent {
+        searched: dirs_listed.join(", "),
+        not_executable: dirs
+            .iter()
+            .map(|dir| dir.join(name))
+            .find(|path| path.exists()),
+    }
+}
+
+/// The versions that a plugin says it speaks.
+fn versions(exec: &HostExec, name: &str) -> Result<Vec<String>, String> {
+    let nowhere = Target {
+        container_id: "",
+        netns: "",
+        ifname: "",
+        args: "",
+        path: "",
+    };
+    let stdin = format!(r#"{{"cniVersion":"{}"}}"#, Version::LATEST);
+    let answer = exec.run(name, Command::Version, nowhere, stdin.as_bytes());
+    let answer = answer.map_err(|error| with_causes(&error))?;
+    let value: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    let listed = value.get("supportedVersions").and_then(Value::as_array);
+    let listed = listed.ok_or_else(|| {
+        let text = one_line(&String::from_utf8_lossy(&answer));
+        format!(
+            "it answered {:?}",
+            text.chars().take(80).collect::<String>()
+        )
+    })?;
+    Ok(listed
+        .iter()
+        .filter_map(|version| version.as_str().map(str::to_owned))
+        .collect())
+}
+
+/// What is wrong with plugins.
+pub(super) fn check(plugins: &[Plugin]) -> Vec<Finding> {
+    plugins.iter().filter_map(problem).collect()
+}
+
+fn problem(plugin: &Plugin) -> Option<Finding> {
+    let name = &plugin.name;
+    let (cause, remedy) = match (&plugin.found, &plugin.versions) {
+        (Err(absent), _) => missing(name, absent),
+        (Ok(path), Some(Err(problem))) => (
+            format!("plugin {name:?} does not answer VERSION: {problem}"),
+            format!(
+                "run {} by hand; install it again, for this machine's architecture",
+                path.display()
+            ),
+        ),
+        (Ok(path), Some(Ok(speaks))) => {
+            let unknown = plugin
+                .need
+                .versions
+                .iter()
+                .find(|version| !speaks.iter().any(|one| one == version.as_str()))?;
+            let cause = format!(
+                "plugin {name:?} does not speak CNI {unknown}, only {}",
+                speaks.join(", ")
+            );
+            (
+                cause,
+                format!(
+                    "install a newer {}, or lower cniVersion of the network",
+                    path.display()
+                ),
+            )
+        }
+        (Ok(_), None) => return None,
+    };
+    let mut found = Finding::fault(Area::Plugin, cause, remedy);
+    if !plugin.need.is_used {
+        found.severity = Severity::Warning;
+    }
+    Some(found.seen_all(plugin.need.by.iter().map(|by| format!("needed by {by}"))))
+}
+
+pub(super) fn missing(name: &str, absent: &Absent) -> (String, String) {
+    match &absent.not_executable {
+        Some(path) => (
+            format!("plugin {name:?} cannot be executed: {} is no executable file", path.display()),
+            format!("chmod 755 {}, or install it again", path.display()),
+        ),
+        None => (
+            format!("plugin {name:?} is not in {}", absent.searched),
+            "install it there, or correct `type` in the network (the reference plugins are in the package containernetworking-plugins)".to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::gather::Found;
+    use crate::wanted::Source;
+
+    fn network(label: &str, users: &[&str], conf: Value) -> Network {
+        Network {
+            label: label.to_owned(),
+            source: Source::Inline(0, Value::Null),
+            found: Ok(Found {
+                list: NetConfList::from_value(conf).unwrap(),
+                resource_name: None,
+            }),
+            users: users.iter().map(|user| (*user).to_owned()).collect(),
+        }
+    }
+
+    pub(in super::super) fn script(dir: &Path, name: &str, mode: u32, text: &str) {
+        let path = dir.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn each_way_in_which_a_plugin_is_not_there_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let speaks = r#"echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}'"#;
+        script(dir.path(), "good", 0o755, speaks);
+        script(dir.path(), "plain", 0o644, speaks);
+        script(dir.path(), "broken", 0o755, "echo oh; exit 1");
+        script(dir.path(), "odd", 0o755, "echo hello");
+        let networks = [
+            network(
+                "a",
+                &["pod x/y"],
+                json!({"cniVersion": "1.0.0", "plugins": [{"type": "good"}, {"type": "plain"}]}),
+            ),
+            network(
+                "b",
+                &["pod x/y"],
+                json!({"cniVersion": "1.1.0", "type": "good", "ipam": {"type": "none"}}),
+            ),
+            network(
+                "c",
+                &[],
+                json!({"cniVersion": "1.0.0", "plugins": [{"type": "broken"}, {"type": "odd"}]}),
+            ),
+        ];
+        let needed = needed(&networks, [].into_iter());
+        let plugins = look(&[dir.path().to_owned()], &needed, Duration::from_secs(10));
+        let found: Vec<_> = check(&plugins)
+            .into_iter()
+            .map(|found| (found.severity, found.cause))
+            .collect();
+        let place = dir.path().display();
+        let expected = [
+            (
+                Severity::Warning,
+                "plugin \"broken\" does not answer VERSION: plugin \"broken\" exited with status 1"
+                    .to_owned(),
+            ),
+            (
+                Severity::Fault,
+                "plugin \"good\" does not speak CNI 1.1.0, only 0.4.0, 1.0.0".to_owned(),
+            ),
+            (
+                Severity::Fault,
+                format!("plugin \"none\" is not in {place}"),
+            ),
+            (
+                Severity::Warning,
+                "plugin \"odd\" does not answer VERSION: it answered \"hello\"".to_owned(),
+            ),
+            (
+                Severity::Fault,
+                format!("plugin \"plain\" cannot be executed: {place}/plain is no executable file"),
+            ),
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found.0, expected.0, "{found:?}");
+            assert!(found.1.starts_with(&expected.1), "{found:?}");
+        }
+    }
+}

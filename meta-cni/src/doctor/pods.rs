@@ -1,0 +1,262 @@
+//! What pods ask for, planned as ADD would plan it, and whether network-status says what they have.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::finding::{Area, Finding};
+use super::networks::Asking;
+use crate::cluster::{NETWORK_STATUS, Pod};
+use crate::cni::args::Args;
+use crate::cni::error::with_causes;
+use crate::config::Config;
+use crate::device;
+use crate::plan::{Device, Inputs, plan};
+use crate::problem::Problem;
+use crate::record::Record;
+use crate::wanted::{Source, Wanted};
+
+/// What keeps pods from being attached, but for what is wrong with the networks themselves. Pods with the same problem
+/// share a finding.
+pub(super) fn check(config: &Config, pods: &[Asking]) -> Vec<Finding> {
+    let mut by_problem: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for asking in pods {
+        for problem in problems(config, asking) {
+            let what = format!("{}: {}", problem.subject, problem.what);
+            by_problem.entry(what).or_default().push(name(&asking.pod));
+        }
+    }
+    let remedy =
+        "change the annotations of the pod, or of what makes it (its Deployment, for example)";
+    by_problem
+        .into_iter()
+        .map(|(what, pods)| match pods.as_slice() {
+            [pod] => Finding::fault(Area::Pod, format!("{pod}: {what}"), remedy),
+            pods => Finding::fault(Area::Pod, format!("{} pods: {what}", pods.len()), remedy)
+                .seen_all(pods.iter().cloned()),
+        })
+        .collect()
+}
+
+/// The problems of one pod.
+fn problems(config: &Config, asking: &Asking) -> Vec<Problem> {
+    let wanted = match &asking.wanted {
+        Ok(wanted) => wanted,
+        Err(problems) => return problems.0.clone(),
+    };
+    let devices: Vec<Option<Device>> = vec![None; wanted.len()];
+    let planned = plan(Inputs {
+        config,
+        container_id: "doctor",
+        ifname: "eth0",
+        args: &Args::default(),
+        pod_ref: Some(&asking.pod.reference()),
+        pod: Some(&asking.pod),
+        wanted,
+        found: &asking.found,
+        devices: &devices,
+    });
+    let is_of_network = |problem: &Problem| {
+        let networks = wanted.iter().zip(&asking.found);
+        networks
+            .filter(|(wanted, _)| !matches!(wanted.source, Source::Refused(..)))
+            .any(|(_, found)| found.as_ref().err() == Some(problem))
+    };
+    match planned {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems
+            .0
+            .into_iter()
+            .filter(|problem| !is_of_network(problem))
+            .collect(),
+    }
+}
+
+/// Whether the devices that the networks of a pod need were given to it; the kubelet is asked.
+pub(super) fn check_devices(config: &Config, asking: &Asking) -> Option<Finding> {
+    let wanted: &[Wanted] = asking.wanted.as_ref().ok()?;
+    let error = device::assign(config, Some(&asking.pod), wanted, &asking.found).err()?;
+    let cause = format!("{}: {}", name(&asking.pod), with_causes(&error));
+    let remedy = "ask for one device an attachment in the resources of the pod's containers";
+    Some(Finding::fault(Area::Pod, cause, remedy))
+}
+
+/// Whether network-status says what is recorded of the pods' interfaces.
+pub(super) fn check_status<'r>(
+    pods: &[Asking],
+    records: impl Iterator<Item = &'r Record>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for record in records {
+        let Some(is_true) = &record.network_status else {
+            continue;
+        };
+        let Some(pod) = pods
+            .iter()
+            .map(|asking| &asking.pod)
+            .find(|pod| is_of(record, pod))
+        else {
+            continue;
+        };
+        let told = pod.annotations.get(NETWORK_STATUS).map(String::as_str);
+        let what = match told {
+            None => "has no network-status, though its interfaces are there",
+            Some(told) if is_same(told, is_true) => continue,
+            Some(_) => "has a network-status that does not say which interfaces it has",
+        };
+        let remedy = "the agent of the node repairs it; without one, delete the pod so that it is attached anew";
+        findings.push(
+            Finding::warning(Area::Pod, format!("{} {what}", name(pod)), remedy)
+                .seen(format!("told: {}", short(told.unwrap_or("nothing"))))
+                .seen(format!("true: {}", short(is_true))),
+        );
+    }
+    findings
+}
+
+fn is_of(record: &Record, pod: &Pod) -> bool {
+    record.pod.as_ref().is_some_and(|of| {
+        let same_uid = of
+            .uid
+            .as_deref()
+            .is_none_or(|uid| uid == pod.uid || pod.uid.is_empty());
+        of.namespace == pod.namespace && of.name == pod.name && same_uid
+    })
+}
+
+/// Whether two JSON texts say the same.
+fn is_same(one: &str, other: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    read(one).is_some_and(|one| Some(one) == read(other))
+}
+
+/// The interfaces and addresses of a network-status; its text if it cannot be read.
+fn short(status: &str) -> String {
+    let Ok(Value::Array(elements)) = serde_json::from_str(status) else {
+        return status.chars().take(100).collect();
+    };
+    let told = |element: &Value| {
+        let text = |key: &str| element[key].as_str().unwrap_or("?").to_owned();
+        format!(
+            "{} of {} {}",
+            text("interface"),
+            text("name"),
+            element["ips"]
+        )
+    };
+    elements.iter().map(told).collect::<Vec<_>>().join(", ")
+}
+
+fn name(pod: &Pod) -> String {
+    format!("pod {}/{}", pod.namespace, pod.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::networks::{Knowledge, look};
+    use super::*;
+    use crate::cluster::PodRef;
+    use crate::selection;
+
+    fn config(more: Value) -> Config {
+        let mut conf = json!({"delegates": [{"name": "d", "type": "bridge"}]});
+        conf.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        Config::parse(conf.as_object().unwrap()).unwrap()
+    }
+
+    fn pod(name: &str, networks: &str) -> Pod {
+        Pod {
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+            uid: "u".to_owned(),
+            annotations: [(selection::NETWORKS.to_owned(), networks.to_owned())].into(),
+            ..Pod::default()
+        }
+    }
+
+    fn asking(config: &Config, pods: Vec<Pod>) -> Vec<Asking> {
+        look(config, Knowledge::Nowhere, pods, Vec::new()).pods
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_annotation_names_the_pod() {
+        let config = config(json!({"namespaceIsolation": true}));
+        for (networks, cause) in [
+            (
+                "a b",
+                "pod default/web: annotation k8s.v1.cni.cncf.io/networks: element 1",
+            ),
+            (
+                "x@net9,y@net9",
+                "pod default/web: network default/y: interface net9 is also that of network default/x",
+            ),
+            (
+                "other/x",
+                "pod default/web: network other/x: namespaceIsolation",
+            ),
+        ] {
+            let found = check(&config, &asking(&config, vec![pod("web", networks)]));
+            assert_eq!(
+                found.len(),
+                1,
+                "what is wrong with the networks is told elsewhere: {found:?}"
+            );
+            assert!(found[0].cause.starts_with(cause), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn pods_with_the_same_problem_share_a_finding() {
+        let config = config(json!({}));
+        let found = check(
+            &config,
+            &asking(&config, vec![pod("a", "a b"), pod("b", "a b")]),
+        );
+        assert!(
+            found[0].cause.starts_with("2 pods: annotation"),
+            "{found:?}"
+        );
+        assert_eq!(found[0].evidence, ["pod default/a", "pod default/b"]);
+        assert_eq!(check(&config, &asking(&config, vec![pod("c", "")])), []);
+    }
+
+    #[test]
+    fn network_status_is_held_against_the_record() {
+        let config = config(json!({}));
+        let attachment = serde_json::from_value(json!({
+            "network": "d", "ifname": "eth0", "args": "",
+            "list": {"name": "d", "version": "1.1.0", "plugins": [{"type": "bridge"}]},
+        }));
+        let reference = PodRef {
+            namespace: "default".to_owned(),
+            name: "web".to_owned(),
+            uid: Some("u".to_owned()),
+        };
+        let mut record =
+            Record::planned("c", "/n", "/p", Some(reference), vec![attachment.unwrap()]);
+        let right = r#"[{"name":"d","interface":"eth0"}]"#.to_owned();
+        record.network_status = Some(right.clone());
+        for (status, cause) in [
+            (Some(right.clone()), None),
+            (
+                Some(right.replace("eth0", "eth9")),
+                Some("pod default/web has a network-status that does not say"),
+            ),
+            (None, Some("pod default/web has no network-status")),
+        ] {
+            let mut pod = pod("web", "");
+            pod.annotations
+                .extend(status.map(|status| (NETWORK_STATUS.to_owned(), status)));
+            let found = check_status(&asking(&config, vec![pod]), [&record].into_iter());
+            assert_eq!(found.is_empty(), cause.is_none(), "{found:?}");
+            assert!(
+                cause.is_none_or(|cause| found[0].cause.starts_with(cause)),
+                "{found:?}"
+            );
+        }
+    }
+}
