@@ -87,3 +87,22 @@ impl Drop for Daemon {
         }
     }
 }
+
+/// The first child of a process: whom a program such as strace(1) or nsenter(1) runs.
+pub(crate) fn first_child(pid: u32) -> Option<u32> {
+    children(pid).first().copied()
+}
+
+/// The children of a process, whichever of its threads started them.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let texts =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    texts
+        .flat_map(|text| {
+            let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok());
+            pids.collect::<Vec<u32>>()
+        })
+        .collect()
+}

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proto::ipam::v1::admin_service_client::AdminServiceClient;
@@ -17,9 +16,10 @@ use proto::ipam::v1::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 
+use crate::daemon::first_child;
+use crate::dial::unix_channel;
 use crate::locate;
 use crate::wait::wait_until;
 
@@ -208,13 +208,7 @@ impl IpamServer {
 
     /// A connection of its own, which dials again when the server was away.
     pub fn channel(&self) -> Channel {
-        let socket = self.socket();
-        let dial = move |_: Uri| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        };
-        Endpoint::from_static("http://ipam-server")
-            .connect_with_connector_lazy(tower::service_fn(dial))
+        unix_channel(&self.socket())
     }
 
     /// A client for leases.
@@ -345,14 +339,6 @@ pub fn request(pool: &str, pod: &str) -> AllocateRequest {
 
 /// The server's process: of the child itself, or of the child of the wrapper.
 fn pid_of(child: &Child, bare: bool) -> u32 {
-    let path = format!("/proc/{0}/task/{0}/children", child.id());
-    let wrapped = || {
-        fs::read_to_string(path)
-            .ok()?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    };
+    let wrapped = || first_child(child.id());
     if bare { None } else { wrapped() }.unwrap_or_else(|| child.id())
 }

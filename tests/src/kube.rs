@@ -150,7 +150,7 @@ impl std::fmt::Debug for ApiServer {
 }
 
 /// Runs a future to its end from a test, which is not async.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     runtime().block_on(future)
 }
 

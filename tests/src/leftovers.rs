@@ -9,7 +9,10 @@ use crate::netns::Netns;
 use crate::node::Node;
 
 /// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
-const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of all who deliver releases that wait; it stays.
+const RELEASES_LOCK: &str = "/releases/lock";
 
 impl Node {
     /// Everything that deleted pods left, one line each: interfaces of the host and of sandboxes,
@@ -17,16 +20,23 @@ impl Node {
     /// processes. Not counted: bridges (the plugin keeps them) and what the test declared by
     /// [`Node::master`].
     pub fn leftovers(&self) -> Vec<String> {
+        let mut left = self.left_by_pods();
+        left.extend(self.host().processes().iter().map(|pid| process(*pid)));
+        left
+    }
+
+    /// The same without processes: a runtime has some.
+    pub(crate) fn left_by_pods(&self) -> Vec<String> {
         let mut left = self.host_links();
         for sandbox in self.sandboxes.lock().expect("no test panicked here").iter() {
             left.extend(sandbox_links(sandbox));
         }
         left.extend(self.leases());
         for folder in [self.state_dir(), self.cni_dir()] {
-            left.extend(files(&folder).map(|file| format!("file {file}")));
+            let files = files(&folder).filter(|file| !file.ends_with(RELEASES_LOCK));
+            left.extend(files.map(|file| format!("file {file}")));
         }
         left.extend(rules(self.host()));
-        left.extend(self.host().processes().iter().map(|pid| process(*pid)));
         left
     }
 

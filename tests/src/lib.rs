@@ -18,7 +18,9 @@
 pub mod agent;
 pub mod bench;
 pub mod call;
+pub mod cri;
 pub mod daemon;
+mod dial;
 pub mod ipam;
 pub mod kube;
 pub mod lacking;
@@ -34,6 +36,7 @@ pub mod plugin;
 pub mod pod;
 mod reaper;
 pub mod relay;
+pub mod runtime;
 pub mod sweep;
 pub mod wait;
 
@@ -47,4 +50,5 @@ pub use node::Node;
 pub use outcome::Outcome;
 pub use plugin::RecordedCall;
 pub use pod::Pod;
+pub use runtime::Runtime;
 pub use wait::wait_until;

@@ -27,6 +27,7 @@ const PING_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Netns {
     name: String,
     path: PathBuf,
+    is_borrowed: bool,
 }
 
 /// A route of a namespace's main table.
@@ -68,6 +69,16 @@ impl Netns {
         Netns {
             name: name.to_owned(),
             path: Path::new(FOLDER).join(name),
+            is_borrowed: false,
+        }
+    }
+
+    /// Looks into a namespace that somebody else made, at any path: dropping it leaves it alone.
+    pub fn borrow(path: &Path) -> Netns {
+        Netns {
+            name: path.display().to_string(),
+            path: path.to_owned(),
+            is_borrowed: true,
         }
     }
 
@@ -271,7 +282,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        self.remove();
+        if !self.is_borrowed {
+            self.remove();
+        }
     }
 }
 

@@ -204,6 +204,17 @@ impl Node {
         declared.extend([name.to_owned(), format!("{name}-p")]);
     }
 
+    /// Removes every interface of the host namespace but `lo` and what was declared by [`Node::master`]: a
+    /// machine that starts has its cards only.
+    pub(crate) fn unplug(&self) {
+        let declared = self.declared.lock().expect("no test panicked here");
+        let links = self.host.links().into_iter().filter(|name| name != "lo");
+        for name in links.filter(|name| !declared.contains(name)) {
+            // The kernel may be taking it away, with the other end of it.
+            let _gone_already = self.host.exec(["ip", "link", "delete", &name]);
+        }
+    }
+
     /// Writes the NetworkAttachmentDefinition of a network to `networksDir`. A string is taken as it
     /// stands, so that broken configurations can be given.
     pub fn nad(&self, namespace: &str, name: &str, config: Value) {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Once;
 
 use crate::netns;
+use crate::runtime::cgroups;
 
 const MARK: &str = "e2e-";
 
@@ -27,12 +28,16 @@ pub fn temporary_folder() -> tempfile::TempDir {
         .expect("make a temporary folder")
 }
 
-/// Removes namespaces and temporary folders whose makers are gone; only the first call does anything.
+/// Removes namespaces, control groups and temporary folders whose makers are gone; only the first call does
+/// anything.
 pub fn once() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
         for name in orphans(Path::new(netns::FOLDER)) {
             netns::Netns::adopt(&name).remove();
+        }
+        for name in cgroups::tops().iter().flat_map(|top| orphans(top)) {
+            cgroups::remove(&name);
         }
         for name in orphans(&std::env::temp_dir()) {
             let folder = std::env::temp_dir().join(name);

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
 #
-#   install.sh [packages] [plugins] [apiserver] [clients] [deny]      (the first three without an argument)
+#   install.sh [packages] [plugins] [apiserver] [containerd] [clients] [deny]
+#                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
 # plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
+# containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
+#            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
+#            service starts, and the ones that a machine has stay
 # clients    a Python with what examples/clients/python needs, into target/tools/python-client
 # deny       cargo-deny, into target/tools
 #
@@ -39,11 +43,7 @@ packages() {
     done
     ((${#missing[@]})) || return 0
 
-    local as_root=()
-    if ((EUID != 0)); then
-        command -v sudo >/dev/null || fail "run as root: apt-get install ${missing[*]}"
-        as_root=(sudo)
-    fi
+    become_root "apt-get install ${missing[*]}"
     say "installing ${missing[*]}"
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
@@ -51,6 +51,15 @@ packages() {
     # The package starts a server of its own, which no test uses.
     if [[ " ${missing[*]} " == *" etcd-server "* && -d /run/systemd/system ]]; then
         "${as_root[@]}" systemctl disable --quiet --now etcd
+    fi
+}
+
+# become_root WHAT: sets as_root to what makes a command run as root; WHAT is to be done if nothing does.
+become_root() {
+    as_root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || fail "run as root: $1"
+        as_root=(sudo)
     fi
 }
 
@@ -89,6 +98,32 @@ apiserver() {
     build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
 }
 
+containerd() {
+    build containerd "$tools/containerd/" -tags no_btrfs,no_zfs,no_aufs,no_devmapper tool
+    local into=$tools/distribution
+    [[ -x $into/usr/bin/containerd && -x $into/usr/sbin/runc && -x $into/bin/busybox ]] && return
+    say "unpacking containerd, runc and busybox of the distribution into $into"
+    rm -rf "$into"
+    mkdir -p "$into/packages"
+    (cd "$into/packages" && download containerd runc busybox-static)
+    local package
+    for package in "$into"/packages/*.deb; do
+        dpkg-deb --extract "$package" "$into"
+    done
+    rm -r "$into/packages"
+    # Newer releases have it in usr/bin.
+    [[ -e $into/bin/busybox ]] || { mkdir -p "$into/bin" && ln -s ../usr/bin/busybox "$into/bin/busybox"; }
+}
+
+# download PACKAGE…: into this folder; the lists of packages are made new if it fails.
+download() {
+    local quiet=(-qq -o APT::Sandbox::User=root)
+    apt-get "${quiet[@]}" download "$@" 2>/dev/null && return
+    become_root "apt-get update"
+    "${as_root[@]}" apt-get update -qq
+    apt-get "${quiet[@]}" download "$@"
+}
+
 clients() {
     local wanted=$here/../../examples/clients/python/requirements.txt venv=$tools/python-client
     cmp -s "$wanted" "$venv/requirements.txt" && return
@@ -114,8 +149,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | clients | deny) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, clients, deny)" ;;
+        packages | plugins | apiserver | containerd | clients | deny) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, containerd, clients, deny)" ;;
         esac
     done
     exit

@@ -1,0 +1,146 @@
+//! What the tests of this rung share: a cluster of one node whose pods have three interfaces of two
+//! families, all leased from ipam-server.
+
+use e2e::runtime::{Kubelet, Release, Sandbox};
+use e2e::{ApiServer, IpamServer, Netns, Node, Runtime};
+use serde_json::{Value, json};
+
+/// The pools of `examples/pools.yaml`.
+const POOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/pools.yaml");
+
+/// The interfaces of every pod here.
+pub(crate) const INTERFACES: [&str; 3] = ["eth0", "net1", "net2"];
+
+/// A runtime on a node, and what its meta-cni asks.
+pub(crate) struct Scene {
+    // Dropped in this order.
+    pub(crate) runtime: Runtime,
+    pub(crate) ipam: IpamServer,
+    pub(crate) api: &'static ApiServer,
+    pub(crate) namespace: String,
+}
+
+/// A pod of the API server, and its sandbox.
+pub(crate) struct RunningPod {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) sandbox: Sandbox,
+}
+
+impl Scene {
+    /// A scene whose name is that of its node and its namespace in the API server.
+    pub(crate) fn new(name: &str) -> Scene {
+        Scene::on(Node::new(name), Release::Pinned, name)
+    }
+
+    /// The same on this node, with another containerd.
+    pub(crate) fn on(node: Node, release: Release, namespace: &str) -> Scene {
+        let (ipam, api) = (IpamServer::start(), ApiServer::shared());
+        let made = ipam.ipamctl(&["pool", "create", "--file", POOLS]);
+        assert!(made.status.success(), "{made:?}");
+        node.master("uplink");
+        let node = node.with_api(api).default_network(|node| {
+            let bridge = node.bridge("br-pods", &[]);
+            leased(node, &ipam, bridge, "pods")
+        });
+        let storage = leased(&node, &ipam, node.bridge("br-storage", &[]), "storage");
+        let telemetry = leased(&node, &ipam, node.macvlan("uplink", &[]), "telemetry");
+        api.nad(namespace, "storage", storage);
+        api.nad(namespace, "telemetry", telemetry);
+        Scene {
+            runtime: Runtime::start(node, release),
+            ipam,
+            api,
+            namespace: namespace.to_owned(),
+        }
+    }
+
+    /// Asks containerd as a kubelet does.
+    pub(crate) fn kubelet(&self) -> &Kubelet {
+        self.runtime.kubelet()
+    }
+
+    /// Makes a pod in the API server that asks for these networks; gives its UID.
+    pub(crate) fn create_pod(&self, name: &str, networks: &str) -> String {
+        let annotations = [(e2e::pod::NETWORKS.to_owned(), networks.to_owned())].into();
+        let node = self.runtime.node().name();
+        self.api
+            .create_pod(&self.namespace, name, &annotations, node)
+    }
+
+    /// Makes a pod with [`INTERFACES`], and its sandbox.
+    #[track_caller]
+    pub(crate) fn run(&self, name: &str) -> RunningPod {
+        let uid = self.create_pod(name, "storage,telemetry");
+        let sandbox = self.kubelet().run_pod(&self.namespace, name, &uid);
+        let sandbox = sandbox.unwrap_or_else(|status| panic!("{status}\n{}", self.runtime.log()));
+        RunningPod {
+            name: name.to_owned(),
+            uid,
+            sandbox,
+        }
+    }
+
+    /// The elements of a pod's network-status.
+    pub(crate) fn network_status(&self, pod: &RunningPod) -> Vec<Value> {
+        let status = self.api.network_status(&self.namespace, &pod.name);
+        status.as_array().expect("a network-status").clone()
+    }
+
+    /// All leases, in the JSON form of `ipam.v1`.
+    pub(crate) fn leases(&self) -> Vec<Value> {
+        let answer = self.ipam.ipamctl_json(&["lease", "list"]);
+        answer["leases"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Asserts that two pods reach each other over every interface, in both families.
+    #[track_caller]
+    pub(crate) fn assert_connected(&self, a: &RunningPod, b: &RunningPod) {
+        let (a, b) = (
+            self.runtime.netns(&a.sandbox),
+            self.runtime.netns(&b.sandbox),
+        );
+        for ifname in INTERFACES {
+            let addresses = b.addresses(ifname);
+            assert_eq!(addresses.len(), 2, "{ifname}: {addresses:?}");
+            for address in addresses {
+                ping_from(&a, ifname, &address);
+            }
+        }
+    }
+
+    /// Deletes a pod, and its sandbox.
+    #[track_caller]
+    pub(crate) fn delete(&self, pod: &RunningPod) {
+        self.kubelet().delete_pod(&pod.sandbox.id);
+        self.api.delete_pod(&self.namespace, &pod.name);
+    }
+
+    /// Asserts that no sandbox, no lease and nothing else of a pod is left.
+    #[track_caller]
+    pub(crate) fn assert_clean(&self) {
+        self.runtime.assert_clean();
+        assert_eq!(self.leases(), [] as [Value; 0]);
+    }
+}
+
+/// Over this interface: each is in a network of its own.
+#[track_caller]
+fn ping_from(netns: &Netns, ifname: &str, address: &str) {
+    netns.ping(address);
+    let (bare, _) = address.split_once('/').expect("a prefix length");
+    let routes = netns.ip(&format!("route get {bare}"));
+    assert_eq!(routes[0]["dev"], ifname, "{routes:?}");
+}
+
+/// A network whose addresses are leased from a pool.
+fn leased(node: &Node, ipam: &IpamServer, mut network: Value, pool: &str) -> Value {
+    network["ipam"] = json!({
+        "type": "meta-ipam",
+        "pool": pool,
+        "server": format!("unix://{}", ipam.socket().display()),
+        "stateDir": node.state_dir(),
+        "node": node.name(),
+    });
+    network
+}
