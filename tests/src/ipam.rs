@@ -21,6 +21,8 @@ use tonic::transport::Channel;
 use crate::daemon::first_child;
 use crate::dial::unix_channel;
 use crate::locate;
+use crate::reaper::Reaper;
+use crate::sweep;
 use crate::wait::wait_until;
 
 /// How long a start or an end may take before the test fails.
@@ -29,13 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Leases of a page of [`IpamServer::leases`].
 const PAGE: i32 = 1000;
 
-/// A running server. Dropping it kills it and removes its files.
+/// A running server. Dropping it kills it and removes its files; it ends with the test process too.
 #[derive(Debug)]
 pub struct IpamServer {
     folder: TempDir,
     store: PathBuf,
     wrapper: Vec<String>,
     child: Option<Child>,
+    reaper: Option<Reaper>,
 }
 
 impl IpamServer {
@@ -68,12 +71,13 @@ impl IpamServer {
 
     #[track_caller]
     fn make(store: Option<&Path>, wrapper: Vec<String>) -> IpamServer {
-        let folder = tempfile::tempdir().expect("make a temporary folder");
+        let folder = sweep::temporary_folder();
         let mut server = IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
             wrapper,
             child: None,
+            reaper: None,
         };
         server.restart();
         server
@@ -95,7 +99,9 @@ impl IpamServer {
         let mut command = self.command(&self.socket(), &self.store);
         command.arg("--ready-file").arg(self.ready_file());
         command.stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().expect("start ipam-server"));
+        let child = command.spawn().expect("start ipam-server");
+        self.reaper = Some(Reaper::of_process(child.id()));
+        self.child = Some(child);
         wait_until("ipam-server serves", PATIENCE, || {
             let child = self.child.as_mut().expect("it was started");
             if let Some(status) = child.try_wait().expect("ask for the state of a child") {
@@ -128,6 +134,7 @@ impl IpamServer {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("kill ipam-server");
         child.wait().expect("wait for ipam-server");
+        self.reaper = None;
     }
 
     /// Asks it to end by SIGTERM, and waits for its end.
@@ -141,6 +148,7 @@ impl IpamServer {
         let status = wait_until("ipam-server ends", PATIENCE, || {
             child.try_wait().expect("ask for the state of a child")
         });
+        self.reaper = None;
         assert!(!self.socket().exists(), "it left its socket");
         status
     }

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::RecordError;
 
@@ -36,6 +37,13 @@ impl Orphans {
             .map_err(|source| RecordError::Write { path, source })
     }
 
+    /// Whether a record that was written at this time is no older than its mark, or has none.
+    pub fn is_outdated(&self, container_id: &str, written: SystemTime) -> bool {
+        let mark = fs::metadata(self.folder.join(container_id));
+        let marked = mark.and_then(|file| file.modified());
+        !marked.is_ok_and(|marked| written < marked)
+    }
+
     /// Removes a mark; none is success.
     ///
     /// # Errors
@@ -64,6 +72,8 @@ impl Orphans {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -78,5 +88,19 @@ mod tests {
         assert_eq!(orphans.marked(), ["a", "b"]);
         orphans.unmark("a").unwrap();
         assert_eq!(orphans.marked(), ["b"]);
+    }
+
+    #[test]
+    fn a_record_that_was_written_after_its_mark_is_no_orphans() {
+        let folder = tempfile::tempdir().unwrap();
+        let orphans = Orphans::new(folder.path());
+        orphans.mark("a").unwrap();
+        let marked = folder.path().join("orphans/a").metadata().unwrap();
+        let marked = marked.modified().unwrap();
+        let moment = Duration::from_nanos(1);
+        assert!(!orphans.is_outdated("a", marked - moment));
+        assert!(orphans.is_outdated("a", marked));
+        assert!(orphans.is_outdated("a", marked + moment));
+        assert!(orphans.is_outdated("never-marked", marked - moment));
     }
 }

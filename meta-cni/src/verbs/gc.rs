@@ -14,7 +14,7 @@ use crate::cni::name::is_identifier;
 use crate::cni::netconf::NetConfList;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
-use crate::record::{Entry, Orphans, Record, RecordError};
+use crate::record::{Entry, Orphans, Record, RecordError, Sandbox};
 use crate::wanted::default_network;
 
 /// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
@@ -47,7 +47,11 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
                 failures.push(error.into());
             }
             _ => {
-                if let Err(failure) = collect(context, &id, &mut networks) {
+                let locked = context.records.lock(&id, LOCK_LIMIT);
+                let collected = locked
+                    .map_err(Failure::from)
+                    .and_then(|sandbox| collect(context, &id, sandbox, &mut networks));
+                if let Err(failure) = collected {
                     if matches!(failure, Failure::Lock(_)) {
                         // It may be an ADD that is under way: its addresses are no garbage.
                         networks.add_unknown(&id);
@@ -110,17 +114,12 @@ fn known_containers(context: &Context<'_>) -> Result<BTreeSet<String>, Failure> 
     Ok(known)
 }
 
-/// Deletes the sandboxes that the agent marked. One that is being worked on, or that has no record any more, is no
-/// orphan.
+/// Deletes the sandboxes that the agent marked.
 pub(super) fn collect_orphans(context: &Context<'_>) -> Result<(), Failure> {
     let orphans = Orphans::new(&context.config.state_dir);
     let mut failures = Vec::new();
     for id in orphans.marked() {
-        let collected = match context.records.peek(&id) {
-            Ok(None) => Ok(()),
-            _ => collect(context, &id, &mut Networks::default()),
-        };
-        match collected {
+        match collect_orphan(context, &orphans, &id) {
             Ok(()) => failures.extend(orphans.unmark(&id).err().map(Failure::from)),
             Err(failure) => failures.push(failure),
         }
@@ -131,9 +130,28 @@ pub(super) fn collect_orphans(context: &Context<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Deletes a sandbox that the runtime no longer knows.
-fn collect(context: &Context<'_>, id: &str, networks: &mut Networks) -> Result<(), Failure> {
+/// One that is being worked on, that has no record any more, or whose record was written since it was marked, is no
+/// orphan: the runtime tells a sandbox only once its ADD has ended.
+fn collect_orphan(context: &Context<'_>, orphans: &Orphans, id: &str) -> Result<(), Failure> {
+    if let Ok(None) = context.records.peek(id) {
+        return Ok(());
+    }
     let sandbox = context.records.lock(id, LOCK_LIMIT)?;
+    if let Ok(written) = context.records.written(id)
+        && orphans.is_outdated(id, written)
+    {
+        return Ok(());
+    }
+    collect(context, id, sandbox, &mut Networks::default())
+}
+
+/// Deletes a sandbox that the runtime no longer knows.
+fn collect(
+    context: &Context<'_>,
+    id: &str,
+    sandbox: Sandbox<'_>,
+    networks: &mut Networks,
+) -> Result<(), Failure> {
     let record = match sandbox.load() {
         Ok(Some(record)) => Some(record),
         Ok(None) => made_by_multus(context, id)?,

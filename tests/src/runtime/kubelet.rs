@@ -1,6 +1,6 @@
 //! What a kubelet asks of a runtime over CRI.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -44,6 +44,11 @@ impl Kubelet {
             socket: machine.run_dir().join("containerd/containerd.sock"),
             cgroup_parent: format!("/{}", machine.name()),
         }
+    }
+
+    /// Where the runtime listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Makes and starts a sandbox for a pod (RunPodSandbox), each time as another attempt.

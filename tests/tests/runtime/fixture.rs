@@ -1,8 +1,10 @@
-//! What the tests of this rung share: a cluster of one node whose pods have three interfaces of two
-//! families, all leased from ipam-server.
+//! What the tests of this rung share: a cluster of one node with its agent, whose pods have three
+//! interfaces of two families, all leased from ipam-server.
+
+use std::fs;
 
 use e2e::runtime::{Kubelet, Release, Sandbox};
-use e2e::{ApiServer, IpamServer, Netns, Node, Runtime};
+use e2e::{Agent, ApiServer, IpamServer, Netns, Node, Runtime};
 use serde_json::{Value, json};
 
 /// The pools of `examples/pools.yaml`.
@@ -14,6 +16,7 @@ pub(crate) const INTERFACES: [&str; 3] = ["eth0", "net1", "net2"];
 /// A runtime on a node, and what its meta-cni asks.
 pub(crate) struct Scene {
     // Dropped in this order.
+    pub(crate) agent: Agent,
     pub(crate) runtime: Runtime,
     pub(crate) ipam: IpamServer,
     pub(crate) api: &'static ApiServer,
@@ -35,6 +38,16 @@ impl Scene {
 
     /// The same on this node, with another containerd.
     pub(crate) fn on(node: Node, release: Release, namespace: &str) -> Scene {
+        Scene::with_agent(node, release, namespace, &[])
+    }
+
+    /// The same with more arguments of the agent, which looks for orphans on the runtime's socket.
+    pub(crate) fn with_agent(
+        node: Node,
+        release: Release,
+        namespace: &str,
+        arguments: &[&str],
+    ) -> Scene {
         let (ipam, api) = (IpamServer::start(), ApiServer::shared());
         let made = ipam.ipamctl(&["pool", "create", "--file", POOLS]);
         assert!(made.status.success(), "{made:?}");
@@ -47,12 +60,25 @@ impl Scene {
         let telemetry = leased(&node, &ipam, node.macvlan("uplink", &[]), "telemetry");
         api.nad(namespace, "storage", storage);
         api.nad(namespace, "telemetry", telemetry);
+        let runtime = Runtime::start(node, release);
+        let socket = format!("--cri-socket={}", runtime.kubelet().socket().display());
+        let arguments = [&[socket.as_str()], arguments].concat();
         Scene {
-            runtime: Runtime::start(node, release),
+            agent: Agent::start_with(runtime.node(), api, &arguments),
+            runtime,
             ipam,
             api,
             namespace: namespace.to_owned(),
         }
+    }
+
+    /// Takes the power of the node and of the machine that ipam-server is on away.
+    pub(crate) fn power_off(&mut self) {
+        self.runtime.power_off();
+        self.agent.kill9();
+        self.ipam.kill9();
+        let socket = self.runtime.node().agent_socket();
+        fs::remove_file(socket).expect("the socket was in /run");
     }
 
     /// Asks containerd as a kubelet does.

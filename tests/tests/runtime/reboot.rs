@@ -9,8 +9,7 @@ fn scene_without_power(name: &str) -> Scene {
     let mut scene = Scene::new(name);
     let (a, b) = (scene.run("a"), scene.run("b"));
     scene.assert_connected(&a, &b);
-    scene.runtime.power_off();
-    scene.ipam.kill9();
+    scene.power_off();
     scene
 }
 
@@ -30,6 +29,7 @@ const NOT_READY: i32 = 1;
 fn after_a_reboot_all_leases_come_back_and_new_pods_are_connected() {
     let mut scene = scene_without_power("reboot");
     scene.ipam.restart();
+    scene.agent.restart();
     assert_eq!(
         scene.leases().len(),
         2 * INTERFACES.len(),
@@ -48,7 +48,7 @@ fn after_a_reboot_all_leases_come_back_and_new_pods_are_connected() {
 }
 
 #[test]
-fn leases_come_back_when_the_address_service_is_up_last() {
+fn leases_come_back_when_address_service_and_agent_are_up_last() {
     let mut scene = scene_without_power("late");
     scene.runtime.boot();
     delete_remembered(&scene);
@@ -59,6 +59,7 @@ fn leases_come_back_when_the_address_service_is_up_last() {
     );
 
     scene.ipam.restart();
+    scene.agent.restart();
     let pod = scene.run("next");
     scene.delete(&pod);
     scene.assert_clean();

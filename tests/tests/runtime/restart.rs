@@ -1,6 +1,7 @@
 //! containerd goes down between the start and the end of sandboxes, and in the middle of an ADD.
 
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 
 use nix::sys::signal::Signal;
@@ -33,27 +34,65 @@ fn pods_outlive_a_kill_of_containerd() {
     pods_outlive_containerd("kill", Signal::SIGKILL);
 }
 
+/// Holds a network's ADD or DEL until it is released.
+struct Hold(PathBuf);
+
+impl Hold {
+    /// Makes the network `slow`, which holds this verb.
+    fn new(scene: &Scene, verb: &str) -> Hold {
+        let node = scene.runtime.node();
+        let path = node.folder().join("hold");
+        fs::write(&path, "").expect("write a file");
+        let record = json!({ "hold": path, "on": [verb], "link": true });
+        let slow = node.recording("slow", record);
+        scene.api.nad(&scene.namespace, "slow", slow);
+        Hold(path)
+    }
+
+    fn release(self) {
+        fs::remove_file(self.0).expect("remove a file");
+    }
+}
+
 #[test]
 fn a_pod_that_was_being_made_when_containerd_was_killed_is_cleaned_up_after_its_start() {
     let mut scene = Scene::new("halfway");
-    let node = scene.runtime.node();
-    let hold = node.folder().join("hold");
-    fs::write(&hold, "").expect("write a file");
-    let slow = node.recording("slow", json!({ "hold": hold, "on": ["ADD"], "link": true }));
-    scene.api.nad("halfway", "slow", slow);
+    let hold = Hold::new(&scene, "ADD");
     let uid = scene.create_pod("web", "storage,slow");
-    let (kubelet, running) = (scene.kubelet().clone(), uid.clone());
-    let attempt = thread::spawn(move || kubelet.run_pod("halfway", "web", &running));
-    node.wait_for_call("ADD net2 slow");
+    let kubelet = scene.kubelet().clone();
+    let attempt = thread::spawn(move || kubelet.run_pod("halfway", "web", &uid));
+    scene.runtime.node().wait_for_call("ADD net2 slow");
     scene.runtime.stop_containerd(Signal::SIGKILL);
     let answer = attempt.join().expect("the thread ends");
     answer.expect_err("containerd is dead");
 
     scene.runtime.start_containerd();
-    fs::remove_file(&hold).expect("remove a file");
+    assert_eq!(scene.kubelet().list().len(), 1, "it remembers the attempt");
+    assert_eq!(scene.leases().len(), 2);
+    hold.release();
     scene.kubelet().delete_all_pods();
     scene.assert_clean();
     let pod = scene.run("next");
     scene.delete(&pod);
+    scene.assert_clean();
+}
+
+#[test]
+fn a_pod_that_was_being_stopped_when_containerd_was_killed_is_stopped_after_its_start() {
+    let mut scene = Scene::new("stopping");
+    let hold = Hold::new(&scene, "DEL");
+    let uid = scene.create_pod("web", "storage,slow");
+    let sandbox = scene.kubelet().run_pod("stopping", "web", &uid);
+    let id = sandbox.expect("a sandbox").id;
+    let (kubelet, stopped) = (scene.kubelet().clone(), id.clone());
+    let attempt = thread::spawn(move || kubelet.stop_pod(&stopped));
+    scene.runtime.node().wait_for_call("DEL net2 slow");
+    scene.runtime.stop_containerd(Signal::SIGKILL);
+    let answer = attempt.join().expect("the thread ends");
+    answer.expect_err("containerd is dead");
+
+    scene.runtime.start_containerd();
+    hold.release();
+    scene.kubelet().delete_pod(&id);
     scene.assert_clean();
 }

@@ -1,8 +1,10 @@
 //! Sandboxes as they come and go.
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use e2e::Node;
+use e2e::kube::PLUGIN;
 use e2e::runtime::Release;
 use serde_json::{Value, json};
 
@@ -91,6 +93,55 @@ fn runtime_network_status_leases_and_containers_tell_the_same_addresses() {
     }
     scene.delete(&pod);
     scene.assert_clean();
+}
+
+#[test]
+fn many_pods_at_once_are_all_connected_and_all_go() {
+    let scene = Scene::new("many");
+    let names: Vec<String> = (0..8).map(|number| format!("web-{number}")).collect();
+    let pods: Vec<RunningPod> = thread::scope(|scope| {
+        let scene = &scene;
+        let running: Vec<_> = names
+            .iter()
+            .map(|name| scope.spawn(move || scene.run(name)))
+            .collect();
+        let ended = running.into_iter().map(|thread| thread.join());
+        ended.map(|pod| pod.expect("the pod runs")).collect()
+    });
+    assert_eq!(scene.leases().len(), pods.len() * INTERFACES.len());
+    for pair in pods.windows(2) {
+        scene.assert_connected(&pair[0], &pair[1]);
+    }
+    thread::scope(|scope| {
+        for pod in &pods {
+            scope.spawn(|| scene.delete(pod));
+        }
+    });
+    scene.assert_clean();
+}
+
+#[test]
+fn pods_come_and_go_while_the_agent_is_down() {
+    let mut scene = Scene::new("agentless");
+    let a = scene.run("a");
+    assert_eq!(requests_of_plugin(&scene), [""; 0], "the agent was asked");
+    scene.agent.kill9();
+    let b = scene.run("b");
+    assert_eq!(scene.network_status(&b).len(), INTERFACES.len());
+    assert_ne!(requests_of_plugin(&scene), [""; 0]);
+    scene.assert_connected(&a, &b);
+    for pod in [&a, &b] {
+        scene.delete(pod);
+    }
+    scene.assert_clean();
+}
+
+/// What meta-cni itself asked the API server about the pods of a scene.
+fn requests_of_plugin(scene: &Scene) -> Vec<String> {
+    let kubeconfig = scene.api.plugin_kubeconfig();
+    scene
+        .api
+        .requests_about(PLUGIN, kubeconfig, &scene.namespace)
 }
 
 #[test]
