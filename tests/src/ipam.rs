@@ -20,8 +20,8 @@ use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::locate;
 use crate::wait::wait_until;
+use crate::{locate, pages};
 
 /// How long a start or an end may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +35,7 @@ pub struct IpamServer {
     folder: TempDir,
     store: PathBuf,
     wrapper: Vec<String>,
+    more: Vec<String>,
     child: Option<Child>,
 }
 
@@ -45,7 +46,16 @@ impl IpamServer {
     /// When it does not come to serve, with its log.
     #[track_caller]
     pub fn start() -> IpamServer {
-        IpamServer::make(None, Vec::new())
+        IpamServer::make(None, &[], &[])
+    }
+
+    /// Starts one with more arguments; it listens on its socket in any case.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_with(more: &[String]) -> IpamServer {
+        IpamServer::make(None, &[], more)
     }
 
     /// Starts one whose store is in this folder.
@@ -54,7 +64,7 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn start_on(store: &Path) -> IpamServer {
-        IpamServer::make(Some(store), Vec::new())
+        IpamServer::make(Some(store), &[], &[])
     }
 
     /// Starts one under another program, for example `["strace", "-f"]`, that ends with it.
@@ -63,16 +73,17 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn start_under(wrapper: &[&str]) -> IpamServer {
-        IpamServer::make(None, wrapper.iter().map(ToString::to_string).collect())
+        IpamServer::make(None, wrapper, &[])
     }
 
     #[track_caller]
-    fn make(store: Option<&Path>, wrapper: Vec<String>) -> IpamServer {
+    fn make(store: Option<&Path>, wrapper: &[&str], more: &[String]) -> IpamServer {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         let mut server = IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
-            wrapper,
+            wrapper: wrapper.iter().map(ToString::to_string).collect(),
+            more: more.to_owned(),
             child: None,
         };
         server.restart();
@@ -94,6 +105,7 @@ impl IpamServer {
             .expect("open the log");
         let mut command = self.command(&self.socket(), &self.store);
         command.arg("--ready-file").arg(self.ready_file());
+        command.args(&self.more);
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("start ipam-server"));
         wait_until("ipam-server serves", PATIENCE, || {
@@ -135,14 +147,46 @@ impl IpamServer {
     /// # Panics
     /// When it does not end, or does not run.
     pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
         let mut child = self.child.take().expect("it runs");
-        let pid = Pid::from_raw(pid_of(&child, self.wrapper.is_empty()).cast_signed());
-        kill(pid, Signal::SIGTERM).expect("send SIGTERM");
         let status = wait_until("ipam-server ends", PATIENCE, || {
             child.try_wait().expect("ask for the state of a child")
         });
         assert!(!self.socket().exists(), "it left its socket");
         status
+    }
+
+    /// Sends it a signal: SIGSTOP and SIGCONT, for example, let it seem to hang and go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = Pid::from_raw(pid_of(child, self.wrapper.is_empty()).cast_signed());
+        kill(pid, signal).expect("send a signal");
+    }
+
+    /// The port of its first TCP address.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn port(&self) -> u16 {
+        let ready = fs::read(self.ready_file()).expect("it serves");
+        let ready: Value = serde_json::from_slice(&ready).expect("the ready file is JSON");
+        let listens = ready["listen"].as_array().expect("a list").iter();
+        let mut ports = listens.filter_map(|at| {
+            let at = at.as_str()?.strip_prefix("tcp://")?;
+            at.parse::<std::net::SocketAddr>().ok()
+        });
+        ports.next().expect("a TCP address").port()
+    }
+
+    /// The value of one of its metrics, see [`pages::metric`].
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn metric(&self, series: &str) -> f64 {
+        pages::metric(&self.ready_file(), series)
     }
 
     /// Its socket.
@@ -199,13 +243,7 @@ impl IpamServer {
 
     /// A connection of its own, which dials again when the server was away.
     pub fn channel(&self) -> Channel {
-        let socket = self.socket();
-        let dial = move |_: Uri| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        };
-        Endpoint::from_static("http://ipam-server")
-            .connect_with_connector_lazy(tower::service_fn(dial))
+        channel(&self.socket())
     }
 
     /// A client for leases.
@@ -300,6 +338,21 @@ impl Drop for IpamServer {
             let _waited_for = child.wait();
         }
     }
+}
+
+/// A connection to whoever listens on a socket, which dials again when it broke.
+pub fn channel(socket: &Path) -> Channel {
+    connect(socket, Endpoint::from_static("http://ipam-server"))
+}
+
+/// The same with settings.
+pub fn connect(socket: &Path, endpoint: Endpoint) -> Channel {
+    let socket = socket.to_owned();
+    let dial = move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    };
+    endpoint.connect_with_connector_lazy(tower::service_fn(dial))
 }
 
 /// A pool of these networks; an empty one is left out.
