@@ -1,19 +1,17 @@
 //! A real `meta-cnid` beside a node, with the rights that are shipped.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use crate::daemon::Daemon;
 use crate::kube::ApiServer;
 use crate::locate;
 use crate::node::Node;
+use crate::pages;
 use crate::wait::wait_until;
 
 /// How long a start may take before the test fails.
@@ -153,11 +151,7 @@ impl Agent {
     /// # Panics
     /// When the agent does not answer.
     pub fn metric(&self, series: &str) -> f64 {
-        let page = self.page("/metrics");
-        let line = page
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().expect("a number"))
+        pages::metric(&self.ready_file(), series)
     }
 
     /// What an HTTP GET of its pages answers, head included.
@@ -165,17 +159,7 @@ impl Agent {
     /// # Panics
     /// When it does not answer.
     pub fn page(&self, path: &str) -> String {
-        let ready = fs::read(self.ready_file()).expect("it serves");
-        let ready: Value = serde_json::from_slice(&ready).expect("the ready file is JSON");
-        let address = ready["metrics"].as_str().expect("an address");
-        let mut stream = TcpStream::connect(address).expect("connect to the agent");
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        stream
-            .write_all(request.as_bytes())
-            .expect("send a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("read an answer");
-        answer
+        pages::page(&self.ready_file(), path)
     }
 
     fn running(&mut self) -> &mut Daemon {

@@ -20,10 +20,10 @@ use tonic::transport::Channel;
 
 use crate::daemon::first_child;
 use crate::dial::unix_channel;
-use crate::locate;
 use crate::reaper::Reaper;
 use crate::sweep;
 use crate::wait::wait_until;
+use crate::{locate, pages};
 
 /// How long a start or an end may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,6 +37,7 @@ pub struct IpamServer {
     folder: TempDir,
     store: PathBuf,
     wrapper: Vec<String>,
+    more: Vec<String>,
     child: Option<Child>,
     reaper: Option<Reaper>,
 }
@@ -48,7 +49,16 @@ impl IpamServer {
     /// When it does not come to serve, with its log.
     #[track_caller]
     pub fn start() -> IpamServer {
-        IpamServer::make(None, Vec::new())
+        IpamServer::make(None, &[], &[])
+    }
+
+    /// Starts one with more arguments; it listens on its socket in any case.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_with(more: &[String]) -> IpamServer {
+        IpamServer::make(None, &[], more)
     }
 
     /// Starts one whose store is in this folder.
@@ -57,7 +67,7 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn start_on(store: &Path) -> IpamServer {
-        IpamServer::make(Some(store), Vec::new())
+        IpamServer::make(Some(store), &[], &[])
     }
 
     /// Starts one under another program, for example `["strace", "-f"]`, that ends with it.
@@ -66,16 +76,17 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn start_under(wrapper: &[&str]) -> IpamServer {
-        IpamServer::make(None, wrapper.iter().map(ToString::to_string).collect())
+        IpamServer::make(None, wrapper, &[])
     }
 
     #[track_caller]
-    fn make(store: Option<&Path>, wrapper: Vec<String>) -> IpamServer {
+    fn make(store: Option<&Path>, wrapper: &[&str], more: &[String]) -> IpamServer {
         let folder = sweep::temporary_folder();
         let mut server = IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
-            wrapper,
+            wrapper: wrapper.iter().map(ToString::to_string).collect(),
+            more: more.to_owned(),
             child: None,
             reaper: None,
         };
@@ -98,6 +109,7 @@ impl IpamServer {
             .expect("open the log");
         let mut command = self.command(&self.socket(), &self.store);
         command.arg("--ready-file").arg(self.ready_file());
+        command.args(&self.more);
         command.stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("start ipam-server");
         self.reaper = Some(Reaper::of_process(child.id()));
@@ -142,9 +154,8 @@ impl IpamServer {
     /// # Panics
     /// When it does not end, or does not run.
     pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
         let mut child = self.child.take().expect("it runs");
-        let pid = Pid::from_raw(pid_of(&child, self.wrapper.is_empty()).cast_signed());
-        kill(pid, Signal::SIGTERM).expect("send SIGTERM");
         let status = wait_until("ipam-server ends", PATIENCE, || {
             child.try_wait().expect("ask for the state of a child")
         });
@@ -160,6 +171,39 @@ impl IpamServer {
     pub fn pid(&self) -> u32 {
         let child = self.child.as_ref().expect("it runs");
         pid_of(child, self.wrapper.is_empty())
+    }
+
+    /// Sends it a signal: SIGSTOP and SIGCONT, for example, let it seem to hang and go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = Pid::from_raw(pid_of(child, self.wrapper.is_empty()).cast_signed());
+        kill(pid, signal).expect("send a signal");
+    }
+
+    /// The port of its first TCP address.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn port(&self) -> u16 {
+        let ready = fs::read(self.ready_file()).expect("it serves");
+        let ready: Value = serde_json::from_slice(&ready).expect("the ready file is JSON");
+        let listens = ready["listen"].as_array().expect("a list").iter();
+        let mut ports = listens.filter_map(|at| {
+            let at = at.as_str()?.strip_prefix("tcp://")?;
+            at.parse::<std::net::SocketAddr>().ok()
+        });
+        ports.next().expect("a TCP address").port()
+    }
+
+    /// The value of one of its metrics, see [`pages::metric`].
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn metric(&self, series: &str) -> f64 {
+        pages::metric(&self.ready_file(), series)
     }
 
     /// Its socket.
@@ -311,6 +355,21 @@ impl Drop for IpamServer {
             let _waited_for = child.wait();
         }
     }
+}
+
+/// A connection to whoever listens on a socket, which dials again when it broke.
+pub fn channel(socket: &Path) -> Channel {
+    connect(socket, Endpoint::from_static("http://ipam-server"))
+}
+
+/// The same with settings.
+pub fn connect(socket: &Path, endpoint: Endpoint) -> Channel {
+    let socket = socket.to_owned();
+    let dial = move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    };
+    endpoint.connect_with_connector_lazy(tower::service_fn(dial))
 }
 
 /// A pool of these networks; an empty one is left out.

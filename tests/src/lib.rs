@@ -32,6 +32,7 @@ pub mod netns;
 pub mod networks;
 pub mod node;
 pub mod outcome;
+pub mod pages;
 pub mod plugin;
 pub mod pod;
 mod reaper;

@@ -95,6 +95,7 @@ impl Proxy {
             }
         }
         let call = self.metrics.call(method.name);
+        tracing::debug!(rpc = method.name, "passes on");
         match self.link.send(request).await {
             Ok(answer) => {
                 let server = Arc::clone(self.link.server());

@@ -6,6 +6,8 @@ mod disk;
 mod fsync;
 mod input;
 mod kill;
+mod meta_ipam;
 mod parallel;
 mod plugin;
 mod pod;
+mod proxy;

@@ -1,77 +1,20 @@
 //! meta-ipam as a main plugin executes it, with the real server at the other end, or none.
 
-use std::fs;
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
-use e2e::{IpamServer, locate};
+use e2e::IpamServer;
 use serde_json::{Value, json};
 
-/// Runs meta-ipam for a container of network `blue`; more of the configuration comes from `more`.
+use crate::meta_ipam::{MetaIpam, code, good, json_of};
+
+/// Runs meta-ipam against the server itself.
 fn plugin(server: &IpamServer, command: &str, container: &str, more: Value) -> Output {
-    let state = server.folder().join("state");
-    let mut conf = json!({
-        "cniVersion": "1.1.0", "name": "blue", "type": "bridge",
-        "ipam": {
-            "type": "meta-ipam", "pool": "blue", "node": "n1", "timeoutSeconds": 2,
-            "server": format!("unix://{}", server.socket().display()), "stateDir": state
-        }
-    });
-    let fields = conf.as_object_mut().expect("an object");
-    fields.extend(more.as_object().expect("an object").clone());
-    let mut child = Command::new(locate::executable("meta-ipam"))
-        .env_clear()
-        .envs([
-            ("CNI_COMMAND", command),
-            ("CNI_CONTAINERID", container),
-            ("CNI_NETNS", "/proc/self/ns/net"),
-            ("CNI_IFNAME", "net1"),
-            ("CNI_PATH", "/"),
-            ("CNI_ARGS", "K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web"),
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start meta-ipam");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin
-        .write_all(conf.to_string().as_bytes())
-        .expect("write the configuration");
-    drop(stdin);
-    child.wait_with_output().expect("wait for meta-ipam")
+    MetaIpam::of(&server.socket(), server.folder()).run(command, container, more)
 }
 
-fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-#[track_caller]
-fn good(output: Output) -> Value {
-    assert!(output.status.success(), "{output:?}");
-    if output.stdout.is_empty() {
-        Value::Null
-    } else {
-        json_of(&output)
-    }
-}
-
-fn code(output: &Output) -> u64 {
-    assert!(!output.status.success(), "{output:?}");
-    json_of(output)["code"].as_u64().expect("a code")
-}
-
-/// Files of releases that wait.
+/// Releases that wait.
 fn waiting(server: &IpamServer) -> usize {
-    fs::read_dir(server.folder().join("state/releases")).map_or(0, |entries| {
-        let names = entries.map(|entry| entry.expect("an entry").path());
-        names
-            .filter(|path| {
-                path.extension()
-                    .is_some_and(|extension| extension == "json")
-            })
-            .count()
-    })
+    MetaIpam::of(&server.socket(), server.folder()).waiting()
 }
 
 async fn with_pool() -> IpamServer {

@@ -58,8 +58,8 @@ pub(super) fn refusal(path: &str, server: &str) -> Status {
     // A path is as long as its caller wants.
     let path: String = path.chars().take(80).collect();
     Status::permission_denied(format!(
-        "meta-cnid does not pass {path} on: a node gets, lists and watches, and changes leases only; ask ipam-server \
-         itself: ipamctl --server {server}"
+        "meta-cnid does not pass {path} on: through it, leases are all that is changed; ask ipam-server itself: ipamctl \
+         --server {server}"
     ))
 }
 

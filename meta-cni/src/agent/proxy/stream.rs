@@ -22,7 +22,7 @@ impl Noted {
     }
 }
 
-/// A TLS stream whose failure to read is noted.
+/// A TLS stream whose failure is noted.
 pub(super) struct Overheard<S> {
     inner: S,
     noted: Noted,
@@ -34,6 +34,39 @@ impl<S> Overheard<S> {
             inner,
             noted: noted.clone(),
         }
+    }
+
+    fn note(&self, error: &io::Error) {
+        if let Some(tls) = tls_error(error) {
+            // The first failure is the cause of the others.
+            self.noted.0.get_or_init(|| tls.clone());
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Overheard<S> {
+    /// A peer that closes cannot be written to any more, but its last word has come: it is read before all is given up.
+    fn last_word(&mut self, context: &mut Context<'_>) {
+        let mut bytes = [0; 1024];
+        loop {
+            let mut into = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.inner).poll_read(context, &mut into) {
+                Poll::Ready(Ok(())) if !into.filled().is_empty() => {}
+                Poll::Ready(Err(error)) => return self.note(&error),
+                Poll::Ready(Ok(())) | Poll::Pending => return,
+            }
+        }
+    }
+
+    fn written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(_)) = written {
+            self.last_word(context);
+        }
+        written
     }
 }
 
@@ -49,27 +82,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.inner).poll_read(context, into);
-        if let Poll::Ready(Err(error)) = &read
-            && let Some(tls) = tls_error(error)
-        {
-            // The first failure is the cause of the others.
-            self.noted.0.get_or_init(|| tls.clone());
+        if let Poll::Ready(Err(error)) = &read {
+            self.note(error);
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.written(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let written = Pin::new(&mut self.inner).poll_flush(context);
+        self.written(context, written)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

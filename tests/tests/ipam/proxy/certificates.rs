@@ -1,0 +1,65 @@
+//! Certificates for tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+
+/// Whoever issues certificates.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) file: PathBuf,
+}
+
+/// A certificate and its key, in files.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Authority {
+    /// A new one, whose certificate is in `folder`.
+    pub(crate) fn new(folder: &Path, name: &str) -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate");
+        let file = folder.join(format!("{name}.ca"));
+        fs::write(&file, cert.pem()).expect("write an authority");
+        Authority {
+            issuer: Issuer::new(params, key),
+            file,
+        }
+    }
+
+    /// A certificate for this host, in `folder/NAME.crt` and `.key`: it replaces what is there.
+    pub(crate) fn issue(&self, folder: &Path, name: &str, host: &str) -> Identity {
+        self.write(folder, name, host, false)
+    }
+
+    /// The same, but its time is over.
+    pub(crate) fn issue_expired(&self, folder: &Path, name: &str, host: &str) -> Identity {
+        self.write(folder, name, host, true)
+    }
+
+    fn write(&self, folder: &Path, name: &str, host: &str, is_expired: bool) -> Identity {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a host");
+        if is_expired {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(2001, 1, 1);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let identity = Identity {
+            cert: folder.join(format!("{name}.crt")),
+            key: folder.join(format!("{name}.key")),
+        };
+        fs::write(&identity.key, key.serialize_pem()).expect("write a key");
+        fs::write(&identity.cert, cert.pem()).expect("write a certificate");
+        identity
+    }
+}
