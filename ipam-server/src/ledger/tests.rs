@@ -1,3 +1,6 @@
+mod beside;
+mod history;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
