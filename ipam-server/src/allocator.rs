@@ -4,11 +4,11 @@
 //! [`state`] is what is remembered, [`draft`] a group of decisions that is not durable yet; the other files
 //! are the commands, one family each.
 
+pub mod check;
 pub mod draft;
 pub mod lookup;
 pub mod state;
 
-mod check;
 mod choose;
 mod give;
 mod import;

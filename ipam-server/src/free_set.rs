@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// A set of addresses, kept as disjoint intervals that do not touch. An address is its number, 32 bits of it
-/// for IPv4. All operations but [`FreeSet::intervals`] take O(log n) of the number of intervals.
+/// for IPv4. All operations but [`FreeSet::intervals`] and [`FreeSet::nth`] take O(log n) of the number of intervals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FreeSet {
     /// First to last address.
@@ -46,6 +46,19 @@ impl FreeSet {
     /// The lowest address from `from` on, else the lowest of all.
     pub fn first_from_wrapping(&self, from: u128) -> Option<u128> {
         self.first_from(from).or_else(|| self.first())
+    }
+
+    /// The address that has `n` lower ones. Takes O(n) of the number of intervals.
+    pub fn nth(&self, n: u128) -> Option<u128> {
+        let mut before = 0;
+        for (&first, &last) in &self.intervals {
+            let here = last - first;
+            if n - before <= here {
+                return Some(first + (n - before));
+            }
+            before += here + 1;
+        }
+        None
     }
 
     /// Takes one address out; false if it was not there.
@@ -181,6 +194,7 @@ mod tests {
             steps in proptest::collection::vec(step(), 0..200),
             low in any::<bool>(),
             from in any::<u8>(),
+            n in any::<u8>(),
         ) {
             let mut set = FreeSet::new();
             let mut model = BTreeSet::new();
@@ -204,6 +218,8 @@ mod tests {
             let from = at(low, from);
             prop_assert_eq!(set.first_from(from), model.range(from..).next().copied());
             prop_assert_eq!(set.first(), model.first().copied());
+            let n = usize::from(n);
+            prop_assert_eq!(set.nth(n as u128), model.iter().nth(n).copied());
             let ends: Vec<_> = set.intervals().map(RangeInclusive::into_inner).collect();
             prop_assert!(ends.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "touching: {:?}", ends);
         }

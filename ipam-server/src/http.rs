@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -17,6 +18,8 @@ use crate::metrics::Metrics;
 
 /// Connections that are served at once.
 const CONNECTIONS: usize = 64;
+/// How long a connection may take to ask, and may be idle between two questions.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// What the pages tell of.
 #[derive(Clone)]
@@ -39,7 +42,7 @@ pub async fn serve(listener: TcpListener, pages: Pages) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection for metrics was not accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
@@ -52,7 +55,11 @@ pub async fn serve(listener: TcpListener, pages: Pages) {
                 let pages = pages.clone();
                 async move { Ok::<_, Infallible>(pages.answer(&request).await) }
             });
-            let connection = hyper::server::conn::http1::Builder::new();
+            let mut connection = hyper::server::conn::http1::Builder::new();
+            // Who says nothing must not keep a place for ever.
+            connection
+                .timer(TokioTimer::new())
+                .header_read_timeout(SILENCE);
             if let Err(error) = connection
                 .serve_connection(TokioIo::new(stream), answer)
                 .await

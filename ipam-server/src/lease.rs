@@ -69,18 +69,21 @@ impl Wish {
             let plain = text
                 .split_once('/')
                 .map_or(text.as_str(), |(address, _)| address);
-            if let Some((_, prefix)) = text.split_once('/')
-                && prefix.parse::<u8>().is_ok_and(|bits| bits > 128)
-            {
-                problems.add(&field, format!("{text} has no such prefix length"));
-            }
             let Some(address) = problems.address(&field, plain, None) else {
                 continue;
             };
-            let slot = match family_of(address) {
-                Family::V4 => &mut ipv4,
-                Family::V6 => &mut ipv6,
+            let (slot, bits) = match family_of(address) {
+                Family::V4 => (&mut ipv4, 32),
+                Family::V6 => (&mut ipv6, 128),
             };
+            if let Some((_, prefix)) = text.split_once('/')
+                && !prefix.parse::<u8>().is_ok_and(|given| given <= bits)
+            {
+                problems.add(
+                    &field,
+                    format!("{text:?} has no prefix length from 0 to {bits}"),
+                );
+            }
             if slot.replace(address).is_some() {
                 problems.add(field, format!("is a second {} address", family_of(address)));
             }

@@ -1,8 +1,11 @@
 //! The one thread that decides. It takes all that waits as a group, lets the allocator decide one after the
 //! other, makes the group durable in one write, and answers then: nothing is told that could be lost.
 //!
-//! [`Ledger`] is the handle; [`worker`] is the thread; `reads` is what goes past it to the store.
+//! [`Ledger`] is the handle; [`worker`] is the thread; `reads` and `history` are what goes past it to the store; `check`
+//! goes through everything in small steps.
 
+mod check;
+mod history;
 mod reads;
 mod worker;
 
@@ -27,6 +30,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::lease::Wish;
 use crate::pool::Pool;
+use crate::store::durable::Durable;
 use crate::store::{Store, StoreError};
 use worker::{Job, Message, Worker};
 
@@ -97,6 +101,7 @@ impl Ledger {
         limits: Limits,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Ledger, Error> {
+        let store: Arc<dyn Store> = Arc::new(Durable::new(store));
         let state = load(store.as_ref())?;
         let (queue, jobs) = std::sync::mpsc::channel();
         let (revision_sender, revision) = watch::channel(state.revision);
@@ -398,15 +403,6 @@ impl Ledger {
     ) -> Result<ipam::ImportResponse, Error> {
         self.run(caller, !validate_only, move |draft| draft.import(items))
             .await
-    }
-
-    /// See `AdminService.CheckConsistency`. It holds everything else up while it looks.
-    pub async fn check_consistency(&self) -> Result<ipam::CheckConsistencyResponse, Error> {
-        let _place = self.waiting.acquire().await.map_err(|_| Error::Stopping)?;
-        let (answer, answered) = oneshot::channel();
-        let check = Message::Check(answer);
-        self.queue.send(check).map_err(|_| Error::Stopping)?;
-        answered.await.map_err(|_| Error::Stopping)?
     }
 
     /// The leases that hold now, if they are found without a look at every lease.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pbjson_types as wkt;
 use proto::ipam::v1 as ipam;
 
-pub use subnet::{Subnet, number};
+pub use subnet::{Subnet, common, number};
 
 use crate::error::{Error, Family, FieldProblem};
 
@@ -86,6 +86,15 @@ impl Pool {
         let aligned = message.pairing() == ipam::Pairing::Aligned;
         if aligned && !both {
             problems.add("pool.pairing", "ALIGNED pairs need both ipv4 and ipv6");
+        }
+        if let (true, Some(four), Some(six)) = (aligned, &ipv4, &ipv6)
+            && !problems.names("pool.ipv")
+            && four.aligned_with(six).count() == 0
+        {
+            problems.add(
+                "pool.pairing",
+                "ALIGNED pairs need addresses at the same offset, and the ranges of ipv4 and ipv6 have none in common",
+            );
         }
         let families = pool_families(&message, &mut problems);
         let strategy = match message.strategy() {

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod durable;
 pub mod memory;
 pub mod salvage;
 pub mod sled;
@@ -57,7 +58,7 @@ pub struct Extent {
 }
 
 /// Keeps everything. All methods block; they are called off the async threads. Reading goes on beside a
-/// commit, and sees all of a batch or nothing of it only as far as each method says.
+/// commit and may see a batch before it is durable: [`durable::Durable`] puts that right for those who read.
 pub trait Store: Send + Sync + 'static {
     /// What it is, for logs and `GetServer`: `sled`, `memory`.
     fn name(&self) -> &'static str;

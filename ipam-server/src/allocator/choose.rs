@@ -3,6 +3,7 @@
 use proto::ipam::v1::EventType;
 
 use super::draft::Draft;
+use super::reservations::same_identity;
 use super::state::{Half, Held, Kept, PoolId, PoolState};
 use crate::error::{Error, Family};
 use crate::lease::Wish;
@@ -156,6 +157,10 @@ impl Draft<'_> {
                     seconds,
                 })
             }
+            None if kept_for.is_some() && self.is_predecessor(holder, wish)? => {
+                self.hand_over(holder)?;
+                Ok(Some(number))
+            }
             None => {
                 let holder = self.describe(holder)?;
                 Err(Error::AddressInUse {
@@ -164,6 +169,28 @@ impl Draft<'_> {
                     holder,
                 })
             }
+        }
+    }
+
+    /// Whether a lease is of the same interface of the same pod or claim as the request, in another container: one that
+    /// is gone or going, whose DEL has not come yet.
+    fn is_predecessor(&self, holder: LeaseId, wish: &Wish) -> Result<bool, Error> {
+        let lease = self.lease(holder)?.unwrap_or_default();
+        let (before, now) = (lease.owner.unwrap_or_default(), &wish.owner);
+        Ok(same_identity(&before, now)
+            && before.container_id != now.container_id
+            && before.network == now.network
+            && before.ifname == now.ifname)
+    }
+
+    /// Ends a lease whose addresses go to its successor at once.
+    fn hand_over(&mut self, holder: LeaseId) -> Result<(), Error> {
+        if let Some(lease) = self.lease(holder)? {
+            self.end(holder, lease, EventType::Released)?;
+        }
+        match self.state.leases.contains_key(&holder) {
+            true => self.press(holder),
+            false => Ok(()),
         }
     }
 
@@ -318,7 +345,13 @@ fn begin(state: &PoolState, half: &Half) -> u128 {
     match state.pool.strategy {
         Strategy::NextFit => half.cursor,
         Strategy::Lowest => 0,
-        Strategy::Random => fastrand::u128(half.subnet.all.clone()),
+        Strategy::Random => {
+            // Of what can be leased: a place outside of small ranges would always lead to their beginning.
+            let leasable = &half.subnet.leasable;
+            leasable
+                .nth(fastrand::u128(0..leasable.count().max(1)))
+                .unwrap_or(0)
+        }
     }
 }
 

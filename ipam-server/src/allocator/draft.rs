@@ -1,5 +1,6 @@
 //! A group of decisions that is not durable yet: what to write, and how to undo what it changed in memory.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,6 +21,9 @@ pub struct Draft<'a> {
     pub(super) batch: Batch,
     pub(super) now: Timestamp,
     pub(super) actor: String,
+    /// Where in `batch.leases` the last entry of a lease is, and where the one before each entry is.
+    last: HashMap<LeaseId, usize>,
+    earlier: Vec<Option<usize>>,
     undo: Vec<Undo>,
     start: u64,
 }
@@ -47,6 +51,8 @@ impl<'a> Draft<'a> {
             batch: Batch::default(),
             now,
             actor: SERVER.to_owned(),
+            last: HashMap::new(),
+            earlier: Vec::new(),
             undo: Vec::new(),
         }
     }
@@ -123,7 +129,14 @@ impl<'a> Draft<'a> {
         }
         self.batch.pools.truncate(mark.pools);
         self.batch.reservations.truncate(mark.reservations);
-        self.batch.leases.truncate(mark.leases);
+        while self.batch.leases.len() > mark.leases {
+            if let (Some((id, _)), Some(earlier)) = (self.batch.leases.pop(), self.earlier.pop()) {
+                match earlier {
+                    Some(at) => self.last.insert(id, at),
+                    None => self.last.remove(&id),
+                };
+            }
+        }
         self.batch.events.truncate(mark.events);
         self.state.revision = mark.revision;
     }
@@ -133,7 +146,7 @@ impl<'a> Draft<'a> {
         if !self.state.leases.contains_key(&id) {
             return Ok(None);
         }
-        let changed = self.batch.leases.iter().rev().find(|(at, _)| *at == id);
+        let changed = self.last.get(&id).and_then(|&at| self.batch.leases.get(at));
         match changed {
             Some((_, lease)) => Ok(lease.clone()),
             None => Ok(self.store.lease(id)?),
@@ -182,6 +195,8 @@ impl<'a> Draft<'a> {
             let undo = self.state.insert(id, held);
             self.undo.push(undo);
         }
+        let earlier = self.last.insert(id, self.batch.leases.len());
+        self.earlier.push(earlier);
         self.batch.leases.push((id, after.clone()));
         self.record(
             what,

@@ -23,7 +23,7 @@ impl Draft<'_> {
         }
         let mut last = None;
         let mut outside = Vec::new();
-        for name in &wish.pools {
+        for name in self.in_order(wish) {
             match self.try_pool(name, wish) {
                 Ok(lease) => return self.answer(lease, false),
                 Err(Error::AddressNotInPool { pools, .. }) => outside.extend(pools),
@@ -146,18 +146,20 @@ impl Draft<'_> {
         self.now.checked_add(ttl).ok()
     }
 
-    /// The active lease of the same request id or attachment.
-    pub(super) fn existing(&self, wish: &Wish) -> Result<Option<ipam::Lease>, Error> {
+    /// The active lease of the same request id or attachment. One whose time is over ends here, if it did not yet.
+    pub(super) fn existing(&mut self, wish: &Wish) -> Result<Option<ipam::Lease>, Error> {
         let owner = &wish.owner;
         let attachment = attachment_key(&owner.network, &owner.container_id, &owner.ifname);
         let request = text_key(&wish.request_id);
         let state = &self.state;
-        let candidates = State::with_key(&state.by_request, request)
-            .chain(State::with_key(&state.by_attachment, attachment));
+        let candidates: Vec<_> = State::with_key(&state.by_request, request)
+            .chain(State::with_key(&state.by_attachment, attachment))
+            .collect();
         for id in candidates {
-            if state.leases.get(&id).is_none_or(|held| held.quarantined) {
+            let Some(held) = self.state.leases.get(&id).filter(|held| !held.quarantined) else {
                 continue;
-            }
+            };
+            let over = held.until <= self.now.as_millisecond();
             let Some(lease) = self.lease(id)? else {
                 continue;
             };
@@ -166,6 +168,10 @@ impl Draft<'_> {
             let same_attachment = !owner.container_id.is_empty()
                 && there.is_some_and(|there| same_attachment(there, owner));
             if !same_request && !same_attachment {
+                continue;
+            }
+            if over {
+                self.end(id, lease, EventType::Expired)?;
                 continue;
             }
             let mut difference = wish.differences(&lease);

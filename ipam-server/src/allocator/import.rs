@@ -3,6 +3,7 @@
 use proto::ipam::v1::{self as ipam, EventType, export_item::Item};
 
 use super::draft::Draft;
+use super::release::same_attachment;
 use crate::error::{Error, Family};
 use crate::lease::attachment;
 use crate::pool::{Pool, number};
@@ -119,10 +120,19 @@ impl Draft<'_> {
             let Some(half) = self.pool(pool)?.half(family) else {
                 continue;
             };
+            let address = half.subnet.address(number);
             let Some(&holder) = half.held.get(&number) else {
+                if let Some(name) = half.reserved.get(&number)
+                    && !self.is_kept_for(name, &lease)
+                {
+                    return Err(Error::AddressReserved {
+                        address,
+                        pool: lease.pool,
+                        why: format!("it is kept by reservation {name}"),
+                    });
+                }
                 continue;
             };
-            let address = half.subnet.address(number);
             if self
                 .lease(holder)?
                 .is_some_and(|there| is_same(&there, &lease))
@@ -152,7 +162,8 @@ impl Draft<'_> {
     }
 }
 
-/// Whether a lease that is there is the one that comes: same pool and addresses, held by the same owner.
+/// Whether a lease that is there is the one that comes: same pool and addresses, and held by the same attachment, or
+/// by the same owner if that is none.
 fn is_same(there: &ipam::Lease, coming: &ipam::Lease) -> bool {
     let addresses = |lease: &ipam::Lease| {
         (
@@ -162,6 +173,11 @@ fn is_same(there: &ipam::Lease, coming: &ipam::Lease) -> bool {
             lease.state,
         )
     };
+    let owner = |lease: &ipam::Lease| lease.owner.clone().unwrap_or_default();
+    let (one, two) = (owner(there), owner(coming));
     addresses(there) == addresses(coming)
-        && there.owner.clone().unwrap_or_default() == coming.owner.clone().unwrap_or_default()
+        && match two.container_id.is_empty() {
+            true => one == two,
+            false => same_attachment(&one, &two),
+        }
 }

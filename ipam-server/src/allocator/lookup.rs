@@ -183,7 +183,7 @@ impl Draft<'_> {
                 return Ok(answer);
             }
         }
-        for name in &wish.pools {
+        for name in self.in_order(wish) {
             if let Some((id, state)) = self.state.pool(name) {
                 for family in [Family::V4, Family::V6] {
                     if let Some(half) = state.half(family) {

@@ -1,5 +1,7 @@
 //! ReclaimOrphans: ends leases whose owners are gone, and never at first sight.
 
+use std::collections::HashSet;
+
 use proto::ipam::v1::{self as ipam, EventType};
 
 use super::draft::Draft;
@@ -10,6 +12,8 @@ use crate::store::LeaseId;
 
 /// The least time between two observations.
 const GRACE_MILLIS: i64 = 60_000;
+/// Leases that one request ends: more stay suspected, and end with the next one.
+const ENDS: usize = 1024;
 
 impl Draft<'_> {
     /// Ends the leases of `candidates` that are missed for the second time, at least the grace period after the
@@ -26,23 +30,19 @@ impl Draft<'_> {
         let listed = listed(&request.attachments);
         let now = self.now.as_millisecond();
         let mut answer = ipam::ReclaimOrphansResponse::default();
+        let missed: HashSet<LeaseId> = candidates.iter().copied().collect();
         // Who was seen again is no suspect any more.
         let cleared: Vec<_> = self
             .state
             .suspects
             .keys()
             .copied()
-            .filter(|id| !candidates.contains(id))
+            .filter(|id| !missed.contains(id))
             .collect();
         for id in cleared {
             let lease = self.lease(id)?;
             let concerned = lease.as_ref().is_none_or(|lease| {
-                is_unlisted(
-                    lease,
-                    &request.network,
-                    &request.node,
-                    &std::collections::HashSet::new(),
-                )
+                is_unlisted(lease, &request.network, &request.node, &HashSet::new())
             });
             if concerned && !request.validate_only {
                 self.state.suspects.remove(&id);
@@ -58,7 +58,7 @@ impl Draft<'_> {
             }
             match self.state.suspects.get(&id) {
                 Some(&(generation, since)) if generation == held.generation => {
-                    if now - since >= grace {
+                    if now - since >= grace && answer.reclaimed.len() < ENDS {
                         self.end(id, lease.clone(), EventType::Reclaimed)?;
                         answer.reclaimed.push(lease);
                     } else {

@@ -10,7 +10,7 @@ use super::state::{Half, PoolId, PoolState};
 use crate::error::{Error, Family};
 use crate::free_set::FreeSet;
 use crate::lease::timestamp;
-use crate::pool::{Pool, Subnet};
+use crate::pool::{Pool, Subnet, common};
 
 /// The fields that UpdatePool can change.
 const MUTABLE: [&str; 15] = [
@@ -238,30 +238,11 @@ pub(super) fn empty(pool: Pool) -> PoolState {
 
 /// Offsets that are free in both halves.
 pub(super) fn pairs(ipv4: Option<&Half>, ipv6: Option<&Half>) -> FreeSet {
-    let mut pairs = FreeSet::new();
-    let (Some(four), Some(six)) = (ipv4, ipv6) else {
-        return pairs;
-    };
-    let offsets = |half: &Half| -> Vec<_> {
-        let base = *half.subnet.all.start();
-        half.free
-            .intervals()
-            .map(|range| (range.start() - base, range.end() - base))
-            .collect()
-    };
-    let (four, six) = (offsets(four), offsets(six));
-    let (mut at, mut other) = (four.iter().peekable(), six.iter().peekable());
-    while let (Some(&&(first, last)), Some(&&(begin, end))) = (at.peek(), other.peek()) {
-        if first.max(begin) <= last.min(end) {
-            pairs.give_range(first.max(begin)..=last.min(end));
-        }
-        if last < end {
-            at.next();
-        } else {
-            other.next();
-        }
+    let base = |half: &Half| *half.subnet.all.start();
+    match (ipv4, ipv6) {
+        (Some(four), Some(six)) => common((&four.free, base(four)), (&six.free, base(six))),
+        _ => FreeSet::new(),
     }
-    pairs
 }
 
 /// A pool with a new configuration, and what is held and reserved as before.

@@ -170,7 +170,29 @@ impl Draft<'_> {
         Ok((id, ipv4.map(number), ipv6.map(number)))
     }
 
-    /// The reservation of a pool that is for who asks.
+    /// Whether a reservation is for the owner of a lease.
+    pub(super) fn is_kept_for(&self, name: &str, lease: &ipam::Lease) -> bool {
+        let none = ipam::Owner::default();
+        let owner = lease.owner.as_ref().unwrap_or(&none);
+        self.state
+            .reservations
+            .get(name)
+            .is_some_and(|kept| matches(&kept.message, owner, &lease.mac))
+    }
+
+    /// The pools of a request in the order to try them: those with a reservation for who asks come first.
+    pub(super) fn in_order<'w>(&self, wish: &'w Wish) -> Vec<&'w str> {
+        let mut names: Vec<_> = wish.pools.iter().map(String::as_str).collect();
+        if names.len() > 1 {
+            names.sort_by_key(|name| {
+                let pool = self.state.pool(name);
+                pool.is_none_or(|(id, _)| self.reservation_for(id, wish).is_none())
+            });
+        }
+        names
+    }
+
+    /// The reservation of a pool that is for who asks, unless another interface of the same pod or claim has it.
     pub(super) fn reservation_for(&self, pool: PoolId, wish: &Wish) -> Option<Kept> {
         let owner = &wish.owner;
         let keys = [
@@ -184,11 +206,39 @@ impl Draft<'_> {
                 .take_while(|(at, _)| *at == key)
                 .find_map(|(_, name)| {
                     let kept = self.state.reservations.get(name)?;
-                    let fits = kept.pool == pool && matches(&kept.message, owner, &wish.mac);
+                    let fits = kept.pool == pool
+                        && matches(&kept.message, owner, &wish.mac)
+                        && !self.is_of_another_interface(kept, owner);
                     fits.then(|| kept.clone())
                 })
         })
     }
+
+    /// Whether an active lease of the same pod or claim, but of another interface, has an address of a reservation.
+    fn is_of_another_interface(&self, kept: &Kept, owner: &ipam::Owner) -> bool {
+        let state = self.state.pools.get(&kept.pool);
+        [Family::V4, Family::V6].into_iter().any(|family| {
+            let half = state.and_then(|state| state.half(family));
+            let holder = half
+                .zip(kept.number(family))
+                .and_then(|(half, number)| half.held.get(&number).copied());
+            // A lease that cannot be read is told of when it is given.
+            let lease = holder.and_then(|id| self.lease(id).ok().flatten());
+            lease.is_some_and(|lease| {
+                let there = lease.owner.clone().unwrap_or_default();
+                lease.state() == ipam::lease::State::Active
+                    && same_identity(&there, owner)
+                    && (&there.network, &there.ifname) != (&owner.network, &owner.ifname)
+            })
+        })
+    }
+}
+
+/// Whether two owners are the same pod or claim.
+pub(super) fn same_identity(one: &ipam::Owner, two: &ipam::Owner) -> bool {
+    let same_claim = !one.claim.is_empty() && one.claim == two.claim;
+    let same_pod = !one.pod.is_empty() && (&one.namespace, &one.pod) == (&two.namespace, &two.pod);
+    one.cluster == two.cluster && (same_claim || same_pod)
 }
 
 /// What a reservation is found by: its most telling name.

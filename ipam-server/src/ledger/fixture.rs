@@ -1,11 +1,13 @@
 //! What the tests of the ledger share: a clock that is set, a store that fails when told, and short requests.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use proto::ipam::v1::{self as ipam};
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
+use tokio::sync::oneshot;
 
 use super::{Caller, Ledger, Limits};
 use crate::clock::Clock;
@@ -32,8 +34,40 @@ impl Clock for TestClock {
 pub(super) struct TestStore {
     inner: MemoryStore,
     pub(super) fails: AtomicBool,
+    /// Writes fail when the batch is visible already.
+    pub(super) fails_late: AtomicBool,
+    /// The next write waits here when the batch is visible already.
+    held: Mutex<Option<(oneshot::Sender<()>, Receiver<()>)>>,
     /// Revisions that were made durable, batch by batch.
     pub(super) commits: Mutex<Vec<Vec<u64>>>,
+}
+
+/// A write that is held up.
+pub(super) struct Hold {
+    visible: oneshot::Receiver<()>,
+    go: Sender<()>,
+}
+
+impl Hold {
+    /// Waits until the batch is visible in the store.
+    pub(super) async fn reached(&mut self) {
+        (&mut self.visible).await.unwrap();
+    }
+
+    /// Lets the write end.
+    pub(super) fn go(&self) {
+        self.go.send(()).unwrap();
+    }
+}
+
+impl TestStore {
+    /// Holds the next write up before it ends.
+    pub(super) fn hold(&self) -> Hold {
+        let (reached, visible) = oneshot::channel();
+        let (go, goes) = channel();
+        *self.held.lock().unwrap() = Some((reached, goes));
+        Hold { visible, go }
+    }
 }
 
 impl Store for TestStore {
@@ -62,18 +96,33 @@ impl Store for TestStore {
         self.inner.events_back(before, limit)
     }
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.recover()?;
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(full());
+        }
         let revisions = batch.events.iter().map(|event| event.revision).collect();
         self.commits.lock().unwrap().push(revisions);
-        self.inner.commit(batch)
+        self.inner.commit(batch)?;
+        let held = self.held.lock().unwrap().take();
+        if let Some((reached, goes)) = held {
+            reached.send(()).unwrap();
+            goes.recv().unwrap();
+        }
+        match self.fails_late.load(Ordering::SeqCst) {
+            true => Err(full()),
+            false => Ok(()),
+        }
     }
     fn recover(&self) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Full {
-                path: "/test".into(),
-            });
+        match self.fails.load(Ordering::SeqCst) || self.fails_late.load(Ordering::SeqCst) {
+            true => Err(full()),
+            false => Ok(()),
         }
-        Ok(())
+    }
+}
+
+fn full() -> StoreError {
+    StoreError::Full {
+        path: "/test".into(),
     }
 }
 

@@ -1,19 +1,20 @@
-//! What needs a look at many leases or at the history: read from the store beside the ledger's thread, so that
-//! nobody waits for it. Where something is to be changed by it, the thread looks again at each lease.
+//! What needs a look at many leases: read from the store beside the ledger's thread, so that nobody waits for it. Where something is to be changed by it, the thread looks again at each lease.
+
+use std::sync::Arc;
 
 use proto::ipam::v1 as ipam;
 
 use super::{Caller, Ledger};
-use crate::allocator::draft::lease_of;
 use crate::allocator::lookup::{Question, Summary};
 use crate::allocator::{is_unlisted, listed};
 use crate::error::Error;
-use crate::lease::millis;
 use crate::pool::Problems;
 use crate::store::{LeaseId, Store};
 
-/// Leases or events that are read at once.
+/// Leases that are read at once.
 const PAGE: usize = 5_000;
+/// Leases that one group ends: more wait for the next one, and what others ask is decided in between.
+const ENDS: usize = 1024;
 
 impl Ledger {
     /// Reads from the store, off the async threads.
@@ -34,52 +35,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`].
     pub async fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<ipam::Lease>, Error> {
-        let durable = *self.revision.borrow();
-        let mut leases = self
-            .read(move |store| Ok(store.leases(after, limit)?))
-            .await?;
-        let made = |lease: &ipam::Lease| lease.id.parse().is_ok_and(|LeaseId(id)| id <= durable);
-        while leases.last().is_some_and(|lease| !made(lease)) {
-            leases.pop();
-        }
-        Ok(leases)
-    }
-
-    /// Up to `limit` durable events with a revision above `after`, in order.
-    ///
-    /// # Errors
-    /// [`Error::Compacted`] if the history begins later; [`Error::Store`].
-    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<ipam::Event>, Error> {
-        let durable = *self.revision.borrow();
-        let ledger = self.clone();
-        self.read(move |store| {
-            let mut events = store.events(after, limit)?;
-            // Looked at after reading: what was forgotten meanwhile must not go unnoticed.
-            let oldest = *ledger.oldest.borrow();
-            if after.saturating_add(1) < oldest {
-                return Err(Error::Compacted {
-                    wanted: format!("revision {}", after + 1),
-                    oldest,
-                });
-            }
-            events.retain(|event| event.revision <= durable);
-            Ok(events)
-        })
-        .await
-    }
-
-    /// The oldest revision that the history keeps.
-    pub fn oldest_revision(&self) -> u64 {
-        *self.oldest.borrow()
-    }
-
-    /// Up to `limit` durable events with a revision below `before`, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn events_back(&self, before: u64, limit: usize) -> Result<Vec<ipam::Event>, Error> {
-        let before = before.min(self.revision.borrow().saturating_add(1));
-        self.read(move |store| Ok(store.events_back(before, limit)?))
+        self.read(move |store| Ok(store.leases(after, limit)?))
             .await
     }
 
@@ -93,68 +49,18 @@ impl Ledger {
         request: ipam::LookupRequest,
     ) -> Result<Vec<ipam::Lease>, Error> {
         let question = Question::decode(&request)?;
-        if let Some(at) = request.at_time {
-            return self.lookup_at(question, millis(Some(&at)), at).await;
+        let leases = match self.lookup_now(caller, question.clone()).await? {
+            Some(leases) => leases,
+            None => {
+                let question = question.clone();
+                self.read(move |store| matching(store, |lease| question.matches(lease)))
+                    .await?
+            }
+        };
+        match request.at_time {
+            Some(at) => self.held_at(leases, question, at).await,
+            None => Ok(leases),
         }
-        if let Some(leases) = self.lookup_now(caller, question.clone()).await? {
-            return Ok(leases);
-        }
-        self.read(move |store| matching(store, |lease| question.matches(lease)))
-            .await
-    }
-
-    /// Who held at a time: those of now, and then the history backwards to that time. The event next after the
-    /// time tells by what was before it.
-    async fn lookup_at(
-        &self,
-        question: Question,
-        at: i64,
-        time: pbjson_types::Timestamp,
-    ) -> Result<Vec<ipam::Lease>, Error> {
-        let oldest = *self.oldest.borrow();
-        self.read(move |store| {
-            // A change between these two readings is undone by the history below.
-            let mut held: std::collections::BTreeMap<LeaseId, ipam::Lease> =
-                std::collections::BTreeMap::new();
-            for lease in matching(store, |lease| question.matches(lease))? {
-                held.extend(lease.id.parse().map(|id| (id, lease)));
-            }
-            let mut before = u64::MAX;
-            loop {
-                let page = store.events_back(before, PAGE)?;
-                let full = page.len() == PAGE;
-                for event in page {
-                    if millis(event.time.as_ref()) <= at {
-                        return Ok(held.into_values().collect());
-                    }
-                    before = event.revision;
-                    let then = lease_of(event.before.as_ref());
-                    let Some(id) = then
-                        .or(lease_of(event.after.as_ref()))
-                        .and_then(|lease| lease.id.parse().ok())
-                    else {
-                        continue;
-                    };
-                    match then.filter(|lease| question.matches(lease)) {
-                        Some(lease) => held.insert(id, lease.clone()),
-                        None => held.remove(&id),
-                    };
-                }
-                if !full {
-                    break;
-                }
-            }
-            // The history is all there is since the beginning, or it does not reach back far enough.
-            if oldest > 1 {
-                let wanted = jiff::Timestamp::new(time.seconds, time.nanos).unwrap_or_default();
-                return Err(Error::Compacted {
-                    wanted: format!("time {wanted}"),
-                    oldest,
-                });
-            }
-            Ok(held.into_values().collect())
-        })
-        .await
     }
 
     /// See `LeaseService.ReleaseUnlisted`.
@@ -180,10 +86,18 @@ impl Ledger {
         let (request, found) = self
             .unlisted(request, network, node, |request| &request.attachments)
             .await?;
-        self.run(caller, !request.validate_only, move |draft| {
-            draft.release_unlisted(&request, &found)
-        })
-        .await
+        let request = Arc::new(request);
+        let mut answer = ipam::ReleaseUnlistedResponse::default();
+        for some in found.chunks(ENDS) {
+            let (request, some) = (request.clone(), some.to_vec());
+            let ended = self
+                .run(caller, !request.validate_only, move |draft| {
+                    draft.release_unlisted(&request, &some)
+                })
+                .await?;
+            answer.leases.extend(ended.leases);
+        }
+        Ok(answer)
     }
 
     /// See `AdminService.ReclaimOrphans`.

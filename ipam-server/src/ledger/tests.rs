@@ -1,3 +1,7 @@
+mod beside;
+mod history;
+mod reservations;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -127,6 +131,9 @@ async fn requested_addresses_are_given_or_refused_with_the_reason() {
         ("10.9.0.1", "ADDRESS_NOT_IN_POOL"),
         ("fd00::", "ADDRESS_RESERVED"),
         ("10.0.0.07", "INVALID_FIELD"),
+        ("10.0.0.9/33", "INVALID_FIELD"),
+        ("10.0.0.9/", "INVALID_FIELD"),
+        ("fd00::9/129", "INVALID_FIELD"),
     ] {
         assert_eq!(
             bench.give(wish(2, ip)).await.unwrap_err().reason(),
@@ -177,6 +184,35 @@ async fn strategies_choose_as_they_say() {
             assert_eq!(three.ipv4, expected, "{strategy:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn random_addresses_of_small_ranges_in_a_large_network_do_not_follow_each_other() {
+    let bench = Bench::new();
+    let mut pool = dual("blue", "", "fd00::/64");
+    pool.ipv6.as_mut().unwrap().ranges = vec![
+        "fd00::1:0-fd00::1:ffff".into(),
+        "fd00:0:0:0:f::-fd00:0:0:0:f::ffff".into(),
+    ];
+    pool.set_strategy(ipam::Strategy::Random);
+    bench.pool(pool).await;
+    let mut addresses = Vec::new();
+    for n in 0..32 {
+        let lease = bench.give(ask("blue", n)).await.unwrap();
+        let address: std::net::Ipv6Addr = plain(&lease.ipv6).parse().unwrap();
+        addresses.push(u128::from(address));
+    }
+    let neighbours = |pair: &[u128]| pair[0] + 1 == pair[1];
+    let following = addresses.windows(2).filter(|pair| neighbours(pair)).count();
+    assert!(following < 8, "{addresses:x?}");
+    let low = addresses
+        .iter()
+        .filter(|&&at| at & 0xf_0000_0000_0000 == 0)
+        .count();
+    assert!(
+        (1..32).contains(&low),
+        "both ranges are used: {addresses:x?}"
+    );
 }
 
 #[tokio::test]

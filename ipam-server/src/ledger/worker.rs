@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use proto::ipam::v1::CheckConsistencyResponse;
 use tokio::sync::{oneshot, watch};
 
 use super::{Health, Limits, Observer};
+use crate::allocator::check::{Place, Step};
 use crate::allocator::{Draft, State};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -34,7 +34,8 @@ pub(super) struct Job {
 
 pub(super) enum Message {
     Job(Job),
-    Check(oneshot::Sender<Result<CheckConsistencyResponse, Error>>),
+    /// One step of a check: the first one without a place.
+    Check(Option<Place>, oneshot::Sender<Result<Step, Error>>),
     Stop,
 }
 
@@ -66,7 +67,7 @@ impl Worker {
             for message in first.into_iter().chain(waiting) {
                 match message {
                     Message::Job(job) => jobs.push(job),
-                    Message::Check(answer) => checks.push(answer),
+                    Message::Check(place, answer) => checks.push((place, answer)),
                     Message::Stop => stopping = true,
                 }
                 if jobs.len() >= self.limits.group {
@@ -75,8 +76,8 @@ impl Worker {
             }
             self.recover();
             self.group(jobs);
-            for answer in checks {
-                let checked = self.check();
+            for (place, answer) in checks {
+                let checked = self.check(place);
                 // A caller that has gone is told nothing.
                 let _ = answer.send(checked);
             }
@@ -186,10 +187,10 @@ impl Worker {
         }
     }
 
-    fn check(&mut self) -> Result<CheckConsistencyResponse, Error> {
+    fn check(&mut self, place: Option<Place>) -> Result<Step, Error> {
         let now = self.clock.now();
         let draft = Draft::new(&mut self.state, self.store.as_ref(), now);
-        let checked = draft.check();
+        let checked = draft.check(place.unwrap_or_else(|| draft.check_begin()));
         draft.abandon();
         checked
     }

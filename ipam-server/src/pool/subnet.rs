@@ -130,12 +130,43 @@ impl Subnet {
         }
     }
 
+    /// Offsets at which both can be leased.
+    pub fn aligned_with(&self, other: &Subnet) -> FreeSet {
+        common(
+            (&self.leasable, *self.all.start()),
+            (&other.leasable, *other.all.start()),
+        )
+    }
+
     /// Whether two networks have addresses in common.
     pub fn overlaps(&self, other: &Subnet) -> bool {
         self.family == other.family
             && self.all.start() <= other.all.end()
             && other.all.start() <= self.all.end()
     }
+}
+
+/// Offsets from a base each, at which both sets have an address.
+pub fn common(one: (&FreeSet, u128), other: (&FreeSet, u128)) -> FreeSet {
+    let offsets = |(set, base): (&FreeSet, u128)| -> Vec<_> {
+        set.intervals()
+            .map(|range| (range.start() - base, range.end() - base))
+            .collect()
+    };
+    let (one, other) = (offsets(one), offsets(other));
+    let (mut left, mut right) = (one.iter().peekable(), other.iter().peekable());
+    let mut common = FreeSet::new();
+    while let (Some(&&(first, last)), Some(&&(begin, end))) = (left.peek(), right.peek()) {
+        if first.max(begin) <= last.min(end) {
+            common.give_range(first.max(begin)..=last.min(end));
+        }
+        if last < end {
+            left.next();
+        } else {
+            right.next();
+        }
+    }
+    common
 }
 
 /// The number of an address.

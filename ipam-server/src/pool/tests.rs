@@ -186,3 +186,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn aligned_halves_without_a_common_offset_are_refused() {
+    let aligned = |four: &str, six: &str| {
+        let half = |cidr: &str, range: &str| ipam::Subnet {
+            ranges: vec![range.into()],
+            ..subnet(cidr)
+        };
+        Pool::decode(ipam::Pool {
+            name: "blue".into(),
+            ipv4: Some(half("10.0.0.0/24", four)),
+            ipv6: Some(half("fd00::/64", six)),
+            pairing: ipam::Pairing::Aligned.into(),
+            ..Default::default()
+        })
+    };
+    aligned("10.0.0.16-10.0.0.31", "fd00::1f-fd00::ffff").unwrap();
+    let refused = aligned("10.0.0.16-10.0.0.31", "fd00::20-fd00::ffff").unwrap_err();
+    assert!(refused.to_string().contains("pool.pairing"), "{refused}");
+}

@@ -190,18 +190,31 @@ impl Service {
             .end_time
             .as_ref()
             .map_or(i64::MAX, |time| millis(Some(time)));
-        let mut cursor = match page::key(&request.page_token, &binding)? {
-            Some(key) => key.parse().map_err(|_| Error::BadToken)?,
-            None if request.descending => u64::MAX,
-            None => self.ledger.oldest_revision().saturating_sub(1),
+        let begin = page::key(&request.page_token, &binding)?;
+        let mut cursor = match (&begin, request.start_time, request.end_time) {
+            (Some(key), ..) => key.parse().map_err(|_| Error::BadToken)?,
+            (None, _, Some(end)) if request.descending => {
+                self.ledger.revision_before(end).await?.saturating_add(1)
+            }
+            (None, ..) if request.descending => u64::MAX,
+            (None, Some(start), _) => self.ledger.revision_before(start).await?,
+            (None, None, _) => self.ledger.oldest_revision().saturating_sub(1),
         };
         let mut events = Vec::new();
         let mut looked_at = 0;
         loop {
             let chunk = if request.descending {
-                self.ledger.events_back(cursor, CHUNK).await?
+                self.ledger.events_back(cursor, CHUNK).await
             } else {
-                self.ledger.events(cursor, CHUNK).await?
+                self.ledger.events(cursor, CHUNK).await
+            };
+            let chunk = match chunk {
+                // What was the oldest a moment ago is not kept any more; nothing is told of it yet.
+                Err(Error::Compacted { oldest, .. }) if begin.is_none() && looked_at == 0 => {
+                    cursor = oldest - 1;
+                    continue;
+                }
+                chunk => chunk?,
             };
             let whole = chunk.len() == CHUNK;
             looked_at += chunk.len();
@@ -212,16 +225,20 @@ impl Service {
                         next_page_token: page::token(&cursor.to_string(), &binding),
                     });
                 }
-                cursor = event.revision;
                 let at = millis(event.time.as_ref());
-                let concerned = question.as_ref().is_none_or(|question| {
-                    let subjects = [&event.before, &event.after];
-                    let mut leases = subjects
-                        .into_iter()
-                        .filter_map(|subject| lease_of(subject.as_ref()));
-                    leases.any(|lease| question.matches(lease))
-                });
-                if concerned && (from..to).contains(&at) {
+                let over = if request.descending {
+                    at < from
+                } else {
+                    at >= to
+                };
+                if over {
+                    return Ok(ipam::ListEventsResponse {
+                        events,
+                        next_page_token: String::new(),
+                    });
+                }
+                cursor = event.revision;
+                if (from..to).contains(&at) && concerns(&event, question.as_ref()) {
                     events.push(event);
                 }
             }
@@ -240,6 +257,16 @@ impl Service {
     }
 }
 
+/// Whether an event is about a lease that is asked for.
+fn concerns(event: &ipam::Event, question: Option<&Question>) -> bool {
+    question.is_none_or(|question| {
+        [&event.before, &event.after]
+            .into_iter()
+            .filter_map(|subject| lease_of(subject.as_ref()))
+            .any(|lease| question.matches(lease))
+    })
+}
+
 /// Leases that changed since an export began, as they were then.
 struct Changed {
     /// Up to which the history was read.
@@ -248,7 +275,7 @@ struct Changed {
 }
 
 impl Changed {
-    /// Reads the history as far as the store has it: also what is not durable yet may stand in a page.
+    /// Reads the history as far as it goes by now: what is in a page is in it.
     async fn catch_up(&mut self, ledger: &Ledger) -> Result<(), Error> {
         loop {
             let from = self.revision;

@@ -2,6 +2,7 @@
 
 use proto::ipam::v1::{Event, EventType, Lease, Pool, Reservation, Subject, subject};
 
+use super::durable::Durable;
 use super::memory::MemoryStore;
 use super::sled::SledStore;
 use super::{Batch, Extent, LeaseId, Store};
@@ -178,6 +179,12 @@ macro_rules! contract {
         mod memory {
             use super::*;
             $(#[test] fn $name() { super::$name(&MemoryStore::default()) })*
+        }
+        mod durable {
+            use super::*;
+            $(#[test] fn $name() {
+                super::$name(&Durable::new(std::sync::Arc::new(MemoryStore::default())))
+            })*
         }
         mod sled {
             use super::*;

@@ -1,0 +1,172 @@
+use jiff::Timestamp;
+use proto::ipam::v1::{Lease, Owner, Pool, Subnet, lease};
+
+use super::*;
+use crate::allocator::load;
+use crate::lease::timestamp;
+use crate::store::memory::MemoryStore;
+use crate::store::{Batch, Store};
+
+fn stored(id: u64) -> Lease {
+    Lease {
+        id: LeaseId(id).to_string(),
+        pool: "blue".into(),
+        vrf: "default".into(),
+        ipv4: format!("10.0.{}.{}/16", id / 256, id % 256),
+        ipv6: format!("fd00::{id:x}/64"),
+        owner: Some(Owner {
+            namespace: "ns".into(),
+            pod: format!("pod-{id}"),
+            container_id: format!("c{id}"),
+            ifname: "net1".into(),
+            network: "blue".into(),
+            ..Owner::default()
+        }),
+        state: lease::State::Active.into(),
+        generation: 1,
+        expire_time: Some(timestamp(Timestamp::MAX)),
+        ..Lease::default()
+    }
+}
+
+/// A pool with leases in more than two pages, and what is remembered of them.
+fn loaded() -> (MemoryStore, State) {
+    let store = MemoryStore::default();
+    let subnet = |cidr: &str| {
+        Some(Subnet {
+            cidr: cidr.into(),
+            ..Subnet::default()
+        })
+    };
+    let pool = Pool {
+        name: "blue".into(),
+        ipv4: subnet("10.0.0.0/16"),
+        ipv6: subnet("fd00::/64"),
+        ..Pool::default()
+    };
+    let leases = (1..=2500).map(|id| (LeaseId(id), Some(stored(id))));
+    let batch = Batch {
+        pools: vec![("blue".into(), Some(pool))],
+        leases: leases.collect(),
+        ..Batch::default()
+    };
+    store.commit(&batch).unwrap();
+    let mut state = load(&store).unwrap();
+    state.revision = 2500;
+    (store, state)
+}
+
+fn problems(store: &dyn Store, state: &mut State) -> Vec<String> {
+    let draft = Draft::new(state, store, Timestamp::UNIX_EPOCH);
+    let mut place = Some(draft.check_begin());
+    let (mut leases, mut pools, mut steps, mut problems) = (0, 0, 0, Vec::new());
+    while let Some(at) = place {
+        let step = draft.check(at).unwrap();
+        leases += step.leases;
+        pools += step.pools;
+        steps += 1;
+        problems.extend(step.problems);
+        place = step.next;
+    }
+    assert!(steps >= 9, "{steps} steps are too large");
+    assert!(
+        leases >= 2499 && pools == 1,
+        "{leases} leases, {pools} pools"
+    );
+    problems
+}
+
+#[test]
+fn what_agrees_has_no_problem() {
+    let (store, mut state) = loaded();
+    assert_eq!(problems(&store, &mut state), [""; 0]);
+}
+
+#[test]
+fn every_disagreement_is_told() {
+    type Spoil = fn(&MemoryStore, &mut State);
+    let cases: [(&str, Spoil, &[&str]); 8] = [
+        (
+            "a lease that is stored only",
+            |_, state| {
+                let lost = state.leases.remove(&LeaseId(1500));
+                assert!(lost.is_some());
+            },
+            &[
+                "lease l1500: is stored, but not remembered",
+                "pool blue: 10.0.5.220 is not held by lease l1500",
+                "pool blue: fd00::5dc is not held by lease l1500",
+            ],
+        ),
+        (
+            "a lease that is remembered only",
+            |store, _| {
+                let batch = Batch {
+                    leases: vec![(LeaseId(7), None)],
+                    ..Batch::default()
+                };
+                store.commit(&batch).unwrap();
+            },
+            &["lease l7: is remembered, but not stored"],
+        ),
+        (
+            "another generation",
+            |_, state| {
+                state.leases.get_mut(&LeaseId(7)).unwrap().generation = 9;
+            },
+            &["lease l7: is not remembered as it is stored"],
+        ),
+        (
+            "a lost attachment",
+            |_, state| {
+                let key = state.leases[&LeaseId(7)].keys.attachment;
+                state.by_attachment.remove(&(key, LeaseId(7)));
+            },
+            &["lease l7: is not found by its attachment"],
+        ),
+        (
+            "a lost end",
+            |_, state| {
+                state.deadlines.pop_first();
+            },
+            &["lease l1: has an end that would be missed"],
+        ),
+        (
+            "an address that is free and held",
+            |_, state| {
+                let pool = state.pools.values_mut().next().unwrap();
+                let half = pool.ipv4.as_mut().unwrap();
+                assert!(half.free.give(*half.held.keys().next().unwrap()));
+            },
+            &[
+                "lease l1: its address 10.0.0.1 counts as free",
+                "pool blue: 65535 of 65534 IPv4 addresses are accounted for",
+            ],
+        ),
+        (
+            "an address that another lease has",
+            |_, state| {
+                let pool = state.pools.values_mut().next().unwrap();
+                let half = pool.ipv6.as_mut().unwrap();
+                *half.held.values_mut().next().unwrap() = LeaseId(2);
+            },
+            &[
+                "lease l1: lease l2 has its address fd00::1, too",
+                "pool blue: fd00::1 is not held by lease l2",
+            ],
+        ),
+        (
+            "a wrong count",
+            |_, state| {
+                let pool = state.pools.values_mut().next().unwrap();
+                pool.ipv4.as_mut().unwrap().quarantined = 3;
+            },
+            &["pool blue: 0 IPv4 addresses rest, 3 are counted"],
+        ),
+    ];
+    for (name, spoil, expected) in cases {
+        let (store, mut state) = loaded();
+        spoil(&store, &mut state);
+        assert_eq!(problems(&store, &mut state), expected, "{name}");
+    }
+}

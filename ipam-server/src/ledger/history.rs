@@ -1,0 +1,145 @@
+//! The history, read beside the ledger's thread. It has no index but its order: what is asked of a time is found by
+//! halves, what is asked of an address is read through, which the bound on the history keeps to some microseconds an
+//! event.
+
+use std::collections::BTreeMap;
+
+use pbjson_types::Timestamp;
+use proto::ipam::v1 as ipam;
+
+use super::Ledger;
+use crate::allocator::draft::lease_of;
+use crate::allocator::lookup::Question;
+use crate::error::Error;
+use crate::lease::millis;
+use crate::store::{LeaseId, Store, StoreError};
+
+/// Events that are read at once.
+const PAGE: usize = 1000;
+
+impl Ledger {
+    /// Up to `limit` events with a revision above `after`, in order and without a gap.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if the history begins later; [`Error::Store`].
+    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<ipam::Event>, Error> {
+        let ledger = self.clone();
+        self.read(move |store| {
+            let events = store.events(after, limit)?;
+            // What is forgotten meanwhile must not go unnoticed, also where a group that forgets is under way.
+            let expected = after.saturating_add(1);
+            let found = events.iter().map(|event| event.revision);
+            let behind_gap = found
+                .zip(expected..)
+                .find(|(found, expected)| found != expected);
+            let oldest = behind_gap
+                .map_or(0, |(found, _)| found)
+                .max(*ledger.oldest.borrow());
+            if expected < oldest {
+                return Err(Error::Compacted {
+                    wanted: format!("revision {expected}"),
+                    oldest,
+                });
+            }
+            Ok(events)
+        })
+        .await
+    }
+
+    /// The oldest revision that the history keeps.
+    pub fn oldest_revision(&self) -> u64 {
+        *self.oldest.borrow()
+    }
+
+    /// Up to `limit` events with a revision below `before`, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn events_back(&self, before: u64, limit: usize) -> Result<Vec<ipam::Event>, Error> {
+        self.read(move |store| Ok(store.events_back(before, limit)?))
+            .await
+    }
+
+    /// The last revision before a time, or the one before the history's first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn revision_before(&self, time: Timestamp) -> Result<u64, Error> {
+        self.read(move |store| Ok(revision_before(store, millis(Some(&time)))?))
+            .await
+    }
+
+    /// Who held at a time: who holds now, and then the history backwards to that time. The first change behind the
+    /// time tells by what was before it. What changed since `now` was read is undone with the rest.
+    pub(super) async fn held_at(
+        &self,
+        now: Vec<ipam::Lease>,
+        question: Question,
+        time: Timestamp,
+    ) -> Result<Vec<ipam::Lease>, Error> {
+        let at = millis(Some(&time));
+        self.read(move |store| {
+            let mut held: BTreeMap<LeaseId, ipam::Lease> = BTreeMap::new();
+            for lease in now {
+                held.extend(lease.id.parse().map(|id| (id, lease)));
+            }
+            let mut before = u64::MAX;
+            loop {
+                let page = store.events_back(before, PAGE)?;
+                let whole = page.len() == PAGE;
+                for event in page {
+                    if millis(event.time.as_ref()) <= at {
+                        return Ok(held.into_values().collect());
+                    }
+                    before = event.revision;
+                    undo(&event, &question, &mut held);
+                }
+                if !whole {
+                    break;
+                }
+            }
+            match before {
+                // Nothing has ever changed, or all that ever did was undone.
+                u64::MAX | 1 => Ok(held.into_values().collect()),
+                oldest => {
+                    let wanted = jiff::Timestamp::new(time.seconds, time.nanos).unwrap_or_default();
+                    Err(Error::Compacted {
+                        wanted: format!("time {wanted}"),
+                        oldest,
+                    })
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Puts the lease of an event back as it was, if it is one that is asked for.
+fn undo(event: &ipam::Event, question: &Question, held: &mut BTreeMap<LeaseId, ipam::Lease>) {
+    let then = lease_of(event.before.as_ref());
+    let Some(id) = then
+        .or(lease_of(event.after.as_ref()))
+        .and_then(|lease| lease.id.parse().ok())
+    else {
+        return;
+    };
+    match then.filter(|lease| question.matches(lease)) {
+        Some(lease) => held.insert(id, lease.clone()),
+        None => held.remove(&id),
+    };
+}
+
+/// Times rise with revisions: the ledger's clock never goes back.
+fn revision_before(store: &dyn Store, time: i64) -> Result<u64, StoreError> {
+    let extent = store.extent()?;
+    let (mut low, mut high) = (extent.oldest_revision.saturating_sub(1), extent.revision);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let found = store.events(middle - 1, 1)?.into_iter().next();
+        match found.filter(|event| millis(event.time.as_ref()) < time) {
+            Some(event) => low = event.revision,
+            None => high = middle - 1,
+        }
+    }
+    Ok(low)
+}
