@@ -1,5 +1,8 @@
 //! A real `ipam-server` on a Unix socket, with its store in a temporary folder.
 
+pub mod certificates;
+pub mod pages;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -22,6 +25,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::locate;
 use crate::wait::wait_until;
+pub use pages::Page;
 
 /// How long a start or an end may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +39,7 @@ pub struct IpamServer {
     folder: TempDir,
     store: PathBuf,
     wrapper: Vec<String>,
+    arguments: Vec<String>,
     child: Option<Child>,
 }
 
@@ -45,7 +50,16 @@ impl IpamServer {
     /// When it does not come to serve, with its log.
     #[track_caller]
     pub fn start() -> IpamServer {
-        IpamServer::make(None, Vec::new())
+        IpamServer::make(None, &[], &[])
+    }
+
+    /// Starts one with more arguments, also when it is started again.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_with(arguments: &[&str]) -> IpamServer {
+        IpamServer::make(None, &[], arguments)
     }
 
     /// Starts one whose store is in this folder.
@@ -54,7 +68,7 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn start_on(store: &Path) -> IpamServer {
-        IpamServer::make(Some(store), Vec::new())
+        IpamServer::make(Some(store), &[], &[])
     }
 
     /// Starts one under another program, for example `["strace", "-f"]`, that ends with it.
@@ -63,16 +77,18 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn start_under(wrapper: &[&str]) -> IpamServer {
-        IpamServer::make(None, wrapper.iter().map(ToString::to_string).collect())
+        IpamServer::make(None, wrapper, &[])
     }
 
     #[track_caller]
-    fn make(store: Option<&Path>, wrapper: Vec<String>) -> IpamServer {
+    fn make(store: Option<&Path>, wrapper: &[&str], arguments: &[&str]) -> IpamServer {
         let folder = tempfile::tempdir().expect("make a temporary folder");
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
         let mut server = IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
-            wrapper,
+            wrapper: owned(wrapper),
+            arguments: owned(arguments),
             child: None,
         };
         server.restart();
@@ -94,6 +110,7 @@ impl IpamServer {
             .expect("open the log");
         let mut command = self.command(&self.socket(), &self.store);
         command.arg("--ready-file").arg(self.ready_file());
+        command.args(&self.arguments);
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("start ipam-server"));
         wait_until("ipam-server serves", PATIENCE, || {
@@ -130,14 +147,23 @@ impl IpamServer {
         child.wait().expect("wait for ipam-server");
     }
 
+    /// Sends SIGTERM and does not wait.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn terminate(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = Pid::from_raw(pid_of(child, self.wrapper.is_empty()).cast_signed());
+        kill(pid, Signal::SIGTERM).expect("send SIGTERM");
+    }
+
     /// Asks it to end by SIGTERM, and waits for its end.
     ///
     /// # Panics
     /// When it does not end, or does not run.
     pub fn stop(&mut self) -> ExitStatus {
+        self.terminate();
         let mut child = self.child.take().expect("it runs");
-        let pid = Pid::from_raw(pid_of(&child, self.wrapper.is_empty()).cast_signed());
-        kill(pid, Signal::SIGTERM).expect("send SIGTERM");
         let status = wait_until("ipam-server ends", PATIENCE, || {
             child.try_wait().expect("ask for the state of a child")
         });

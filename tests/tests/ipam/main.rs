@@ -4,8 +4,11 @@
 
 mod disk;
 mod fsync;
+mod import;
 mod input;
 mod kill;
+mod pages;
 mod parallel;
 mod plugin;
 mod pod;
+mod shutdown;
