@@ -1,10 +1,11 @@
-//! /metrics, /healthz and /readyz over plain HTTP.
+//! /metrics, /healthz and /readyz over plain HTTP, also while the leases are still being loaded.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
 use crate::metrics::Metrics;
 
@@ -20,16 +22,24 @@ use crate::metrics::Metrics;
 const CONNECTIONS: usize = 64;
 /// How long a connection may take to ask, and may be idle between two questions.
 const SILENCE: Duration = Duration::from_secs(30);
+/// The form of /metrics; without its name Prometheus 3 refuses the text.
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+/// The form of everything else.
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// What the pages tell of.
 #[derive(Clone)]
 pub struct Pages {
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// The ledger.
-    pub ledger: Ledger,
+    metrics: Arc<Metrics>,
+    loaded: Arc<OnceLock<Loaded>>,
+}
+
+/// What is there once the leases are.
+struct Loaded {
+    ledger: Ledger,
     /// Watches that are open.
-    pub watchers: Arc<AtomicI64>,
+    watchers: Arc<AtomicI64>,
 }
 
 /// Serves the pages until it is dropped.
@@ -71,24 +81,32 @@ pub async fn serve(listener: TcpListener, pages: Pages) {
 }
 
 impl Pages {
+    /// The pages of a server that has not loaded its leases yet.
+    pub fn new(metrics: Arc<Metrics>) -> Pages {
+        Pages {
+            metrics,
+            loaded: Arc::default(),
+        }
+    }
+
+    /// From now on the server is ready.
+    pub fn loaded(&self, ledger: Ledger, watchers: Arc<AtomicI64>) {
+        // Only the first time counts.
+        let _ = self.loaded.set(Loaded { ledger, watchers });
+    }
+
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET {
             return page(StatusCode::METHOD_NOT_ALLOWED, "use GET\n".into());
         }
         match request.uri().path() {
             "/healthz" => page(StatusCode::OK, "ok\n".into()),
-            "/readyz" => match self.ledger.health().borrow().as_ref() {
+            "/readyz" => match self.ready() {
                 Ok(()) => page(StatusCode::OK, "ok\n".into()),
-                Err(error) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+                Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
-            "/metrics" => match self.ledger.list_pools(&Caller::default()).await {
-                Ok(pools) => {
-                    let revision = *self.ledger.revision().borrow();
-                    page(
-                        StatusCode::OK,
-                        self.metrics.text(&pools, revision, &self.watchers),
-                    )
-                }
+            "/metrics" => match self.metrics().await {
+                Ok(text) => typed(StatusCode::OK, OPEN_METRICS, text),
                 Err(error) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
             },
             _ => page(
@@ -97,10 +115,35 @@ impl Pages {
             ),
         }
     }
+
+    fn ready(&self) -> Result<(), String> {
+        let loaded = self
+            .loaded
+            .get()
+            .ok_or_else(|| "the leases are being loaded".to_owned())?;
+        let health = loaded.ledger.health();
+        let health = health.borrow();
+        health.as_ref().copied().map_err(ToString::to_string)
+    }
+
+    async fn metrics(&self) -> Result<String, Error> {
+        let Some(Loaded { ledger, watchers }) = self.loaded.get() else {
+            return Ok(self.metrics.text(&[], 0, 0));
+        };
+        let pools = ledger.list_pools(&Caller::default()).await?;
+        let revision = *ledger.revision().borrow();
+        let watchers = watchers.load(Ordering::Relaxed);
+        Ok(self.metrics.text(&pools, revision, watchers))
+    }
 }
 
 fn page(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    typed(status, PLAIN, text)
+}
+
+fn typed(status: StatusCode, kind: HeaderValue, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }

@@ -1,7 +1,6 @@
 //! What Prometheus is told. Labels come from closed sets: methods, codes, pools, families and states.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -130,7 +129,7 @@ impl Metrics {
     }
 
     /// The text of /metrics, with the pools as they are now.
-    pub fn text(&self, pools: &[ipam::Pool], revision: u64, watchers: &Arc<AtomicI64>) -> String {
+    pub fn text(&self, pools: &[ipam::Pool], revision: u64, watchers: i64) -> String {
         self.addresses.clear();
         for pool in pools {
             for (family, usage) in [("ipv4", &pool.ipv4_usage), ("ipv6", &pool.ipv6_usage)] {
@@ -156,7 +155,7 @@ impl Metrics {
         }
         self.revision
             .set(i64::try_from(revision).unwrap_or(i64::MAX));
-        self.watchers.set(watchers.load(Ordering::Relaxed));
+        self.watchers.set(watchers);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -61,10 +61,14 @@ pub fn parse_pools(text: &str) -> Result<Vec<ipam::Pool>, SeedError> {
 /// # Errors
 /// [`SeedError`]; pools before the one that is wrong are made.
 pub async fn seed(ledger: &Ledger, path: &Path) -> Result<(), SeedError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SeedError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
+    let text = read
+        .unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
+        .map_err(|source| SeedError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     let caller = Caller {
         actor: "ipam-server --pools".into(),
         deadline: None,

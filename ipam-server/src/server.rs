@@ -99,34 +99,32 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     }
     let metrics_listener = bind_metrics(&config).await?;
     let tls = tls(&config)?;
+    let metrics_address = metrics_listener
+        .local_addr()
+        .map(|at| at.to_string())
+        .unwrap_or_default();
     let metrics = Arc::new(Metrics::default());
+    let pages = Pages::new(metrics.clone());
+    let mut pages_task = JoinSet::new();
+    pages_task.spawn(http::serve(metrics_listener, pages.clone()));
     let ledger = open(&config, metrics.clone()).await?;
     if let Some(path) = &config.pools {
         seed(&ledger, path).await?;
     }
     let (stop, stopping) = watch::channel(false);
     let service = Service::new(ledger.clone(), stopping.clone());
-    let pages = Pages {
-        metrics: metrics.clone(),
-        ledger: ledger.clone(),
-        watchers: service.watchers(),
-    };
+    let watchers = service.watchers();
     let (reporter, routes) = routes(service)?;
     let addresses: Vec<_> = bound
         .iter()
         .filter_map(|bound| bound.address().ok())
         .collect();
-    let metrics_address = metrics_listener
-        .local_addr()
-        .map(|at| at.to_string())
-        .unwrap_or_default();
-    let mut pages_task = JoinSet::new();
-    pages_task.spawn(http::serve(metrics_listener, pages));
     let mut tasks = JoinSet::new();
     for bound in bound {
         let server = builder(&config, &bound, tls.as_ref(), &metrics)?;
         tasks.spawn(serve(server, bound, routes.clone(), stopping.clone()));
     }
+    pages.loaded(ledger.clone(), watchers);
     let mut health = JoinSet::new();
     health.spawn(tell_health(reporter.clone(), ledger.clone()));
     tracing::info!(?addresses, metrics = metrics_address, "serving");

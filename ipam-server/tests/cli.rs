@@ -4,6 +4,7 @@
 mod fake;
 #[path = "cli/harness.rs"]
 mod harness;
+#[expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 #[path = "cli/terminal.rs"]
 mod terminal;
 
@@ -462,12 +463,8 @@ fn a_reader_that_leaves_ends_it_quietly() {
         };
         bench.fake.state().leases.insert(lease.id.clone(), lease);
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ipamctl"))
-        .args(["lease", "list", "-o", "json"])
-        .env(
-            "IPAM_SERVER",
-            format!("unix://{}", bench.path("ipam.sock").display()),
-        )
+    let mut child = bench
+        .command(&["lease", "list", "-o", "json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -488,7 +485,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
 fn top_gives_the_terminal_back_after_q_ctrl_c_and_sigterm() {
     let bench = Bench::with_lease();
     for how in ["q", "Ctrl-C", "SIGTERM"] {
-        let mut terminal = Terminal::start(&bench, &["top"], &[]);
+        let mut terminal = Terminal::start(&mut bench.command(&["top"]));
         terminal.wait_for("quit");
         terminal.press(b"u");
         terminal.wait_for("u use");
@@ -506,7 +503,7 @@ fn top_gives_the_terminal_back_after_q_ctrl_c_and_sigterm() {
 fn a_table_has_colours_on_a_terminal_and_not_with_no_color() {
     let bench = Bench::with_lease();
     for (value, coloured) in [("", true), ("1", false)] {
-        let mut terminal = Terminal::start(&bench, &["pool", "list"], &[("NO_COLOR", value)]);
+        let mut terminal = Terminal::start(bench.command(&["pool", "list"]).env("NO_COLOR", value));
         terminal.wait_for("ACTIVE");
         assert_eq!(
             terminal.shown.contains("\u{1b}[38;5;10mACTIVE"),

@@ -1,5 +1,8 @@
 //! A real `ipam-server` on a Unix socket, with its store in a temporary folder.
 
+pub mod certificates;
+pub mod pages;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -20,10 +23,11 @@ use tonic::transport::Channel;
 
 use crate::daemon::first_child;
 use crate::dial::unix_channel;
+use crate::locate;
 use crate::reaper::Reaper;
 use crate::sweep;
 use crate::wait::wait_until;
-use crate::{locate, pages};
+pub use pages::Page;
 
 /// How long a start or an end may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,7 +41,7 @@ pub struct IpamServer {
     folder: TempDir,
     store: PathBuf,
     wrapper: Vec<String>,
-    more: Vec<String>,
+    arguments: Vec<String>,
     child: Option<Child>,
     reaper: Option<Reaper>,
 }
@@ -52,13 +56,14 @@ impl IpamServer {
         IpamServer::make(None, &[], &[])
     }
 
-    /// Starts one with more arguments; it listens on its socket in any case.
+    /// Starts one with more arguments, also when it is started again.
     ///
     /// # Panics
     /// As [`IpamServer::start`].
     #[track_caller]
-    pub fn start_with(more: &[String]) -> IpamServer {
-        IpamServer::make(None, &[], more)
+    pub fn start_with(arguments: &[impl AsRef<str>]) -> IpamServer {
+        let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+        IpamServer::make(None, &[], &arguments)
     }
 
     /// Starts one whose store is in this folder.
@@ -80,13 +85,14 @@ impl IpamServer {
     }
 
     #[track_caller]
-    fn make(store: Option<&Path>, wrapper: &[&str], more: &[String]) -> IpamServer {
+    fn make(store: Option<&Path>, wrapper: &[&str], arguments: &[&str]) -> IpamServer {
         let folder = sweep::temporary_folder();
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
         let mut server = IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
-            wrapper: wrapper.iter().map(ToString::to_string).collect(),
-            more: more.to_owned(),
+            wrapper: owned(wrapper),
+            arguments: owned(arguments),
             child: None,
             reaper: None,
         };
@@ -109,7 +115,7 @@ impl IpamServer {
             .expect("open the log");
         let mut command = self.command(&self.socket(), &self.store);
         command.arg("--ready-file").arg(self.ready_file());
-        command.args(&self.more);
+        command.args(&self.arguments);
         command.stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("start ipam-server");
         self.reaper = Some(Reaper::of_process(child.id()));
@@ -149,12 +155,20 @@ impl IpamServer {
         self.reaper = None;
     }
 
+    /// Sends SIGTERM and does not wait.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     /// Asks it to end by SIGTERM, and waits for its end.
     ///
     /// # Panics
     /// When it does not end, or does not run.
     pub fn stop(&mut self) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
+        self.terminate();
         let mut child = self.child.take().expect("it runs");
         let status = wait_until("ipam-server ends", PATIENCE, || {
             child.try_wait().expect("ask for the state of a child")
@@ -183,27 +197,12 @@ impl IpamServer {
         kill(pid, signal).expect("send a signal");
     }
 
-    /// The port of its first TCP address.
-    ///
-    /// # Panics
-    /// When it has none.
-    pub fn port(&self) -> u16 {
-        let ready = fs::read(self.ready_file()).expect("it serves");
-        let ready: Value = serde_json::from_slice(&ready).expect("the ready file is JSON");
-        let listens = ready["listen"].as_array().expect("a list").iter();
-        let mut ports = listens.filter_map(|at| {
-            let at = at.as_str()?.strip_prefix("tcp://")?;
-            at.parse::<std::net::SocketAddr>().ok()
-        });
-        ports.next().expect("a TCP address").port()
-    }
-
-    /// The value of one of its metrics, see [`pages::metric`].
+    /// The value of one of its metrics, see [`crate::pages::metric`].
     ///
     /// # Panics
     /// When it does not answer.
     pub fn metric(&self, series: &str) -> f64 {
-        pages::metric(&self.ready_file(), series)
+        crate::pages::metric(&self.ready_file(), series)
     }
 
     /// Its socket.
@@ -355,21 +354,6 @@ impl Drop for IpamServer {
             let _waited_for = child.wait();
         }
     }
-}
-
-/// A connection to whoever listens on a socket, which dials again when it broke.
-pub fn channel(socket: &Path) -> Channel {
-    connect(socket, Endpoint::from_static("http://ipam-server"))
-}
-
-/// The same with settings.
-pub fn connect(socket: &Path, endpoint: Endpoint) -> Channel {
-    let socket = socket.to_owned();
-    let dial = move |_: Uri| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    };
-    endpoint.connect_with_connector_lazy(tower::service_fn(dial))
 }
 
 /// A pool of these networks; an empty one is left out.

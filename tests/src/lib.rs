@@ -20,7 +20,7 @@ pub mod bench;
 pub mod call;
 pub mod cri;
 pub mod daemon;
-mod dial;
+pub mod dial;
 pub mod ipam;
 pub mod kube;
 pub mod lacking;

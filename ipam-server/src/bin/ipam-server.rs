@@ -2,12 +2,16 @@
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use ipam_server::config::{Arguments, Command, Config, LogFormat};
 use ipam_server::server;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// How long what was cut off may hold up the end.
+const DROPPED: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -53,7 +57,8 @@ fn serve(config: Config) -> Result<(), Box<dyn Error>> {
             }
         }
     });
-    runtime.shutdown_background();
+    // What was cut off is dropped, and its sockets' files with it.
+    runtime.shutdown_timeout(DROPPED);
     ended
 }
 

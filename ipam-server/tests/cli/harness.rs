@@ -72,6 +72,17 @@ impl Bench {
         path.display().to_string()
     }
 
+    /// An ipamctl that may use colours; not started.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ipamctl"));
+        let server = format!("unix://{}", self.path("ipam.sock").display());
+        command
+            .args(words)
+            .env("IPAM_SERVER", server)
+            .env_remove("NO_COLOR");
+        command
+    }
+
     pub(crate) fn run(&self, line: &str) -> Done {
         self.run_with(line, "", &[])
     }

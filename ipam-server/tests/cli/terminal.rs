@@ -1,5 +1,4 @@
-//! ipamctl on a terminal of the test: a pair of pseudo-terminals.
-#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
+//! A program on a terminal of the test: a pair of pseudo-terminals.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -8,8 +7,6 @@ use std::process::{Child, Command, Stdio};
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::termios::{Termios, tcgetattr};
-
-use crate::harness::Bench;
 
 /// A program on a terminal.
 pub(crate) struct Terminal {
@@ -22,7 +19,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn start(bench: &Bench, words: &[&str], variables: &[(&str, &str)]) -> Terminal {
+    /// Starts a program on a terminal of 24 lines.
+    pub(crate) fn start(command: &mut Command) -> Terminal {
         let size = Winsize {
             ws_row: 24,
             ws_col: 120,
@@ -32,14 +30,7 @@ impl Terminal {
         let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal");
         let before = tcgetattr(&slave).expect("its state");
         let end = || Stdio::from(slave.try_clone().expect("another handle"));
-        let child = Command::new(env!("CARGO_BIN_EXE_ipamctl"))
-            .args(words)
-            .env(
-                "IPAM_SERVER",
-                format!("unix://{}", bench.path("ipam.sock").display()),
-            )
-            .env_remove("NO_COLOR")
-            .envs(variables.iter().copied())
+        let child = command
             .stdin(end())
             .stdout(end())
             .stderr(end())

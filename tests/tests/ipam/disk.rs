@@ -106,6 +106,11 @@ async fn a_full_disk_refuses_loses_nothing_and_is_gone_on_from_without_a_restart
         refused.message()
     );
     wait_for_health(&server, ServingStatus::NotServing).await;
+    let page = server.page("/readyz");
+    assert_eq!(page.status, 503, "{page:?}");
+    assert!(page.body.contains("no room"), "{page:?}");
+    let metrics = server.page("/metrics").body;
+    assert!(metrics.contains("\nipam_store_writable 0\n"), "{metrics}");
 
     fs::remove_file(&filler).expect("make room");
     let patience = Instant::now() + Duration::from_secs(60);
@@ -116,6 +121,7 @@ async fn a_full_disk_refuses_loses_nothing_and_is_gone_on_from_without_a_restart
         );
     }
     wait_for_health(&server, ServingStatus::Serving).await;
+    assert_eq!(server.page("/readyz").status, 200);
     server.assert_consistent().await;
     for restart in [false, true] {
         if restart {

@@ -4,10 +4,13 @@
 
 mod disk;
 mod fsync;
+mod import;
 mod input;
 mod kill;
 mod meta_ipam;
+mod pages;
 mod parallel;
 mod plugin;
 mod pod;
 mod proxy;
+mod shutdown;

@@ -1,7 +1,7 @@
 //! Calls with one answer: passed on as they are, or refused.
 
 use e2e::IpamServer;
-use e2e::ipam::{self, pool, request};
+use e2e::ipam::{pool, request};
 use proto::ipam::v1::admin_service_client::AdminServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::{
@@ -63,7 +63,7 @@ async fn an_answer_comes_back_whole_with_its_error_details() {
     let id = GetLeaseRequest { id: "none".into() };
     let unknown = client.get_lease(id).await.expect_err("there is none");
     assert_eq!(unknown.code(), Code::NotFound);
-    let mut health = HealthClient::new(ipam::channel(&proxy.socket()));
+    let mut health = HealthClient::new(e2e::dial::unix_channel(&proxy.socket()));
     let check = health.check(HealthCheckRequest::default()).await;
     assert_eq!(check.expect("health").into_inner().status, 1);
 }
@@ -73,7 +73,7 @@ async fn what_a_node_may_not_do_is_refused_and_told_where_to_ask() {
     let server = IpamServer::start();
     server.create_pool("blue", "10.0.0.0/24", "fd00::/64").await;
     let proxy = Proxy::start(&server);
-    let channel = ipam::channel(&proxy.socket());
+    let channel = e2e::dial::unix_channel(&proxy.socket());
     let mut pools = PoolServiceClient::new(channel.clone());
     let mut admin = AdminServiceClient::new(channel);
     let list = pools.list_pools(ListPoolsRequest::default()).await;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use e2e::{Daemon, IpamServer, ipam, locate, wait_until};
+use e2e::{Daemon, IpamServer, locate, wait_until};
 use nix::sys::signal::Signal;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use tempfile::TempDir;
@@ -132,7 +132,7 @@ impl Proxy {
 
     /// A client for leases.
     pub(crate) fn lease_client(&self) -> LeaseServiceClient<Channel> {
-        LeaseServiceClient::new(ipam::channel(&self.socket()))
+        LeaseServiceClient::new(e2e::dial::unix_channel(&self.socket()))
     }
 
     /// The plugin, which keeps its releases where meta-cnid looks for them.

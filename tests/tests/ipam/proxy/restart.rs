@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::ipam::{channel, request};
+use e2e::dial::unix_channel;
+use e2e::ipam::request;
 use e2e::{IpamServer, wait_until};
 use nix::sys::signal::Signal;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
@@ -70,7 +71,7 @@ fn plugins(plugin: &MetaIpam, books: &Books, name: &str) {
 
 /// Batches, made again with the same request as long as nobody answers.
 async fn batches(proxy: &std::path::Path, books: &Books, name: &str) {
-    let mut client = LeaseServiceClient::new(channel(proxy));
+    let mut client = LeaseServiceClient::new(unix_channel(proxy));
     let mut number = 0;
     while books.goes_on() {
         number += 1;

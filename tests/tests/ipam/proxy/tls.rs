@@ -41,7 +41,7 @@ impl Scene {
     }
 
     fn address(&self) -> String {
-        format!("https://{HOST}:{}", self.server.port())
+        format!("https://{HOST}:{}", self.server.tcp_address().port())
     }
 
     fn proxy(&self, node: &Identity) -> Proxy {
@@ -101,8 +101,8 @@ async fn what_is_wrong_with_a_certificate_is_told_with_its_file_and_the_remedy()
     };
     let old = scene.authority.issue_expired(folder, "old-server", HOST);
     let old_server = serve(&old, &scene.authority);
-    let old_address = format!("https://{HOST}:{}", old_server.port());
-    let by_name = format!("https://localhost:{}", scene.server.port());
+    let old_address = format!("https://{HOST}:{}", old_server.tcp_address().port());
+    let by_name = format!("https://localhost:{}", scene.server.tcp_address().port());
     let (address, ca) = (scene.address(), &scene.authority.file);
 
     for (what, flags, code, words) in [

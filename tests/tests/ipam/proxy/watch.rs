@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use e2e::IpamServer;
-use e2e::ipam::{connect, request};
+use e2e::dial::connect;
+use e2e::ipam::request;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::watch_response::Message;
 use proto::ipam::v1::{
