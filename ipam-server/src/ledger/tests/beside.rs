@@ -74,7 +74,7 @@ async fn a_store_that_failed_shows_what_was_before() {
     let lease = bench.give(ask("blue", 1)).await.unwrap();
     bench.store.fails_late.store(true, Ordering::SeqCst);
     assert!(matches!(bench.end(&lease).await, Err(Error::Store(_))));
-    assert_eq!(bench.leases().await, [lease.clone()]);
+    assert_eq!(bench.leases().await, std::slice::from_ref(&lease));
     let one = bench.ledger.get_lease(&caller(), lease.id.clone()).await;
     assert_eq!(one.unwrap(), lease);
     bench.assert_consistent().await;
