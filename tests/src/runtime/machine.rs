@@ -73,8 +73,15 @@ impl Machine {
         self.power = Some(Power { unshare, init });
     }
 
-    /// Switches it off: no process and no control group is left, and its `/run` is empty. Twice is as good as once.
+    /// Switches it off: no process and no control group is left, and its `/run` is empty.
     pub(super) fn power_off(&mut self) {
+        self.cut();
+        fs::remove_dir_all(self.run_dir()).expect("empty /run");
+        fs::create_dir(self.run_dir()).expect("make /run");
+    }
+
+    /// Ends its processes. Twice is as good as once.
+    fn cut(&mut self) {
         let Some(mut power) = self.power.take() else {
             return;
         };
@@ -83,8 +90,6 @@ impl Machine {
         let _gone_already = kill(init, Signal::SIGKILL);
         power.unshare.stop(Signal::SIGCONT);
         cgroups::remove(&self.name);
-        fs::remove_dir_all(self.run_dir()).expect("empty /run");
-        fs::create_dir(self.run_dir()).expect("make /run");
     }
 
     /// A program to be started on the machine. Whoever starts it does so in the network of the machine.
@@ -158,6 +163,6 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.power_off();
+        self.cut();
     }
 }

@@ -1,15 +1,16 @@
-//! Sandboxes that the runtime has forgotten. No containerd calls GC yet (2.4 has the verb in its library
-//! only), so it is called as libcni does: with the sandboxes that the runtime lists. Without it, the agent
-//! sees on the runtime's socket which are gone.
+//! Sandboxes that the runtime has forgotten. No containerd calls GC, 2.4 neither, so it is called as libcni
+//! does: with the sandboxes that the runtime lists. Without it, the agent sees on the runtime's socket
+//! which are gone.
 
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use e2e::runtime::Release;
 use e2e::{Node, Outcome, wait_until};
 use serde_json::{Value, json};
 
-use crate::fixture::{INTERFACES, Scene};
+use crate::fixture::{Hold, INTERFACES, Scene};
 
 /// What makes the agent look every second, for sandboxes that are gone for a second.
 const AT_ONCE: [&str; 2] = ["--repair-interval-seconds=1", "--orphan-grace-seconds=1"];
@@ -71,19 +72,16 @@ fn the_agent_has_what_the_runtime_has_forgotten_deleted_while_the_kubelet_asks_f
 fn a_pod_whose_add_takes_longer_than_the_agent_waits_is_no_orphan() {
     let scene = Scene::with_agent(Node::new("slow"), Release::Pinned, "slow", &AT_ONCE);
     let node = scene.runtime.node();
-    let hold = node.folder().join("hold");
-    fs::write(&hold, "").expect("write a file");
-    let slow = node.recording("slow", json!({ "hold": hold, "on": ["ADD"], "link": true }));
-    scene.api.nad("slow", "slow", slow);
+    let hold = Hold::new(&scene, "ADD");
     let uid = scene.create_pod("web", "storage,slow");
     let (kubelet, asked) = (scene.kubelet().clone(), uid.clone());
-    let attempt = std::thread::spawn(move || kubelet.run_pod("slow", "web", &asked));
+    let attempt = thread::spawn(move || kubelet.run_pod("slow", "web", &asked));
     let id = node.wait_for_call("ADD net2 slow").container_id;
     let mark = node.state_dir().join("orphans").join(&id);
     wait_until("the agent takes it for an orphan", PATIENCE, || {
         mark.exists().then_some(())
     });
-    fs::remove_file(&hold).expect("remove a file");
+    hold.release();
     let sandbox = attempt.join().expect("the thread ends").expect("a sandbox");
     wait_until("the mark is looked at", PATIENCE, || {
         scene.kubelet().network_ready().expect("it is ready");

@@ -2,6 +2,7 @@
 //! interfaces of two families, all leased from ipam-server.
 
 use std::fs;
+use std::path::PathBuf;
 
 use e2e::runtime::{Kubelet, Release, Sandbox};
 use e2e::{Agent, ApiServer, IpamServer, Netns, Node, Runtime};
@@ -169,4 +170,24 @@ fn leased(node: &Node, ipam: &IpamServer, mut network: Value, pool: &str) -> Val
         "node": node.name(),
     });
     network
+}
+
+/// Holds a network's ADD or DEL until it is released.
+pub(crate) struct Hold(PathBuf);
+
+impl Hold {
+    /// Makes the network `slow`, which holds this verb.
+    pub(crate) fn new(scene: &Scene, verb: &str) -> Hold {
+        let node = scene.runtime.node();
+        let path = node.folder().join("hold");
+        fs::write(&path, "").expect("write a file");
+        let record = json!({ "hold": path, "on": [verb], "link": true });
+        let slow = node.recording("slow", record);
+        scene.api.nad(&scene.namespace, "slow", slow);
+        Hold(path)
+    }
+
+    pub(crate) fn release(self) {
+        fs::remove_file(self.0).expect("remove a file");
+    }
 }

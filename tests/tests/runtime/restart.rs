@@ -1,13 +1,9 @@
 //! containerd goes down between the start and the end of sandboxes, and in the middle of an ADD.
 
-use std::fs;
-use std::path::PathBuf;
 use std::thread;
 
+use crate::fixture::{Hold, Scene};
 use nix::sys::signal::Signal;
-use serde_json::json;
-
-use crate::fixture::Scene;
 
 fn pods_outlive_containerd(name: &str, signal: Signal) {
     let mut scene = Scene::new(name);
@@ -32,26 +28,6 @@ fn pods_outlive_a_restart_of_containerd() {
 #[test]
 fn pods_outlive_a_kill_of_containerd() {
     pods_outlive_containerd("kill", Signal::SIGKILL);
-}
-
-/// Holds a network's ADD or DEL until it is released.
-struct Hold(PathBuf);
-
-impl Hold {
-    /// Makes the network `slow`, which holds this verb.
-    fn new(scene: &Scene, verb: &str) -> Hold {
-        let node = scene.runtime.node();
-        let path = node.folder().join("hold");
-        fs::write(&path, "").expect("write a file");
-        let record = json!({ "hold": path, "on": [verb], "link": true });
-        let slow = node.recording("slow", record);
-        scene.api.nad(&scene.namespace, "slow", slow);
-        Hold(path)
-    }
-
-    fn release(self) {
-        fs::remove_file(self.0).expect("remove a file");
-    }
 }
 
 #[test]
