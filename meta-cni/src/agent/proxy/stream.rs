@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -26,6 +26,8 @@ impl Noted {
 pub(super) struct Overheard<S> {
     inner: S,
     noted: Noted,
+    /// Why nothing can be written any more.
+    failed: Option<io::Error>,
 }
 
 impl<S> Overheard<S> {
@@ -33,40 +35,36 @@ impl<S> Overheard<S> {
         Overheard {
             inner,
             noted: noted.clone(),
-        }
-    }
-
-    fn note(&self, error: &io::Error) {
-        if let Some(tls) = tls_error(error) {
-            // The first failure is the cause of the others.
-            self.noted.0.get_or_init(|| tls.clone());
+            failed: None,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> Overheard<S> {
-    /// A peer that closes cannot be written to any more, but its last word has come: it is read before all is given up.
-    fn last_word(&mut self, context: &mut Context<'_>) {
+impl<S: AsyncRead + AsyncWrite + Unpin> Overheard<S> {
+    /// Writes. A peer that has closed cannot be written to, but what it said before is still to be read: this comes first.
+    fn write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.failed.is_none() {
+            match write(Pin::new(&mut self.inner), context) {
+                Poll::Ready(Err(error)) => self.failed = Some(error),
+                written => return written,
+            }
+        }
         let mut bytes = [0; 1024];
         loop {
             let mut into = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.inner).poll_read(context, &mut into) {
-                Poll::Ready(Ok(())) if !into.filled().is_empty() => {}
-                Poll::Ready(Err(error)) => return self.note(&error),
-                Poll::Ready(Ok(())) | Poll::Pending => return,
+            let read = ready!(Pin::new(&mut *self).poll_read(context, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                break;
             }
         }
-    }
-
-    fn written<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(_)) = written {
-            self.last_word(context);
-        }
-        written
+        let failed = self.failed.take();
+        Poll::Ready(Err(
+            failed.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
+        ))
     }
 }
 
@@ -82,8 +80,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.inner).poll_read(context, into);
-        if let Poll::Ready(Err(error)) = &read {
-            self.note(error);
+        if let Poll::Ready(Err(error)) = &read
+            && let Some(tls) = tls_error(error)
+        {
+            // The first failure is the cause of the others.
+            self.noted.0.get_or_init(|| tls.clone());
         }
         read
     }
@@ -95,13 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.written(context, written)
+        self.write(context, |inner, context| inner.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = Pin::new(&mut self.inner).poll_flush(context);
-        self.written(context, written)
+        self.write(context, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

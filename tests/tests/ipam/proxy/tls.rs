@@ -173,7 +173,7 @@ async fn what_is_wrong_with_a_certificate_is_told_with_its_file_and_the_remedy()
     ] {
         let proxy = Proxy::start_with(&flags);
         let told = told(&proxy).await;
-        assert_eq!(told.code(), code, "{what}: {told}");
+        assert_eq!(told.code(), code, "{what}: {told} {}", proxy.log());
         for word in words {
             assert!(told.message().contains(word), "{what}: {word}: {told}");
         }
