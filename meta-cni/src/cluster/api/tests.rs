@@ -369,7 +369,11 @@ fn networks_come_in_order_each_for_itself() {
         "{:?}",
         answers[3]
     );
-    assert_eq!(server.seen().len(), 3);
+    assert_eq!(
+        server.seen().len(),
+        5,
+        "red and blue once, green three times"
+    );
 }
 
 #[test]
@@ -473,11 +477,12 @@ fn a_status_that_is_too_large_is_refused_and_no_interface_is_told_of() {
 
 #[test]
 fn a_failed_patch_says_what_became_of_the_pod() {
-    for (case, reply, expected) in [
+    for (case, reply, expected, requests) in [
         (
             "gone",
             (|| status(404, "NotFound", "no")) as fn() -> Reply,
             "NotFound",
+            1,
         ),
         (
             "made again",
@@ -489,11 +494,13 @@ fn a_failed_patch_says_what_became_of_the_pod() {
                 )
             },
             "Replaced",
+            1,
         ),
         (
             "not allowed",
             || status(403, "Forbidden", "no"),
             "Forbidden",
+            3,
         ),
     ] {
         let server = Server::start(move |_, _| reply());
@@ -506,8 +513,19 @@ fn a_failed_patch_says_what_became_of_the_pod() {
             format!("{error:?}").starts_with(expected),
             "{case}: {error:?}"
         );
-        assert_eq!(server.seen().len(), 1, "{case}");
+        assert_eq!(server.seen().len(), requests, "{case}");
     }
+}
+
+#[test]
+fn a_server_that_has_just_started_and_refuses_everybody_is_asked_again() {
+    let server = Server::start(|_, before| match before {
+        0 | 1 => status(403, "Forbidden", "no"),
+        _ => Reply::Json(200, json!({})),
+    });
+    let subject = server.cluster();
+    subject.cluster.report(&web_pod(), Some("[]"), &[]).unwrap();
+    assert_eq!(server.seen().len(), 3);
 }
 
 #[test]
@@ -530,7 +548,7 @@ fn events_that_cannot_be_posted_are_no_error() {
         (
             "not allowed",
             (|| status(403, "Forbidden", "no")) as fn() -> Reply,
-            1,
+            2,
         ),
         ("broken", || status(500, "InternalError", "no"), 2),
         (
