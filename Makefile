@@ -7,7 +7,7 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit harness conformance delegates faults kubernetes agent ipam clients demo
+RUNGS := unit harness conformance delegates faults kubernetes agent doctor ipam clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
@@ -48,6 +48,9 @@ test-kubernetes: build tools ## A real etcd and kube-apiserver
 
 test-agent: build tools ## meta-cni through its node's agent, and without it
 	@tests/tools/rung.sh agent --package e2e --test agent
+
+test-doctor: build tools ## meta-cni doctor: the first line names each of many faults, a healthy node has none
+	@tests/tools/rung.sh doctor --package e2e --test doctor
 
 test-ipam: build tools ## The address service: kill -9, full disks, everybody at once, rubbish
 	@tests/tools/rung.sh ipam --package e2e --test ipam
