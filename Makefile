@@ -7,7 +7,7 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit harness conformance delegates faults kubernetes agent runtime ipam clients demo
+RUNGS := unit harness conformance delegates faults kubernetes agent doctor runtime ipam clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
@@ -52,6 +52,9 @@ test-agent: build tools ## meta-cni through its node's agent, and without it
 test-runtime: build tools ## Sandboxes of a real containerd, driven over CRI; restarts, a reboot
 	@tests/tools/install.sh containerd
 	@tests/tools/rung.sh runtime --package e2e --test runtime
+
+test-doctor: build tools ## meta-cni doctor: the first line names each of many faults, a healthy node has none
+	@tests/tools/rung.sh doctor --package e2e --test doctor
 
 test-ipam: build tools ## The address service: kill -9, full disks, everybody at once, rubbish
 	@tests/tools/rung.sh ipam --package e2e --test ipam

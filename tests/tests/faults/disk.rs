@@ -1,68 +1,11 @@
 //! `stateDir` on a file system that is full, has no room for files, or takes nothing any more.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
-use std::process::Command;
-
-use e2e::{Node, Pod};
+use e2e::{Disk, Node, Pod};
 use serde_json::json;
 
 use crate::scene::{link, pod, script, scripted};
 
 const IO: u64 = 5;
-
-/// A small file system at `stateDir`. Dropping it takes it away.
-struct Disk {
-    path: PathBuf,
-}
-
-impl Disk {
-    /// Mounts it, with this size and number of files.
-    fn mount(node: &Node, size: &str) -> Disk {
-        let disk = Disk {
-            path: node.state_dir(),
-        };
-        disk.run("mount", &["-t", "tmpfs", "-o", size, "tmpfs"]);
-        disk
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let status = Command::new(program)
-            .args(arguments)
-            .arg(&self.path)
-            .status();
-        let status = status.unwrap_or_else(|error| panic!("{program}: {error}"));
-        assert!(status.success(), "{program} {arguments:?}: {status}");
-    }
-
-    /// Leaves no byte.
-    fn fill(&self) {
-        let mut file = File::create(self.path.join("filler")).expect("make a file");
-        while let Ok(1..) = file.write(&[0; 512]) {}
-        let error = file.write(&[0]).expect_err("it is full");
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
-    }
-
-    /// Leaves no room for a file.
-    fn fill_with_files(&self) {
-        let made = (0..).map(|name: u32| File::create_new(self.path.join(name.to_string())));
-        let error = made.filter_map(Result::err).next();
-        let error = error.expect("it is full");
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
-    }
-
-    fn set_read_only(&self, read_only: bool) {
-        let mode = if read_only { "ro" } else { "rw" };
-        self.run("mount", &["-o", &format!("remount,{mode}")]);
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        self.run("umount", &["--lazy"]);
-    }
-}
 
 fn node() -> Node {
     let node = Node::new("disk");

@@ -1,0 +1,165 @@
+//! How the doctor answers: causes before what follows from them, one pod alone, nothing changed, exit status.
+
+use std::fs;
+
+use e2e::{IpamServer, Node};
+use serde_json::json;
+
+use crate::scene::{Scene, address, attached, leasing, pool, snapshot};
+
+#[track_caller]
+fn assert_begins(causes: &[String], expected: &[&str]) {
+    assert_eq!(causes.len(), expected.len(), "{causes:#?}");
+    for (cause, begin) in causes.iter().zip(expected) {
+        assert!(
+            cause.starts_with(begin),
+            "{begin:?} is not the begin of: {causes:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_away_comes_before_the_releases_that_wait_for_it() {
+    let mut server = IpamServer::start();
+    pool(&server, "blue", "10.2.0.0/24");
+    let scene = Scene::with_blue("waits", |node| leasing(node, &address(&server), &["blue"]));
+    let pod = attached(&scene.node, "gone", "blue");
+    server.stop();
+    scene.node.del(&pod).ok();
+    assert_begins(
+        &scene.causes(&[]),
+        &["ipam-server at unix://", "1 release of leases wait"],
+    );
+}
+
+#[test]
+fn a_configuration_that_is_not_used_comes_before_all_that_is_wrong_in_it() {
+    let scene =
+        Scene::of(Node::new("all").conf(json!({ "readinessindicatorfile": "/absent/ready" })));
+    let node = &scene.node;
+    scene.write_conf(
+        "00-aaa.conf",
+        r#"{"cniVersion": "1.0.0", "name": "a", "type": "ptp"}"#,
+    );
+    node.nad(
+        "default",
+        "blue",
+        json!({ "cniVersion": "1.0.0", "name": "b", "type": "macvlan", "master": "eth7" }),
+    );
+    node.nad(
+        "default",
+        "red",
+        json!({ "cniVersion": "1.0.0", "name": "r", "type": "no-such-plugin" }),
+    );
+    node.nad("default", "bad", json!("{"));
+    node.pod("default", "web")
+        .networks("blue, red, bad, red@net1")
+        .create();
+    let old = attached_and_broken(node);
+    assert_begins(
+        &scene.causes(&[]),
+        &[
+            "the runtime uses",
+            "readinessindicatorfile",
+            "plugin \"no-such-plugin\" is not in",
+            "interface eth7, the master of macvlan",
+            "network default/bad: its configuration",
+            "pod default/web: network default/red: interface net1",
+            &old,
+        ],
+    );
+}
+
+/// A record that cannot be read; gives how its finding begins.
+fn attached_and_broken(node: &Node) -> String {
+    let folder = node.state_dir().join("attachments");
+    fs::create_dir(&folder).expect("make a folder");
+    let path = folder.join("abc.json");
+    fs::write(&path, "rubbish").expect("write a record");
+    format!("{} is not a record", path.display())
+}
+
+#[test]
+fn a_pod_is_planned_as_add_would_and_nothing_else_is_told() {
+    let scene = Scene::new("pod");
+    let node = &scene.node;
+    node.nad(
+        "default",
+        "blue",
+        json!({ "cniVersion": "1.0.0", "name": "b", "type": "no-such-plugin" }),
+    );
+    node.nad(
+        "default",
+        "red",
+        node.side_bridge("br-red", &["10.2.0.0/24"]),
+    );
+    node.nad("default", "device", json!("{"));
+    node.pod("default", "other")
+        .networks("blue, device")
+        .create();
+    node.pod("default", "web")
+        .networks("red@net9, red@net9, missing")
+        .create();
+    node.pod("default", "good").networks("red").create();
+    assert_begins(
+        &scene.causes(&["--pod", "default/web"]),
+        &[
+            "network default/missing: there is no such NetworkAttachmentDefinition",
+            "pod default/web: network default/red: interface net9",
+        ],
+    );
+    assert_begins(&scene.causes(&["--pod", "good"]), &[]);
+    assert_begins(&scene.causes(&["--pod", "absent"]), &["pod default/absent"]);
+}
+
+#[test]
+fn a_device_that_a_pod_was_not_given_is_told_of_that_pod() {
+    let node = Node::new("device");
+    let kubelet = node.folder().join("kubelet");
+    let scene = Scene::of(node.conf(json!({ "kubeletDir": kubelet })));
+    let node = &scene.node;
+    let annotations = [("k8s.v1.cni.cncf.io/resourceName", "example.com/nic")];
+    node.nad_with(
+        "default",
+        "nic",
+        &annotations,
+        node.side_bridge("br-nic", &["10.2.0.0/24"]),
+    );
+    node.pod("default", "web").networks("nic").create();
+    assert_begins(
+        &scene.causes(&["--pod", "web"]),
+        &["pod default/web: cannot learn the devices of pod default/web"],
+    );
+}
+
+#[test]
+fn nothing_is_changed() {
+    let mut server = IpamServer::start();
+    pool(&server, "blue", "10.2.0.0/24");
+    let scene = Scene::with_blue("unchanged", |node| {
+        leasing(node, &address(&server), &["blue"])
+    });
+    let pod = attached(&scene.node, "one", "blue");
+    let gone = attached(&scene.node, "two", "blue");
+    server.stop();
+    scene.node.del(&gone).ok();
+    fs::write(scene.node.state_dir().join("attachments/x.json"), "{").expect("write a record");
+    let namespaces = [scene.node.host(), pod.netns()];
+    let before = snapshot(&scene, &namespaces);
+    assert!(!scene.causes(&[]).is_empty());
+    assert!(!scene.causes(&["--pod", "web"]).is_empty());
+    assert_eq!(snapshot(&scene, &namespaces), before);
+}
+
+#[test]
+fn wrong_arguments_are_told_apart_from_faults() {
+    let scene = Scene::new("usage");
+    for arguments in [["--pod", "a/b/c"], ["--output", "xml"], ["--none", "x"]] {
+        let output = scene.doctor(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{output:?}"
+        );
+    }
+}
