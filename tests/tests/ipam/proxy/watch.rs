@@ -14,7 +14,7 @@ use proto::ipam::v1::{
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
-use super::fixture::{Proxy, until};
+use super::fixture::{PATIENCE, Proxy, until};
 
 /// Streams that the agent passes on at once.
 const STREAMS: usize = 32;
@@ -105,16 +105,19 @@ async fn callers_who_do_not_read_their_watch_hold_nobody_up() {
             requests: requests.collect(),
             ..BatchAllocateRequest::default()
         };
-        client.batch_allocate(batch).await.expect("allocate");
+        let given = tokio::time::timeout(PATIENCE, client.batch_allocate(batch)).await;
+        given.expect("nobody is held up").expect("allocate");
     }
-    let mut eager = watch(&mut client).await;
-    eager.message().await.expect("a bookmark").expect("one");
-    let last = client.allocate(request("blue", "last")).await;
-    last.expect("allocate");
-    assert_eq!(
-        change(&mut eager).await,
-        (EventType::Created, "last".into())
-    );
+    let others = async {
+        let mut eager = watch(&mut client).await;
+        eager.message().await.expect("a bookmark").expect("one");
+        let last = client.allocate(request("blue", "last")).await;
+        last.expect("allocate");
+        change(&mut eager).await
+    };
+    let told = tokio::time::timeout(PATIENCE, others).await;
+    let told = told.expect("nobody is held up");
+    assert_eq!(told, (EventType::Created, "last".into()));
     for watch in &mut slow {
         assert_eq!(change(watch).await, (EventType::Created, "pod-0-0".into()));
     }
