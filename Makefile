@@ -7,11 +7,11 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit harness conformance delegates faults kubernetes agent ipam clients demo
+RUNGS := unit harness conformance delegates faults kubernetes agent storm ipam clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
-.PHONY: help build demo test lint bench bench-attach docs crds audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build demo test lint bench bench-attach bench-agent docs crds audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-kubernetes: build tools ## A real etcd and kube-apiserver
 test-agent: build tools ## meta-cni through its node's agent, and without it
 	@tests/tools/rung.sh agent --package e2e --test agent
 
+test-storm: build tools ## 20 pods a second while everything around them is restarted and replaced
+	@tests/tools/rung.sh storm --package e2e --test storm -- --test-threads=1 --nocapture
+
 test-ipam: build tools ## The address service: kill -9, full disks, everybody at once, rubbish
 	@tests/tools/rung.sh ipam --package e2e --test ipam
 
@@ -66,11 +69,15 @@ lint: ## Format, clippy, documentation, licences, CRD drift; warnings are errors
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	bash -n examples/demo.sh tests/tools/*.sh
 
-bench: bench-attach ## All benchmarks
+bench: bench-attach bench-agent ## All benchmarks
 
 bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attach.json and .svg
 	cargo build --release --locked --package e2e --bin noop
 	cargo bench --locked --package e2e --bench attach
+
+bench-agent: build tools ## The same through the agent, and its memory; target/bench/agent.json and .svg
+	cargo build --release --locked --package e2e --bin noop
+	cargo bench --locked --package e2e --bench agent
 
 docs: ## The documentation of the crates, in target/<host>/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
