@@ -7,11 +7,11 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit harness conformance delegates faults kubernetes agent doctor runtime ipam clients demo
+RUNGS := unit harness conformance delegates faults kubernetes agent doctor runtime storm ipam clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
-.PHONY: help build demo test lint bench bench-attach bench-ipam docs crds audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build demo test lint bench bench-attach bench-ipam bench-agent docs crds audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-runtime: build tools ## Sandboxes of a real containerd, driven over CRI; re
 test-doctor: build tools ## meta-cni doctor: the first line names each of many faults, a healthy node has none
 	@tests/tools/rung.sh doctor --package e2e --test doctor
 
+test-storm: build tools ## 20 pods a second while everything around them is restarted and replaced
+	@tests/tools/rung.sh storm --package e2e --test storm -- --test-threads=1 --nocapture
+
 test-ipam: build tools ## The address service: kill -9, full disks, everybody at once, rubbish
 	@tests/tools/rung.sh ipam --package e2e --test ipam
 
@@ -73,7 +76,7 @@ lint: ## Format, clippy, documentation, licences, CRD drift; warnings are errors
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	bash -n examples/demo.sh tests/tools/*.sh
 
-bench: bench-attach bench-ipam ## All benchmarks
+bench: bench-attach bench-ipam bench-agent ## All benchmarks
 
 bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attach.json and .svg
 	cargo build --release --locked --package e2e --bin noop
@@ -82,6 +85,10 @@ bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attac
 bench-ipam: build tools ## Leases beside their floors; target/bench/ipam.json and plots
 	cargo build --release --locked --package e2e --bin noop
 	cargo bench --locked --package e2e --bench ipam
+
+bench-agent: build tools ## The same through the agent, and its memory; target/bench/agent.json and .svg
+	cargo build --release --locked --package e2e --bin noop
+	cargo bench --locked --package e2e --bench agent
 
 docs: ## The documentation of the crates, in target/<host>/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -1,6 +1,9 @@
 //! What the benchmarks share: samples, and the report that is written to `target/bench/<name>.json`
 //! with a plot beside it. Everything is told as a ratio to a floor measured in the same run.
 
+mod contestants;
+pub mod course;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod bulk;
 mod objects;
 mod processes;
 mod token;

@@ -40,20 +40,25 @@ impl Node {
         left
     }
 
-    /// Asserts that nothing is left. Once a sandbox was removed, interfaces of the host have up to five
-    /// seconds to go: the kernel removes the other ends of a namespace's interfaces in the background.
-    ///
-    /// # Panics
-    /// When something is, naming it.
-    #[track_caller]
-    pub fn assert_clean(&self) {
+    /// [`Node::leftovers`]. Once a sandbox was removed, interfaces of the host have up to five seconds to go: the kernel
+    /// removes the other ends of a namespace's interfaces in the background.
+    pub fn settled_leftovers(&self) -> Vec<String> {
         if self.has_removed_sandbox() {
             let end = Instant::now() + KERNEL_PATIENCE;
             while !self.host_links().is_empty() && Instant::now() < end {
                 std::thread::yield_now();
             }
         }
-        let left = self.leftovers();
+        self.leftovers()
+    }
+
+    /// Asserts that there are no [`Node::settled_leftovers`].
+    ///
+    /// # Panics
+    /// When something is left, naming it.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let left = self.settled_leftovers();
         assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
     }
 

@@ -161,6 +161,21 @@ impl<'n> PodBuilder<'n> {
     }
 }
 
+/// The manifest of a pod that runs on `node`.
+pub(crate) fn bound_manifest(
+    namespace: &str,
+    name: &str,
+    annotations: &BTreeMap<String, String>,
+    node: &str,
+) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "namespace": namespace, "name": name, "annotations": annotations },
+        "spec": { "nodeName": node, "containers": [{ "name": "main", "image": "pause" }] },
+    })
+}
+
 /// The manifest of a NetworkAttachmentDefinition; a string is taken as it stands.
 pub(crate) fn nad_manifest(namespace: &str, name: &str, config: Value) -> Value {
     let text = match config {

@@ -96,14 +96,7 @@ impl ApiServer {
         node: &str,
     ) -> String {
         self.namespace(namespace);
-        let pod = self.apply_value(&json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": { "namespace": namespace, "name": name, "annotations": annotations },
-            "spec": { "nodeName": node, "containers": [{ "name": "main", "image": "pause" }] },
-        }));
-        let uid = pod["metadata"]["uid"].as_str();
-        uid.expect("the server gives UIDs").to_owned()
+        uid_of(&self.apply_value(&pod::bound_manifest(namespace, name, annotations, node)))
     }
 
     /// A pod as it stands; `None` if it is not there.
@@ -190,7 +183,7 @@ impl ApiServer {
         Api::namespaced_with(client, &namespace, &resource)
     }
 
-    fn api(&self, version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    pub(super) fn api(&self, version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
         let resource = if kind == "NetworkAttachmentDefinition" {
@@ -200,6 +193,12 @@ impl ApiServer {
         };
         Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
+}
+
+/// The UID that the server gave to an object.
+pub(super) fn uid_of(object: &Value) -> String {
+    let uid = object["metadata"]["uid"].as_str();
+    uid.expect("the server gives UIDs").to_owned()
 }
 
 const NAD_PLURAL: &str = "network-attachment-definitions";

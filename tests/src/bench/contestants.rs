@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use e2e::{Node, Pod, locate};
 use serde_json::{Value, json};
 
+use crate::{Node, Pod, locate};
+
 /// A way of attaching a pod.
-pub(crate) trait Contestant: Sync {
+pub(super) trait Contestant: Sync {
     /// ADD of all interfaces; how long it took.
     fn add(&self, pod: &Pod) -> Duration;
     /// DEL of all interfaces; how long it took.
@@ -19,7 +20,7 @@ pub(crate) trait Contestant: Sync {
 }
 
 /// The secondary network of an index: bridges and macvlans in turns.
-pub(crate) fn network(node: &Node, index: usize) -> Value {
+pub(super) fn network(node: &Node, index: usize) -> Value {
     let subnets = [
         format!("10.{}.0.0/16", 10 + index),
         format!("fd00:{index}::/64"),
@@ -34,7 +35,7 @@ pub(crate) fn network(node: &Node, index: usize) -> Value {
 }
 
 /// The time of one execution of a program that needs no configuration.
-pub(crate) fn start(program: &Path) -> Duration {
+pub(super) fn start(program: &Path) -> Duration {
     let started = Instant::now();
     let status = Command::new(program)
         .env("CNI_COMMAND", "VERSION")
@@ -48,14 +49,14 @@ pub(crate) fn start(program: &Path) -> Duration {
 }
 
 /// Executes each plugin by hand, one after the other, as little around it as possible.
-pub(crate) struct Bare {
+pub(super) struct Bare {
     networks: Vec<(String, PathBuf, Value)>,
     path: String,
     results: Mutex<HashMap<(String, String), Value>>,
 }
 
 impl Bare {
-    pub(crate) fn new(node: &Node, size: usize) -> Bare {
+    pub(super) fn new(node: &Node, size: usize) -> Bare {
         let default = node.configuration()["delegates"][0].clone();
         let confs = std::iter::once(default).chain((1..=size).map(|index| network(node, index)));
         let networks = confs.enumerate().map(|(index, conf)| {
@@ -111,7 +112,7 @@ impl Contestant for Bare {
 }
 
 /// Executes `meta-cni` once.
-pub(crate) struct Meta {
+pub(super) struct Meta {
     program: PathBuf,
     path: String,
     conf: Value,
@@ -119,7 +120,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// With `maxParallelDelegates` as given, else as it is by default.
-    pub(crate) fn new(node: &Node, parallel: Option<usize>) -> Meta {
+    pub(super) fn new(node: &Node, parallel: Option<usize>) -> Meta {
         let mut conf = node.configuration().clone();
         if let Some(parallel) = parallel {
             conf["maxParallelDelegates"] = json!(parallel);

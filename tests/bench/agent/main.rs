@@ -1,0 +1,31 @@
+//! `make bench-agent`: ADD and DEL through the node's agent, what they cost at the API server, and the agent's memory.
+
+mod memory;
+mod requests;
+
+use e2e::bench::Report;
+use e2e::bench::course::{self, Course};
+use e2e::{Agent, ApiServer, Node};
+
+/// The namespace of pods and networks.
+const NAMESPACE: &str = "bench";
+
+fn main() {
+    let api = ApiServer::start();
+    let node = Node::new("bench").with_agent();
+    node.master("mv0");
+    api.create_nads(NAMESPACE, course::networks(&node));
+    let mut report = Report::default();
+    let mut agent = Agent::start(&node, &api);
+    memory::idle(&agent, &mut report);
+    let pod = |name: &str, networks: &str| {
+        let pod = node.pod(NAMESPACE, name).networks(networks);
+        pod.create_in(&api)
+    };
+    Course::new(&node, pod).run(&mut report);
+    memory::after_burst(&agent, &mut report);
+    requests::count(&node, &api, &mut report);
+    memory::large(&node, &api, &mut agent, &mut report);
+    node.assert_clean();
+    eprintln!("{}", report.write("agent").display());
+}
