@@ -46,6 +46,12 @@ pub enum Error {
         /// The fields that are empty.
         missing: String,
     },
+    /// DECODE: the bytes of a request are not its message.
+    #[error("the request cannot be decoded; is it of another version of ipam.v1? {problem}")]
+    Undecodable {
+        /// Where and why.
+        problem: String,
+    },
     /// POOL_NOT_FOUND.
     #[error("pool {pool} does not exist; `ipamctl pool list` shows those that do")]
     PoolNotFound {
@@ -220,6 +226,7 @@ impl Error {
         match self {
             Error::InvalidFields(_) => "INVALID_FIELD",
             Error::InvalidAttachment { .. } => "INVALID_ATTACHMENT",
+            Error::Undecodable { .. } => "DECODE",
             Error::PoolNotFound { .. } => "POOL_NOT_FOUND",
             Error::LeaseNotFound { .. } => "LEASE_NOT_FOUND",
             Error::ReservationNotFound { .. } => "RESERVATION_NOT_FOUND",

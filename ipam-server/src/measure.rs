@@ -10,6 +10,7 @@ use tonic::Code;
 use tower::{Layer, Service};
 
 use crate::metrics::Metrics;
+use crate::service::status;
 
 /// Measures what it is laid around.
 #[derive(Clone)]
@@ -38,6 +39,7 @@ where
     S: Service<http::Request<B>, Response = http::Response<R>>,
     S::Future: Send + 'static,
     S::Error: 'static,
+    R: Default,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -53,7 +55,7 @@ where
         let metrics = self.metrics.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let response = answer.await?;
+            let response = status::of_codec(answer.await?);
             // A refusal has its status at the head; a success tells at the end, which is not waited for.
             let status = response.headers().get("grpc-status");
             let code = status.map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()));

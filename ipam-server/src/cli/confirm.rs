@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::error::CliError;
+use super::out::note;
 
 /// Asks on stderr whether to go on, unless `yes`; anything but y or yes on stdin is no.
 ///
@@ -21,7 +22,12 @@ pub(crate) async fn confirm(yes: bool, question: &str) -> Result<(), CliError> {
     .await;
     match answer {
         Ok(Ok(line)) if is_yes(&line) => Ok(()),
-        _ => Err(CliError::NotConfirmed),
+        Ok(Ok(line)) if line.ends_with('\n') => Err(CliError::NotConfirmed),
+        // Nobody answered, nor ended the line of the question.
+        _ => {
+            note("");
+            Err(CliError::NotConfirmed)
+        }
     }
 }
 

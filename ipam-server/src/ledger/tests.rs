@@ -569,6 +569,19 @@ async fn an_import_can_be_repeated() {
         (0, 3, 2),
         "{two:?}"
     );
+    // An attachment is the same whatever else is said of it.
+    let mut told_more = items();
+    for item in &mut told_more {
+        if let Some(ipam::export_item::Item::Lease(lease)) = &mut item.item {
+            lease.owner.as_mut().unwrap().node = "n7".into();
+        }
+    }
+    let three = bench
+        .ledger
+        .import(&caller(), told_more, false)
+        .await
+        .unwrap();
+    assert_eq!((three.unchanged, three.conflicts), (3, 2), "{three:?}");
     bench.assert_consistent().await;
 }
 

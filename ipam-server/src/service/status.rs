@@ -16,6 +16,9 @@ pub const DOMAIN: &str = "ipam.meta-cni.io";
 /// When to try again if the store is away.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
+/// What a message of prost begins with that says so.
+const UNDECODABLE: &str = "failed to decode Protobuf message";
+
 impl From<Error> for Status {
     fn from(error: Error) -> Status {
         let mut details = ErrorDetails::new();
@@ -32,6 +35,9 @@ impl From<Error> for Status {
                     "owner",
                     format!("{missing} is missing"),
                 )]);
+            }
+            Error::Undecodable { problem } => {
+                details.set_bad_request(vec![FieldViolation::new("(message)", problem)]);
             }
             Error::AddressQuarantined { seconds, .. } => {
                 details.set_retry_info(Some(Duration::from_secs(*seconds)));
@@ -52,9 +58,10 @@ impl From<Error> for Status {
 
 fn code(error: &Error) -> Code {
     match error {
-        Error::InvalidFields(_) | Error::InvalidAttachment { .. } | Error::BadToken => {
-            Code::InvalidArgument
-        }
+        Error::InvalidFields(_)
+        | Error::InvalidAttachment { .. }
+        | Error::Undecodable { .. }
+        | Error::BadToken => Code::InvalidArgument,
         Error::PoolNotFound { .. }
         | Error::LeaseNotFound { .. }
         | Error::ReservationNotFound { .. } => Code::NotFound,
@@ -74,6 +81,18 @@ fn code(error: &Error) -> Code {
         Error::DeadlineExceeded => Code::DeadlineExceeded,
         Error::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
         Error::Store(_) | Error::Stopping => Code::Unavailable,
+    }
+}
+
+/// An answer, with the status of [`Error::Undecodable`] where tonic says INTERNAL of bytes that it cannot decode.
+pub fn of_codec<B: Default>(response: http::Response<B>) -> http::Response<B> {
+    let status = Status::from_header_map(response.headers());
+    match status.filter(|status| status.code() == Code::Internal) {
+        Some(status) if status.message().starts_with(UNDECODABLE) => {
+            let problem = status.message().to_owned();
+            Status::from(Error::Undecodable { problem }).into_http()
+        }
+        _ => response,
     }
 }
 
@@ -141,6 +160,13 @@ mod tests {
                 },
                 Code::InvalidArgument,
                 "INVALID_ATTACHMENT",
+            ),
+            (
+                Error::Undecodable {
+                    problem: String::new(),
+                },
+                Code::InvalidArgument,
+                "DECODE",
             ),
             (
                 Error::PoolNotFound { pool: pool() },

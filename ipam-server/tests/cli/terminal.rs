@@ -45,10 +45,15 @@ impl Terminal {
         }
     }
 
-    /// Reads until something is shown.
+    /// Reads until a text was written.
     pub(crate) fn wait_for(&mut self, text: &str) {
+        self.wait_until(|shown| shown.contains(text));
+    }
+
+    /// Reads until all that was written so far is what is waited for.
+    pub(crate) fn wait_until(&mut self, holds: impl Fn(&str) -> bool) {
         let mut bytes = [0; 4096];
-        while !self.shown.contains(text) {
+        while !holds(&self.shown) {
             let count = self.ours.read(&mut bytes).expect("a terminal that is open");
             self.shown
                 .push_str(&String::from_utf8_lossy(&bytes[..count]));

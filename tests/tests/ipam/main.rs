@@ -6,6 +6,7 @@ mod disk;
 mod fsync;
 mod import;
 mod input;
+mod ipamctl;
 mod kill;
 mod meta_ipam;
 mod pages;
@@ -14,3 +15,6 @@ mod plugin;
 mod pod;
 mod proxy;
 mod shutdown;
+#[path = "../../../ipam-server/tests/cli/terminal.rs"]
+mod terminal;
+mod tls;

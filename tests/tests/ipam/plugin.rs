@@ -5,10 +5,11 @@ use std::process::Output;
 use e2e::IpamServer;
 use serde_json::{Value, json};
 
-use crate::meta_ipam::{MetaIpam, code, good, json_of};
+use crate::meta_ipam::MetaIpam;
+pub(crate) use crate::meta_ipam::{code, good, json_of};
 
 /// Runs meta-ipam against the server itself.
-fn plugin(server: &IpamServer, command: &str, container: &str, more: Value) -> Output {
+pub(crate) fn plugin(server: &IpamServer, command: &str, container: &str, more: Value) -> Output {
     MetaIpam::of(&server.socket(), server.folder()).run(command, container, more)
 }
 
