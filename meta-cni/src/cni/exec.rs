@@ -7,7 +7,6 @@ mod pipes;
 pub(crate) mod recording;
 
 pub use host::HostExec;
-pub(crate) use host::while_not_busy;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use proto::ipam::v1::{Pool, Usage, pool::State};
 use tonic::Code;
 
 use super::certificate::{Validity, of_server};
+use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
 use crate::cni::error::with_causes;
@@ -81,13 +82,7 @@ pub(super) fn look(lessees: &[Lessee], limit: Duration) -> Vec<Seen> {
             .into_iter()
             .map(|(server, pools)| scope.spawn(move || ask(server, &pools, limit)))
             .collect();
-        asking
-            .into_iter()
-            .map(|one| {
-                one.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
+        asking.into_iter().map(ended).collect()
     })
 }
 

@@ -1,6 +1,5 @@
 //! Who knows of pods and networks: the agent, the API server with our credentials and rights there, or a folder.
 
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use jiff::Timestamp;
 
 use super::agent;
 use super::certificate::{Validity, of_server};
+use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Knowledge;
 use crate::cluster::agent::AgentCluster;
@@ -108,7 +108,7 @@ impl Sources {
             Seen {
                 folder: self.folder.as_ref().map(read),
                 api: self.api.as_ref().map(|api| look_at_api(api, limit)),
-                agent: asked.map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic))),
+                agent: asked.map(ended),
             }
         })
     }
@@ -208,14 +208,9 @@ impl Api {
         let is_explained = findings
             .iter()
             .any(|found| found.severity == Severity::Fault);
-        findings.extend(self.silence.as_ref().filter(|_| !is_explained).map(silent));
-        for ((right, severity), has) in RIGHTS.iter().zip(self.rights.iter().flatten()) {
-            if !has {
-                let mut found = lacks(right);
-                found.severity = *severity;
-                findings.push(found);
-            }
-        }
+        let silence = self.silence.as_ref().filter(|_| !is_explained);
+        findings.extend(silence.map(|error| self.silent(error)));
+        findings.extend(self.check_rights());
         if self.knows_networks == Some(false) {
             let cause = "the API server does not know the kind NetworkAttachmentDefinition";
             findings.push(Finding::fault(
@@ -225,6 +220,34 @@ impl Api {
             ));
         }
         findings
+    }
+
+    /// Why it does not serve. Which question it was does not matter.
+    fn silent(&self, error: &ClusterError) -> Finding {
+        let mut found = silent(error);
+        if let (Some(credentials), ClusterError::Unavailable { source, .. }) =
+            (&self.credentials, error)
+        {
+            let (server, why) = (&credentials.server, with_causes(source.as_ref()));
+            found.cause = format!("the API server {server} does not serve us: {why}");
+        }
+        found
+    }
+
+    /// What our credentials may not do, if they may not do everything.
+    fn check_rights(&self) -> Option<Finding> {
+        let rights = RIGHTS.iter().zip(self.rights.iter().flatten());
+        let lacking: Vec<_> = rights
+            .filter(|(_, has)| !**has)
+            .map(|(right, _)| right)
+            .collect();
+        let severity = lacking.iter().map(|(_, severity)| *severity).min()?;
+        let named: Vec<_> = lacking.iter().map(|(right, _)| named(right)).collect();
+        let cause = format!("our credentials may not {}", named.join(", "));
+        let remedy = "kubectl apply -f deploy/rbac.yaml, and use a token of its ServiceAccount";
+        let mut found = Finding::fault(Area::Cluster, cause, remedy);
+        found.severity = severity;
+        Some(found)
     }
 
     fn check_credentials(&self, now: Timestamp) -> Vec<Finding> {
@@ -254,21 +277,12 @@ impl Api {
     }
 }
 
-fn lacks(right: &Right) -> Finding {
-    let slash = if right.subresource.is_empty() {
-        ""
-    } else {
-        "/"
-    };
-    let cause = format!(
-        "our credentials may not {} {}{slash}{}",
-        right.verb, right.resource, right.subresource
-    );
-    Finding::fault(
-        Area::Cluster,
-        cause,
-        "kubectl apply -f deploy/rbac.yaml, and use a token of its ServiceAccount",
-    )
+/// `patch pods/status`.
+fn named(right: &Right) -> String {
+    match right.subresource {
+        "" => format!("{} {}", right.verb, right.resource),
+        sub => format!("{} {}/{sub}", right.verb, right.resource),
+    }
 }
 
 /// Why nothing is answered: what was asked and the innermost reason, with the remedy that the error knows.
@@ -312,8 +326,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "our credentials may not get network-attachment-definitions",
-                "our credentials may not patch pods/status",
+                "our credentials may not get network-attachment-definitions, patch pods/status",
                 "the API server does not know the kind NetworkAttachmentDefinition",
             ]
         );
@@ -351,6 +364,9 @@ mod tests {
             silence: silence(),
             ..Api::default()
         });
-        assert_eq!(other, ["get readiness at https://s: HTTP 401"]);
+        assert_eq!(
+            other,
+            ["the API server https://s does not serve us: HTTP 401"]
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::thread;
 use nix::libc::EOPNOTSUPP;
 use nix::sched::{CloneFlags, unshare};
 
+use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
 use crate::netlink::{Netlink, NetlinkError};
@@ -86,9 +87,7 @@ fn comes(kind: &str) -> Result<bool, NetlinkError> {
                 Err(error) => Err(error),
             }
         });
-        tried
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        ended(tried)
     })
 }
 

@@ -3,16 +3,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::finding::{Area, Finding};
 use super::plugins::{absent, missing};
-use crate::cni::exec::{HostExec, while_not_busy};
-
-/// Between two looks at a process.
-const LOOK: Duration = Duration::from_millis(5);
+use crate::cni::error::with_causes;
+use crate::cni::exec::HostExec;
 
 /// meta-cni as the runtime finds it in `dirs`: its version, or what is wrong with it. `own` is this program.
 pub(super) fn look(dirs: &[PathBuf], own: &Path, limit: Duration) -> Result<String, Finding> {
@@ -29,10 +25,20 @@ pub(super) fn look(dirs: &[PathBuf], own: &Path, limit: Duration) -> Result<Stri
     if is_same_file(&path, own) {
         return Ok(env!("CARGO_PKG_VERSION").to_owned());
     }
-    version_of(&path, limit).ok_or_else(|| {
-        let cause = format!("{} does not tell its version", path.display());
-        Finding::fault(Area::Configuration, cause, "install meta-cni there again")
-    })
+    let answer = exec
+        .by_hand("meta-cni", "--version")
+        .map_err(|error| with_causes(&error));
+    let text = answer.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    match text.as_deref().map(|text| text.split_whitespace().nth(1)) {
+        Ok(Some(version)) => Ok(version.to_owned()),
+        Ok(None) => Err(mute(&path, "it wrote nothing of the kind")),
+        Err(why) => Err(mute(&path, why)),
+    }
+}
+
+fn mute(path: &Path, why: &str) -> Finding {
+    let cause = format!("{} does not tell its version: {why}", path.display());
+    Finding::fault(Area::Configuration, cause, "install meta-cni there again")
 }
 
 /// Whether the plugin of the runtime is as old as this program.
@@ -46,28 +52,6 @@ pub(super) fn check(plugin: &str) -> Option<Finding> {
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let id = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     id(one).is_some_and(|one| Some(one) == id(other))
-}
-
-/// The second word of what `path --version` prints.
-fn version_of(path: &Path, limit: Duration) -> Option<String> {
-    let mut process = Process::new(path);
-    process
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut child = while_not_busy(|| process.spawn()).ok()?;
-    let end = Instant::now() + limit;
-    while child.try_wait().ok()?.is_none() {
-        if Instant::now() >= end {
-            let _ended_meanwhile = child.kill();
-            break;
-        }
-        thread::sleep(LOOK);
-    }
-    let output = child.wait_with_output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.split_whitespace().nth(1).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -87,6 +71,17 @@ mod tests {
                 .cause
                 .starts_with("plugin \"meta-cni\" is not in")
         );
+        script(dir.path(), "meta-cni", 0o755, "echo odd >&2; exit 1");
+        let mute = look(&dirs, own, limit).unwrap_err().cause;
+        assert!(
+            mute.contains("does not tell its version") && mute.contains("odd"),
+            "{mute}"
+        );
+        script(dir.path(), "meta-cni", 0o755, "sleep 60");
+        let hangs = look(&dirs, own, Duration::from_millis(50))
+            .unwrap_err()
+            .cause;
+        assert!(hangs.contains("was killed"), "{hangs}");
         script(dir.path(), "meta-cni", 0o755, "echo meta-cni 9.9.9");
         let version = look(&dirs, own, limit).unwrap();
         assert_eq!(version, "9.9.9");

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
 use crate::cni::error::{one_line, with_causes};
@@ -125,12 +126,7 @@ pub(super) fn look(
     for some in all.chunks(AT_ONCE) {
         thread::scope(|scope| {
             let asked: Vec<_> = some.iter().map(|one| scope.spawn(|| ask(one))).collect();
-            for one in asked {
-                plugins.push(
-                    one.join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                );
-            }
+            plugins.extend(asked.into_iter().map(ended));
         });
     }
     plugins

@@ -44,18 +44,7 @@ impl Exec for HostExec {
         stdin: &[u8],
     ) -> Result<Vec<u8>, ExecError> {
         let path = self.find(plugin)?;
-        let mut running = Running {
-            child: start(&path, command, target)?,
-            has_ended: false,
-        };
-        let outcome = converse(&mut running.child, stdin, self.limit)
-            .map_err(|trouble| self.explain(plugin, trouble))?;
-        running.has_ended = true;
-        if outcome.status.success() {
-            Ok(outcome.stdout)
-        } else {
-            Err(failure(plugin, &outcome))
-        }
+        self.finish(plugin, start(&path, command, target)?, stdin)
     }
 }
 
@@ -85,6 +74,33 @@ impl HostExec {
                 .map(|dir| dir.display().to_string())
                 .collect(),
         })
+    }
+
+    /// What the program called `name` writes when a person starts it with `argument`.
+    ///
+    /// # Errors
+    /// As [`Exec::run`].
+    pub(crate) fn by_hand(&self, name: &str, argument: &str) -> Result<Vec<u8>, ExecError> {
+        let path = self.find(name)?;
+        let mut process = std::process::Command::new(&path);
+        process.arg(argument);
+        self.finish(name, spawn(&path, process)?, b"")
+    }
+
+    /// Talks to a plugin that was started until it ends.
+    fn finish(&self, plugin: &str, child: Child, stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
+        let mut running = Running {
+            child,
+            has_ended: false,
+        };
+        let outcome = converse(&mut running.child, stdin, self.limit)
+            .map_err(|trouble| self.explain(plugin, trouble))?;
+        running.has_ended = true;
+        if outcome.status.success() {
+            Ok(outcome.stdout)
+        } else {
+            Err(failure(plugin, &outcome))
+        }
     }
 
     fn explain(&self, plugin: &str, trouble: Trouble) -> ExecError {
@@ -139,7 +155,13 @@ fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, Exe
         .env("CNI_NETNS", target.netns)
         .env("CNI_IFNAME", target.ifname)
         .env("CNI_ARGS", target.args)
-        .env("CNI_PATH", target.path)
+        .env("CNI_PATH", target.path);
+    spawn(path, process)
+}
+
+/// Starts a program in a process group of its own, with pipes.
+fn spawn(path: &Path, mut process: std::process::Command) -> Result<Child, ExecError> {
+    process
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -151,7 +173,7 @@ fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, Exe
 }
 
 /// Starts a program that somebody may just be writing, which is tried again for a while.
-pub(crate) fn while_not_busy<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+fn while_not_busy<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut pause = BUSY_PAUSE;
     for _ in 1..BUSY_TRIES {
         match start() {

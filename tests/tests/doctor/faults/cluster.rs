@@ -34,7 +34,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "API server away",
-        &["https://127.0.0.1:1", "Connection refused"],
+        &["the API server https://127.0.0.1:1/ does not serve us: Connection refused"],
         api_away,
     ),
     fault(
@@ -42,10 +42,19 @@ pub(super) const FAULTS: &[Fault] = &[
         &["the token of the kubeconfig has expired"],
         expired_token,
     ),
-    fault("token is none", &["Unauthorized"], wrong_token),
+    fault(
+        "token is none",
+        &[
+            "the API server https://",
+            " does not serve us: HTTP 401 Unauthorized",
+        ],
+        wrong_token,
+    ),
     fault(
         "token without rights",
-        &["our credentials may not get pods"],
+        &[
+            "our credentials may not get pods, get network-attachment-definitions, patch pods/status",
+        ],
         no_rights,
     ),
     fault(
