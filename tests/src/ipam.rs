@@ -1,6 +1,5 @@
 //! A real `ipam-server` on a Unix socket, with its store in a temporary folder.
 
-pub mod certificates;
 pub mod pages;
 
 use std::fs::{self, File};

@@ -17,4 +17,3 @@ mod proxy;
 mod shutdown;
 #[path = "../../../ipam-server/tests/cli/terminal.rs"]
 mod terminal;
-mod tls;

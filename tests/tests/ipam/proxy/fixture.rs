@@ -96,6 +96,12 @@ impl Proxy {
         self.daemon = Some(next);
     }
 
+    /// Waits until it has ended by itself, or by a signal that it was sent before.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut daemon = self.daemon.take().expect("it runs");
+        wait_until("meta-cnid ends", PATIENCE, || daemon.ended())
+    }
+
     /// Ends it by a signal.
     pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
         let mut daemon = self.daemon.take().expect("it runs");
