@@ -141,7 +141,8 @@ done
 [[ -x $plugins/bridge ]] || fail "$plugins holds no CNI plugins: install containernetworking-plugins, or set CNI_PLUGINS"
 clean_up
 trap clean_up EXIT
-trap 'exit 130' INT TERM
+# A second signal must not cut short what the first one began.
+trap 'trap "" INT TERM; exit 130' INT TERM
 prepare
 start_server
 
