@@ -51,7 +51,7 @@ pub struct Arguments {
     /// Folder of the sled store; made if missing. [default: /var/lib/ipam-server]
     #[arg(long, env = "IPAM_SERVER_STORE_DIR", value_name = "DIR")]
     pub store_dir: Option<PathBuf>,
-    /// What the store may keep in memory, in bytes. [default: 67108864]
+    /// What the store may keep in memory, in bytes. [default: 16777216]
     #[arg(long, env = "IPAM_SERVER_STORE_CACHE_BYTES", value_name = "BYTES")]
     pub store_cache_bytes: Option<u64>,
     /// Pools to make or change at the start: YAML with a list `pools`. None is removed.
@@ -290,7 +290,7 @@ impl Config {
             store_cache_bytes: arguments
                 .store_cache_bytes
                 .or(file.store_cache_bytes)
-                .unwrap_or(64 << 20),
+                .unwrap_or(16 << 20),
             pools: arguments.pools.or(file.pools),
             metrics_listen,
             ready_file: arguments.ready_file.or(file.ready_file),

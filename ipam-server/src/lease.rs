@@ -244,13 +244,13 @@ pub(crate) fn mac(field: &str, text: &str, problems: &mut Problems) -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     /// Network, container and interface.
-    pub attachment: u64,
+    pub attachment: u32,
     /// Request id.
-    pub request: u64,
+    pub request: u32,
     /// Namespace and pod.
-    pub pod: u64,
+    pub pod: u32,
     /// MAC.
-    pub mac: u64,
+    pub mac: u32,
 }
 
 impl Keys {
@@ -268,7 +268,7 @@ impl Keys {
 }
 
 /// See [`Keys::attachment`].
-pub fn attachment_key(network: &str, container_id: &str, ifname: &str) -> u64 {
+pub fn attachment_key(network: &str, container_id: &str, ifname: &str) -> u32 {
     if container_id.is_empty() {
         return 0;
     }
@@ -276,7 +276,7 @@ pub fn attachment_key(network: &str, container_id: &str, ifname: &str) -> u64 {
 }
 
 /// See [`Keys::pod`].
-pub fn pod_key(namespace: &str, pod: &str) -> u64 {
+pub fn pod_key(namespace: &str, pod: &str) -> u32 {
     if pod.is_empty() {
         return 0;
     }
@@ -284,14 +284,15 @@ pub fn pod_key(namespace: &str, pod: &str) -> u64 {
 }
 
 /// A key of one text.
-pub fn text_key(text: &str) -> u64 {
+pub fn text_key(text: &str) -> u32 {
     if text.is_empty() { 0 } else { hash(&text) }
 }
 
-fn hash(key: &impl Hash) -> u64 {
+fn hash(key: &impl Hash) -> u32 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
-    hasher.finish().max(1)
+    // 32 bits are enough for a few leases to share one, and four of them are kept for each lease.
+    ((hasher.finish() >> 32) as u32).max(1)
 }
 
 /// A time as messages have it.

@@ -48,6 +48,13 @@ pub struct Batch {
     pub forget_events_to: Option<u64>,
 }
 
+impl Batch {
+    /// How many values it changes.
+    pub fn writes(&self) -> usize {
+        self.pools.len() + self.reservations.len() + self.leases.len() + self.events.len()
+    }
+}
+
 /// How far a store is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {

@@ -238,9 +238,11 @@ impl Draft<'_> {
             if let Some(offset) = state.pairs.first_from_wrapping(start) {
                 break offset;
             }
-            self.press_oldest(pool, |held| held.ipv4 != 0 && held.ipv6 != 0)?
-                .then_some(())
-                .ok_or_else(|| self.exhausted(pool, None))?;
+            self.press_oldest(pool, |held| {
+                !held.ipv4.is_unspecified() && !held.ipv6.is_unspecified()
+            })?
+            .then_some(())
+            .ok_or_else(|| self.exhausted(pool, None))?;
         };
         for family in [Family::V4, Family::V6] {
             let base = self

@@ -1,6 +1,8 @@
 //! A group of decisions that is not durable yet: what to write, and how to undo what it changed in memory.
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -268,16 +270,16 @@ pub(super) fn held(state: &State, lease: &ipam::Lease) -> Result<Held, Error> {
             .as_ref()
             .map_or(i64::MAX, |time| millis(Some(time)))
     };
-    let number = |text: &str| -> u128 {
+    fn address<A: FromStr>(text: &str, none: A) -> A {
         let plain = text.split_once('/').map_or(text, |(address, _)| address);
-        plain.parse().map_or(0, crate::pool::number)
-    };
+        plain.parse().unwrap_or(none)
+    }
     Ok(Held {
-        ipv6: number(&lease.ipv6),
+        ipv6: address(&lease.ipv6, Ipv6Addr::UNSPECIFIED),
         keys: Keys::of(lease),
         until,
         generation: u32::try_from(lease.generation).unwrap_or(u32::MAX),
-        ipv4: u32::try_from(number(&lease.ipv4)).unwrap_or(0),
+        ipv4: address(&lease.ipv4, Ipv4Addr::UNSPECIFIED),
         pool,
         quarantined,
     })

@@ -16,7 +16,7 @@ use crate::pool::{Pool, number};
 use crate::store::{LeaseId, Store, StoreError};
 
 /// Leases that are read at once.
-const PAGE: usize = 10_000;
+const PAGE: usize = 100;
 
 /// Reads everything.
 ///
@@ -75,7 +75,7 @@ fn corrupt(id: &str) -> Error {
 
 /// Makes the indexes and the free sets.
 fn fill(state: &mut State, leases: &[(LeaseId, Held)]) {
-    let index = |key: fn(&Held) -> u64| {
+    let index = |key: fn(&Held) -> u32| {
         let keys = leases
             .iter()
             .map(|(id, held)| (key(held), *id))

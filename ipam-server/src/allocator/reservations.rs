@@ -252,8 +252,8 @@ pub(super) fn identity_keys(reservation: &ipam::Reservation) -> impl Iterator<It
 }
 
 /// Keeps keys of different kinds apart.
-fn tagged(kind: u64, key: u64) -> Option<u64> {
-    (key != 0).then(|| key.rotate_left(u32::try_from(kind).unwrap_or(0)) ^ kind)
+fn tagged(kind: u64, key: u32) -> Option<u64> {
+    (key != 0).then(|| (kind << 32) | u64::from(key))
 }
 
 /// Whether all that a reservation names holds of an owner.

@@ -2,6 +2,7 @@
 //! goes through a few primitives, each of which tells how it is undone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use proto::ipam::v1 as ipam;
@@ -20,16 +21,16 @@ pub struct PoolId(pub u32);
 /// What is remembered of one lease.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Held {
-    /// Its IPv6 address, or 0: `::` is never leased.
-    pub ipv6: u128,
+    /// Its IPv6 address, or `::`, which is never leased.
+    pub ipv6: Ipv6Addr,
     /// What it is found by.
     pub keys: Keys,
     /// When it ends (active) or is gone (quarantined), in milliseconds since 1970; `i64::MAX`: never.
     pub until: i64,
     /// See `ipam.v1.Lease.generation`; saturating.
     pub generation: u32,
-    /// Its IPv4 address, or 0: `0.0.0.0` is never leased.
-    pub ipv4: u32,
+    /// Its IPv4 address, or `0.0.0.0`, which is never leased.
+    pub ipv4: Ipv4Addr,
     /// Its pool.
     pub pool: PoolId,
     /// Whether it has ended and its addresses rest.
@@ -40,8 +41,8 @@ impl Held {
     /// Its address of a family.
     pub fn number(&self, family: Family) -> Option<u128> {
         let number = match family {
-            Family::V4 => u128::from(self.ipv4),
-            Family::V6 => self.ipv6,
+            Family::V4 => u128::from(self.ipv4.to_bits()),
+            Family::V6 => self.ipv6.to_bits(),
         };
         Some(number).filter(|&number| number != 0)
     }
@@ -166,13 +167,13 @@ pub struct State {
     /// Leases by number.
     pub leases: BTreeMap<LeaseId, Held>,
     /// Leases by [`Keys::attachment`].
-    pub by_attachment: BTreeSet<(u64, LeaseId)>,
+    pub by_attachment: BTreeSet<(u32, LeaseId)>,
     /// Leases by [`Keys::request`].
-    pub by_request: BTreeSet<(u64, LeaseId)>,
+    pub by_request: BTreeSet<(u32, LeaseId)>,
     /// Leases by [`Keys::pod`].
-    pub by_pod: BTreeSet<(u64, LeaseId)>,
+    pub by_pod: BTreeSet<(u32, LeaseId)>,
     /// Leases by [`Keys::mac`].
-    pub by_mac: BTreeSet<(u64, LeaseId)>,
+    pub by_mac: BTreeSet<(u32, LeaseId)>,
     /// Leases that end or are gone at a time.
     pub deadlines: BTreeSet<(i64, LeaseId)>,
     /// Of the last change.
@@ -210,8 +211,8 @@ impl State {
 
     /// Leases whose key is `key`.
     pub fn with_key(
-        set: &BTreeSet<(u64, LeaseId)>,
-        key: u64,
+        set: &BTreeSet<(u32, LeaseId)>,
+        key: u32,
     ) -> impl Iterator<Item = LeaseId> + '_ {
         let wanted = (key != 0).then_some(key);
         wanted.into_iter().flat_map(move |key| {
@@ -263,7 +264,7 @@ impl State {
     }
 
     fn index(&mut self, id: LeaseId, held: &Held, add: bool) {
-        let put = |set: &mut BTreeSet<(u64, LeaseId)>, key: u64| {
+        let put = |set: &mut BTreeSet<(u32, LeaseId)>, key: u32| {
             if key != 0 {
                 if add {
                     set.insert((key, id));

@@ -13,6 +13,9 @@ use tokio::sync::watch;
 /// How long what was cut off may hold up the end.
 const DROPPED: Duration = Duration::from_secs(1);
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Command::Completion { shell }) = arguments.command {

@@ -69,31 +69,25 @@ impl Before {
 
     /// What an event says of the time before the batch: the first one about a thing does.
     fn add(&mut self, event: &Event) {
-        let content = |subject: &Option<Subject>| subject.as_ref()?.subject.clone();
+        fn content(subject: &Option<Subject>) -> Option<&Content> {
+            subject.as_ref()?.subject.as_ref()
+        }
         let before = content(&event.before);
-        match before.clone().or_else(|| content(&event.after)) {
+        match before.or_else(|| content(&event.after)) {
             Some(Content::Lease(lease)) => {
-                let was = match before {
-                    Some(Content::Lease(lease)) => Some(lease),
-                    _ => None,
-                };
                 if let Ok(id) = lease.id.parse() {
-                    self.leases.entry(id).or_insert(was);
+                    let was = || before.is_some().then(|| lease.clone());
+                    self.leases.entry(id).or_insert_with(was);
                 }
             }
             Some(Content::Pool(pool)) => {
-                let was = match before {
-                    Some(Content::Pool(pool)) => Some(pool),
-                    _ => None,
-                };
-                self.pools.entry(pool.name).or_insert(was);
+                let was = || before.is_some().then(|| pool.clone());
+                self.pools.entry(pool.name.clone()).or_insert_with(was);
             }
             Some(Content::Reservation(kept)) => {
-                let was = match before {
-                    Some(Content::Reservation(kept)) => Some(kept),
-                    _ => None,
-                };
-                self.reservations.entry(kept.name).or_insert(was);
+                let was = || before.is_some().then(|| kept.clone());
+                let name = kept.name.clone();
+                self.reservations.entry(name).or_insert_with(was);
             }
             None => {}
         }

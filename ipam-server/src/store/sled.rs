@@ -184,6 +184,18 @@ fn apply(path: &Path, open: &Open, writes: sled::Batch) -> Result<(), StoreError
         .map_err(|error| failure::of(path, error))
 }
 
+/// Frees what sled put aside while it wrote `writes` values. Each one leaves some old nodes behind, which sled's
+/// collector frees a few bags at a time, once in 128 calls of its own: a batch is one call, so that hundreds of
+/// leases at once would pile up gigabytes.
+fn collect(writes: usize) {
+    // One round frees up to 8 bags of 64 things (crossbeam-epoch, internal.rs); a value leaves about two, and
+    // rounds before which another thread holds an epoch free nothing.
+    const WRITES_A_ROUND: usize = 128;
+    for _ in 0..=writes / WRITES_A_ROUND {
+        crossbeam_epoch::pin().flush();
+    }
+}
+
 /// Makes all that was written durable.
 fn sync(path: &Path, open: &Open) -> Result<(), StoreError> {
     open.db.flush().map_err(|error| failure::of(path, error))?;
@@ -348,6 +360,7 @@ impl Store for SledStore {
             apply(&self.path, open, writes(batch, oldest))?;
             sync(&self.path, open)
         });
+        collect(batch.writes());
         if written.is_err() {
             *failed = Some(batch.clone());
         }
