@@ -11,6 +11,19 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/clients")
 }
 
+/// What `install.sh clients` puts among the tools.
+fn installed(path: &str) -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let tools = std::env::var_os("E2E_TOOLS_DIR").map_or(tools, PathBuf::from);
+    let path = tools.join(path);
+    let shown = path.display();
+    assert!(
+        path.exists(),
+        "{shown} is not there: run tests/tools/install.sh clients"
+    );
+    path
+}
+
 /// A client that watches; killed at the end.
 struct Client {
     child: Child,
@@ -86,13 +99,11 @@ async fn the_rust_client_lists_and_watches() {
 
 #[tokio::test]
 async fn the_python_client_lists_and_watches() {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
-    let tools = std::env::var_os("E2E_TOOLS_DIR").map_or(tools, PathBuf::from);
-    let python = tools.join("python-client/bin/python");
-    assert!(
-        python.exists(),
-        "{} is not there: run tests/tools/install.sh clients",
-        python.display()
-    );
+    let python = installed("python-client/bin/python");
     lists_and_watches(Command::new(python).arg(examples().join("python/leases.py"))).await;
+}
+
+#[tokio::test]
+async fn the_go_client_lists_and_watches() {
+    lists_and_watches(&mut Command::new(installed("go-client"))).await;
 }

@@ -11,7 +11,8 @@
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
 #            service starts, and the ones that a machine has stay
-# clients    a Python with what examples/clients/python needs, into target/tools/python-client
+# clients    a Python with what examples/clients/python needs, into target/tools/python-client; examples/clients/go
+#            built into target/tools/go-client
 # deny       cargo-deny, into target/tools
 #
 # E2E_TOOLS_DIR puts them elsewhere than into target/tools.
@@ -125,6 +126,11 @@ download() {
 }
 
 clients() {
+    python_client
+    go_client
+}
+
+python_client() {
     local wanted=$here/../../examples/clients/python/requirements.txt venv=$tools/python-client
     cmp -s "$wanted" "$venv/requirements.txt" && return
     say "installing grpcio for Python into $venv"
@@ -132,6 +138,17 @@ clients() {
         fail "Python cannot make a virtual environment: apt-get install python3-venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
     cp "$wanted" "$venv/requirements.txt"
+}
+
+go_client() {
+    local module=$here/../../examples/clients/go output=$tools/go-client stamp=$tools/.go-client.stamp sources
+    sources=$(cd "$module" && cat go.mod go.sum ./*.go generate/*.go ../../../proto/ipam/v1/*.proto | sha256sum)
+    [[ -x $output && -f $stamp && $(<"$stamp") == "$sources" ]] && return
+    need_go examples/clients/go
+    say "building examples/clients/go into $output"
+    mkdir -p "$tools"
+    (cd "$module" && go generate && CGO_ENABLED=0 go build -trimpath -o "$output" .)
+    printf '%s\n' "$sources" >"$stamp"
 }
 
 deny() {
