@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dial::files::{FilesError, Names};
 use proto::ipam::v1::admin_service_server::AdminServiceServer;
 use proto::ipam::v1::lease_service_server::LeaseServiceServer;
 use proto::ipam::v1::pool_service_server::PoolServiceServer;
@@ -56,15 +57,9 @@ pub enum ServerError {
     /// A socket cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// A certificate or key cannot be read.
-    #[error("reading {}", .path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] FilesError),
     /// The pools of the file cannot be made.
     #[error(transparent)]
     Seed(#[from] SeedError),
@@ -193,19 +188,31 @@ async fn bind_metrics(config: &Config) -> Result<TcpListener, ListenError> {
         })
 }
 
-fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, ServerError> {
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| ServerError::Certificate {
-            path: path.to_owned(),
-            source,
-        })
+fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, FilesError> {
+    const NAMES: Names = Names {
+        ca: "--tls-client-ca",
+        cert: "--tls-cert",
+        key: "--tls-key",
     };
     let Some((cert, key)) = &config.tls else {
         return Ok(None);
     };
-    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(read(cert)?, read(key)?));
-    if let Some(authority) = &config.tls_client_ca {
-        tls = tls.client_ca_root(Certificate::from_pem(read(authority)?));
+    let cert_pem = NAMES.read(NAMES.cert, cert)?;
+    let key_pem = NAMES.read(NAMES.key, key)?;
+    let clients = match &config.tls_client_ca {
+        Some(path) => Some((path, NAMES.read(NAMES.ca, path)?)),
+        None => None,
+    };
+    NAMES.check_server(
+        (cert, &cert_pem),
+        (key, &key_pem),
+        clients
+            .as_ref()
+            .map(|(path, pem)| (path.as_path(), pem.as_slice())),
+    )?;
+    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(cert_pem, key_pem));
+    if let Some((_, pem)) = clients {
+        tls = tls.client_ca_root(Certificate::from_pem(pem));
     }
     Ok(Some(tls))
 }

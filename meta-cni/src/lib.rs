@@ -20,7 +20,6 @@ pub mod netns;
 pub mod plan;
 pub mod problem;
 pub mod record;
-mod resolver;
 pub mod route;
 pub mod rpc;
 pub mod run;

@@ -24,6 +24,12 @@ pub enum CliError {
         /// The server's socket.
         socket: PathBuf,
     },
+    /// A file of the TLS flags cannot be used.
+    #[error(transparent)]
+    Tls(#[from] dial::files::FilesError),
+    /// One side does not take the other one's certificate.
+    #[error(transparent)]
+    Certificate(dial::refusal::Refusal),
     /// Nobody answers there.
     #[error("no ipam-server at {server}: {why}; {remedy}")]
     Unreachable {
@@ -123,7 +129,7 @@ impl CliError {
     /// 1 failed, 2 wrong arguments, 3 not found.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            CliError::Argument { .. } => 2,
+            CliError::Argument { .. } | CliError::Tls(_) => 2,
             CliError::NotFound { .. } => 3,
             CliError::Refused(refusal) => refusal.exit_code(),
             _ => 1,

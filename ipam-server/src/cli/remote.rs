@@ -138,7 +138,7 @@ impl Remote {
             Code::Unavailable | Code::Unknown | Code::Internal
                 if bare && std::error::Error::source(status).is_some() =>
             {
-                dial::unreachable(&self.name, status)
+                dial::unreachable(&self.name, &self.address, status)
             }
             _ => CliError::Refused(refusal),
         }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use dial::files::Files;
 use tracing::level_filters::LevelFilter;
 
-use super::proxy::{Files, Upstream, WrongUpstream};
+use super::proxy::{NAMES, Upstream, WrongUpstream};
 
 /// The agent of a node: answers meta-cni from memory, and reports what it did to the API server.
 ///
@@ -171,6 +172,7 @@ impl Arguments {
         let files = self.ipam_ca.clone().map(|ca| Files {
             ca,
             identity: self.ipam_cert.clone().zip(self.ipam_key.clone()),
+            names: NAMES,
         });
         Upstream::new(address, files).map(Some)
     }

@@ -5,11 +5,9 @@
 
 mod allowed;
 mod answer;
-mod credentials;
 mod dial;
 mod link;
 mod metrics;
-mod stream;
 mod upstream;
 
 use std::io;
@@ -26,10 +24,16 @@ use tonic::Status;
 use tonic::service::Routes;
 
 use self::answer::Answer;
-pub use self::credentials::Files;
 use self::link::Link;
 pub use self::metrics::Metrics;
 pub use self::upstream::{Upstream, WrongUpstream};
+
+/// How errors call the files that ipam-server is trusted by and that tell it who we are.
+pub const NAMES: ::dial::files::Names = ::dial::files::Names {
+    ca: "--ipam-ca of meta-cnid",
+    cert: "--ipam-cert of meta-cnid",
+    key: "--ipam-key of meta-cnid",
+};
 
 /// Streams that may be open at once. ipam-server takes 200 calls over one connection (hyper's default): those that end
 /// by themselves must find room beside those that do not.

@@ -5,16 +5,22 @@ use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use dial::Connector;
+use dial::files::Files;
+use dial::refusal::Refusal;
+use dial::resolver;
+use dial::stream::Noted;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::{GetPoolRequest, Pool};
 use tokio::runtime::Runtime;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-use super::config::{Server, Tls};
+use super::config::Server;
 use super::failure::IpamFailure;
-use crate::{resolver, rpc};
+use crate::cni::error::with_causes;
+use crate::rpc;
 
 /// The pause before a call that found the server away is made again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -22,10 +28,18 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Leases.
 pub type Leases = LeaseServiceClient<Channel>;
 
+/// The files of a TLS connection, and what was said of them.
+#[derive(Clone)]
+struct Trust {
+    files: Files,
+    noted: Noted,
+}
+
 /// A connection that is open.
 pub struct Client {
     runtime: Runtime,
     channel: Channel,
+    tls: Option<Trust>,
     address: String,
     deadline: Instant,
     patient: bool,
@@ -36,7 +50,7 @@ impl Client {
     /// that is away is told at once.
     ///
     /// # Errors
-    /// [`IpamFailure::Unreachable`]; [`IpamFailure::Certificate`].
+    /// [`IpamFailure::Unreachable`]; [`IpamFailure::Files`]; [`IpamFailure::Certificate`].
     pub fn connect(server: &Server, limit: Duration, patient: bool) -> Result<Client, IpamFailure> {
         let unreachable = |source| IpamFailure::Unreachable {
             server: server.address.clone(),
@@ -48,10 +62,14 @@ impl Client {
             .build()
             .map_err(|source| unreachable(Box::new(source)))?;
         let deadline = Instant::now() + limit;
+        let tls = server.files().map(|files| Trust {
+            files,
+            noted: Noted::default(),
+        });
         let channel = runtime.block_on(async {
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
-                let connected = tokio::time::timeout(left, dial(server)).await;
+                let connected = tokio::time::timeout(left, dial(server, tls.as_ref())).await;
                 match connected
                     .unwrap_or_else(|_| Err(unreachable("it did not answer in time".into())))
                 {
@@ -65,6 +83,7 @@ impl Client {
         Ok(Client {
             runtime,
             channel,
+            tls,
             address: server.address.clone(),
             deadline,
             patient,
@@ -124,6 +143,9 @@ impl Client {
                     Ok(Err(status)) => status,
                     Err(_) => Status::deadline_exceeded(format!("{} is silent", self.address)),
                 };
+                if let Some(refused) = self.refused() {
+                    return Err(refused);
+                }
                 if self.left().is_zero() {
                     return Err(away.unwrap_or(status));
                 }
@@ -143,6 +165,16 @@ impl Client {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// What the server said of our certificate before it closed: under TLS 1.3 the first call is told it.
+    fn refused(&self) -> Option<Status> {
+        let refusal = self.tls.as_ref()?.refusal(&self.address)?;
+        let code = match refusal.is_about_us() {
+            true => Code::Unauthenticated,
+            false => Code::Unavailable,
+        };
+        Some(Status::new(code, with_causes(&refusal)))
+    }
+
     /// Whether another try may find the server; what it says itself of being away, or why the connection broke.
     fn away(&self, status: &Status) -> Option<Status> {
         // Only what the transport reports has a cause: a broken connection has one of several codes.
@@ -157,7 +189,15 @@ impl Client {
     }
 }
 
-async fn dial(server: &Server) -> Result<Channel, IpamFailure> {
+impl Trust {
+    /// What TLS refused, if it did.
+    fn refusal(&self, address: &str) -> Option<Refusal> {
+        let source = self.noted.get()?.clone();
+        Refusal::of(source, &self.files, format!("ipam-server at {address}")).ok()
+    }
+}
+
+async fn dial(server: &Server, tls: Option<&Trust>) -> Result<Channel, IpamFailure> {
     let unreachable = |source| IpamFailure::Unreachable {
         server: server.address.clone(),
         source,
@@ -167,14 +207,24 @@ async fn dial(server: &Server) -> Result<Channel, IpamFailure> {
         return connected.map_err(|error| unreachable(cause(&error)));
     }
     let invalid = |error: tonic::transport::Error| unreachable(cause(&error));
-    let mut endpoint = Endpoint::from_shared(server.address.clone()).map_err(invalid)?;
-    if server.address.starts_with("https://") {
-        endpoint = endpoint
-            .tls_config(tls(server.tls.as_ref())?)
-            .map_err(invalid)?;
-    }
-    let connected = endpoint.connect_with_connector(resolver::connector()).await;
-    connected.map_err(invalid)
+    let Some(tls) = tls else {
+        let endpoint = Endpoint::from_shared(server.address.clone()).map_err(invalid)?;
+        let connected = endpoint.connect_with_connector(resolver::connector()).await;
+        return connected.map_err(invalid);
+    };
+    let config = tls.files.config(&tls.files.read()?)?;
+    let uri: http::Uri = server
+        .address
+        .parse()
+        .map_err(|error| unreachable(Box::new(error)))?;
+    let connector = Connector::new(uri.clone(), config, tls.noted.clone());
+    // tonic would want to speak TLS itself if it saw https; requests are addressed to it all the same.
+    let endpoint = Endpoint::from_static("http://ipam-server").origin(uri);
+    let connected = endpoint.connect_with_connector(connector).await;
+    connected.map_err(|error| match tls.refusal(&server.address) {
+        Some(refusal) => IpamFailure::Certificate(refusal),
+        None => invalid(error),
+    })
 }
 
 /// The innermost cause: what surrounds it says only that a transport failed.
@@ -184,26 +234,6 @@ fn cause(error: &dyn std::error::Error) -> Box<dyn std::error::Error + Send + Sy
         inner = source;
     }
     inner.to_string().into()
-}
-
-fn tls(files: Option<&Tls>) -> Result<ClientTlsConfig, IpamFailure> {
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|source| IpamFailure::Certificate {
-            path: path.clone(),
-            source,
-        })
-    };
-    let mut config = ClientTlsConfig::new();
-    let Some(files) = files else {
-        return Ok(config);
-    };
-    if let Some(ca) = &files.ca {
-        config = config.ca_certificate(Certificate::from_pem(read(ca)?));
-    }
-    if let (Some(cert), Some(key)) = (&files.cert, &files.key) {
-        config = config.identity(Identity::from_pem(read(cert)?, read(key)?));
-    }
-    Ok(config)
 }
 
 #[cfg(test)]

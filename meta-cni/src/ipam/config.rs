@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dial::files::{Files, Names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -40,6 +41,25 @@ pub struct Server {
     /// Certificates of an `https` server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+}
+
+impl Server {
+    /// The files of an `https` server, as [`IpamConfig::of`] made sure they are there.
+    pub fn files(&self) -> Option<Files> {
+        let tls = self
+            .tls
+            .as_ref()
+            .filter(|_| self.address.starts_with("https://"))?;
+        Some(Files {
+            ca: tls.ca.clone()?,
+            identity: tls.cert.clone().zip(tls.key.clone()),
+            names: Names {
+                ca: "ipam.tls.ca",
+                cert: "ipam.tls.cert",
+                key: "ipam.tls.key",
+            },
+        })
+    }
 }
 
 /// PEM files.
@@ -123,6 +143,7 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
     }
     let address = written.server.unwrap_or_else(|| format!("unix://{SOCKET}"));
     check_address(&address, written.tls.is_some()).map_err(|problem| wrong("server", problem))?;
+    check_tls(&address, written.tls.as_ref())?;
     let seconds = written.timeout_seconds.unwrap_or(5);
     if !(1..=LONGEST_SECONDS).contains(&seconds) {
         return Err(wrong(
@@ -151,6 +172,25 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
         families: written.families,
         node: written.node,
     })
+}
+
+/// Whether the files are there that an `https` server needs.
+fn check_tls(address: &str, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
+    let missing = |field: &str, problem: &str| IpamConfigError {
+        field: format!("tls.{field}"),
+        problem: problem.to_owned(),
+    };
+    let none = Tls::default();
+    let tls = tls.unwrap_or(&none);
+    if address.starts_with("https://") && tls.ca.is_none() {
+        let problem = "an https server is trusted by it; give the file of its authorities, PEM";
+        return Err(missing("ca", problem));
+    }
+    match (&tls.cert, &tls.key) {
+        (Some(_), None) => Err(missing("key", "goes together with tls.cert; give both")),
+        (None, Some(_)) => Err(missing("cert", "goes together with tls.key; give both")),
+        _ => Ok(()),
+    }
 }
 
 /// Whether it is `unix:///path`, `https://host:port`, or `http://` on loopback; else what is wrong.

@@ -1,8 +1,8 @@
 //! Why leasing failed, and the one place where that becomes a CNI code (reference: the reasons of
 //! google.rpc.ErrorInfo with domain `ipam.meta-cni.io`).
 
-use std::path::PathBuf;
-
+use dial::files::FilesError;
+use dial::refusal::Refusal;
 use tonic::{Code as Grpc, Status};
 use tonic_types::StatusExt;
 
@@ -38,15 +38,12 @@ pub enum IpamFailure {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A file of `tls` cannot be read.
-    #[error("ipam.tls: reading {}", .path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
+    /// A file of `tls` cannot be used.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// One side refuses the other one's certificate.
+    #[error(transparent)]
+    Certificate(Refusal),
     /// The server refused.
     #[error("{what}: {}", .status.message())]
     Refused {
@@ -89,9 +86,13 @@ impl IpamFailure {
     /// The CNI code of ADD, DEL, CHECK and GC.
     pub fn code(&self) -> Code {
         match self {
-            IpamFailure::Config(_) | IpamFailure::NotOurs | IpamFailure::Certificate { .. } => {
+            IpamFailure::Config(_) | IpamFailure::NotOurs | IpamFailure::Files(_) => {
                 Code::INVALID_NETWORK_CONFIG
             }
+            IpamFailure::Certificate(refusal) if refusal.is_about_us() => {
+                Code::PLUGIN_NOT_AVAILABLE
+            }
+            IpamFailure::Certificate(_) => Code::TRY_AGAIN_LATER,
             IpamFailure::Unreachable { .. } | IpamFailure::Exhausted { .. } => {
                 Code::TRY_AGAIN_LATER
             }

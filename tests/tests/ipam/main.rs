@@ -2,6 +2,7 @@
 //! is full, everybody comes at once, its input is rubbish. No address is ever given twice, and nothing that
 //! was acknowledged is lost.
 
+mod certificates;
 mod disk;
 mod fsync;
 mod import;
@@ -17,3 +18,4 @@ mod proxy;
 mod shutdown;
 #[path = "../../../ipam-server/tests/cli/terminal.rs"]
 mod terminal;
+mod tls;

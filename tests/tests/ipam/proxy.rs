@@ -2,7 +2,6 @@
 //! leases do not need.
 
 mod calls;
-mod certificates;
 mod fixture;
 mod releases;
 mod restart;

@@ -6,10 +6,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dial::Connector;
+use dial::files::{Files, Names};
+use dial::refusal::Refusal;
+use dial::resolver;
+use dial::stream::Noted;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use super::RemoteFlags;
@@ -28,8 +33,9 @@ pub(super) enum Address {
     /// TLS.
     Tls {
         uri: Uri,
-        ca: PathBuf,
-        identity: Option<(PathBuf, PathBuf)>,
+        files: Files,
+        /// What the server said of them.
+        noted: Noted,
     },
 }
 
@@ -75,7 +81,19 @@ fn tls(uri: Uri, flags: RemoteFlags) -> Result<Address, CliError> {
             ));
         }
     };
-    Ok(Address::Tls { uri, ca, identity })
+    Ok(Address::Tls {
+        uri,
+        files: Files {
+            ca,
+            identity,
+            names: Names {
+                ca: "--tls-ca",
+                cert: "--tls-cert",
+                key: "--tls-key",
+            },
+        },
+        noted: Noted::default(),
+    })
 }
 
 fn wrong(server: &str, problem: &str) -> CliError {
@@ -96,17 +114,19 @@ pub(super) async fn dial(
 ) -> Result<Channel, CliError> {
     let connected = match address {
         Address::Unix(path) => unix(path, timeout).await,
-        Address::Plain(uri) => endpoint(uri.clone(), timeout).connect().await,
-        Address::Tls { uri, ca, identity } => {
-            let mut config =
-                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
-            if let Some((cert, key)) = identity {
-                config = config.identity(Identity::from_pem(read(cert)?, read(key)?));
-            }
-            match endpoint(uri.clone(), timeout).tls_config(config) {
-                Ok(endpoint) => endpoint.connect().await,
-                Err(error) => Err(error),
-            }
+        Address::Plain(uri) => {
+            endpoint(uri.clone(), timeout)
+                .connect_with_connector(resolver::connector())
+                .await
+        }
+        Address::Tls { uri, files, noted } => {
+            let config = files.config(&files.read()?)?;
+            let connector = Connector::new(uri.clone(), config, noted.clone());
+            // tonic would want to speak TLS itself if it saw https; requests are addressed to it all the same.
+            endpoint(Uri::from_static("http://ipam-server"), timeout)
+                .origin(uri.clone())
+                .connect_with_connector(connector)
+                .await
         }
     };
     connected.map_err(|error| match (address, system_error(&error)) {
@@ -115,7 +135,7 @@ pub(super) async fn dial(
                 socket: socket.clone(),
             }
         }
-        _ => unreachable(name, &error),
+        _ => unreachable(name, address, &error),
     })
 }
 
@@ -137,16 +157,19 @@ fn endpoint(uri: Uri, timeout: Duration) -> Endpoint {
         .keep_alive_while_idle(true)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    std::fs::read(path).map_err(|source| CliError::File {
-        doing: "read",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Nobody answers at `name`, and why.
-pub(super) fn unreachable(name: &str, error: &(dyn Error + 'static)) -> CliError {
+/// Nobody answers at `name`, or one side does not take the other one's certificate, and why.
+pub(super) fn unreachable(
+    name: &str,
+    address: &Address,
+    error: &(dyn Error + 'static),
+) -> CliError {
+    // Under TLS 1.3 a server refuses a client after the handshake: the call sees only that the connection broke.
+    if let Address::Tls { files, noted, .. } = address
+        && let Some(said) = noted.get()
+        && let Ok(refusal) = Refusal::of(said.clone(), files, format!("the ipam-server at {name}"))
+    {
+        return CliError::Certificate(refusal);
+    }
     let cause = system_error(error).map(io::Error::kind);
     let remedy = match cause {
         Some(io::ErrorKind::NotFound) => "start it, or name another one with --server",

@@ -2,27 +2,26 @@
 //! answered a first question: under TLS 1.3 only then is it known whether it takes our certificate.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use dial::ConnectError;
+use dial::files::{Credentials, FilesError};
+use dial::refusal::Refusal;
+use dial::resolver;
+use dial::stream::{Noted, Stream};
 use http::uri::PathAndQuery;
 use http::{Request, header};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::{AlertDescription, ClientConfig};
 use tokio::net::UnixStream;
-use tokio_rustls::TlsConnector;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use super::credentials::{Credentials, CredentialsError};
-use super::stream::{Noted, Overheard, Stream, tls_error};
 use super::upstream::{Place, Upstream};
 use crate::cni::error::{one_line, with_causes};
-use crate::resolver;
 
 /// For connecting, the handshake and the first answer together.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -45,7 +44,7 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 pub(super) enum DialError {
     /// Our files cannot be used.
     #[error(transparent)]
-    Credentials(#[from] CredentialsError),
+    Files(#[from] FilesError),
     /// Nobody answers.
     #[error(
         "ipam-server at {server} cannot be reached; does it run, and is --ipam-server of meta-cnid right?"
@@ -55,37 +54,9 @@ pub(super) enum DialError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Its certificate is not good.
-    #[error(
-        "ipam-server at {server} is not trusted by {} (--ipam-ca of meta-cnid); renew its certificate, or correct the \
-         authority or the address", .ca.display()
-    )]
-    Untrusted {
-        server: Arc<str>,
-        ca: PathBuf,
-        #[source]
-        source: rustls::Error,
-    },
-    /// Our certificate is not good for it.
-    #[error(
-        "ipam-server at {server} refuses {} (--ipam-cert of meta-cnid): renew it; has it expired, or is it of another \
-         authority?", .cert.display()
-    )]
-    Refused {
-        server: Arc<str>,
-        cert: PathBuf,
-        #[source]
-        source: rustls::Error,
-    },
-    /// It wants a certificate, and we have none.
-    #[error(
-        "ipam-server at {server} wants a certificate: give --ipam-cert and --ipam-key to meta-cnid"
-    )]
-    Anonymous {
-        server: Arc<str>,
-        #[source]
-        source: rustls::Error,
-    },
+    /// One side refuses the other one's certificate.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
     /// Somebody else answers.
     #[error(
         "what answers at {server} is no ipam-server: it does not speak gRPC; correct --ipam-server of meta-cnid"
@@ -97,7 +68,7 @@ impl DialError {
     /// What a caller is told. To try again helps, but where we are the ones who are refused.
     pub(super) fn to_status(&self) -> Status {
         let code = match self {
-            DialError::Refused { .. } | DialError::Anonymous { .. } => Code::Unauthenticated,
+            DialError::Refusal(refusal) if refusal.is_about_us() => Code::Unauthenticated,
             _ => Code::Unavailable,
         };
         Status::new(code, one_line(&with_causes(self)))
@@ -124,7 +95,7 @@ impl Upstream {
     }
 
     /// Our files as they are now, if there are any.
-    pub(super) async fn credentials(&self) -> Result<Option<Credentials>, CredentialsError> {
+    pub(super) async fn credentials(&self) -> Result<Option<Credentials>, FilesError> {
         let Some(files) = self.files().cloned() else {
             return Ok(None);
         };
@@ -184,15 +155,13 @@ impl Upstream {
                 let stream = UnixStream::connect(path).await;
                 Ok(Box::new(stream.map_err(|error| self.away(error))?))
             }
-            (Place::Tls { uri, name, files }, Some(credentials)) => {
-                let config: Arc<ClientConfig> = files.config(credentials)?.into();
-                let tcp = self.tcp(uri).await?;
-                let connecting = TlsConnector::from(config).connect(name.clone(), tcp);
-                let stream = connecting.await.map_err(|error| match tls_error(&error) {
-                    Some(tls) => self.tls_failure(tls.clone()),
-                    None => self.away(error),
-                })?;
-                Ok(Box::new(Overheard::new(stream, noted)))
+            (Place::Tls { uri, files }, Some(credentials)) => {
+                let config = files.config(credentials)?.into();
+                let connected = dial::connect(uri, config, noted).await;
+                Ok(Box::new(connected.map_err(|error| match error {
+                    ConnectError::Tls(tls) => self.tls_failure(tls),
+                    error => self.away(error),
+                })?))
             }
             (Place::Plain(uri) | Place::Tls { uri, .. }, _) => Ok(Box::new(self.tcp(uri).await?)),
         }
@@ -222,27 +191,13 @@ impl Upstream {
     }
 
     fn tls_failure(&self, source: rustls::Error) -> DialError {
-        let server = Arc::clone(&self.address);
         let Some(files) = self.files() else {
             return self.away(source);
         };
-        match (&source, &files.identity) {
-            (rustls::Error::AlertReceived(alert), identity) if is_about_us(*alert) => {
-                match identity {
-                    Some((cert, _)) => DialError::Refused {
-                        server,
-                        cert: cert.clone(),
-                        source,
-                    },
-                    None => DialError::Anonymous { server, source },
-                }
-            }
-            (rustls::Error::InvalidCertificate(_), _) => DialError::Untrusted {
-                server,
-                ca: files.ca.clone(),
-                source,
-            },
-            _ => self.away(source),
+        let server = format!("ipam-server at {}", self.address);
+        match Refusal::of(source, files, server) {
+            Ok(refusal) => refusal.into(),
+            Err(source) => self.away(source),
         }
     }
 }
@@ -255,28 +210,13 @@ fn speaks_grpc(headers: &http::HeaderMap) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
-/// Whether the peer closed for our certificate (RFC 8446 §6.2).
-fn is_about_us(alert: AlertDescription) -> bool {
-    use AlertDescription::*;
-    matches!(
-        alert,
-        BadCertificate
-            | UnsupportedCertificate
-            | CertificateRevoked
-            | CertificateExpired
-            | CertificateUnknown
-            | UnknownCA
-            | AccessDenied
-            | CertificateRequired
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use rustls::CertificateError;
+    use dial::files::Files;
+    use rustls::{AlertDescription, CertificateError};
 
     use super::*;
-    use crate::agent::proxy::credentials::Files;
+    use crate::agent::proxy::NAMES;
 
     #[test]
     fn what_tls_says_is_told_with_the_file_and_what_to_do_in_one_line() {
@@ -290,6 +230,7 @@ mod tests {
             let files = Files {
                 ca: "/etc/ca.crt".into(),
                 identity,
+                names: NAMES,
             };
             Upstream::new("https://ipam.storage.example.org:7443", Some(files)).unwrap()
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use dial::files::Credentials;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
@@ -15,7 +16,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tonic::Status;
 
 use super::answer::broken;
-use super::credentials::Credentials;
 use super::dial::{DialError, Opened};
 use super::metrics::Metrics;
 use super::upstream::Upstream;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
+use dial::files::Files;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, header};
 use rustls::pki_types::ServerName;
 
-use super::credentials::Files;
 use crate::ipam::config::check_address;
 
 /// Where calls are passed on to.
@@ -26,11 +26,7 @@ pub(super) enum Place {
     /// TCP on loopback.
     Plain(Uri),
     /// TLS.
-    Tls {
-        uri: Uri,
-        name: ServerName<'static>,
-        files: Files,
-    },
+    Tls { uri: Uri, files: Files },
 }
 
 /// An address that cannot be used.
@@ -60,10 +56,10 @@ impl Upstream {
                 .trim_start_matches('[')
                 .trim_end_matches(']')
                 .to_owned();
-            let name = ServerName::try_from(bare).map_err(|_| unreadable())?;
+            ServerName::try_from(bare).map_err(|_| unreadable())?;
             let missing = || wrong(format!("{address} is trusted by --ipam-ca: give it too"));
             let files = files.ok_or_else(missing)?;
-            Place::Tls { uri, name, files }
+            Place::Tls { uri, files }
         } else {
             Place::Plain(uri()?)
         };
@@ -116,6 +112,7 @@ mod tests {
         Files {
             ca: "/ca".into(),
             identity: None,
+            names: crate::agent::proxy::NAMES,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use dial::resolver;
 use http::{Method, Request, StatusCode, header};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
@@ -12,7 +13,6 @@ use tower::{BoxError, ServiceBuilder};
 use super::failure::{Again, Failure};
 use super::retry::{Patience, dice};
 use super::source::{Source, SourceError};
-use crate::resolver;
 
 /// A request that can be made more than once.
 #[derive(Clone, Debug)]

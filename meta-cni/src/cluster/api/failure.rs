@@ -5,12 +5,12 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use dial::resolver::ResolveError;
 use http::{HeaderMap, StatusCode};
 use rustls::CertificateError;
 use serde::Deserialize;
 
 use crate::cluster::ClusterError;
-use crate::resolver::ResolveError;
 
 /// What is kept of an answer's text: Events and CNI errors hold one line.
 const MESSAGE_LIMIT: usize = 150;

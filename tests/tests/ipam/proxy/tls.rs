@@ -10,8 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
-use super::certificates::{Authority, Identity};
 use super::fixture::{Proxy, until};
+use crate::certificates::{Authority, Identity};
 use crate::meta_ipam::{code, good, json_of};
 
 const HOST: &str = "127.0.0.1";

@@ -8,22 +8,29 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes both ways.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Why TLS broke, once it has.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Noted(Arc<OnceLock<rustls::Error>>);
+pub struct Noted(Arc<OnceLock<rustls::Error>>);
 
 impl Noted {
-    pub(super) fn get(&self) -> Option<&rustls::Error> {
+    /// It, once it has.
+    pub fn get(&self) -> Option<&rustls::Error> {
         self.0.get()
+    }
+
+    /// Keeps the first failure: it is the cause of the others.
+    pub(crate) fn note(&self, error: &rustls::Error) {
+        self.0.get_or_init(|| error.clone());
     }
 }
 
 /// A TLS stream whose failure is noted.
-pub(super) struct Overheard<S> {
+#[derive(Debug)]
+pub struct Overheard<S> {
     inner: S,
     noted: Noted,
     /// Why nothing can be written any more.
@@ -31,7 +38,8 @@ pub(super) struct Overheard<S> {
 }
 
 impl<S> Overheard<S> {
-    pub(super) fn new(inner: S, noted: &Noted) -> Overheard<S> {
+    /// Notes in `noted`.
+    pub fn new(inner: S, noted: &Noted) -> Overheard<S> {
         Overheard {
             inner,
             noted: noted.clone(),
@@ -69,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Overheard<S> {
 }
 
 /// What TLS itself says in an error of a TLS stream.
-pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
@@ -83,8 +91,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
         if let Poll::Ready(Err(error)) = &read
             && let Some(tls) = tls_error(error)
         {
-            // The first failure is the cause of the others.
-            self.noted.0.get_or_init(|| tls.clone());
+            self.noted.note(tls);
         }
         read
     }

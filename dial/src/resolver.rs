@@ -23,13 +23,13 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 /// The name has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("no address is known for the name {name}: {reason}")]
-pub(crate) struct ResolveError {
+pub struct ResolveError {
     name: String,
     reason: String,
 }
 
 /// Connects to servers by name or address; whether TLS follows is left to the caller.
-pub(crate) fn connector() -> HttpConnector<SystemResolver> {
+pub fn connector() -> HttpConnector<SystemResolver> {
     let mut tcp = HttpConnector::new_with_resolver(SystemResolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -38,7 +38,7 @@ pub(crate) fn connector() -> HttpConnector<SystemResolver> {
 
 /// Resolves names for hyper's connector.
 #[derive(Clone, Debug)]
-pub(crate) struct SystemResolver;
+pub struct SystemResolver;
 
 impl tower::Service<Name> for SystemResolver {
     type Response = std::vec::IntoIter<SocketAddr>;

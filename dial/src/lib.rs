@@ -1,0 +1,10 @@
+//! Reaching a server: its name is resolved without the C library ([`resolver`]), it is trusted and told who we are by
+//! files ([`files`]), and what TLS refuses is told with the file and the flag that gave it ([`refusal`]).
+
+pub mod files;
+pub mod refusal;
+pub mod resolver;
+pub mod stream;
+mod tls;
+
+pub use tls::{ConnectError, Connector, connect};
