@@ -4,6 +4,7 @@
 
 mod certificates;
 mod disk;
+mod failures;
 mod fsync;
 mod import;
 mod input;
