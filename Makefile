@@ -7,7 +7,7 @@ SHELL := /bin/bash
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit harness conformance delegates faults kubernetes agent doctor runtime storm ipam clients demo
+RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor runtime storm ipam clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
@@ -29,7 +29,11 @@ test: ## Everything (root); the count of tests by rung comes last
 	@tests/tools/summary.sh $(RUNGS)
 
 test-unit: ## Unit and property tests
-	@tests/tools/rung.sh unit --workspace --exclude e2e
+	@tests/tools/rung.sh unit --workspace --exclude e2e --exclude fuzz
+
+test-fuzz: ## Every parser of what strangers write, with made-up input
+	@mkdir -p target; printf '\n== fuzz\n'
+	@tests/tools/fuzz.sh 2>&1 | tee target/test-fuzz.log
 
 test-harness: build tools ## The harness itself: namespaces, plugins, API server
 	@tests/tools/rung.sh harness --package e2e --lib --test harness --test harness_kube --test reference_plugins
