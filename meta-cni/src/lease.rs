@@ -4,7 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use proto::ipam::v1::{AllocateRequest, BatchAllocateRequest, ReleaseAttachmentRequest};
+use proto::ipam::v1::{
+    AllocateRequest, AllocateResponse, BatchAllocateRequest, ReleaseAttachmentRequest,
+};
+use serde_json::{Value, json};
+use tracing::info_span;
 
 use crate::cni::args::{Args, ArgsError};
 use crate::ipam::client::Client;
@@ -13,6 +17,7 @@ use crate::ipam::failure::IpamFailure;
 use crate::ipam::queue::Queue;
 use crate::ipam::{request, verbs};
 use crate::record::{Entry, Phase, Record};
+use crate::trace;
 
 /// Requests that one batch may have (ipam.v1).
 const BATCH: usize = 64;
@@ -76,7 +81,8 @@ pub fn take(record: &Record) -> Result<(), LeaseError> {
         for some in all.chunks(BATCH) {
             // Of a batch that failed the answer may be lost only: it is given back as well.
             taken.extend(some);
-            if let Err(failure) = batch(server, some) {
+            let span = info_span!("batch", server = server.address);
+            if let Err(failure) = trace::step(span, || batch(server, some)) {
                 give_back_all(&taken);
                 return Err(LeaseError::Lease(failure));
             }
@@ -103,7 +109,9 @@ pub fn give_back(planned: &Record, left: &Record) {
 
 fn give_back_all(wanted: &[&Wanted]) {
     for wanted in wanted {
-        if let Err(error) = verbs::release(&wanted.config, &wanted.release) {
+        let span = info_span!("release", network = wanted.network);
+        let released = trace::step(span, || verbs::release(&wanted.config, &wanted.release));
+        if let Err(error) = released {
             tracing::error!(%error, network = wanted.network, "a lease stays; GC ends it");
         }
     }
@@ -132,10 +140,26 @@ fn batch(server: &Server, wanted: &[Wanted]) -> Result<(), IpamFailure> {
     let answer = client.call(question, |mut leases, request| async move {
         leases.batch_allocate(request).await
     });
+    if let Ok(answer) = &answer {
+        trace::note("leases", leases(wanted, &answer.responses));
+    }
     answer.map(|_| ()).map_err(|status| IpamFailure::Refused {
         what: format!("networks {}", names(wanted)),
         status: Box::new(status),
     })
+}
+
+/// What was leased for which attachment.
+fn leases(wanted: &[Wanted], answers: &[AllocateResponse]) -> Value {
+    let both = wanted.iter().zip(answers);
+    both.filter_map(|(wanted, answer)| {
+        let lease = answer.lease.as_ref()?;
+        let addresses = [&lease.ipv4, &lease.ipv6].into_iter();
+        let ips: Vec<_> = addresses.filter(|ip| !ip.is_empty()).collect();
+        let ifname = &wanted.release.ifname;
+        Some(json!({"network": wanted.network, "ifname": ifname, "pool": lease.pool, "ips": ips}))
+    })
+    .collect()
 }
 
 fn names(wanted: &[Wanted]) -> String {

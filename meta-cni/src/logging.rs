@@ -5,11 +5,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use crate::config::Config;
+use crate::trace::Steps;
 
 /// Starts the log of this process. A second start changes nothing. A file that cannot be opened and a
 /// level that is unknown are told on standard error and done without: no pod fails, and no DEL leaks, for
@@ -23,13 +26,22 @@ pub fn start(config: &Config) {
         file,
         stderr: config.log_to_stderr || unopened.is_some(),
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level.unwrap_or(LevelFilter::WARN))
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_span_events(FmtSpan::NONE)
         .with_writer(sinks)
-        .finish();
+        .with_filter(level.unwrap_or(LevelFilter::WARN));
+    // Steps are collected whatever the log shows, but only our own.
+    let ours = filter_fn(|of| {
+        let level = if of.is_span() {
+            Level::INFO
+        } else {
+            Level::WARN
+        };
+        *of.level() <= level && of.target().starts_with("meta_cni")
+    });
+    let steps = Steps.with_filter(ours.with_max_level_hint(LevelFilter::INFO));
+    let subscriber = tracing_subscriber::registry().with(lines).with(steps);
     // A process that started a log before keeps that one.
     let _ = tracing::subscriber::set_global_default(subscriber);
     if level.is_none() {

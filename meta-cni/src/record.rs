@@ -8,6 +8,7 @@ mod lock;
 mod multus;
 mod orphans;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,9 @@ pub struct Record {
     /// The pod, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodRef>,
+    /// The annotations by which the pod asked for networks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub asked: BTreeMap<String, String>,
     /// The attachments in order, the default network first.
     pub attachments: Vec<Entry>,
     /// What the pod's annotation network-status is to say; absent before the ADD is complete, and if there is nobody to
@@ -103,6 +107,7 @@ impl Record {
             netns: netns.to_owned(),
             path: path.to_owned(),
             pod,
+            asked: BTreeMap::new(),
             attachments: attachments.into_iter().map(entry).collect(),
             network_status: None,
         }

@@ -3,9 +3,13 @@
 
 mod side_by_side;
 
+use tracing::{Span, info_span};
+
 use crate::cni::chain::{self, ChainError};
 use crate::cni::exec::{Exec, Target};
+use crate::cni::result::CniResult;
 use crate::record::{Entry, Phase, Record};
+use crate::trace::{note, step};
 use side_by_side::side_by_side;
 
 /// An attachment that failed.
@@ -53,8 +57,12 @@ impl Runner<'_> {
         let add = |entry: &&Entry| {
             let attachment = &entry.attachment;
             let target = target(&record.container_id, &record.netns, &record.path, entry);
-            chain::add(self.exec, &attachment.list, target)
-                .map_err(|error| RunError::new(entry, error))
+            step(span(entry), || {
+                let result = chain::add(self.exec, &attachment.list, target)?;
+                note("ips", addresses(&result));
+                Ok(result)
+            })
+            .map_err(|error| RunError::new(entry, error))
         };
         let mut outcomes = side_by_side(&default.iter().collect::<Vec<_>>(), 1, true, add);
         if outcomes
@@ -91,12 +99,10 @@ impl Runner<'_> {
         let (default, others) = record.attachments.split_at(defaults);
         let del = |entry: &&Entry| {
             let target = target(&record.container_id, netns, &record.path, entry);
-            let done = chain::del(
-                self.exec,
-                &entry.attachment.list,
-                target,
-                entry.result.as_ref(),
-            );
+            let done = span(entry).in_scope(|| {
+                let (list, result) = (&entry.attachment.list, entry.result.as_ref());
+                chain::del(self.exec, list, target, result)
+            });
             done.map_err(|errors| {
                 errors
                     .into_iter()
@@ -133,14 +139,31 @@ impl Runner<'_> {
         let check = |entry: &Entry| {
             let target = target(&record.container_id, netns, &record.path, entry);
             match &entry.result {
-                Some(result) => chain::check(self.exec, &entry.attachment.list, target, result)
-                    .map_err(|error| RunError::new(entry, error)),
+                Some(result) => step(span(entry), || {
+                    chain::check(self.exec, &entry.attachment.list, target, result)
+                })
+                .map_err(|error| RunError::new(entry, error)),
                 None => Ok(()),
             }
         };
         let outcomes = side_by_side(&record.attachments, self.parallel, false, check);
         outcomes.into_iter().flatten().collect()
     }
+}
+
+/// The step of one attachment.
+fn span(entry: &Entry) -> Span {
+    let attachment = &entry.attachment;
+    info_span!(
+        "attachment",
+        network = attachment.network,
+        ifname = attachment.ifname
+    )
+}
+
+fn addresses(result: &CniResult) -> Vec<String> {
+    let ips = result.ips.iter();
+    ips.map(|ip| ip.address.to_string()).collect()
 }
 
 fn target<'a>(

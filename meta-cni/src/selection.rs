@@ -5,9 +5,12 @@
 mod json;
 mod short;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
+
+use crate::cluster::Pod;
 
 /// The annotation that asks for more networks.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
@@ -77,6 +80,15 @@ pub fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
     } else {
         short::parse(text)
     }
+}
+
+/// What a pod asks for: the texts of these annotations, those that it has.
+pub fn asked(pod: &Pod) -> BTreeMap<String, String> {
+    let annotations = pod.annotations.iter();
+    annotations
+        .filter(|(key, _)| [NETWORKS, DEFAULT_NETWORK].contains(&key.as_str()))
+        .map(|(key, text)| (key.clone(), text.clone()))
+        .collect()
 }
 
 /// Whether `text` is `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`, a DNS label but for its length.

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use crate::cni::error::ErrorObject;
 use crate::cni::skel::{Command, Request};
 use crate::cni::version::Version;
+use crate::journal::{self, Recording};
 use context::Context;
+use failure::Failure;
 pub use orphans::collect_later;
 
 /// Serves one request and gives what goes to standard output, if anything does.
@@ -26,15 +28,30 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
     if request.env.command == Command::Version {
         return Ok(Some(versions()));
     }
-    let served = Context::new(request).and_then(|context| match request.env.command {
-        Command::Add => add::add(&context).map(Some),
-        Command::Del => del::del(&context).map(|()| None),
-        Command::Check => check::check(&context).map(|()| None),
-        Command::Status => status::status(&context).map(|()| None),
-        Command::Gc => gc::gc(&context).map(|()| None),
+    recorded(request, |context| match request.env.command {
+        Command::Add => add::add(context).map(Some),
+        Command::Del => del::del(context).map(|()| None),
+        Command::Check => check::check(context).map(|()| None),
+        Command::Status => status::status(context).map(|()| None),
+        Command::Gc => gc::gc(context).map(|()| None),
         Command::Version => Ok(Some(versions())),
-    });
-    served.map_err(|failure| {
+    })
+}
+
+/// Does `work`, and has it in the journal and, if it failed, in the log.
+fn recorded<T>(
+    request: &Request,
+    work: impl FnOnce(&Context<'_>) -> Result<T, Failure>,
+) -> Result<T, ErrorObject> {
+    let context = Context::new(request);
+    let recording = Recording::begin(&request.env, context::pod_ref(request));
+    let done = recording
+        .span()
+        .in_scope(|| context.and_then(|context| work(&context)));
+    let failed = done.as_ref().err();
+    let failed = failed.map(|failure| (failure.code(), failure.line()));
+    recording.end(journal::folder(&request.conf).as_deref(), failed);
+    done.map_err(|failure| {
         let object = failure.to_object(request);
         tracing::error!(
             code = object.code.0,
@@ -51,13 +68,7 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
 /// # Errors
 /// The error object of what failed.
 pub fn collect_orphans(request: &Request) -> Result<(), ErrorObject> {
-    Context::new(request)
-        .and_then(|context| gc::collect_orphans(&context))
-        .map_err(|failure| {
-            let object = failure.to_object(request);
-            tracing::error!(code = object.code.0, "{}", object.msg);
-            object
-        })
+    recorded(request, gc::collect_orphans)
 }
 
 /// The answer to VERSION.

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use meta_cni::cni::error::{Code, ErrorObject};
+use meta_cni::cni::error::{Code, ErrorObject, with_causes};
 use meta_cni::cni::skel::{Command, Environment, Request};
-use meta_cni::{doctor, verbs};
+use meta_cni::{doctor, explain, verbs};
 use serde_json::Value;
 
 /// A CNI plugin that gives a pod several interfaces, by delegating to the CNI plugins that
@@ -29,6 +29,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     Doctor(doctor::Options),
+    Explain(explain::Options),
     /// Delete the sandboxes that the agent marked; a configuration comes on standard input, as for a verb
     #[command(hide = true)]
     CollectOrphans,
@@ -108,6 +109,7 @@ fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
 fn run_by_a_person(arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         Some(Action::Doctor(options)) => examine(options),
+        Some(Action::Explain(options)) => explain(options),
         Some(Action::Completion { shell }) => {
             clap_complete::generate(
                 *shell,
@@ -133,6 +135,22 @@ fn examine(options: &doctor::Options) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("meta-cni: writing the report to standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `meta-cni explain`.
+fn explain(options: &explain::Options) -> ExitCode {
+    match explain::run(options, &mut io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            let what = options.what();
+            eprintln!("meta-cni: nothing is known of {what}; does it run on this node?");
+            ExitCode::from(3)
+        }
+        Err(error) => {
+            eprintln!("meta-cni: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }

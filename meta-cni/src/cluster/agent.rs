@@ -23,7 +23,7 @@ use super::api::ApiCluster;
 use super::object::check_uid;
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
 use crate::cni::error::with_causes;
-use crate::rpc;
+use crate::{rpc, trace};
 
 /// The pause between two tries to reach an agent that is away.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -217,7 +217,8 @@ impl AgentCluster {
             networks: names.iter().map(wire::to_name).collect(),
         };
         self.ask(&|mut client| {
-            let request = Request::new(request.clone());
+            let mut request = Request::new(request.clone());
+            trace::mark(&mut request);
             Box::pin(async move { client.resolve(request).await })
         })
     }
@@ -285,7 +286,8 @@ impl Cluster for AgentCluster {
             events: events.iter().map(wire::to_event).collect(),
         };
         let answer = self.ask(&|mut client| {
-            let request = Request::new(request.clone());
+            let mut request = Request::new(request.clone());
+            trace::mark(&mut request);
             Box::pin(async move { client.report(request).await })
         })?;
         match answer {

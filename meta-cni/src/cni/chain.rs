@@ -9,6 +9,7 @@ use super::netconf::{NetConfList, PluginConf};
 use super::result::{CniResult, ResultError};
 use super::skel::Command;
 use super::version::Version;
+use crate::trace;
 
 /// A step of a list that failed.
 #[derive(Debug, thiserror::Error)]
@@ -207,14 +208,26 @@ fn run(
     extra: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Result<Vec<u8>, ChainError> {
     let kind = plugin.plugin_type();
-    let _span =
-        tracing::debug_span!("delegate", plugin = kind, command = command.as_str()).entered();
-    exec.run(kind, command, target, &plugin.stdin_with(extra))
-        .map_err(|source| ChainError::Plugin {
-            plugin: kind.to_owned(),
-            command: command.as_str(),
-            source: Box::new(source),
-        })
+    let span = tracing::info_span!(
+        "delegate",
+        plugin = kind,
+        command = command.as_str(),
+        ifname = target.ifname
+    );
+    let stdin = plugin.stdin_with(extra);
+    let done = trace::step(span, || {
+        trace::evidence("given", &stdin);
+        let stdout = exec
+            .run(kind, command, target, &stdin)
+            .inspect_err(|error| trace::note("result", error.kind()))?;
+        trace::evidence("answered", &stdout);
+        Ok(stdout)
+    });
+    done.map_err(|source| ChainError::Plugin {
+        plugin: kind.to_owned(),
+        command: command.as_str(),
+        source: Box::new(source),
+    })
 }
 
 #[cfg(test)]

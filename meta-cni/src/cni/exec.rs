@@ -116,6 +116,21 @@ pub enum ExecError {
     },
 }
 
+impl ExecError {
+    /// What kind of failure it is, in one word of a closed list.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ExecError::NotFound { .. } => "not_found",
+            ExecError::Start { .. } => "not_started",
+            ExecError::Pipe { .. } => "pipe",
+            ExecError::TimedOut { .. } => "timed_out",
+            ExecError::TooMuchOutput { .. } => "too_much_output",
+            ExecError::Failed { .. } => "failed",
+            ExecError::FailedSilently { .. } => "failed_silently",
+        }
+    }
+}
+
 fn stderr_suffix(stderr: &str) -> String {
     if stderr.is_empty() {
         String::new()

@@ -20,7 +20,7 @@ use tonic::{Code, Request, Response, Status};
 use super::config::Server;
 use super::failure::IpamFailure;
 use crate::cni::error::with_causes;
-use crate::rpc;
+use crate::{rpc, trace};
 
 /// The pause before a call that found the server away is made again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -136,6 +136,7 @@ impl Client {
                 let left = self.left();
                 let mut request = Request::new(question.clone());
                 request.set_timeout(left);
+                trace::mark(&mut request);
                 // The channel's own limit, from the request, does not count the time to connect again.
                 let call = tokio::time::timeout(left, call(self.channel.clone(), request));
                 let status = match call.await {

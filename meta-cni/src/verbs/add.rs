@@ -4,7 +4,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tracing::{Span, info_span};
 
 use super::context::Context;
 use super::del::still_there;
@@ -18,8 +19,9 @@ use crate::plan::{Attachment, Inputs, plan};
 use crate::problem::Problems;
 use crate::record::{Record, Sandbox};
 use crate::route::{self, Want};
+use crate::trace::{note, step};
 use crate::wanted::wanted;
-use crate::{device, lease, netns};
+use crate::{device, lease, netns, selection};
 
 /// How often a file that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,14 +29,16 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Serves ADD; gives the default network's result in the runtime's version.
 pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     let env = &context.request.env;
-    wait_until_ready(context)?;
+    step(info_span!("ready"), || wait_until_ready(context))?;
     netns::exists(Path::new(&env.netns)).map_err(Failure::Netns)?;
     context.records.make_folders()?;
-    let sandbox = context
-        .records
-        .lock(context.container_id(), context.lock_limit())?;
+    let sandbox = step(info_span!("lock"), || {
+        context
+            .records
+            .lock(context.container_id(), context.lock_limit())
+    })?;
     undo_earlier_attempt(context, &sandbox)?;
-    let pod = match pod(context) {
+    let pod = match step(info_span!("pod"), || pod(context)) {
         Ok(pod) => pod,
         Err(failure) => return Err(forget(sandbox, failure)),
     };
@@ -68,7 +72,8 @@ fn attach(
     sandbox: &Sandbox<'_>,
     pod: Option<&Pod>,
 ) -> Result<Value, (Failure, Option<Box<Begun>>)> {
-    let attachments = make_plan(context, pod).map_err(|failure| (failure, None))?;
+    let attachments =
+        step(info_span!("plan"), || make_plan(context, pod)).map_err(|failure| (failure, None))?;
     let env = &context.request.env;
     let mut record = Record::planned(
         context.container_id(),
@@ -77,9 +82,8 @@ fn attach(
         context.pod_ref.clone(),
         attachments,
     );
-    sandbox
-        .save(&record)
-        .map_err(|error| (error.into(), None))?;
+    record.asked = pod.map(selection::asked).unwrap_or_default();
+    step(info_span!("record"), || sandbox.save(&record)).map_err(|error| (error.into(), None))?;
     let planned = record.clone();
     match run(context, sandbox, pod, &mut record) {
         Ok(result) => Ok(result),
@@ -94,10 +98,10 @@ fn run(
     pod: Option<&Pod>,
     record: &mut Record,
 ) -> Result<Value, Failure> {
-    lease::take(record)?;
+    step(info_span!("lease"), || lease::take(record))?;
     device::prepare(&context.config, record.attachments())?;
     context.runner().attach(record)?;
-    set_default_routes(record)?;
+    step(info_span!("route"), || set_default_routes(record))?;
     let result = result(context, record)?;
     let told = context
         .cluster()
@@ -106,8 +110,13 @@ fn run(
     record.network_status = told.as_ref().map(|told| told.network_status.clone());
     // Both are waited for, neither waits for the other: a planned record serves a DEL as well.
     let (saved, reported) = std::thread::scope(|scope| {
-        let reported = scope.spawn(|| report(context, pod, told.as_ref()));
-        let saved = sandbox.save_soon(record);
+        let verb = Span::current();
+        let told = told.as_ref();
+        let reported = scope.spawn(move || {
+            let span = info_span!(parent: &verb, "report");
+            step(span, || report(context, pod, told))
+        });
+        let saved = step(info_span!("record"), || sandbox.save_soon(record));
         (saved, reported.join())
     });
     saved?;
@@ -147,7 +156,7 @@ pub(super) fn make_plan(
 ) -> Result<Vec<Attachment>, Failure> {
     let config = &context.config;
     let wanted = wanted(config, pod, context.cluster().is_some())?;
-    let found = gather(config, context.cluster(), &wanted);
+    let found = info_span!("networks").in_scope(|| gather(config, context.cluster(), &wanted));
     let devices = device::assign(config, pod, &wanted, &found)?;
     let env = &context.request.env;
     let attachments = plan(Inputs {
@@ -161,6 +170,7 @@ pub(super) fn make_plan(
         found: &found,
         devices: &devices,
     })?;
+    note("attachments", summary(&attachments));
     let missing = context.missing_plugins(&attachments);
     if missing.is_empty() {
         Ok(attachments)
@@ -169,10 +179,26 @@ pub(super) fn make_plan(
     }
 }
 
+/// What was planned, in few words.
+fn summary(attachments: &[Attachment]) -> Value {
+    let all = attachments.iter().map(|attachment| {
+        let plugins = attachment.list.plugins.iter();
+        let plugins: Vec<_> = plugins.map(|plugin| plugin.plugin_type()).collect();
+        json!({"network": attachment.network, "ifname": attachment.ifname, "plugins": plugins})
+    });
+    all.collect()
+}
+
 /// The pod, if the runtime names one and there is somebody to ask.
 fn pod(context: &Context<'_>) -> Result<Option<Pod>, Failure> {
     match (context.cluster(), &context.pod_ref) {
-        (Some(cluster), Some(pod)) => cluster.pod(pod).map(Some).map_err(Failure::Pod),
+        (Some(cluster), Some(pod)) => {
+            let pod = cluster.pod(pod).map_err(Failure::Pod)?;
+            for (annotation, text) in selection::asked(&pod) {
+                note(&annotation, text);
+            }
+            Ok(Some(pod))
+        }
         _ => Ok(None),
     }
 }
@@ -266,6 +292,7 @@ fn undo(context: &Context<'_>, sandbox: Sandbox<'_>, begun: Begun, failure: Fail
         planned,
     } = begun;
     let netns = record.netns.clone();
+    let _undo = info_span!("undo").entered();
     device::clean_up(&context.config, record.attachments());
     let detached = context.runner().detach(&mut record, still_there(&netns));
     // A failure to lease has given all back by itself.

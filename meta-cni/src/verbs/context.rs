@@ -33,7 +33,8 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     /// Reads the configuration and wires the parts; nothing is opened yet but the log.
     pub(super) fn new(request: &'a Request) -> Result<Context<'a>, Failure> {
-        let config = Config::parse(&request.conf)?;
+        let config = Config::parse(&request.conf)
+            .inspect_err(|_| crate::logging::start(&Config::default()))?;
         crate::logging::start(&config);
         let exec = HostExec {
             dirs: config.plugin_dirs(&request.env.path),

@@ -164,6 +164,8 @@ fn collect(
     let Some(record) = record else {
         return Ok(sandbox.forget()?);
     };
+    let pod = record.pod.as_ref().map(tracing::field::display);
+    let _sandbox = tracing::info_span!("sandbox", container_id = id, pod).entered();
     networks.add_gone(&record);
     tracing::info!(
         container_id = id,

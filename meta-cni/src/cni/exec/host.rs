@@ -17,6 +17,7 @@ use super::{Exec, ExecError, Target};
 use crate::cni::error::{ErrorObject, one_line};
 use crate::cni::name::is_identifier;
 use crate::cni::skel::Command;
+use crate::trace;
 
 /// How long a plugin that is just being replaced (`ETXTBSY`) is tried again.
 const BUSY_TRIES: u32 = 12;
@@ -166,6 +167,9 @@ fn spawn(path: &Path, mut process: std::process::Command) -> Result<Child, ExecE
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    if let Some(parent) = trace::current_traceparent() {
+        process.env(trace::TRACEPARENT_VARIABLE, parent.to_string());
+    }
     while_not_busy(|| process.spawn()).map_err(|source| ExecError::Start {
         path: path.display().to_string(),
         source,

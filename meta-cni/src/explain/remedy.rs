@@ -1,0 +1,115 @@
+//! What to do about a failed operation: by the plugin that failed, else by its CNI code, as the README's table of errors
+//! has it; nothing if its text says so already.
+
+use crate::cni::error::Code;
+use crate::journal::Operation;
+
+/// The remedy, if there is one beyond what the error says.
+pub(super) fn of(operation: &Operation) -> Option<String> {
+    let code = operation.code?;
+    if let Some(remedy) = of_plugin(operation) {
+        return Some(remedy);
+    }
+    let remedy = match code {
+        Code::INCOMPATIBLE_VERSION => "set a cniVersion from 0.1.0 to 1.1.0",
+        Code::UNKNOWN_CONTAINER => return None,
+        Code::INVALID_ENVIRONMENT | Code::INVALID_NETNS => {
+            "look at the container runtime, which calls meta-cni: its log has the call"
+        }
+        Code::IO_FAILURE => "see that stateDir is writable and has room",
+        Code::DECODING_FAILURE => "correct the JSON where the message says",
+        Code::INVALID_NETWORK_CONFIG => {
+            "correct the network, or the pod's annotation, that the message names"
+        }
+        Code::TRY_AGAIN_LATER | Code::PLUGIN_NOT_AVAILABLE | Code::LIMITED_CONNECTIVITY => {
+            "the runtime tries again by itself; if it stays, run meta-cni doctor"
+        }
+        Code::DELEGATE_FAILED => "install the plugin that the message names",
+        Code(101) => "ask for an address that is in the pool",
+        Code(102 | 103) => "ask for another address; `ipamctl whohas` names its holder",
+        Code(105) => "delete the sandbox first, or end the lease with `ipamctl lease release`",
+        _ => "run meta-cni doctor; if it finds nothing, report it",
+    };
+    // A message of ours that tells what to do has it behind a semicolon.
+    let says_so = operation
+        .error
+        .as_deref()
+        .is_some_and(|error| error.contains("; "));
+    (!says_so).then(|| remedy.to_owned())
+}
+
+/// If it was a plugin that failed: what its message says is not written by us, and its code may be its own.
+fn of_plugin(operation: &Operation) -> Option<String> {
+    let delegates = operation
+        .steps
+        .iter()
+        .filter(|step| step.name == "delegate");
+    let failed = delegates.into_iter().find(|step| step.error.is_some())?;
+    let plugin = failed.fields.get("plugin")?.as_str()?;
+    let result = failed
+        .fields
+        .get("result")
+        .and_then(|result| result.as_str());
+    Some(match result? {
+        "not_found" | "not_started" => format!("install plugin {plugin} in binDir"),
+        "timed_out" => format!("see why {plugin} hangs, or raise delegateTimeoutSeconds"),
+        "too_much_output" | "pipe" => format!("run {plugin} by hand with what it was given"),
+        _ => format!("correct what {plugin} names in its message; the step has what it was given"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn operation(code: u32, error: &str, steps: Value) -> Operation {
+        let value = json!({"command": "ADD", "code": code, "error": error, "steps": steps});
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_remedy_is_of_the_plugin_that_failed_else_of_the_code() {
+        let bridge = |result: &str| json!([{"name": "delegate", "error": "x", "fields": {"plugin": "bridge", "result": result}}]);
+        let fine = json!([{"name": "delegate", "fields": {"plugin": "bridge"}}]);
+        for (name, operation, word) in [
+            (
+                "the plugin is not there",
+                operation(100, "x", bridge("not_found")),
+                Some("install plugin bridge"),
+            ),
+            (
+                "it hangs",
+                operation(11, "x", bridge("timed_out")),
+                Some("delegateTimeoutSeconds"),
+            ),
+            (
+                "it refuses with a code of ours",
+                operation(5, "no; room", bridge("failed")),
+                Some("bridge names"),
+            ),
+            (
+                "another step failed",
+                operation(5, "x", fine),
+                Some("stateDir"),
+            ),
+            (
+                "the message says it",
+                operation(5, "x; make room", json!([])),
+                None,
+            ),
+            ("nothing to be done", operation(3, "x", json!([])), None),
+        ] {
+            let remedy = of(&operation);
+            match word {
+                Some(word) => assert!(
+                    remedy.as_ref().is_some_and(|text| text.contains(word)),
+                    "{name}: {remedy:?}"
+                ),
+                None => assert_eq!(remedy, None, "{name}"),
+            }
+        }
+        assert_eq!(of(&Operation::default()), None);
+    }
+}

@@ -1,0 +1,281 @@
+use clap::Parser;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::cluster::PodRef;
+use crate::cni::netconf::NetConfList;
+use crate::journal::Operation;
+use crate::plan::Attachment;
+use crate::record::{Phase, Record};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A node's folder.
+struct Node(TempDir);
+
+impl Node {
+    fn new() -> Node {
+        Node(tempfile::tempdir().unwrap())
+    }
+
+    /// The folder with this in its journal.
+    fn with(operations: &[Operation]) -> Node {
+        let node = Node::new();
+        let journal = Journal::new(node.0.path());
+        for operation in operations {
+            journal
+                .append(&serde_json::to_vec(operation).unwrap())
+                .unwrap();
+        }
+        node
+    }
+
+    fn record(&self, container_id: &str, phase: Phase) {
+        let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "vpn", "psk": "geheim-7"}]});
+        let attachment = Attachment {
+            network: "shop/lan".to_owned(),
+            ifname: "net1".to_owned(),
+            args: "IgnoreUnknown=1;TOKEN=geheim-8".to_owned(),
+            list: NetConfList::from_value(conf).unwrap(),
+            default_route: None,
+            device: None,
+            device_info_file: None,
+        };
+        let records = Records::new(self.0.path());
+        records.make_folders().unwrap();
+        let pod = Some(pod("shop", "web"));
+        let mut record =
+            Record::planned(container_id, "/run/netns/x", "/bin", pod, vec![attachment]);
+        record.attachments[0].phase = phase;
+        let sandbox = records.lock(container_id, std::time::Duration::from_secs(60));
+        sandbox.unwrap().save(&record).unwrap();
+    }
+
+    fn explain(&self, arguments: &[&str]) -> Result<Option<String>, ExplainError> {
+        let folder = self.0.path().to_str().unwrap();
+        let line = ["explain", "--state-dir", folder];
+        let line = Line::parse_from(line.iter().chain(arguments));
+        let mut text = Vec::new();
+        let known = run(&line.options, &mut text)?;
+        Ok(known.then(|| String::from_utf8(text).unwrap()))
+    }
+
+    fn first_line(&self, what: &str) -> String {
+        let text = self.explain(&[what]).unwrap().unwrap();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+fn pod(namespace: &str, name: &str) -> PodRef {
+    PodRef {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: None,
+    }
+}
+
+fn operation(command: &str, container_id: &str, error: Option<&str>) -> Operation {
+    let steps = json!([{
+        "name": "delegate",
+        "id": "0000000000000001",
+        "fields": {"plugin": "vpn", "result": "failed"},
+        "error": error,
+        "evidence": {"given": {"type": "vpn"}}
+    }]);
+    Operation {
+        time: Timestamp::now(),
+        command: command.to_owned(),
+        container_id: container_id.to_owned(),
+        pod: Some(pod("shop", "web")),
+        code: error.map(|_| crate::cni::error::Code(42)),
+        error: error.map(str::to_owned),
+        steps: serde_json::from_value(steps).unwrap(),
+        ..Operation::default()
+    }
+}
+
+const ID: &str = "0123456789abcdef0123";
+
+#[test]
+fn the_first_line_says_how_the_sandbox_is() {
+    let add = || operation("ADD", ID, None);
+    let failed = |command| operation(command, ID, Some("no uplink"));
+    for (name, operations, phase, start) in [
+        (
+            "attached",
+            vec![add()],
+            Some(Phase::Added),
+            "shop/web: attached 0s ago: net1",
+        ),
+        (
+            "the journal is gone",
+            vec![],
+            Some(Phase::Added),
+            "shop/web: attached 0s ago: net1",
+        ),
+        (
+            "impaired",
+            vec![add(), failed("CHECK")],
+            Some(Phase::Added),
+            "shop/web: attached, but CHECK failed 0s ago: no uplink",
+        ),
+        (
+            "failed",
+            vec![failed("ADD")],
+            None,
+            "shop/web: ADD failed 0s ago: no uplink",
+        ),
+        (
+            "failed and deleted",
+            vec![failed("ADD"), operation("DEL", ID, None)],
+            None,
+            "shop/web: ADD failed 0s ago: no uplink",
+        ),
+        (
+            "not undone",
+            vec![failed("ADD")],
+            Some(Phase::Planned),
+            "shop/web: ADD failed, and could not be undone",
+        ),
+        (
+            "killed",
+            vec![],
+            Some(Phase::Planned),
+            "shop/web: an ADD was begun 0s ago and has not ended",
+        ),
+        (
+            "not deleted",
+            vec![add(), failed("DEL")],
+            Some(Phase::Deleting),
+            "shop/web: DEL failed, and is to be tried again 0s ago: no uplink",
+        ),
+        (
+            "deleted",
+            vec![add(), operation("DEL", ID, None)],
+            None,
+            "shop/web: deleted 0s ago by DEL",
+        ),
+    ] {
+        let node = Node::with(&operations);
+        if let Some(phase) = phase {
+            node.record(ID, phase);
+        }
+        let line = node.first_line("shop/web");
+        // A second may pass.
+        let line = line.replace(" 1s ago", " 0s ago");
+        assert!(line.starts_with(start), "{name}: {line}");
+    }
+}
+
+#[test]
+fn a_pod_and_a_container_are_found_by_what_tools_print_of_them() {
+    let node = Node::with(&[operation("ADD", ID, None)]);
+    for arguments in [
+        &["web"][..],
+        &["shop/web"],
+        &["web", "-n", "shop"],
+        &[ID],
+        &[&ID[..13]],
+    ] {
+        assert!(node.explain(arguments).unwrap().is_some(), "{arguments:?}");
+    }
+    for arguments in [
+        &["we"][..],
+        &["other/web"],
+        &["web", "-n", "other"],
+        &["0123"],
+    ] {
+        assert!(node.explain(arguments).unwrap().is_none(), "{arguments:?}");
+    }
+    assert!(Node::new().explain(&["web"]).unwrap().is_none());
+}
+
+#[test]
+fn a_name_in_two_namespaces_must_be_told_apart() {
+    let mut other = operation("ADD", "other", None);
+    other.pod = Some(pod("bar", "web"));
+    let node = Node::with(&[operation("ADD", ID, None), other]);
+    let error = node.explain(&["web"]).unwrap_err().to_string();
+    assert!(error.contains("bar/web, shop/web"), "{error}");
+    assert!(node.explain(&["bar/web"]).unwrap().is_some());
+}
+
+#[test]
+fn the_newest_sandbox_is_told_and_the_earlier_ones_named() {
+    let mut first = operation("ADD", "first", Some("no uplink"));
+    first.time -= jiff::SignedDuration::from_secs(90);
+    let late_del = operation("DEL", "first", None);
+    let node = Node::with(&[first, operation("ADD", ID, None), late_del]);
+    node.record(ID, Phase::Added);
+    let text = node.explain(&["shop/web"]).unwrap().unwrap();
+    assert!(text.starts_with("shop/web: attached"), "{text}");
+    assert!(
+        text.contains("Earlier sandboxes of this pod:\n  first  shop/web: ADD failed"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_failure_is_told_with_its_step_what_the_plugin_was_given_and_one_remedy() {
+    let node = Node::with(&[operation("ADD", ID, Some("no uplink; port 7"))]);
+    let text = node.explain(&["web"]).unwrap().unwrap();
+    for words in [
+        "remedy: correct what vpn names",
+        "delegate plugin=vpn",
+        "given: {\"type\":\"vpn\"}",
+        "failed: no uplink",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(text.matches("remedy:").count(), 1);
+    let json = node.explain(&["web", "-o", "json"]).unwrap().unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["state"], "failed");
+    assert_eq!(json["operations"][0]["code"], 42);
+    assert!(json["remedy"].is_string());
+}
+
+#[test]
+fn secrets_of_a_record_are_left_out() {
+    let node = Node::new();
+    node.record(ID, Phase::Added);
+    for arguments in [&["web"][..], &["web", "-o", "json"]] {
+        let text = node.explain(arguments).unwrap().unwrap();
+        assert!(
+            text.contains("shop/lan") && text.contains("(left out)"),
+            "{text}"
+        );
+        assert!(!text.contains("geheim"), "{text}");
+    }
+}
+
+#[test]
+fn what_gc_deleted_is_told_of_the_sandbox() {
+    let mut gc = operation("GC", "", None);
+    gc.pod = None;
+    gc.steps = serde_json::from_value(json!([{"name": "sandbox", "fields": {"container_id": ID}}]))
+        .unwrap();
+    let node = Node::with(&[operation("ADD", ID, None), gc]);
+    let line = node.first_line("shop/web");
+    assert!(
+        line.contains("deleted") && line.ends_with("by GC"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_with_what_to_do() {
+    let node = Node::with(&[operation("ADD", ID, None)]);
+    node.record(ID, Phase::Added);
+    std::fs::write(node.0.path().join(format!("attachments/{ID}.json")), "{").unwrap();
+    let text = node.explain(&["web"]).unwrap().unwrap();
+    assert!(
+        text.contains("is not a record that can be read") && text.contains("remedy: "),
+        "{text}"
+    );
+}
