@@ -150,22 +150,21 @@ impl Operation {
         let mut secrets = Secrets::default();
         let mut room = EVIDENCE_BYTES;
         let keeps = self.keeps_evidence();
-        for step in &mut self.steps {
-            for (name, bytes) in std::mem::take(&mut step.raw) {
-                let text = String::from_utf8_lossy(&bytes);
-                let parsed = serde_json::from_str(&text);
-                let mut value = parsed.unwrap_or_else(|_| Value::String(text.into_owned()));
-                // Also of what is not kept: a warning may quote it.
-                secrets.hide(&mut value);
-                if !keeps {
-                    continue;
-                }
-                shorten(&mut value);
-                let size = value.to_string().len();
-                if size <= room {
-                    room -= size;
-                    step.evidence.insert(name.to_owned(), value);
-                }
+        let mut given: Vec<(usize, &'static str, Value)> = Vec::new();
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            let raw = std::mem::take(&mut step.raw).into_iter();
+            given.extend(raw.map(|(name, bytes)| (index, name, to_value(&bytes))));
+        }
+        // Also of what is not kept, and twice: a secret may be quoted before the key that tells that it is one.
+        for _ in 0..2 {
+            given.iter_mut().for_each(|(.., value)| secrets.hide(value));
+        }
+        for (index, name, mut value) in given.into_iter().filter(|_| keeps) {
+            shorten(&mut value);
+            let size = value.to_string().len();
+            if let Some(step) = self.steps.get_mut(index).filter(|_| size <= room) {
+                room -= size;
+                step.evidence.insert(name.to_owned(), value);
             }
         }
         // What is quoted elsewhere was given to a plugin.
@@ -195,6 +194,12 @@ impl Operation {
             && last()
                 .is_none_or(|last| (&last.command, &last.error) != (&self.command, &self.error))
     }
+}
+
+/// What came as JSON, or else as a text.
+fn to_value(bytes: &[u8]) -> Value {
+    let text = String::from_utf8_lossy(bytes);
+    serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
 }
 
 fn hide_and_cut(secrets: &mut Secrets, text: &mut String) {

@@ -11,8 +11,8 @@ use crate::node::Node;
 /// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
 pub(crate) const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Of all who deliver releases that wait; it stays.
-const RELEASES_LOCK: &str = "/releases/lock";
+/// What stays: the lock of all who deliver releases that wait, and the journal, which is bounded.
+const STAYING: [&str; 3] = ["/releases/lock", "/operations.jsonl", "/operations.1.jsonl"];
 
 impl Node {
     /// Everything that deleted pods left, one line each: interfaces of the host and of sandboxes,
@@ -33,7 +33,8 @@ impl Node {
         }
         left.extend(self.leases());
         for folder in [self.state_dir(), self.cni_dir()] {
-            let files = files(&folder).filter(|file| !file.ends_with(RELEASES_LOCK));
+            let files = files(&folder)
+                .filter(|file| !STAYING.iter().any(|staying| file.ends_with(staying)));
             left.extend(files.map(|file| format!("file {file}")));
         }
         left.extend(rules(self.host()));

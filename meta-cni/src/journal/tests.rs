@@ -41,7 +41,10 @@ fn failure(text: &str) -> Option<(Code, String)> {
 /// A delegate that is given a password, and warns of it.
 fn delegate() {
     let _span = info_span!("delegate", plugin = "vpn").entered();
-    evidence("given", br#"{"type":"vpn","password":"geheim-7"}"#);
+    evidence(
+        "given",
+        br#"{"type":"vpn","motd":"geheim-7?","password":"geheim-7"}"#,
+    );
     evidence("answered", b"no JSON");
     note("said", "geheim-7 is too short");
     warn!("login with geheim-7");
@@ -98,16 +101,18 @@ fn evidence_is_kept_of_an_add_and_of_what_failed() {
 #[test]
 fn a_line_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
-    let large = json!({"type": "x", "much": "x".repeat(100_000)}).to_string();
+    let large = json!({"type": "x", "much": "x".repeat(20_000)}).to_string();
     journaled(
         folder.path(),
         Command::Add,
         failure(&"é".repeat(VALUE_BYTES)),
         || {
-            for _ in 0..5_000 {
+            for _ in 0..1_100 {
                 let _span = info_span!("delegate").entered();
                 evidence("given", large.as_bytes());
             }
+            let endless = "x".repeat(8 << 20);
+            evidence("answered", endless.as_bytes());
         },
     );
     let size = std::fs::metadata(folder.path().join("operations.jsonl"))

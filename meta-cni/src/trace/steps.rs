@@ -27,6 +27,8 @@ use crate::cni::error::with_causes;
 pub const TRACEPARENT_FIELD: &str = "traceparent";
 /// Steps that are kept of one request: GC may delete any number of sandboxes.
 const STEPS: usize = 1024;
+/// Larger evidence is not kept: cut off, it could not be told which part of it is secret.
+const EVIDENCE_BYTES: usize = 256 << 10;
 /// Warnings that are kept of one step.
 const WARNINGS: usize = 16;
 
@@ -232,8 +234,12 @@ pub(crate) fn note(name: &str, value: impl Into<Value>) {
 
 /// Keeps, in the current step, what a plugin was given or answered. Whether it is told is found out at the request's end.
 pub(crate) fn evidence(name: &'static str, bytes: &[u8]) {
+    let kept = match bytes.len() {
+        0..=EVIDENCE_BYTES => bytes.to_vec(),
+        length => format!("({length} bytes, too many to keep)").into_bytes(),
+    };
     with_place(&Span::current(), |place| {
-        place.change(|step| step.raw.push((name, bytes.to_vec())));
+        place.change(|step| step.raw.push((name, kept)));
     });
 }
 

@@ -5,6 +5,7 @@
 mod annotations;
 mod default_route;
 mod errors;
+mod explain;
 mod keys;
 mod multus;
 mod network_status;
