@@ -2,7 +2,8 @@
 //!
 //! [`run`] is the one place where its parts are wired: [`watch`] keeps [`index`] as the API server ([`api`]) has it,
 //! [`service`] answers from it over [`socket`], [`events`] posts behind the answers, `http` tells [`metrics`]. Leases need
-//! none of these: [`proxy`] passes them on, [`releases`] delivers what waits.
+//! none of these: [`proxy`] passes them on, [`releases`] delivers what waits. What
+//! meta-cni did comes from its journal: `operations` counts it, [`traces`] sends it on.
 
 pub mod api;
 pub mod config;
@@ -11,12 +12,14 @@ pub mod events;
 mod http;
 pub mod index;
 pub mod metrics;
+mod operations;
 mod orphans;
 pub mod proxy;
 pub mod releases;
 mod repair;
 pub mod service;
 pub mod socket;
+pub mod traces;
 pub mod watch;
 
 use std::io;
@@ -42,6 +45,7 @@ use self::proxy::{Upstream, WrongUpstream};
 use self::releases::Waiting;
 use self::service::Service;
 use self::socket::{Hidden, Place, SocketError};
+use self::traces::WrongEndpoint;
 use self::watch::States;
 use crate::cluster::ClusterError;
 use crate::cluster::api::{Source, host_name};
@@ -53,6 +57,9 @@ pub enum AgentError {
     /// The flags do not say where ipam-server is.
     #[error(transparent)]
     Upstream(#[from] WrongUpstream),
+    /// The flags do not say where the collector of traces is.
+    #[error(transparent)]
+    Endpoint(#[from] WrongEndpoint),
     /// The API server's address or our credentials cannot be had.
     #[error("reaching the API server as --kubeconfig, or else the pod's service account, says")]
     Api(#[source] ClusterError),
@@ -124,6 +131,7 @@ pub async fn run(
         )?);
     }
     deliver(&mut parts, &arguments, Waiting::register(&mut registry));
+    tell_operations(&mut parts, &arguments, &node, &mut registry)?;
     follow(&mut parts, &api, &node, &index, &states);
     let pages = Pages {
         registry: Arc::new(registry),
@@ -235,6 +243,28 @@ fn pass_on(
 fn deliver(parts: &mut Parts, arguments: &Arguments, waiting: Waiting) {
     let state_dir = arguments.state_dir.clone();
     parts.spawn(async move { match releases::run(state_dir, waiting).await {} });
+}
+
+/// Tells what meta-cni does on this node: as metrics, and as traces if somebody wants them.
+fn tell_operations(
+    parts: &mut Parts,
+    arguments: &Arguments,
+    node: &Arc<str>,
+    registry: &mut Registry,
+) -> Result<(), WrongEndpoint> {
+    let counts = operations::Counts::register(registry);
+    let mut spans = None;
+    if let Some(endpoint) = &arguments.otlp_endpoint {
+        let (into, exporter) = traces::new(endpoint, Arc::clone(node), registry)?;
+        spans = Some(into);
+        parts.spawn(async move { match traces::run(exporter).await {} });
+    }
+    let state_dir = arguments.state_dir.clone();
+    parts.spawn(async move {
+        operations::run(state_dir, counts, spans).await;
+        Ok(())
+    });
+    Ok(())
 }
 
 /// Follows the API server, with whatever credentials are there.

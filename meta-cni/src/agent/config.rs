@@ -128,6 +128,10 @@ pub struct Arguments {
         default_value = "127.0.0.1:7481"
     )]
     pub metrics_listen: SocketAddr,
+    /// A collector of OpenTelemetry that takes OTLP over gRPC, such as http://127.0.0.1:4317: it is sent the traces of what
+    /// meta-cni does. [default: nobody is]
+    #[arg(long, env = "META_CNID_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// Written once the agent serves: JSON with the real addresses.
     #[arg(long, env = "META_CNID_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

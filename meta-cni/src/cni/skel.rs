@@ -44,7 +44,8 @@ impl Command {
         }
     }
 
-    fn parse(text: &str) -> Option<Command> {
+    /// The command of a value of CNI_COMMAND.
+    pub(crate) fn parse(text: &str) -> Option<Command> {
         [
             Self::Add,
             Self::Del,

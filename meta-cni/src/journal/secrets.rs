@@ -22,6 +22,9 @@ const ENDS: [char; 5] = [';', ' ', '&', '\n', ','];
 /// Shorter values would be found in texts that are none.
 const LEAST_BYTES: usize = 4;
 
+/// More of a text that is no JSON is dropped: it is looked at word by word.
+const LONGEST_BYTES: usize = 64 << 10;
+
 /// Leaves secrets out, and remembers them so that a text which repeats one is found as well.
 #[derive(Debug, Default)]
 pub struct Secrets(Vec<String>);
@@ -57,6 +60,8 @@ impl Secrets {
             self.hide(&mut value);
             return value.to_string();
         }
+        // What is behind is not shown either.
+        let text = &text[..text.floor_char_boundary(LONGEST_BYTES)];
         if is_private_key(text) {
             return LEFT_OUT.to_owned();
         }
