@@ -3,5 +3,6 @@
 mod away;
 mod fixture;
 mod knowledge;
+mod operations;
 mod process;
 mod repair;
