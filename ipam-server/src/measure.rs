@@ -53,6 +53,8 @@ where
         let began = Instant::now();
         let path = request.uri().path().trim_start_matches('/').to_owned();
         let metrics = self.metrics.clone();
+        // Of W3C Trace Context: the trace of the pod's ADD, for example.
+        let traceparent = request.headers().get("traceparent").cloned();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = status::of_codec(answer.await?);
@@ -68,10 +70,11 @@ where
             };
             metrics.rpc(method, code, took);
             let milliseconds = took.as_secs_f64() * 1000.0;
+            let traceparent = traceparent.as_ref().and_then(|value| value.to_str().ok());
             if code == Code::Ok {
-                tracing::debug!(rpc = method, milliseconds, "answered");
+                tracing::debug!(rpc = method, milliseconds, traceparent, "answered");
             } else {
-                tracing::info!(rpc = method, ?code, milliseconds, "refused");
+                tracing::info!(rpc = method, ?code, milliseconds, traceparent, "refused");
             }
             Ok(response)
         })

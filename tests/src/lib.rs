@@ -32,6 +32,7 @@ pub mod merge;
 pub mod netns;
 pub mod networks;
 pub mod node;
+pub mod openmetrics;
 pub mod outcome;
 pub mod pages;
 pub mod plugin;

@@ -19,6 +19,20 @@ pub struct Page {
     pub body: String,
 }
 
+impl Page {
+    /// The text of a page of metrics.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[track_caller]
+    pub fn metrics(&self) -> &str {
+        assert_eq!(self.status, 200, "{self:?}");
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert_eq!(self.content_type, kind);
+        &self.body
+    }
+}
+
 impl IpamServer {
     /// Where `/metrics` is.
     ///

@@ -82,7 +82,7 @@ fn ipam_socket(node: &Node) -> String {
 
 /// A node whose agent passes leases on to a server, and sends traces to an endpoint.
 fn traced(name: &str, endpoint: &str) -> (Node, Agent, IpamServer) {
-    let server = IpamServer::start();
+    let server = IpamServer::start_with(&["--log-level=debug"]);
     let pool = ["--ipv4-cidr=10.20.0.0/24", "--ipv6-cidr=fd00:20::/64"];
     server.ipamctl_json(&[&["pool", "create", "blue"][..], &pool].concat());
     let node = Node::new(name).with_agent();
@@ -203,9 +203,14 @@ fn an_add_under_a_trace_of_its_runtime_is_one_tree_of_spans() {
             "{span:?}"
         );
     }
-    assert_eq!(
-        agent.metric("meta_cni_spans_sent_total"),
-        spans.len() as f64
+    wait_until("they are counted", PATIENCE, || {
+        (agent.metric("meta_cni_spans_sent_total") == spans.len() as f64).then_some(())
+    });
+    let log = server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(TRACE)).collect();
+    assert!(
+        lines.iter().any(|line| line.contains("BatchAllocate")),
+        "{log}"
     );
     node.del(&pod).ok();
     assert_eq!(count_leases(&server), 0);

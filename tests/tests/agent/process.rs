@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use e2e::openmetrics::Rules;
 use e2e::{Agent, ApiServer, Node, wait_until};
 
 use crate::fixture::{PATIENCE, node};
@@ -135,5 +136,25 @@ fn the_pages_tell_how_it_is() {
     ] {
         assert!(metrics.contains(series), "{series}: {metrics}");
     }
-    drop(node);
+    let pod = node.pod("pages", "web").create_in(ApiServer::shared());
+    node.add(&pod).ok();
+    wait_until("the ADD is counted", PATIENCE, || {
+        let told = agent
+            .page("/metrics")
+            .contains("meta_cni_operation_duration_seconds_count");
+        told.then_some(())
+    });
+    let metrics = agent.page("/metrics");
+    let (_head, text) = metrics.split_once("\r\n\r\n").expect("an empty line");
+    let rules = Rules {
+        prefix: "meta_cni_",
+        labels: &[
+            "code", "command", "kind", "le", "method", "network", "plugin", "result", "verb",
+            "version",
+        ],
+    };
+    let samples = rules.lint(text);
+    assert!(samples.len() > 20, "{samples:?}");
+    node.del(&pod).ok();
+    node.assert_clean();
 }
