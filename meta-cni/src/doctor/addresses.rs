@@ -213,10 +213,11 @@ fn state(
             );
         }
         Err(status) => {
-            let cause = format!(
-                "ipam-server at {address} does not tell pool {name}: {}",
-                status.message()
-            );
+            let why = match status.code() {
+                Code::DeadlineExceeded | Code::Cancelled => "no answer in time",
+                _ => status.message(),
+            };
+            let cause = format!("ipam-server at {address} does not tell pool {name}: {why}");
             return (PoolState::Empty(cause), "look at the log of ipam-server");
         }
     };

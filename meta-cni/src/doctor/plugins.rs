@@ -12,7 +12,7 @@ use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
 use crate::cni::error::{one_line, with_causes};
-use crate::cni::exec::{Exec, HostExec, Target};
+use crate::cni::exec::{Exec, ExecError, HostExec, Target};
 use crate::cni::netconf::NetConfList;
 use crate::cni::skel::Command;
 use crate::cni::version::Version;
@@ -154,7 +154,12 @@ fn versions(exec: &HostExec, name: &str) -> Result<Vec<String>, String> {
     };
     let stdin = format!(r#"{{"cniVersion":"{}"}}"#, Version::LATEST);
     let answer = exec.run(name, Command::Version, nowhere, stdin.as_bytes());
-    let answer = answer.map_err(|error| with_causes(&error))?;
+    let answer = answer.map_err(|error| match error {
+        ExecError::TimedOut { limit, .. } => {
+            format!("no answer within {:.1} s", limit.as_secs_f32())
+        }
+        other => with_causes(&other),
+    })?;
     let value: Value = serde_json::from_slice(&answer).unwrap_or_default();
     let listed = value.get("supportedVersions").and_then(Value::as_array);
     let listed = listed.ok_or_else(|| {

@@ -1,6 +1,9 @@
 //! How the doctor answers: causes before what follows from them, one pod alone, nothing changed, exit status.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 
 use e2e::{IpamServer, Node};
 use serde_json::json;
@@ -77,6 +80,56 @@ fn attached_and_broken(node: &Node) -> String {
     let path = folder.join("abc.json");
     fs::write(&path, "rubbish").expect("write a record");
     format!("{} is not a record", path.display())
+}
+
+/// Everything is there, and nothing answers: the agent, the API server, ipam-server, a plugin.
+#[test]
+fn what_is_silent_is_told_and_nobody_is_waited_for_in_vain() {
+    let node = Node::new("silent").with_agent();
+    let silent_socket = |path: &std::path::Path| {
+        let folder = path.parent().expect("a file has a folder");
+        fs::create_dir_all(folder).expect("make a folder");
+        let listener = UnixListener::bind(path).expect("listen on a socket");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("close a socket");
+        listener
+    };
+    let agent = silent_socket(&node.agent_socket());
+    let ipam = node.folder().join("silent-ipam.sock");
+    let server = silent_socket(&ipam);
+    let api = node
+        .host()
+        .run(|| TcpListener::bind("127.0.0.1:0").expect("listen on a port"));
+    let port = api.local_addr().expect("a listener has an address").port();
+    let kubeconfig = node.folder().join("silent.kubeconfig");
+    let text = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "c", "cluster": { "server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true } }],
+        "users": [{ "name": "u", "user": { "token": "t" } }],
+        "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+        "current-context": "x",
+    });
+    fs::write(&kubeconfig, text.to_string()).expect("write a kubeconfig");
+    let hanging = node.bin_dir().join("hanging");
+    fs::write(&hanging, "#!/bin/sh\nexec sleep 60\n").expect("write a plugin");
+    fs::set_permissions(&hanging, fs::Permissions::from_mode(0o755)).expect("make it executable");
+    let mut network = leasing(&node, &format!("unix://{}", ipam.display()), &["blue"]);
+    network["type"] = json!("hanging");
+    network["name"] = json!("main");
+    network["cniVersion"] = json!("1.0.0");
+    let conf = json!({ "kubeconfig": kubeconfig, "delegates": [network] });
+    let scene = Scene::of(node.conf(conf)).keep((agent, server, api));
+    assert_begins(
+        &scene.causes(&[]),
+        &[
+            &format!(
+                "the API server https://127.0.0.1:{port}/ does not serve us: no answer within"
+            ),
+            "plugin \"hanging\" does not answer VERSION: no answer within",
+            &format!("ipam-server at unix://{} does not", ipam.display()),
+            "what listens on ",
+        ],
+    );
 }
 
 #[test]
