@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hasher as _;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use fnv::FnvHasher;
 use nix::fcntl::{Flock, FlockArg};
 use proto::ipam::v1::ReleaseAttachmentRequest;
 use serde::{Deserialize, Serialize};
@@ -196,9 +197,13 @@ impl Queue {
         Flock::lock(file.ok()?, how).ok()
     }
 
+    /// The file of a release: the same in every version of this program, each of which may find it.
     fn file(&self, release: &ReleaseAttachmentRequest) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        (&release.network, &release.ifname).hash(&mut hasher);
+        let mut hasher = FnvHasher::default();
+        hasher.write(release.network.as_bytes());
+        // No name of a network has a NUL.
+        hasher.write(&[0]);
+        hasher.write(release.ifname.as_bytes());
         let name = format!("{}.{:016x}.json", release.container_id, hasher.finish());
         self.folder.join(name)
     }
@@ -241,5 +246,23 @@ fn deliver_one(path: &Path, server: &Server, client: &Client) -> io::Result<()> 
             fs::rename(path, path.with_extension("refused"))
         }
         Err(status) => Err(io::Error::other(status.message().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another version of this program must find it: an attachment that comes again is to have no earlier release waiting.
+    #[test]
+    fn the_file_of_a_release_has_the_same_name_in_every_version() {
+        let release = ReleaseAttachmentRequest {
+            network: "default/blue".to_owned(),
+            container_id: "abc".to_owned(),
+            ifname: "net1".to_owned(),
+            ..ReleaseAttachmentRequest::default()
+        };
+        let file = Queue::new(Path::new("/state")).file(&release);
+        assert_eq!(file, Path::new("/state/releases/abc.2a1bcc8ab924a57b.json"));
     }
 }
