@@ -25,9 +25,13 @@ pub struct SocketError {
 #[derive(Debug)]
 pub struct Hidden {
     path: PathBuf,
-    temporary: PathBuf,
+    temporary: Temporary,
     listener: UnixListener,
 }
+
+/// The name of its own that a socket has until it is published; goes with this value if it is still there.
+#[derive(Debug)]
+struct Temporary(PathBuf);
 
 /// A socket in its place. Its file goes with this value, unless another agent has taken the place.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ impl Hidden {
     /// # Errors
     /// [`SocketError`].
     pub fn bind(path: &Path) -> Result<Hidden, SocketError> {
-        let bind = || -> io::Result<(UnixListener, PathBuf)> {
+        let bind = || -> io::Result<(UnixListener, Temporary)> {
             let folder = path.parent().unwrap_or(Path::new("/"));
             fs::DirBuilder::new()
                 .recursive(true)
@@ -56,7 +60,8 @@ impl Hidden {
                 _ => {}
             }
             let listener = UnixListener::bind(&temporary)?;
-            fs::set_permissions(&temporary, PermissionsExt::from_mode(0o600))?;
+            let temporary = Temporary(temporary);
+            fs::set_permissions(&temporary.0, PermissionsExt::from_mode(0o600))?;
             Ok((listener, temporary))
         };
         let (listener, temporary) = bind().map_err(|source| SocketError {
@@ -76,8 +81,8 @@ impl Hidden {
     /// [`SocketError`].
     pub fn publish(self) -> Result<(Place, UnixListener), SocketError> {
         let publish = || -> io::Result<u64> {
-            let inode = fs::metadata(&self.temporary)?.ino();
-            fs::rename(&self.temporary, &self.path)?;
+            let inode = fs::metadata(&self.temporary.0)?.ino();
+            fs::rename(&self.temporary.0, &self.path)?;
             Ok(inode)
         };
         let inode = publish().map_err(|source| SocketError {
@@ -89,6 +94,17 @@ impl Hidden {
             inode,
         };
         Ok((place, self.listener))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.0.display(), %error, "a socket's file stays");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -148,7 +164,7 @@ mod tests {
         let new = UnixListener::bind(folder.path().join("run/new")).unwrap();
         let hidden = Hidden {
             path: path.clone(),
-            temporary: folder.path().join("run/new"),
+            temporary: Temporary(folder.path().join("run/new")),
             listener: new,
         };
         let (new, new_listener) = hidden.publish().unwrap();
@@ -158,5 +174,15 @@ mod tests {
         drop(new);
         assert!(!path.exists());
         assert!(folder.path().join("run/other").exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_never_published_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let hidden = Hidden::bind(&folder.path().join("agent.sock")).unwrap();
+        let there = || fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(there(), 1);
+        drop(hidden);
+        assert_eq!(there(), 0);
     }
 }
