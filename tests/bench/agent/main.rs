@@ -24,6 +24,7 @@ fn main() {
     };
     Course::new(&node, pod).run(&mut report);
     memory::after_burst(&agent, &mut report);
+    requests::patch_alone(&node, &api, &mut report);
     requests::count(&node, &api, &mut report);
     memory::large(&node, &api, &mut agent, &mut report);
     node.assert_clean();
