@@ -1,6 +1,7 @@
 //! A node with everything around it, and the pods that are bound to it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use e2e::pod::NETWORKS;
 use e2e::{Agent, ApiServer, IpamServer, Node};
@@ -10,6 +11,15 @@ use crate::programs;
 
 /// The namespace of the pods.
 pub(crate) const NAMESPACE: &str = "storm";
+
+/// Whom a node asks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Asks {
+    /// The agent, else the API server; ipam-server for leases.
+    AnyoneThere,
+    /// The agent and nobody else, which passes on what is asked of ipam-server.
+    TheAgent,
+}
 
 /// A cluster of one node.
 pub(crate) struct World {
@@ -27,28 +37,41 @@ pub(crate) struct Bound {
 }
 
 impl World {
-    /// `knowledge` says whom the node asks about `pods` pods, which all want network `second`.
-    pub(crate) fn new(
-        name: &str,
-        pods: usize,
-        knowledge: impl FnOnce(Node, &ApiServer) -> Node,
-    ) -> World {
+    /// With `pods` pods, which all want network `second`.
+    pub(crate) fn new(name: &str, pods: usize, asks: Asks) -> World {
         let (api, ipam) = (ApiServer::start(), IpamServer::start());
-        let node = knowledge(Node::new(name), &api);
-        let node = node.default_network(|node| leased(node, &ipam, "first"));
+        let node = match asks {
+            Asks::AnyoneThere => Node::new(name).with_api(&api),
+            Asks::TheAgent => Node::new(name).with_agent(),
+        };
+        let passed_on = node.folder().join("run/ipam.sock");
+        let leases_from = match asks {
+            Asks::AnyoneThere => ipam.socket(),
+            Asks::TheAgent => passed_on.clone(),
+        };
+        let leases_from = unix(&leases_from);
+        let node = node.default_network(|node| leased(node, &leases_from, "first"));
         programs::replace(&node);
         for (pool, number) in [("first", 1), ("second", 2)] {
             pool_of(&ipam, pool, number);
         }
         api.create_nads(
             NAMESPACE,
-            [("second".to_owned(), leased(&node, &ipam, "second"))],
+            [("second".to_owned(), leased(&node, &leases_from, "second"))],
         );
         let names: Vec<String> = (0..pods).map(|number| format!("web-{number}")).collect();
         let wish = BTreeMap::from([(NETWORKS.to_owned(), "second".to_owned())]);
         let bound = names.iter().map(|pod| (pod.clone(), node.name()));
         let uids = api.create_pods(NAMESPACE, &wish, bound);
-        let agent = Agent::start(&node, &api);
+        let passes_on = [
+            format!("--ipam-server={}", unix(&ipam.socket())),
+            format!("--ipam-socket={}", passed_on.display()),
+        ];
+        let more = match asks {
+            Asks::AnyoneThere => vec![],
+            Asks::TheAgent => passes_on.iter().map(String::as_str).collect(),
+        };
+        let agent = Agent::start_with(&node, &api, &more);
         let pods = names.into_iter().zip(uids);
         World {
             pods: pods.map(|(name, uid)| Bound { name, uid }).collect(),
@@ -61,17 +84,21 @@ impl World {
 }
 
 /// A bridge whose addresses of both families are leased from the pool of the same name.
-fn leased(node: &Node, ipam: &IpamServer, pool: &str) -> Value {
+fn leased(node: &Node, server: &str, pool: &str) -> Value {
     let mut network = node.bridge(&format!("br-{pool}"), &[]);
     network["name"] = json!(pool);
     network["isDefaultGateway"] = json!(pool == "first");
     network["ipam"] = json!({
         "type": "meta-ipam",
         "pool": pool,
-        "server": format!("unix://{}", ipam.socket().display()),
+        "server": server,
         "stateDir": node.state_dir(),
     });
     network
+}
+
+fn unix(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
 }
 
 fn pool_of(ipam: &IpamServer, pool: &str, number: u8) {

@@ -9,20 +9,16 @@ mod troubles;
 
 use std::sync::atomic::AtomicUsize;
 
-use fixture::World;
+use fixture::{Asks, World};
 
 #[test]
 fn five_hundred_sandboxes_with_the_api_server_to_fall_back_on() {
-    storm(&mut World::new("storm", 500, |node, api| {
-        node.with_api(api)
-    }));
+    storm(&mut World::new("storm", 500, Asks::AnyoneThere));
 }
 
 #[test]
 fn two_hundred_sandboxes_with_nobody_to_ask_but_the_agent() {
-    storm(&mut World::new("agent-only", 200, |node, _| {
-        node.with_agent()
-    }));
+    storm(&mut World::new("agent-only", 200, Asks::TheAgent));
 }
 
 fn storm(world: &mut World) {
