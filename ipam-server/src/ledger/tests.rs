@@ -1,5 +1,6 @@
 mod beside;
 mod history;
+mod pools;
 mod reservations;
 
 use std::collections::BTreeSet;
@@ -216,34 +217,6 @@ async fn random_addresses_of_small_ranges_in_a_large_network_do_not_follow_each_
 }
 
 #[tokio::test]
-async fn the_next_pool_serves_when_one_is_full_or_cordoned() {
-    let bench = Bench::new();
-    bench.pool(dual("first", "10.0.0.1/32", "")).await;
-    bench.pool(dual("second", "10.0.1.0/24", "")).await;
-    let both = |n| ipam::AllocateRequest {
-        pools: vec!["first".into(), "second".into()],
-        ..ask("first", n)
-    };
-    assert_eq!(bench.give(both(1)).await.unwrap().pool, "first");
-    assert_eq!(bench.give(both(2)).await.unwrap().pool, "second");
-    bench
-        .ledger
-        .cordon_pool(&caller(), "second".into(), true)
-        .await
-        .unwrap();
-    assert!(matches!(
-        bench.give(both(3)).await,
-        Err(Error::PoolNotActive { .. })
-    ));
-    bench
-        .ledger
-        .cordon_pool(&caller(), "second".into(), false)
-        .await
-        .unwrap();
-    assert_eq!(bench.give(both(3)).await.unwrap().pool, "second");
-}
-
-#[tokio::test]
 async fn a_reservation_is_for_its_identity_only() {
     let bench = Bench::new();
     bench.pool(dual("blue", "10.0.0.0/30", "fd00::/64")).await;
@@ -342,76 +315,6 @@ async fn a_lease_with_a_ttl_ends_by_itself_and_a_renewal_puts_it_off() {
         bench.ledger.renew(&caller(), renew).await,
         Err(Error::LeaseNotFound { .. })
     ));
-}
-
-#[tokio::test]
-async fn ranges_change_as_far_as_leases_allow() {
-    let bench = Bench::new();
-    let made = bench.pool(dual("blue", "10.0.0.0/24", "")).await;
-    for n in 0..3 {
-        bench.give(ask("blue", n)).await.unwrap();
-    }
-    let update = |ranges: &[&str], etag: &str| {
-        let mut pool = dual("blue", "10.0.0.0/24", "");
-        pool.ipv4.as_mut().unwrap().ranges = ranges.iter().map(|&range| range.into()).collect();
-        pool.etag = etag.into();
-        ipam::UpdatePoolRequest {
-            pool: Some(pool),
-            update_mask: vec!["ipv4.ranges".into()],
-            validate_only: false,
-        }
-    };
-    let refused = bench
-        .ledger
-        .update_pool(&caller(), update(&["10.0.0.2-10.0.0.9"], ""))
-        .await;
-    assert!(
-        matches!(refused, Err(Error::PoolInUse { .. })),
-        "{refused:?}"
-    );
-    let changed = bench
-        .ledger
-        .update_pool(&caller(), update(&["10.0.0.1-10.0.0.4"], &made.etag))
-        .await
-        .unwrap();
-    assert_eq!(changed.ipv4_usage.unwrap().free, "1");
-    let stale = bench
-        .ledger
-        .update_pool(&caller(), update(&[], &made.etag))
-        .await;
-    assert!(matches!(stale, Err(Error::Stale { .. })), "{stale:?}");
-    bench.assert_consistent().await;
-    let delete = ipam::DeletePoolRequest {
-        name: "blue".into(),
-        ..Default::default()
-    };
-    assert!(matches!(
-        bench.ledger.delete_pool(&caller(), delete).await,
-        Err(Error::PoolInUse { .. })
-    ));
-}
-
-#[tokio::test]
-async fn pools_of_one_vrf_do_not_overlap() {
-    let bench = Bench::new();
-    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
-    let make = |vrf: &str| ipam::CreatePoolRequest {
-        pool: Some(ipam::Pool {
-            vrf: vrf.into(),
-            ..dual("red", "10.0.0.128/25", "")
-        }),
-        ..Default::default()
-    };
-    let refused = bench.ledger.create_pool(&caller(), make("")).await;
-    assert!(
-        matches!(refused, Err(Error::PoolOverlap { .. })),
-        "{refused:?}"
-    );
-    bench
-        .ledger
-        .create_pool(&caller(), make("other"))
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
