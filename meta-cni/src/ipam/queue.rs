@@ -260,7 +260,6 @@ mod tests {
             network: "default/blue".to_owned(),
             container_id: "abc".to_owned(),
             ifname: "net1".to_owned(),
-            ..ReleaseAttachmentRequest::default()
         };
         let file = Queue::new(Path::new("/state")).file(&release);
         assert_eq!(file, Path::new("/state/releases/abc.2a1bcc8ab924a57b.json"));

@@ -130,16 +130,24 @@ fn inherit(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// A process that has the lock's file open.
+/// A process that has the lock: it took it, or inherited it from the one that did.
 struct Holder {
     pid: i32,
-    name: String,
+    /// The process that took the lock. It may be dead.
+    taker: i32,
+}
+
+impl Holder {
+    fn name(&self) -> String {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid));
+        name.unwrap_or_default().trim_end().to_owned()
+    }
 }
 
 fn busy(path: &Path, limit: Duration) -> LockError {
     let holders: Vec<_> = holders(path)
         .into_iter()
-        .map(|holder| format!("{} ({})", holder.name, holder.pid))
+        .map(|holder| format!("{} ({})", holder.name(), holder.pid))
         .collect();
     LockError::Busy {
         container_id: path
@@ -156,80 +164,61 @@ fn busy(path: &Path, limit: Duration) -> LockError {
     }
 }
 
-/// Kills the delegates whose `meta-cni` is dead: they have the file open and none of us above them.
+/// Kills the delegates whose `meta-cni` is dead: they have the lock, and who took it has not.
 fn kill_orphans(path: &Path) {
-    let ours = process_name("self");
-    for holder in holders(path) {
-        if Some(&holder.name) == ours.as_ref() || has_ancestor(holder.pid, ours.as_deref()) {
-            continue;
-        }
+    let holders = holders(path);
+    let orphans = holders
+        .iter()
+        .filter(|holder| !holders.iter().any(|other| other.pid == holder.taker));
+    for holder in orphans {
+        let pid = holder.pid;
         tracing::warn!(
-            pid = holder.pid,
-            name = holder.name,
+            pid,
+            name = holder.name(),
             "killing a delegate that was left behind"
         );
-        if let Err(error) = kill(Pid::from_raw(holder.pid), Signal::SIGKILL) {
-            tracing::warn!(pid = holder.pid, %error, "it cannot be killed");
+        if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGKILL) {
+            tracing::warn!(pid, %error, "it cannot be killed");
         }
     }
 }
 
-/// The other processes that have the file open.
+/// The processes that have the lock whose file is `path`; not those that wait for it.
 fn holders(path: &Path) -> Vec<Holder> {
     let (Ok(file), Ok(processes)) = (fs::metadata(path), fs::read_dir("/proc")) else {
         return Vec::new();
     };
-    let own = std::process::id();
     let pids = processes
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| u32::try_from(*pid) != Ok(own) && has_open(*pid, (file.dev(), file.ino())))
-        .map(|pid| Holder {
-            pid,
-            name: process_name(&pid.to_string()).unwrap_or_default(),
-        })
-        .collect()
-}
-
-fn has_open(pid: i32, file: (u64, u64)) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
+    let holder = |pid| {
+        let taker = taker(pid, (file.dev(), file.ino()))?;
+        Some(Holder { pid, taker })
     };
-    descriptors
-        .flatten()
-        .filter_map(|descriptor| fs::metadata(descriptor.path()).ok())
-        .any(|open| (open.dev(), open.ino()) == file)
+    pids.filter_map(holder).collect()
 }
 
-fn has_ancestor(pid: i32, name: Option<&str>) -> bool {
-    let mut parent = parent_of(pid);
-    while let Some(pid) = parent.filter(|pid| *pid > 1) {
-        if process_name(&pid.to_string()).as_deref() == name {
-            return true;
+/// Who took the lock of `file` that process `pid` has, if it has it.
+fn taker(pid: i32, file: (u64, u64)) -> Option<i32> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    descriptors.flatten().find_map(|descriptor| {
+        let open = fs::metadata(descriptor.path()).ok()?;
+        if (open.dev(), open.ino()) != file {
+            return None;
         }
-        parent = parent_of(pid);
-    }
-    false
+        let number = descriptor.file_name();
+        let number = number.to_string_lossy();
+        locker(&fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?)
+    })
 }
 
-fn process_name(pid: &str) -> Option<String> {
-    Some(
-        fs::read_to_string(format!("/proc/{pid}/comm"))
-            .ok()?
-            .trim_end()
-            .to_owned(),
-    )
-}
-
-/// The fourth field of /proc/PID/stat, behind the name in parentheses (proc(5)).
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+/// The process that took the flock which an open file has: `lock: 1: FLOCK ADVISORY WRITE PID …` (proc_pid_fdinfo(5)).
+fn locker(fdinfo: &str) -> Option<i32> {
+    let locks = fdinfo.lines().filter_map(|line| line.strip_prefix("lock:"));
+    locks.into_iter().find_map(|lock| {
+        let mut fields = lock.split_whitespace().skip(1);
+        (fields.next()? == "FLOCK").then(|| fields.nth(2)?.parse().ok())?
+    })
 }
 
 #[cfg(test)]

@@ -175,14 +175,11 @@ fn what_a_plugin_starts_and_leaves_running_does_not_keep_the_lock() {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    assert!(has_open(
-        i32::try_from(daemon.id()).unwrap(),
-        (
-            lock.file.metadata().unwrap().dev(),
-            lock.file.metadata().unwrap().ino()
-        )
-    ));
+    let holders = |path| holders(path).into_iter().map(|holder| holder.pid);
+    let has_it = i32::try_from(daemon.id()).unwrap();
+    assert!(holders(&path).any(|pid| pid == has_it));
     drop(lock);
+    assert_eq!(holders(&path).count(), 0);
     Lock::take(&path, Duration::ZERO).unwrap();
     assert_eq!(daemon.try_wait().unwrap(), None, "it goes on");
     drop(daemon.stdin.take());
@@ -205,16 +202,47 @@ fn what_a_killed_one_left_behind_has_the_lock_until_it_is_killed_too() {
     assert_eq!(rest, b"", "it is dead, so its output is closed");
 }
 
+/// Whatever its name is: the collector of orphans is started as /proc/self/exe.
 #[test]
-fn a_delegate_below_a_living_one_of_us_is_not_killed() {
+fn a_delegate_of_a_living_one_is_not_killed() {
     let (_dir, path) = folder();
-    let (mut shell, mut stdout) = shell(&path, "echo ready; read x; echo \"$x\"");
+    let mut living = Command::new("flock")
+        .arg(&path)
+        .args(["sh", "-c", "echo ready; read x; echo \"$x\""])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(living.stdout.take().unwrap());
     assert_eq!(line(&mut stdout), "ready");
+    assert_eq!(holders(&path).len(), 2, "it and its child");
     kill_orphans(&path);
-    let mut stdin = shell.stdin.take().unwrap();
+    let mut stdin = living.stdin.take().unwrap();
     stdin.write_all(b"still here\n").unwrap();
     assert_eq!(line(&mut stdout), "still here");
-    assert!(shell.wait().unwrap().success());
+    assert!(living.wait().unwrap().success());
+}
+
+#[test]
+fn one_that_waits_has_not_got_the_lock_and_is_not_killed() {
+    let (_dir, path) = folder();
+    let (mut shell, mut stdout) = shell(&path, "sleep 1000 & echo $!; kill -KILL $$");
+    let orphan = line(&mut stdout);
+    shell.wait().unwrap();
+    let _waits = File::open(&path).unwrap();
+    let pids: Vec<_> = holders(&path).iter().map(|holder| holder.pid).collect();
+    assert_eq!(pids, [orphan.parse::<i32>().unwrap()]);
+    kill_orphans(&path);
+    Lock::take(&path, LONG).unwrap();
+}
+
+#[test]
+fn the_taker_of_a_lock_is_read_from_what_the_kernel_tells() {
+    let told = "pos:\t0\nflags:\t0100000\nmnt_id:\t27\nino:\t997\n\
+                lock:\t1: POSIX  ADVISORY  WRITE 12 fe:00:997 0 EOF\n\
+                lock:\t1: FLOCK  ADVISORY  WRITE 4783 fe:00:997 0 EOF\n";
+    assert_eq!(locker(told), Some(4783));
+    assert_eq!(locker("pos:\t0\nflags:\t0100000\n"), None);
 }
 
 #[test]
