@@ -202,6 +202,14 @@ pub async fn run(
     result
 }
 
+/// Does what is not for the threads of the async runtime: work with files.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
 fn source(arguments: &Arguments) -> Source {
     match &arguments.kubeconfig {
         Some(path) => Source::Kubeconfig(path.clone()),

@@ -62,6 +62,20 @@ impl Pod {
             .is_some_and(|source| source != "api")
     }
 
+    /// The UID that kubelet and runtime know: that of a static pod is in an annotation of its mirror pod.
+    pub fn runtime_uid(&self) -> &str {
+        self.annotations
+            .get("kubernetes.io/config.hash")
+            .filter(|_| self.is_static())
+            .unwrap_or(&self.uid)
+    }
+
+    /// Whether this is the pod that the runtime calls by this UID.
+    pub(crate) fn is_of_runtime(&self, uid: &str) -> bool {
+        let is_untold = self.is_static() && self.runtime_uid() == self.uid;
+        is_untold || [self.runtime_uid(), &self.uid].contains(&uid)
+    }
+
     /// The reference to this pod, UID included.
     pub fn reference(&self) -> PodRef {
         PodRef {

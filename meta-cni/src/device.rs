@@ -150,7 +150,7 @@ impl DeviceSource {
         let checkpoint = self
             .kubelet_dir
             .join("device-plugins/kubelet_internal_checkpoint");
-        let uid = kubelet_uid(pod);
+        let uid = pod.runtime_uid();
         match podresources::devices(&socket, &pod.namespace, &pod.name) {
             Ok(Some(devices)) => Ok(devices),
             Ok(None) => Ok(checkpoint::devices(&checkpoint, uid).unwrap_or_default()),
@@ -172,15 +172,6 @@ impl DeviceSource {
             },
         }
     }
-}
-
-/// The UID that the kubelet knows a pod by: of a static pod, the hash of its manifest and not the UID of
-/// its mirror in the API.
-fn kubelet_uid(pod: &Pod) -> &str {
-    pod.annotations
-        .get("kubernetes.io/config.hash")
-        .filter(|_| pod.is_static())
-        .unwrap_or(&pod.uid)
 }
 
 /// The devices of one pod, and which of them have been handed out.

@@ -93,6 +93,15 @@ pub fn exists(path: &Path) -> Result<(), NetnsError> {
     open(path).map(drop)
 }
 
+/// Whether the namespace that was at `path` is known to be gone: its folder can be seen, and it is not in it.
+pub(crate) fn is_gone(path: &Path) -> bool {
+    let missing = |path: &Path| {
+        let found = path.metadata();
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    missing(path) && !path.parent().is_none_or(missing)
+}
+
 /// Opens the file of a namespace of any kind.
 fn open(path: &Path) -> Result<File, NetnsError> {
     // Opening a FIFO or a device could block or act: only what is a plain file or on nsfs is opened.

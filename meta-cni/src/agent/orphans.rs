@@ -2,11 +2,13 @@
 //! next `meta-cni` that runs. The runtime's own GC call does without this.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::blocking;
 use super::cri::{self, CriError};
 use super::metrics::Metrics;
+use crate::netns;
 use crate::record::{Orphans, RecordError, Records};
 
 /// Sandboxes that were not found, and when first.
@@ -79,40 +81,120 @@ pub(super) async fn run(look: Look, metrics: Metrics) {
 }
 
 async fn once(look: &Look, suspects: &mut Suspects, metrics: &Metrics) -> Result<(), LookError> {
-    let records = Records::new(&look.state_dir);
     // Records first: a sandbox that comes between the two is in the runtime's answer.
-    let now = SystemTime::now();
-    let mut recorded = records.container_ids()?;
-    recorded.retain(|id| {
-        let written = records.written(id);
-        written.is_ok_and(|written| {
-            now.duration_since(written)
-                .is_ok_and(|age| age >= look.grace)
-        })
-    });
-    if recorded.is_empty() {
+    let records = Records::new(&look.state_dir);
+    let grace = look.grace;
+    let settled = blocking(move || settled(&records, grace)).await?;
+    if settled.is_empty() {
         suspects.0.clear();
         return Ok(());
     }
     let sandboxes = cri::sandboxes(&look.cri_socket).await?;
+    let records = Records::new(&look.state_dir);
+    let (recorded, sandboxes) = blocking(move || {
+        let ids = of_the_runtime(&records, settled, &sandboxes);
+        (ids, sandboxes)
+    })
+    .await;
+    let gone = suspects.look(&recorded, &sandboxes, Instant::now(), look.grace);
     let orphans = Orphans::new(&look.state_dir);
-    let marked = orphans.marked();
-    for id in suspects.look(&recorded, &sandboxes, Instant::now(), look.grace) {
-        if !marked.contains(&id) {
-            orphans.mark(&id)?;
-            metrics.orphaned();
-            tracing::warn!(
-                container_id = id,
-                "the runtime has no such sandbox any more; the next meta-cni deletes it"
-            );
-        }
+    let marked = blocking(move || mark(&orphans, gone)).await?;
+    for id in marked {
+        metrics.orphaned();
+        tracing::warn!(
+            container_id = id,
+            "the runtime has no such sandbox any more; the next meta-cni deletes it"
+        );
     }
     Ok(())
+}
+
+/// Sandboxes whose record was not written for as long as `grace`.
+fn settled(records: &Records, grace: Duration) -> Result<Vec<String>, RecordError> {
+    let now = SystemTime::now();
+    let is_old = |written| now.duration_since(written).is_ok_and(|age| age >= grace);
+    let mut ids = records.container_ids()?;
+    ids.retain(|id| records.written(id).is_ok_and(is_old));
+    Ok(ids)
+}
+
+/// Those of `ids` of which this runtime must know: a sandbox that is of no pod may be another runtime's. If it knows none
+/// of them at all, it may be the wrong runtime, so that those whose namespace is there are left alone.
+fn of_the_runtime(
+    records: &Records,
+    mut ids: Vec<String>,
+    sandboxes: &BTreeSet<String>,
+) -> Vec<String> {
+    let knows_some = ids.iter().any(|id| sandboxes.contains(id));
+    let mut left_alone = 0;
+    ids.retain(|id| {
+        if sandboxes.contains(id) {
+            return true;
+        }
+        let Ok(Some(record)) = records.peek(id) else {
+            return knows_some;
+        };
+        let is_its = record.pod.is_some();
+        let is_gone = knows_some || netns::is_gone(Path::new(&record.netns));
+        left_alone += usize::from(is_its && !is_gone);
+        is_its && is_gone
+    });
+    if left_alone > 0 {
+        tracing::warn!(
+            left_alone,
+            "the runtime behind --cri-socket knows no sandbox of this node, but network namespaces of some are there; \
+             is it the runtime that runs the pods?"
+        );
+    }
+    ids
+}
+
+/// Marks those that are not marked yet, and says which.
+fn mark(orphans: &Orphans, gone: Vec<String>) -> Result<Vec<String>, RecordError> {
+    let marked = orphans.marked();
+    let new: Vec<String> = gone.into_iter().filter(|id| !marked.contains(id)).collect();
+    new.iter().try_for_each(|id| orphans.mark(id))?;
+    Ok(new)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::PodRef;
+    use crate::record::Record;
+
+    #[test]
+    fn what_is_another_runtimes_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::new(folder.path());
+        records.make_folders().unwrap();
+        let there = folder.path().to_str().unwrap();
+        let gone = format!("{there}/gone");
+        let pod = |name: &str| PodRef {
+            namespace: "a".into(),
+            name: name.into(),
+            uid: Some(name.into()),
+        };
+        for (id, netns, pod) in [
+            ("runs", there, Some(pod("runs"))),
+            ("gone", gone.as_str(), Some(pod("gone"))),
+            ("podless", gone.as_str(), None),
+        ] {
+            let record = Record::planned(id, netns, "/opt/cni/bin", pod, vec![]);
+            let sandbox = records.lock(id, Duration::ZERO).unwrap();
+            sandbox.save(&record).unwrap();
+        }
+        for (sandboxes, expected) in [
+            ("other", "gone"),
+            ("runs", "gone runs"),
+            ("gone", "gone runs"),
+        ] {
+            let sandboxes = ids(sandboxes).into_iter().collect();
+            let mut found = of_the_runtime(&records, ids("gone podless runs"), &sandboxes);
+            found.sort();
+            assert_eq!(found, ids(expected), "{sandboxes:?}");
+        }
+    }
 
     fn ids(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()

@@ -1,58 +1,101 @@
 //! network-status that could not be written when its ADD ended, and annotations that somebody else changed: records are
 //! compared with the pods of this node, and what differs is written. The record holds the text that is to be there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use std::{fs, io};
+use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::Value;
+
+use super::blocking;
 use super::service::Service;
-use crate::cluster::{NETWORK_STATUS, Pod};
+use crate::cluster::{ClusterError, NETWORK_STATUS, Pod};
+use crate::netns;
 use crate::record::{Record, Records};
 
 /// Records that are younger are left to the ADD that writes them.
 const SETTLED: Duration = Duration::from_secs(10);
+/// The longest that a pod is left alone whose annotation somebody else keeps changing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// A record as it was found.
 struct Found {
     record: Record,
     written: SystemTime,
+    /// Whether nobody is at work on it.
+    is_settled: bool,
 }
 
 /// A pod whose annotation is not what its record says.
 #[derive(Debug, PartialEq)]
 struct Repair {
     pod: Arc<Pod>,
+    container_id: String,
     status: String,
+}
+
+/// Pods that were repaired and differed again at the next look, by UID: until when they are left alone, and how long that
+/// is.
+#[derive(Debug, Default)]
+struct Contested(BTreeMap<String, (Instant, Duration)>);
+
+impl Contested {
+    /// Those of `repairs` that are to be made at `now`. Each that comes again waits twice as long as before.
+    fn due(&mut self, repairs: Vec<Repair>, now: Instant, first: Duration) -> Vec<Repair> {
+        let differs = |uid: &String| repairs.iter().any(|repair| repair.pod.uid == *uid);
+        self.0.retain(|uid, _| differs(uid));
+        repairs
+            .into_iter()
+            .filter(|repair| match self.0.get_mut(&repair.pod.uid) {
+                Some((until, _)) if now < *until => false,
+                Some((until, pause)) => {
+                    *pause = (*pause * 2).min(LONGEST_PAUSE);
+                    *until = now + *pause;
+                    true
+                }
+                None => {
+                    self.0.insert(repair.pod.uid.clone(), (now + first, first));
+                    true
+                }
+            })
+            .collect()
+    }
 }
 
 /// Compares, and repairs, every `interval`; never ends.
 pub(super) async fn run(service: Service, state_dir: PathBuf, interval: Duration) {
+    let mut contested = Contested::default();
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let (dir, pods) = (state_dir.clone(), service.index.pods());
-        let compared = tokio::task::spawn_blocking(move || {
-            let now = SystemTime::now();
-            repairs(&settled(&dir, now), &pods)
-        });
-        match compared.await {
-            Ok(repairs) => repair(&service, repairs).await,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+        let repairs = blocking(move || repairs(&found(&dir, SystemTime::now()), &pods)).await;
+        let due = contested.due(repairs, Instant::now(), interval);
+        repair(&service, &state_dir, due).await;
     }
 }
 
-async fn repair(service: &Service, repairs: Vec<Repair>) {
-    for Repair { pod, status } in repairs {
-        let reference = pod.reference();
-        match service.write_status(&reference, &status).await {
+async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) {
+    for repair in repairs {
+        let reference = repair.pod.reference();
+        let (records, id) = (Records::new(state_dir), repair.container_id);
+        let status = repair.status.clone();
+        // The list is worked off at the API server's pace.
+        let is_still_so = move || {
+            let record = records.peek(&id).ok().flatten();
+            record.is_some_and(|record| record.network_status == Some(status))
+        };
+        if !blocking(is_still_so).await {
+            continue;
+        }
+        match service.write_status(&reference, &repair.status).await {
             Ok(()) => {
                 service.metrics.repaired();
                 tracing::info!(pod = %reference, "network-status was repaired");
             }
-            Err(error) if error.is_passing() => {
+            Err(error) if error.is_passing() || matches!(error, ClusterError::Forbidden { .. }) => {
                 let error = crate::cni::error::with_causes(&error);
                 tracing::warn!(error, "network-status waits to be repaired");
                 return;
@@ -65,8 +108,8 @@ async fn repair(service: &Service, repairs: Vec<Repair>) {
     }
 }
 
-/// The records that nobody is at work on and whose sandbox is there.
-fn settled(state_dir: &Path, now: SystemTime) -> Vec<Found> {
+/// The records whose sandbox is there.
+fn found(state_dir: &Path, now: SystemTime) -> Vec<Found> {
     let records = Records::new(state_dir);
     let ids = match records.container_ids() {
         Ok(ids) => ids,
@@ -77,24 +120,19 @@ fn settled(state_dir: &Path, now: SystemTime) -> Vec<Found> {
     };
     let found = |id: &String| {
         let written = records.written(id).ok()?;
-        let is_old = now.duration_since(written).is_ok_and(|age| age >= SETTLED);
-        if !is_old {
-            return None;
-        }
         // One that cannot be read is told by its own DEL and by `meta-cni doctor`.
         let record = records.peek(id).ok()??;
-        let is_settled = record.is_complete() && !is_gone(Path::new(&record.netns));
-        is_settled.then_some(Found { record, written })
+        if netns::is_gone(Path::new(&record.netns)) {
+            return None;
+        }
+        let is_old = now.duration_since(written).is_ok_and(|age| age >= SETTLED);
+        Some(Found {
+            is_settled: is_old && record.is_complete(),
+            record,
+            written,
+        })
     };
     ids.iter().filter_map(found).collect()
-}
-
-/// Whether a namespace is known to be gone: its folder can be seen, and it is not in it.
-fn is_gone(netns: &Path) -> bool {
-    let missing = |path: &Path| {
-        fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-    };
-    missing(netns) && !netns.parent().is_none_or(missing)
 }
 
 /// What the pods lack, by the newest record of each.
@@ -103,23 +141,34 @@ fn repairs(found: &[Found], pods: &[Arc<Pod>]) -> Vec<Repair> {
         let newest = found
             .iter()
             .filter(|found| is_of(&found.record, pod))
-            .max_by_key(|found| found.written)?;
+            .max_by_key(|found| found.written)
+            .filter(|newest| newest.is_settled)?;
         let status = newest.record.network_status.clone()?;
-        let differs = pod.annotations.get(NETWORK_STATUS) != Some(&status);
+        let there = pod.annotations.get(NETWORK_STATUS);
+        let differs = !there.is_some_and(|there| is_same(there, &status));
         differs.then(|| Repair {
             pod: Arc::clone(pod),
+            container_id: newest.record.container_id.clone(),
             status,
         })
     };
     pods.iter().filter_map(repair).collect()
 }
 
-/// A static pod has another UID here than the runtime knows.
+/// Whether two texts say the same: an admission rule may have written the JSON in its own way.
+fn is_same(one: &str, other: &str) -> bool {
+    let parsed = |text| serde_json::from_str::<Value>(text).ok();
+    one == other || parsed(one).is_some_and(|one| Some(one) == parsed(other))
+}
+
 fn is_of(record: &Record, pod: &Pod) -> bool {
     record.pod.as_ref().is_some_and(|reference| {
         reference.namespace == pod.namespace
             && reference.name == pod.name
-            && (pod.is_static() || reference.uid.as_deref() == Some(&*pod.uid))
+            && reference
+                .uid
+                .as_deref()
+                .is_some_and(|uid| pod.is_of_runtime(uid))
     })
 }
 
@@ -150,19 +199,23 @@ mod tests {
         Found {
             record,
             written: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 - age),
+            is_settled: age >= 10,
         }
     }
 
     #[test]
     fn a_pod_gets_what_its_newest_record_says_if_it_has_something_else() {
         let records = [
-            found("missing", "1", 0, Some("[1]")),
-            found("same", "2", 0, Some("[2]")),
-            found("changed", "3", 0, Some("[3]")),
+            found("missing", "1", 10, Some("[1]")),
+            found("same", "2", 10, Some("[2]")),
+            found("changed", "3", 10, Some("[3]")),
             found("restarted", "4", 50, Some("[old]")),
             found("restarted", "4", 10, Some("[new]")),
-            found("remade", "5", 0, Some("[5]")),
-            found("unknown", "6", 0, None),
+            found("remade", "5", 10, Some("[5]")),
+            found("unknown", "6", 10, None),
+            found("reformatted", "7", 10, Some("[{\"a\": 1}]")),
+            found("under-way", "8", 50, Some("[old]")),
+            found("under-way", "8", 1, None),
         ];
         let pods = [
             pod("missing", "1", None),
@@ -171,6 +224,8 @@ mod tests {
             pod("restarted", "4", Some("[old]")),
             pod("remade", "55", None),
             pod("unknown", "6", None),
+            pod("reformatted", "7", Some("[{\"a\":1}]")),
+            pod("under-way", "8", Some("[new]")),
         ];
         let repairs: Vec<_> = repairs(&records, &pods)
             .into_iter()
@@ -185,10 +240,23 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_whose_folder_cannot_be_seen_is_not_known_to_be_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(is_gone(&folder.path().join("x")));
-        assert!(!is_gone(folder.path()));
-        assert!(!is_gone(&folder.path().join("unseen/x")));
+    fn a_pod_that_somebody_else_keeps_changing_is_left_alone_for_longer_and_longer() {
+        let second = Duration::from_secs(1);
+        let repair = || Repair {
+            pod: pod("web", "1", None),
+            container_id: "c1".into(),
+            status: "[]".into(),
+        };
+        let (start, mut contested) = (Instant::now(), Contested::default());
+        let mut made = Vec::new();
+        for after in 0..40 {
+            let due = contested.due(vec![repair()], start + after * second, second);
+            made.extend(due.iter().map(|_| after));
+        }
+        assert_eq!(made, [0, 1, 3, 7, 15, 31]);
+        // It was as recorded at one look.
+        contested.due(vec![], start + 40 * second, second);
+        let due = contested.due(vec![repair()], start + 41 * second, second);
+        assert_eq!(due.len(), 1);
     }
 }

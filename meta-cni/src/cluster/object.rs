@@ -170,14 +170,12 @@ fn is_subdomain(text: &str) -> bool {
 /// Whether `found` is the pod that was asked for.
 ///
 /// # Errors
-/// [`ClusterError::Replaced`] if the reference has a UID, `found` has another, and the pod is not static.
+/// [`ClusterError::Replaced`] if the reference has a UID and the runtime has another for `found`.
 pub(crate) fn check_uid(asked: &PodRef, found: &Pod) -> Result<(), ClusterError> {
     match asked.uid.as_deref() {
-        Some(uid) if !uid.is_empty() && uid != found.uid && !found.is_static() => {
-            Err(ClusterError::Replaced {
-                what: format!("pod {asked}"),
-            })
-        }
+        Some(uid) if !uid.is_empty() && !found.is_of_runtime(uid) => Err(ClusterError::Replaced {
+            what: format!("pod {asked}"),
+        }),
         _ => Ok(()),
     }
 }
@@ -277,8 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn a_uid_must_match_unless_the_pod_is_static_or_none_was_given() {
+    fn a_uid_must_match_unless_the_pod_is_static_and_says_none_or_none_was_given() {
         let static_pod = [("kubernetes.io/config.source", "file")];
+        let hashed = [static_pod[0], ("kubernetes.io/config.hash", "h")];
         let api_pod = [("kubernetes.io/config.source", "api")];
         for (name, asked, annotations, same) in [
             ("none given", None, &[][..], true),
@@ -286,6 +285,8 @@ mod tests {
             ("equal", Some("1"), &[][..], true),
             ("other", Some("2"), &[][..], false),
             ("other, static", Some("2"), &static_pod[..], true),
+            ("its hash, static", Some("h"), &hashed[..], true),
+            ("another manifest, static", Some("2"), &hashed[..], false),
             ("other, from the API", Some("2"), &api_pod[..], false),
         ] {
             let found = Pod {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{NetnsError, exists, within};
+use super::{NetnsError, exists, is_gone, within};
 
 /// A namespace of `ip netns`, removed on drop.
 pub(crate) struct TestNetns {
@@ -93,6 +93,14 @@ fn what_is_no_network_namespace_is_told_apart() {
         exists(Path::new("")),
         Err(NetnsError::Missing { .. })
     ));
+}
+
+#[test]
+fn a_namespace_whose_folder_cannot_be_seen_is_not_known_to_be_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(is_gone(&folder.path().join("x")));
+    assert!(!is_gone(folder.path()));
+    assert!(!is_gone(&folder.path().join("unseen/x")));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::del::still_there;
 use super::failure::Failure;
 use super::report;
-use crate::cluster::Pod;
+use crate::cluster::{Pod, PodRef};
 use crate::cni::error::with_causes;
 use crate::config::OnStatusFailure;
 use crate::gather::gather;
@@ -79,7 +79,7 @@ fn attach(
         context.container_id(),
         &env.netns,
         &context.delegate_path(),
-        context.pod_ref.clone(),
+        pod_of_record(context, pod),
         attachments,
     );
     record.asked = pod.map(selection::asked).unwrap_or_default();
@@ -89,6 +89,14 @@ fn attach(
         Ok(result) => Ok(result),
         Err(failure) => Err((failure, Some(Box::new(Begun { record, planned })))),
     }
+}
+
+/// The pod as the runtime names it; with its UID also from a runtime that does not tell it.
+fn pod_of_record(context: &Context<'_>, pod: Option<&Pod>) -> Option<PodRef> {
+    let mut named = context.pod_ref.clone()?;
+    let known = || pod.map(|pod| pod.runtime_uid().to_owned());
+    named.uid = named.uid.filter(|uid| !uid.is_empty()).or_else(known);
+    Some(named)
 }
 
 /// Everything that changes the pod or tells of it, once the plan is on disk.

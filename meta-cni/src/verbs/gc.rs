@@ -2,7 +2,7 @@
 //! told which of its attachments are valid.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
@@ -114,11 +114,14 @@ fn known_containers(context: &Context<'_>) -> Result<BTreeSet<String>, Failure> 
     Ok(known)
 }
 
-/// Deletes the sandboxes that the agent marked.
+/// Deletes the sandboxes that the agent marked, unless another process is at it.
 pub(super) fn collect_orphans(context: &Context<'_>) -> Result<(), Failure> {
     let orphans = Orphans::new(&context.config.state_dir);
+    let Some(_turn) = orphans.turn() else {
+        return Ok(());
+    };
     let mut failures = Vec::new();
-    for id in orphans.marked() {
+    for id in orphans.due(SystemTime::now()) {
         match collect_orphan(context, &orphans, &id) {
             Ok(()) => failures.extend(orphans.unmark(&id).err().map(Failure::from)),
             Err(failure) => failures.push(failure),
@@ -142,7 +145,12 @@ fn collect_orphan(context: &Context<'_>, orphans: &Orphans, id: &str) -> Result<
     {
         return Ok(());
     }
-    collect(context, id, sandbox, &mut Networks::default())
+    collect(context, id, sandbox, &mut Networks::default()).inspect_err(|_| {
+        // What is left was recorded anew, which is not to be taken for another ADD.
+        if let Err(error) = orphans.mark_failed(id) {
+            tracing::warn!(container_id = id, %error, "an orphan's mark stays as it was");
+        }
+    })
 }
 
 /// Deletes a sandbox that the runtime no longer knows.

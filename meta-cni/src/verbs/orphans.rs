@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use crate::cni::skel::Request;
 use crate::config::Config;
@@ -15,7 +16,8 @@ pub fn collect_later(request: &Request) {
     let Ok(config) = Config::parse(&request.conf) else {
         return;
     };
-    if Orphans::new(&config.state_dir).marked().is_empty() {
+    let orphans = Orphans::new(&config.state_dir);
+    if orphans.due(SystemTime::now()).is_empty() || orphans.turn().is_none() {
         return;
     }
     if let Err(error) = start(request) {
