@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::blocking;
 use super::traces::Spans;
 use crate::cni::skel::Command;
 use crate::journal::{Follower, Journal, Operation};
@@ -151,17 +152,14 @@ pub(super) async fn run(state_dir: PathBuf, counts: Counts, spans: Option<Spans>
     loop {
         looks.tick().await;
         let dir = state_dir.clone();
-        let looked = tokio::task::spawn_blocking(move || {
+        let (back, operations, attached) = blocking(move || {
             let operations = follower.look();
             let news = operations.as_ref().is_ok_and(|all| !all.is_empty());
             let attached = (has_changed || news).then(|| attached(&dir));
             (follower, operations, attached)
-        });
-        let (operations, attached);
-        (follower, operations, attached) = match looked.await {
-            Ok(looked) => looked,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
+        })
+        .await;
+        follower = back;
         let told = tell(&counts, &mut plugins, operations, spans.as_ref());
         if let Err(error) = told {
             tracing::warn!(%error, "the journal of meta-cni cannot be followed");

@@ -1,6 +1,7 @@
 //! Releases of leases that wait on disk because their server was away when a pod was deleted: delivered as soon as it is
 //! back, over the server that each names.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::time::MissedTickBehavior;
 
+use super::blocking;
 use crate::cni::error::with_causes;
 use crate::ipam::client::Client;
 use crate::ipam::config::Server;
@@ -46,41 +48,58 @@ impl Waiting {
 pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut pause, mut next) = (LOOK, Instant::now());
+    let mut away = Away::default();
     loop {
         looks.tick().await;
-        let is_due = Instant::now() >= next;
         let dir = state_dir.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&dir, is_due)).await;
-        let left = match looked {
-            Ok(Ok(left)) => left,
-            Ok(Err(error)) => {
+        let left;
+        (away, left) = blocking(move || {
+            let left = look(&dir, &mut away);
+            (away, left)
+        })
+        .await;
+        match left {
+            Ok(left) => waiting.tell(left),
+            Err(error) => {
                 tracing::warn!(error = with_causes(&error), "releases cannot be looked for");
-                continue;
             }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        waiting.tell(left);
-        if left == 0 {
-            pause = LOOK;
-        } else if is_due {
-            next = Instant::now() + pause;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
 
-/// Delivers what can be delivered if that is due; gives how many wait then.
-fn look(state_dir: &Path, is_due: bool) -> Result<usize, QueueError> {
-    let queue = Queue::new(state_dir);
-    let waiting = queue.files()?.len();
-    if waiting == 0 || !is_due {
-        return Ok(waiting);
+/// Servers that could not be delivered to: until when they are left alone, and how long that is.
+#[derive(Debug, Default)]
+struct Away(BTreeMap<Server, (Instant, Duration)>);
+
+impl Away {
+    fn is_due(&self, server: &Server, now: Instant) -> bool {
+        self.0.get(server).is_none_or(|(until, _)| now >= *until)
     }
-    for (server, files) in queue.by_server()? {
-        if let Err(error) = deliver(&queue, &server, &files) {
-            let server = &server.address;
-            tracing::warn!(server, error, "releases wait on");
+
+    fn failed(&mut self, server: Server, now: Instant) {
+        let earlier = self.0.get(&server).map(|(_, pause)| *pause * 2);
+        let pause = earlier.unwrap_or(LOOK).min(LONGEST_PAUSE);
+        self.0.insert(server, (now + pause, pause));
+    }
+}
+
+/// Delivers what can be delivered; gives how many wait then.
+fn look(state_dir: &Path, away: &mut Away) -> Result<usize, QueueError> {
+    let queue = Queue::new(state_dir);
+    let by_server = queue.by_server()?;
+    away.0.retain(|server, _| by_server.contains_key(server));
+    for (server, files) in by_server {
+        if !away.is_due(&server, Instant::now()) {
+            continue;
+        }
+        match deliver(&queue, &server, &files) {
+            Ok(()) => {
+                away.0.remove(&server);
+            }
+            Err(error) => {
+                tracing::warn!(server = server.address, error, "releases wait on");
+                away.failed(server, Instant::now());
+            }
         }
     }
     Ok(queue.files()?.len())
@@ -94,4 +113,28 @@ fn deliver(queue: &Queue, server: &Server, files: &[PathBuf]) -> Result<(), Stri
         delivered.map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_away_is_asked_less_and_less_often_and_holds_nobody_else_up() {
+        let server = |port: u16| Server {
+            address: format!("http://127.0.0.1:{port}"),
+            tls: None,
+        };
+        let (start, mut away) = (Instant::now(), Away::default());
+        let mut tries = Vec::new();
+        for after in (0..130).step_by(3) {
+            let now = start + Duration::from_secs(after);
+            assert!(away.is_due(&server(2), now), "{after}");
+            if away.is_due(&server(1), now) {
+                tries.push(after);
+                away.failed(server(1), now);
+            }
+        }
+        assert_eq!(tries, [0, 3, 9, 21, 45, 93]);
+    }
 }

@@ -13,6 +13,7 @@ use proto::agent::v1::{
 use tonic::{Code, Request, Response, Status};
 
 use super::api::Api;
+use super::blocking;
 use super::events::Events;
 use super::index::{Index, Kind};
 use super::metrics::{InFlight, Metrics, code_name};
@@ -101,15 +102,12 @@ impl Service {
     /// What the kubelet gave to the pod; nothing if it cannot be asked: meta-cni then asks itself.
     async fn devices(&self, pod: &Pod) -> Option<crate::cluster::Allocations> {
         let (source, pod) = (self.devices.clone(), pod.clone());
-        let asked = tokio::task::spawn_blocking(move || source.allocations(&pod)).await;
-        match asked {
-            Ok(Ok(devices)) => Some(devices),
-            Ok(Err(error)) => {
+        let asked = blocking(move || source.allocations(&pod)).await;
+        asked
+            .inspect_err(|error| {
                 tracing::warn!(%error, "the devices of a pod are left to meta-cni");
-                None
-            }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+            })
+            .ok()
     }
 
     async fn take(&self, request: ReportRequest) -> Result<ReportResponse, Status> {

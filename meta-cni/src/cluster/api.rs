@@ -211,10 +211,10 @@ impl Cluster for ApiCluster {
     }
 }
 
-/// This machine's name, as uname(2) has it; the kubelet takes it as the node's name by default.
+/// This machine's name, in small letters: the kubelet takes it as the node's name by default.
 pub(crate) fn host_name() -> String {
     match std::fs::read_to_string("/proc/sys/kernel/hostname") {
-        Ok(name) => name.trim().to_owned(),
+        Ok(name) => name.trim().to_lowercase(),
         Err(_) => "unknown".to_owned(),
     }
 }

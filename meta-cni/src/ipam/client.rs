@@ -162,7 +162,8 @@ impl Client {
         })
     }
 
-    fn left(&self) -> Duration {
+    /// How much of the time for everything is left.
+    pub fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
@@ -239,6 +240,7 @@ fn cause(error: &dyn std::error::Error) -> Box<dyn std::error::Error + Send + Sy
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Read};
     use std::os::unix::net::UnixListener;
     use std::thread;
 
@@ -247,9 +249,28 @@ mod tests {
 
     use super::*;
 
-    /// Takes one connection and closes it, then answers every call with UNIMPLEMENTED.
+    /// Reads from a connection of HTTP/2 until a request comes (RFC 9113, sections 3.4 and 4.1).
+    fn wait_for_request(connection: &mut impl Read) {
+        const PREFACE: usize = 24;
+        const HEADERS: u8 = 1;
+        connection.read_exact(&mut [0; PREFACE]).unwrap();
+        loop {
+            let mut head = [0; 9];
+            connection.read_exact(&mut head).unwrap();
+            let [a, b, c, kind, ..] = head;
+            if kind == HEADERS {
+                return;
+            }
+            let length = u32::from_be_bytes([0, a, b, c]).into();
+            io::copy(&mut connection.take(length), &mut io::sink()).unwrap();
+        }
+    }
+
+    /// Takes one request and closes its connection, then answers every call with UNIMPLEMENTED.
     fn restarting(listener: UnixListener) {
-        drop(listener.accept().unwrap());
+        let (mut connection, _) = listener.accept().unwrap();
+        wait_for_request(&mut connection);
+        drop(connection);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fnv::FnvHasher;
 use nix::fcntl::{Flock, FlockArg};
@@ -19,6 +20,8 @@ use super::config::Server;
 
 /// Releases that are delivered under one lock at most: a pod does not wait for the whole backlog.
 pub const AT_ONCE: usize = 64;
+/// The pause before another look whether the one who delivers is done.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Releases that wait.
 #[derive(Clone, Debug)]
@@ -72,7 +75,10 @@ impl Queue {
             ifname: release.ifname.clone(),
         };
         let write = || -> io::Result<()> {
-            fs::create_dir_all(&self.folder)?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.folder)?;
             let temporary = path.with_extension("new");
             let mut file = File::options()
                 .write(true)
@@ -157,7 +163,7 @@ impl Queue {
         if files.is_empty() {
             return Ok(());
         }
-        let Some(_lock) = self.lock(FlockArg::LockExclusiveNonblock) else {
+        let Some(_lock) = self.lock() else {
             return Ok(());
         };
         files
@@ -180,21 +186,27 @@ impl Queue {
         if !path.exists() {
             return Ok(());
         }
-        // Whoever delivers it now is waited for.
-        let _lock = self.lock(FlockArg::LockExclusive);
+        // Whoever delivers it now is waited for, as long as there is time.
+        let mut lock = self.lock();
+        while lock.is_none() && path.exists() && !client.left().is_zero() {
+            std::thread::sleep(PAUSE);
+            lock = self.lock();
+        }
         deliver_one(&path, server, client).map_err(|source| QueueError {
             path: path.clone(),
             source,
         })
     }
 
-    fn lock(&self, how: FlockArg) -> Option<Flock<File>> {
+    /// The right to deliver, unless somebody else has it.
+    fn lock(&self) -> Option<Flock<File>> {
         let file = File::options()
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(self.folder.join("lock"));
-        Flock::lock(file.ok()?, how).ok()
+        Flock::lock(file.ok()?, FlockArg::LockExclusiveNonblock).ok()
     }
 
     /// The file of a release: the same in every version of this program, each of which may find it.

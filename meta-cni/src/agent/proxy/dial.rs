@@ -20,6 +20,7 @@ use tokio::net::UnixStream;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
+use super::super::blocking;
 use super::upstream::{Place, Upstream};
 use crate::cni::error::{one_line, with_causes};
 
@@ -99,10 +100,7 @@ impl Upstream {
         let Some(files) = self.files().cloned() else {
             return Ok(None);
         };
-        match tokio::task::spawn_blocking(move || files.read()).await {
-            Ok(read) => read.map(Some),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+        blocking(move || files.read()).await.map(Some)
     }
 
     async fn connect(&self, credentials: Option<Credentials>) -> Result<Opened, DialError> {
