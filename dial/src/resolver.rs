@@ -20,6 +20,11 @@ use hyper_util::client::legacy::connect::dns::Name;
 /// has 5 s in all.
 const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 
+/// For all addresses of a server together.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection may be silent before the kernel asks whether the server is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// The name has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("no address is known for the name {name}: {reason}")]
@@ -33,6 +38,8 @@ pub fn connector() -> HttpConnector<SystemResolver> {
     let mut tcp = HttpConnector::new_with_resolver(SystemResolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_LIMIT));
+    tcp.set_keepalive(Some(KEEPALIVE));
     tcp
 }
 

@@ -27,11 +27,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, stream};
 use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::watch as signal;
+use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinSet;
 use tonic::transport::Server;
 
@@ -41,10 +41,10 @@ use self::events::Events;
 use self::http::Pages;
 use self::index::Index;
 use self::metrics::Metrics;
-use self::proxy::{Upstream, WrongUpstream};
+use self::proxy::{Keeper, Proxy, WrongUpstream};
 use self::releases::Waiting;
 use self::service::Service;
-use self::socket::{Hidden, Place, SocketError};
+use self::socket::{Hidden, SocketError};
 use self::traces::WrongEndpoint;
 use self::watch::States;
 use crate::cluster::ClusterError;
@@ -63,6 +63,11 @@ pub enum AgentError {
     /// The API server's address or our credentials cannot be had.
     #[error("reaching the API server as --kubeconfig, or else the pod's service account, says")]
     Api(#[source] ClusterError),
+    /// The host's name is the pod's, or may be.
+    #[error(
+        "--node-name is missing: in a pod, give it spec.nodeName (as META_CNID_NODE_NAME, by the downward API)"
+    )]
+    NodeName,
     /// A socket cannot be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -107,28 +112,27 @@ pub async fn run(
     mut shutdown: signal::Receiver<bool>,
 ) -> Result<(), AgentError> {
     let upstream = arguments.upstream()?;
+    let node = node_name(&arguments)?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let hidden = Hidden::bind(&arguments.socket)?;
-    let pages_at = listen(arguments.metrics_listen).await?;
-    let api = Api::open(source(&arguments), metrics.clone()).map_err(AgentError::Api)?;
-    let node: Arc<str> = arguments.node_name.clone().unwrap_or_else(host_name).into();
+    let hidden = Hidden::bind(&arguments.socket).await?;
+    let pages_at = http::listen(arguments.metrics_listen).await;
+    let pages_at = pages_at.map_err(|source| AgentError::Metrics {
+        address: arguments.metrics_listen,
+        source,
+    })?;
     let (index, states) = (Arc::new(Index::default()), States::default());
+    let api = Api::open(source(&arguments), metrics.clone(), states.clone());
+    let api = api.map_err(AgentError::Api)?;
     let (events, posted) = Events::new(metrics.clone());
 
     let (stop, stopping) = signal::channel(false);
     let (mut parts, mut serving) = (Parts::new(), Parts::new());
-    let mut places = Vec::new();
     if let Some(upstream) = upstream {
         let counts = proxy::Metrics::register(&mut registry);
-        let stopping = stopping.clone();
-        places.push(pass_on(
-            &mut serving,
-            &arguments,
-            upstream,
-            counts,
-            stopping,
-        )?);
+        let hidden = Hidden::bind(&arguments.ipam_socket).await?;
+        let proxy = proxy::new(upstream, counts, stopping.clone());
+        pass_on(&mut parts, &mut serving, hidden, proxy);
     }
     deliver(&mut parts, &arguments, Waiting::register(&mut registry));
     tell_operations(&mut parts, &arguments, &node, &mut registry)?;
@@ -139,9 +143,9 @@ pub async fn run(
         index: Arc::clone(&index),
         states: states.clone(),
     };
-    let metrics_address = address(&pages_at);
+    let metrics_address = pages_at.address();
     parts.spawn(async move {
-        let served = axum::serve(pages_at, http::pages(pages)).await;
+        let served = http::serve(pages_at, pages).await;
         ended("the HTTP pages", served)
     });
     let posts = tokio::spawn({
@@ -172,7 +176,8 @@ pub async fn run(
         }
         None => {
             let (place, listener) = hidden.publish()?;
-            places.push(place);
+            parts.spawn(async move { Err(place.keep().await.into()) });
+            tell_where(&arguments);
             look_after(&mut parts, &arguments, &service);
             serving.spawn(serve(service, listener, stopping));
             tracing::info!(socket = %arguments.socket.display(), metrics = metrics_address, "serving");
@@ -185,11 +190,10 @@ pub async fn run(
     };
 
     tracing::info!("stopping");
-    drop(places);
+    // Their places go first: nobody comes any more.
+    parts.shutdown().await;
     stop.send_replace(true);
-    parts.abort_all();
     let finish = async {
-        while parts.join_next().await.is_some() {}
         while serving.join_next().await.is_some() {}
         // The service is gone, and with it the only sender of Events: what waits is posted.
         posts.await
@@ -210,6 +214,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
+fn node_name(arguments: &Arguments) -> Result<Arc<str>, AgentError> {
+    match (&arguments.node_name, &arguments.kubeconfig) {
+        (Some(name), _) => Ok(name.as_str().into()),
+        (None, Some(_)) => Ok(host_name().into()),
+        (None, None) => Err(AgentError::NodeName),
+    }
+}
+
 fn source(arguments: &Arguments) -> Source {
     match &arguments.kubeconfig {
         Some(path) => Source::Kubeconfig(path.clone()),
@@ -217,34 +229,46 @@ fn source(arguments: &Arguments) -> Source {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, AgentError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| AgentError::Metrics { address, source })
-}
-
-fn address(listener: &TcpListener) -> String {
-    listener
-        .local_addr()
-        .map(|address| address.to_string())
-        .unwrap_or_default()
-}
-
-/// Serves ipam.v1; from now on, whether or not the API server answers.
+/// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
+/// has reached ipam-server.
 fn pass_on(
+    parts: &mut Parts,
     serving: &mut Parts,
-    arguments: &Arguments,
-    upstream: Upstream,
-    counts: proxy::Metrics,
-    stopping: signal::Receiver<bool>,
-) -> Result<Place, SocketError> {
-    let (place, listener) = Hidden::bind(&arguments.ipam_socket)?.publish()?;
-    let incoming = socket::of_root(listener);
+    hidden: Hidden,
+    (proxy, keeper): (Proxy, Keeper),
+) {
+    let (give, listener) = oneshot::channel();
+    let own = proxy.clone();
+    parts.spawn(async move {
+        if hidden.is_taken().await {
+            own.connected().await;
+        }
+        let (place, listener) = hidden.publish()?;
+        // Nobody takes it if serving has failed, which is told there.
+        let _ = give.send(listener);
+        Err(place.keep().await.into())
+    });
     serving.spawn(async move {
-        let served = proxy::run(upstream, counts, incoming, stopping).await;
+        let listener = async {
+            match listener.await {
+                Ok(listener) => listener,
+                // Why there is none is told above.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let incoming = stream::once(listener).flat_map(socket::of_root);
+        let served = proxy::serve(proxy, keeper, incoming).await;
         ended("passing ipam.v1 on", served)
     });
-    Ok(place)
+}
+
+/// Tells meta-cni, whatever it is configured to, that this node has an agent: also while it is away, and after a reboot.
+fn tell_where(arguments: &Arguments) {
+    let (state_dir, socket) = (&arguments.state_dir, &arguments.socket);
+    if let Err(error) = crate::config::note_agent(state_dir, socket) {
+        let file = state_dir.display();
+        tracing::warn!(%file, %error, "meta-cni is not told that this node has an agent");
+    }
 }
 
 /// Delivers releases that wait on this node.

@@ -1,6 +1,8 @@
 //! Our own configuration: the keys of the network configuration that the container runtime hands to
 //! `meta-cni`. A Multus configuration is one of them. Unknown keys are accepted.
 
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +11,9 @@ use serde_json::{Map, Value};
 
 /// Where the agent of a node listens unless told otherwise.
 pub const AGENT_SOCKET: &str = "/run/meta-cni/agent.sock";
+
+/// The file below `stateDir` that says where the agent of this node listens.
+const AGENT_NOTE: &str = "agent";
 
 /// The longest time that may be configured: a day.
 const LONGEST_SECONDS: u64 = 86_400;
@@ -38,8 +43,8 @@ pub struct Config {
 
     /// A kubeconfig file; empty: the in-cluster environment, if there is one.
     pub kubeconfig: Option<PathBuf>,
-    /// The agent's socket. Named: the agent is asked, and waited for. Empty: it is not asked. Absent: it is asked if
-    /// [`AGENT_SOCKET`] is there.
+    /// The agent's socket. Named: the agent is asked, and waited for. Empty: it is not asked. Absent: the same if this
+    /// node ever had an agent ([`note_agent`]) or [`AGENT_SOCKET`] is there.
     pub agent_socket: Option<String>,
     /// How long an agent that is away is waited for.
     pub agent_timeout_seconds: u64,
@@ -258,9 +263,10 @@ impl Config {
         match self.agent_socket.as_deref() {
             Some("") => None,
             Some(named) => Some(named.trim_start_matches("unix://").into()),
-            None => Path::new(AGENT_SOCKET)
-                .exists()
-                .then(|| AGENT_SOCKET.into()),
+            None => noted_agent(&self.state_dir).or_else(|| {
+                let socket = Path::new(AGENT_SOCKET);
+                socket.exists().then(|| socket.to_owned())
+            }),
         }
     }
 
@@ -295,6 +301,30 @@ impl Config {
             .as_ref()
             .is_none_or(|allowed| allowed.iter().any(|name| name == plugin))
     }
+}
+
+/// Notes that this node has an agent, and where it listens: also while it is away, a pod is then not started without what
+/// the agent knows.
+///
+/// # Errors
+/// What the system says, if the note cannot be written.
+pub fn note_agent(state_dir: &Path, socket: &Path) -> io::Result<()> {
+    if noted_agent(state_dir).as_deref() == Some(socket) {
+        return Ok(());
+    }
+    let note = state_dir.join(AGENT_NOTE);
+    let temporary = state_dir.join(format!(".{AGENT_NOTE}.new"));
+    fs::create_dir_all(state_dir)?;
+    let mut file = File::create(&temporary)?;
+    file.write_all(format!("{}\n", socket.display()).as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, &note)
+}
+
+/// The socket of the agent that this node has or had.
+fn noted_agent(state_dir: &Path) -> Option<PathBuf> {
+    let note = fs::read_to_string(state_dir.join(AGENT_NOTE)).ok()?;
+    Some(PathBuf::from(note.trim_end())).filter(|socket| socket.is_absolute())
 }
 
 #[cfg(test)]
@@ -335,6 +365,27 @@ mod tests {
     fn nothing_given_means_the_documented_defaults() {
         let config = parse(json!({"kubeconfig": "", "delegates": null})).unwrap();
         assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn an_agent_that_was_there_once_is_asked_unless_the_configuration_says_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("state");
+        let agent = |socket: Value| {
+            let config = parse(json!({"stateDir": state_dir, "agentSocket": socket}));
+            config.unwrap().agent()
+        };
+        let there = Path::new(AGENT_SOCKET).exists();
+        assert_eq!(agent(Value::Null), there.then(|| AGENT_SOCKET.into()));
+        note_agent(&state_dir, Path::new("/run/old.sock")).unwrap();
+        note_agent(&state_dir, Path::new("/run/x.sock")).unwrap();
+        for (socket, expected) in [
+            (Value::Null, Some("/run/x.sock")),
+            (json!("/run/y.sock"), Some("/run/y.sock")),
+            (json!(""), None),
+        ] {
+            assert_eq!(agent(socket), expected.map(PathBuf::from));
+        }
     }
 
     #[test]

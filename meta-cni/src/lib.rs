@@ -21,6 +21,7 @@ pub mod netlink;
 pub mod netns;
 pub mod plan;
 pub mod problem;
+mod random;
 pub mod record;
 pub mod route;
 pub mod rpc;

@@ -162,6 +162,11 @@ impl Agent {
         pages::page(&self.ready_file(), path)
     }
 
+    /// The same; nothing if it does not answer.
+    pub fn try_page(&self, path: &str) -> Option<String> {
+        pages::try_page(&self.ready_file(), path).ok()
+    }
+
     fn running(&mut self) -> &mut Daemon {
         self.daemon.as_mut().expect("it runs")
     }

@@ -11,8 +11,14 @@ use crate::node::Node;
 /// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
 pub(crate) const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What stays: the lock of all who deliver releases that wait, and the journal, which is bounded.
-const STAYING: [&str; 3] = ["/releases/lock", "/operations.jsonl", "/operations.1.jsonl"];
+/// What stays: the lock of all who deliver releases that wait, the journal, which is bounded, and the note where the agent
+/// listens.
+const STAYING: [&str; 4] = [
+    "/releases/lock",
+    "/operations.jsonl",
+    "/operations.1.jsonl",
+    "/agent",
+];
 
 impl Node {
     /// Everything that deleted pods left, one line each: interfaces of the host and of sandboxes,

@@ -1,7 +1,7 @@
 //! What a server tells over HTTP: its pages, and single metrics.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
@@ -12,17 +12,19 @@ use serde_json::Value;
 /// # Panics
 /// When it does not answer.
 pub fn page(ready_file: &Path, path: &str) -> String {
-    let ready = fs::read(ready_file).expect("it serves");
-    let ready: Value = serde_json::from_slice(&ready).expect("the ready file is JSON");
-    let address = ready["metrics"].as_str().expect("an address");
-    let mut stream = TcpStream::connect(address).expect("connect to the pages");
+    try_page(ready_file, path).expect("the pages are served")
+}
+
+/// The same; the error of the connection when nobody answers.
+pub(crate) fn try_page(ready_file: &Path, path: &str) -> io::Result<String> {
+    let ready: Value = serde_json::from_slice(&fs::read(ready_file)?)?;
+    let address = ready["metrics"].as_str().unwrap_or_default();
+    let mut stream = TcpStream::connect(address)?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .expect("send a request");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("read an answer");
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// The value of one series on `/metrics`, by its name and labels as they stand there; 0 if it is not there yet.

@@ -13,12 +13,17 @@ use kube::client::Body;
 use secrecy::ExposeSecret;
 use tower::{BoxError, Service};
 
+use super::index::Kind;
 use super::metrics::{ApiRequest, Metrics};
+use super::watch::States;
 use crate::cluster::ClusterError;
 use crate::cluster::api::{Connection, PATIENCE, Source, SourceError, new_client};
 
 /// How often kubeconfig, token and certificates are looked at: a kubelet renews a token minutes before its end.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// How long the head of an answer may take: longer than a list of many objects does.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// The API server, with whatever credentials are there now.
 #[derive(Clone)]
@@ -36,6 +41,7 @@ struct Shared {
     source: Source,
     current: RwLock<(u64, Client)>,
     metrics: Metrics,
+    states: States,
 }
 
 impl Api {
@@ -43,13 +49,18 @@ impl Api {
     ///
     /// # Errors
     /// As the variants of [`ClusterError`] say, if they cannot be read or used.
-    pub(super) fn open(source: Source, metrics: Metrics) -> Result<Api, ClusterError> {
+    pub(super) fn open(
+        source: Source,
+        metrics: Metrics,
+        states: States,
+    ) -> Result<Api, ClusterError> {
         let config = source.config()?;
         let client = new_client(&source, &config)?;
         let renewed = Renewed(Arc::new(Shared {
             source,
             current: RwLock::new((fingerprint(&config), client)),
             metrics,
+            states,
         }));
         let client = Client::new(renewed.clone(), config.default_namespace.clone());
         Ok(Api {
@@ -116,20 +127,38 @@ impl Service<Request<Body>> for Renewed {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let client = self.current();
-        let metrics = self.0.metrics.clone();
+        let shared = Arc::clone(&self.0);
         let verb = verb(&request);
+        let watched = (verb == "watch").then(|| kind(request.uri().path()));
         Box::pin(async move {
-            let answered = client.send(request).await;
-            metrics.api_request(&ApiRequest {
+            // What follows the head of an answer may take any time: a watch lasts.
+            let answered = tokio::time::timeout(HEAD_LIMIT, client.send(request)).await;
+            let answered =
+                answered.map_or_else(|silent| Err(silent.into()), |a| a.map_err(BoxError::from));
+            shared.metrics.api_request(&ApiRequest {
                 verb,
                 code: match &answered {
                     Ok(response) => response.status().as_u16(),
                     Err(_) => 0,
                 },
             });
-            answered.map_err(BoxError::from)
+            // A watch that goes on where it was interrupted may have nothing to tell for days.
+            let is_followed = answered
+                .as_ref()
+                .is_ok_and(|answer| answer.status().is_success());
+            if let (Some(Some(kind)), true) = (watched, is_followed) {
+                shared.states.hears(kind);
+            }
+            answered
         })
     }
+}
+
+/// The kind of the objects at a path.
+fn kind(path: &str) -> Option<Kind> {
+    Kind::ALL
+        .into_iter()
+        .find(|kind| path.rsplit('/').next() == Some(kind.as_str()))
 }
 
 /// What Kubernetes calls the request (its authorization verbs), as far as we make any.
@@ -183,6 +212,42 @@ mod tests {
                 .body(Body::empty())
                 .unwrap();
             assert_eq!(verb(&request), expected, "{method} {uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_goes_on_is_followed_though_nothing_has_changed() {
+        let states = States::default();
+        let answers = tower::service_fn(|_: Request<Body>| async {
+            Ok::<_, BoxError>(Response::new(Body::empty()))
+        });
+        let mut renewed = Renewed(Arc::new(Shared {
+            source: Source::InCluster,
+            current: RwLock::new((0, Client::new(answers, "default"))),
+            metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
+            states: states.clone(),
+        }));
+        for (query, is_followed) in [("limit=200", false), ("watch=true", true)] {
+            let request = Request::get(format!("/api/v1/pods?{query}"));
+            renewed
+                .call(request.body(Body::empty()).unwrap())
+                .await
+                .unwrap();
+            let problem = states.of(Kind::Pods).problem;
+            assert_eq!(problem.is_none(), is_followed, "{query}: {problem:?}");
+        }
+        assert!(states.of(Kind::Networks).problem.is_some());
+    }
+
+    #[test]
+    fn what_a_watch_is_about_is_told_by_its_path() {
+        let networks = "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions";
+        for (path, expected) in [
+            ("/api/v1/pods", Some(Kind::Pods)),
+            (networks, Some(Kind::Networks)),
+            ("/api/v1/namespaces", None),
+        ] {
+            assert_eq!(kind(path), expected, "{path}");
         }
     }
 }

@@ -33,7 +33,7 @@ Signals: SIGTERM and SIGINT finish what was begun and end the agent; a second on
 Exit status: 0 ended as asked, 1 failure, 2 wrong arguments."
 )]
 pub struct Arguments {
-    /// The node's name in the API server. [default: this machine's host name]
+    /// The node's name in the API server. [default with --kubeconfig: this machine's host name]
     #[arg(long, env = "META_CNID_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
     /// How to reach the API server. [default: the service account of this pod]

@@ -1,6 +1,9 @@
 //! /metrics, /healthz and /readyz over plain HTTP.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -9,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 
 use super::index::{Index, Kind};
 use super::metrics::Metrics;
@@ -16,6 +20,9 @@ use super::watch::States;
 
 /// The media type of the text that Prometheus reads (OpenMetrics 1.0).
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How often an address that is in use is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the pages tell of.
 #[derive(Clone)]
@@ -26,8 +33,59 @@ pub(super) struct Pages {
     pub(super) states: States,
 }
 
-/// The pages.
-pub(super) fn pages(pages: Pages) -> Router {
+/// Where the pages are served; for now, perhaps, by an older agent.
+pub(super) struct Place {
+    address: SocketAddr,
+    listener: Option<TcpListener>,
+}
+
+impl Place {
+    /// The real address.
+    pub(super) fn address(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+/// Listens at `address`. Where another process does, it is waited for once [`serve`] runs.
+///
+/// # Errors
+/// What the system says, if nobody could listen there.
+pub(super) async fn listen(address: SocketAddr) -> io::Result<Place> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Place {
+            address: listener.local_addr()?,
+            listener: Some(listener),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::warn!(%address, "--metrics-listen is in use, by an older agent perhaps; it is waited for");
+            Ok(Place {
+                address,
+                listener: None,
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Serves the pages; never ends but by failing.
+///
+/// # Errors
+/// If listening fails.
+pub(super) async fn serve(place: Place, pages: Pages) -> io::Result<()> {
+    let mut listener = place.listener;
+    loop {
+        if let Some(listener) = listener {
+            return axum::serve(listener, router(pages)).await;
+        }
+        tokio::time::sleep(LOOK).await;
+        listener = match TcpListener::bind(place.address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+            bound => Some(bound?),
+        };
+    }
+}
+
+fn router(pages: Pages) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

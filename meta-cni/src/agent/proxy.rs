@@ -24,6 +24,7 @@ use tonic::Status;
 use tonic::service::Routes;
 
 use self::answer::Answer;
+pub use self::link::Keeper;
 use self::link::Link;
 pub use self::metrics::Metrics;
 pub use self::upstream::{Upstream, WrongUpstream};
@@ -41,32 +42,40 @@ const STREAMS: usize = 32;
 
 /// Passes calls on. Clones share the connection.
 #[derive(Clone)]
-struct Proxy {
+pub struct Proxy {
     link: Link,
     metrics: Metrics,
     streams: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
 
-/// Serves the connections of `incoming` until `stopping` becomes true, then finishes the calls that were begun; streams
-/// are ended, for they would not end by themselves.
-///
-/// # Errors
-/// If accepting connections fails.
-pub async fn run(
+/// A proxy, and what keeps its connection once [`serve`] runs. From when `stopping` is true, it ends.
+pub fn new(
     upstream: Upstream,
     metrics: Metrics,
-    incoming: impl Stream<Item = io::Result<UnixStream>>,
     stopping: watch::Receiver<bool>,
-) -> Result<(), tonic::transport::Error> {
+) -> (Proxy, Keeper) {
     let (link, keeper) = link::new(upstream, metrics.clone());
     let proxy = Proxy {
         link,
         metrics,
         streams: Arc::new(Semaphore::new(STREAMS)),
-        stopping: stopping.clone(),
+        stopping,
     };
-    let stop = stopped(stopping);
+    (proxy, keeper)
+}
+
+/// Serves the connections of `incoming` until it is stopped, then finishes the calls that were begun; streams are ended,
+/// for they would not end by themselves.
+///
+/// # Errors
+/// If accepting connections fails.
+pub async fn serve(
+    proxy: Proxy,
+    keeper: Keeper,
+    incoming: impl Stream<Item = io::Result<UnixStream>>,
+) -> Result<(), tonic::transport::Error> {
+    let stop = stopped(proxy.stopping.clone());
     let calls = Router::new().fallback(move |request| {
         let proxy = proxy.clone();
         async move { proxy.pass(request).await }
@@ -86,6 +95,11 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 impl Proxy {
+    /// Ends once there is a connection to ipam-server.
+    pub async fn connected(&self) {
+        self.link.connected().await;
+    }
+
     async fn pass(&self, request: Request) -> Response {
         let Some(method) = allowed::method(request.uri().path()) else {
             let refusal = allowed::refusal(request.uri().path(), self.link.server());

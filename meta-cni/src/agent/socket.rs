@@ -1,16 +1,24 @@
-//! Sockets of the agent: for root only, put in place by a rename so that a new agent takes over from an old one, and
-//! removed only by the agent whose socket it is.
+//! Sockets of the agent: for root only, put in place by a rename so that a new agent takes over from an old one, kept
+//! there, and removed only by the agent whose socket it is.
+//!
+//! A socket listens under a name of its own for as long as its agent lives; its place is another link to the same file. So
+//! it can be put there again when the place was lost: a new agent that had taken it ended, or somebody removed it.
 
-use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::{fs, process};
+use std::time::Duration;
+use std::{fs, io};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::wrappers::UnixListenerStream;
 
-/// A socket that cannot be made.
+use crate::random;
+
+/// How often a socket's place is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A socket that cannot be made, or put in its place.
 #[derive(Debug, thiserror::Error)]
 #[error("making the socket {}; may this process write to its folder?", .path.display())]
 pub struct SocketError {
@@ -24,55 +32,57 @@ pub struct SocketError {
 /// A socket that listens, but that nobody finds yet.
 #[derive(Debug)]
 pub struct Hidden {
-    path: PathBuf,
-    temporary: Temporary,
+    place: Place,
     listener: UnixListener,
 }
 
-/// The name of its own that a socket has until it is published; goes with this value if it is still there.
-#[derive(Debug)]
-struct Temporary(PathBuf);
-
-/// A socket in its place. Its file goes with this value, unless another agent has taken the place.
+/// Where a socket is to be found. Its files go with this value, unless another agent has taken the place.
 #[derive(Debug)]
 pub struct Place {
     path: PathBuf,
+    /// The socket's own name.
+    own: PathBuf,
+    /// Of the file, whatever its name.
     inode: u64,
 }
 
 impl Hidden {
-    /// Binds under a name of its own, in a folder for the owner only, which is made if it is not there.
+    /// Binds under a name of its own, in a folder for the owner only, which is made if it is not there. Names that dead
+    /// agents left go.
     ///
     /// # Errors
     /// [`SocketError`].
-    pub fn bind(path: &Path) -> Result<Hidden, SocketError> {
-        let bind = || -> io::Result<(UnixListener, Temporary)> {
-            let folder = path.parent().unwrap_or(Path::new("/"));
+    pub async fn bind(path: &Path) -> Result<Hidden, SocketError> {
+        let failed = |source| SocketError {
+            path: path.to_owned(),
+            source,
+        };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!(".{name}.");
+        let make = || -> io::Result<()> {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
-                .create(folder)?;
-            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-            let temporary = folder.join(format!(".{}.{}", name.to_string_lossy(), process::id()));
-            // An agent of this process ID that was killed left it.
-            match fs::remove_file(&temporary) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let listener = UnixListener::bind(&temporary)?;
-            let temporary = Temporary(temporary);
-            fs::set_permissions(&temporary.0, PermissionsExt::from_mode(0o600))?;
-            Ok((listener, temporary))
+                .create(folder)
         };
-        let (listener, temporary) = bind().map_err(|source| SocketError {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Hidden {
-            path: path.to_owned(),
-            temporary,
-            listener,
-        })
+        make().map_err(failed)?;
+        sweep(folder, &prefix).await.map_err(failed)?;
+        let own = folder.join(format!("{prefix}{:016x}", random::number()));
+        let bind = || -> io::Result<Hidden> {
+            let listener = UnixListener::bind(&own)?;
+            fs::set_permissions(&own, PermissionsExt::from_mode(0o600))?;
+            let inode = fs::metadata(&own)?.ino();
+            let (path, own) = (path.to_owned(), own);
+            let place = Place { path, own, inode };
+            Ok(Hidden { place, listener })
+        };
+        bind().map_err(failed)
+    }
+
+    /// Whether another process listens in the place.
+    pub async fn is_taken(&self) -> bool {
+        answers(&self.place.path).await
     }
 
     /// Puts it in its place, whoever had that before: calls that an older agent has begun are finished by it.
@@ -80,41 +90,78 @@ impl Hidden {
     /// # Errors
     /// [`SocketError`].
     pub fn publish(self) -> Result<(Place, UnixListener), SocketError> {
-        let publish = || -> io::Result<u64> {
-            let inode = fs::metadata(&self.temporary.0)?.ino();
-            fs::rename(&self.temporary.0, &self.path)?;
-            Ok(inode)
-        };
-        let inode = publish().map_err(|source| SocketError {
-            path: self.path.clone(),
-            source,
-        })?;
-        let place = Place {
-            path: self.path,
-            inode,
-        };
-        Ok((place, self.listener))
+        self.place.take()?;
+        Ok((self.place, self.listener))
     }
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        match fs::remove_file(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.0.display(), %error, "a socket's file stays");
+impl Place {
+    /// Sees to it that the socket is found for as long as nobody else listens in its place; ends only by failing, for one
+    /// when the folder was emptied: whoever started the agent starts it again.
+    pub async fn keep(self) -> SocketError {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if self.is_ours() || answers(&self.path).await {
+                continue;
             }
-            _ => {}
+            if let Err(error) = self.take() {
+                return error;
+            }
+            tracing::warn!(socket = %self.path.display(), "nobody listened any more where this agent is looked for: it does again");
         }
+    }
+
+    fn is_ours(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.inode)
+    }
+
+    fn take(&self) -> Result<(), SocketError> {
+        let mut link = self.own.clone().into_os_string();
+        link.push(".link");
+        fs::hard_link(&self.own, &link)
+            .and_then(|()| fs::rename(&link, &self.path))
+            .map_err(|source| SocketError {
+                path: self.path.clone(),
+                source,
+            })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let is_ours = fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the socket's file stays");
+        let place = self.is_ours().then_some(&self.path);
+        for path in place.into_iter().chain([&self.own]) {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "a socket's file stays");
+                }
+                _ => {}
+            }
         }
     }
+}
+
+/// Whether a process listens at `path`.
+async fn answers(path: &Path) -> bool {
+    match UnixStream::connect(path).await {
+        Ok(_) => true,
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        ),
+    }
+}
+
+/// Removes the names of agents that are dead.
+async fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(prefix) && !answers(&path).await {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The connections of root. Others, which the file's mode keeps out already, are closed.
@@ -151,38 +198,107 @@ fn is_root(stream: &UnixStream) -> bool {
 mod tests {
     use super::*;
 
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    async fn published(path: &Path) -> (Place, UnixListener) {
+        Hidden::bind(path).await.unwrap().publish().unwrap()
+    }
+
+    async fn is_answered_by(path: &Path, listener: &UnixListener) -> bool {
+        let accepted = tokio::time::timeout(Duration::from_secs(5), listener.accept());
+        let (accepted, connected) = tokio::join!(accepted, UnixStream::connect(path));
+        connected.is_ok() && accepted.is_ok_and(|accepted| accepted.is_ok())
+    }
+
     #[tokio::test]
     async fn a_new_agent_takes_the_place_and_the_old_one_leaves_it_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/agent.sock");
-        let (old, old_listener) = Hidden::bind(&path).unwrap().publish().unwrap();
+        let (old, old_listener) = published(&path).await;
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         fs::write(folder.path().join("run/other"), "").unwrap();
-        // Another agent, thus another process ID: the place is taken by rename.
-        let new = UnixListener::bind(folder.path().join("run/new")).unwrap();
-        let hidden = Hidden {
-            path: path.clone(),
-            temporary: Temporary(folder.path().join("run/new")),
-            listener: new,
-        };
-        let (new, new_listener) = hidden.publish().unwrap();
+        let (new, new_listener) = published(&path).await;
         drop((old, old_listener));
-        let accepted = tokio::join!(new_listener.accept(), UnixStream::connect(&path));
-        assert!(accepted.0.is_ok() && accepted.1.is_ok());
+        assert!(is_answered_by(&path, &new_listener).await);
         drop(new);
-        assert!(!path.exists());
-        assert!(folder.path().join("run/other").exists());
+        assert_eq!(names(&folder.path().join("run")), ["other"]);
     }
 
     #[tokio::test]
-    async fn a_socket_that_is_never_published_leaves_nothing() {
+    async fn a_socket_that_is_never_published_leaves_nothing_and_takes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let hidden = Hidden::bind(&folder.path().join("agent.sock")).unwrap();
-        let there = || fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(there(), 1);
-        drop(hidden);
-        assert_eq!(there(), 0);
+        let path = folder.path().join("agent.sock");
+        let (old, listener) = published(&path).await;
+        let (first, second) = (Hidden::bind(&path).await, Hidden::bind(&path).await);
+        assert_eq!(names(folder.path()).len(), 4);
+        assert!(second.as_ref().unwrap().is_taken().await);
+        drop((first, second));
+        assert!(is_answered_by(&path, &listener).await);
+        drop(old);
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_name_of_a_dead_agent_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let dead = folder.path().join(".agent.sock.0000000000000001");
+        drop(UnixListener::bind(&dead).unwrap());
+        let others = folder.path().join(".ipam.sock.0000000000000001");
+        drop(UnixListener::bind(&others).unwrap());
+        let hidden = Hidden::bind(&folder.path().join("agent.sock")).await;
+        assert!(hidden.is_ok() && !dead.exists() && others.exists());
+    }
+
+    /// Waits until whoever connects to `path` comes to `listener`.
+    async fn is_found_again(path: &Path, listener: &UnixListener) {
+        let found = async {
+            while UnixStream::connect(path).await.is_err() {
+                tokio::time::sleep(LOOK / 20).await;
+            }
+            listener.accept().await
+        };
+        let found = tokio::time::timeout(60 * LOOK, found).await;
+        assert!(found.is_ok_and(|accepted| accepted.is_ok()));
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_lost_is_taken_again_and_one_that_another_has_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.sock");
+        let (old, listener) = published(&path).await;
+        let keeping = tokio::spawn(old.keep());
+        for lose in [
+            |path: &Path| fs::remove_file(path).unwrap(),
+            // An agent that was killed after it had taken the place.
+            |path: &Path| {
+                fs::remove_file(path).unwrap();
+                drop(UnixListener::bind(path).unwrap());
+            },
+        ] {
+            lose(&path);
+            is_found_again(&path, &listener).await;
+        }
+        let (new, new_listener) = published(&path).await;
+        tokio::time::sleep(2 * LOOK).await;
+        assert!(new.is_ours());
+        drop((new, new_listener));
+        is_found_again(&path, &listener).await;
+
+        // The folder was emptied: it ends.
+        for name in names(folder.path()) {
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        let error = keeping.await.unwrap();
+        assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
     }
 }

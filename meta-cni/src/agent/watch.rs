@@ -94,7 +94,7 @@ impl States {
         self.of(kind).heard.elapsed()
     }
 
-    fn hears(&self, kind: Kind) {
+    pub(super) fn hears(&self, kind: Kind) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         states[kind as usize] = State {
             heard: Instant::now(),

@@ -27,8 +27,11 @@ use crate::{rpc, trace};
 
 /// The pause between two tries to reach an agent that is away.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long one call may take before it is made again: the agent asks the API server for up to 10 s itself.
-const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// How long one call may take before it is made again: the agent itself may have to ask the API server for the pod (12 s)
+/// and for its networks (10 s).
+const CALL_LIMIT: Duration = Duration::from_secs(25);
+/// How long the agent is given for what nobody waits for: it only takes it.
+const TELL_LIMIT: Duration = Duration::from_secs(2);
 /// How long an agent that takes the connection and says nothing is given if there is somebody else to ask.
 const CALL_LIMIT_WITH_FALLBACK: Duration = Duration::from_secs(5);
 
@@ -123,12 +126,22 @@ impl AgentCluster {
 
     /// Asks the agent, again if it is away and worth waiting for.
     fn ask<T>(&self, call: &Call<'_, T>) -> Result<Answer<'_, T>, ClusterError> {
-        let deadline = Instant::now() + self.wait;
+        self.ask_within(self.wait, self.call_limit, call)
+    }
+
+    /// The same, with another time to wait and another limit for one call.
+    fn ask_within<T>(
+        &self,
+        wait: Duration,
+        limit: Duration,
+        call: &Call<'_, T>,
+    ) -> Result<Answer<'_, T>, ClusterError> {
+        let deadline = Instant::now() + wait;
         loop {
             if let (Some(api), true) = (&self.fallback, self.is_away.load(Ordering::Relaxed)) {
                 return Ok(Answer::AskInstead(api));
             }
-            let away = match self.once(self.call_limit, call) {
+            let away = match self.once(limit, call) {
                 Ok(answer) => return answer.map(Answer::Told),
                 Err(away) => away,
             };
@@ -285,11 +298,15 @@ impl Cluster for AgentCluster {
             network_status: network_status.map(str::to_owned),
             events: events.iter().map(wire::to_event).collect(),
         };
-        let answer = self.ask(&|mut client| {
+        let call = |mut client: Client| -> BoxFuture<'static, _> {
             let mut request = Request::new(request.clone());
             trace::mark(&mut request);
             Box::pin(async move { client.report(request).await })
-        })?;
+        };
+        let answer = match network_status {
+            Some(_) => self.ask(&call)?,
+            None => self.ask_within(Duration::ZERO, TELL_LIMIT.min(self.call_limit), &call)?,
+        };
         match answer {
             Answer::Told(ReportResponse {}) => Ok(()),
             Answer::AskInstead(api) => api.report(pod, network_status, events),

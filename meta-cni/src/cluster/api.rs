@@ -22,7 +22,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::runtime::Runtime;
 
 pub(crate) use self::connection::{Connection, new_client};
-pub(crate) use self::retry::{Patience, dice};
+pub(crate) use self::retry::Patience;
 pub use self::review::{Credentials, Listed, Right};
 pub(crate) use self::source::{Source, SourceError};
 use super::object::{NETWORK_STATUS, check_names, check_uid};

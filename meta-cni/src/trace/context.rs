@@ -1,10 +1,11 @@
 //! The identity of a trace and of a span in it, and their text.
 
 use std::fmt;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::random;
 
 /// The version of the text that is written; of newer ones the same four fields are read.
 const VERSION: &str = "00";
@@ -40,10 +41,10 @@ pub struct TraceParentError;
 impl TraceParent {
     /// A span of a trace of its own.
     pub fn root() -> TraceParent {
-        let trace = u128::from(random()) << 64 | u128::from(random());
+        let trace = u128::from(random::number()) << 64 | u128::from(random::number());
         TraceParent {
             trace: TraceId(trace),
-            span: SpanId(random()),
+            span: SpanId(random::number()),
             flags: SAMPLED,
         }
     }
@@ -52,7 +53,7 @@ impl TraceParent {
     #[must_use]
     pub fn child(self) -> TraceParent {
         TraceParent {
-            span: SpanId(random()),
+            span: SpanId(random::number()),
             ..self
         }
     }
@@ -74,12 +75,6 @@ impl SpanId {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         SpanId((mixed ^ (mixed >> 31)).max(1))
     }
-}
-
-/// A random number, different in each process and each call; never zero.
-fn random() -> u64 {
-    // The standard library seeds each RandomState from the operating system and changes it every time.
-    RandomState::new().build_hasher().finish().max(1)
 }
 
 impl FromStr for TraceParent {

@@ -101,6 +101,24 @@ fn without_anybody_to_ask_add_ends_with_try_again_later_and_del_does_not_wait() 
 }
 
 #[test]
+fn a_node_that_had_an_agent_waits_for_it_though_no_configuration_names_it() {
+    let api = ApiServer::shared();
+    let node = Node::new("had").with_agent();
+    let node = node.conf(json!({ "agentSocket": null, "agentTimeoutSeconds": 1 }));
+    let mut agent = Agent::start(&node, api);
+    let pod = node.pod("had", "web").create_in(api);
+    node.add(&pod).ok();
+    assert!(api.network_status("had", "web").is_array());
+    node.del(&pod).ok();
+    assert!(agent.stop().success());
+    let again = node.pod("had", "again").create_in(api);
+    let socket = node.agent_socket().display().to_string();
+    node.add(&again)
+        .fails(11, &["had/again", &socket, "meta-cnid"]);
+    node.assert_clean();
+}
+
+#[test]
 fn an_agent_that_is_killed_during_an_add_does_not_undo_it() {
     let ((node, mut agent), api) = (node("midway"), ApiServer::shared());
     let hold = node.folder().join("hold");

@@ -107,6 +107,48 @@ fn a_new_agent_takes_over_while_pods_start() {
 }
 
 #[test]
+fn an_agent_whose_place_was_lost_is_found_again() {
+    let ((node, agent), api) = (node("lost"), ApiServer::shared());
+    // Another one takes the place, and is killed.
+    let mut next = agent.successor();
+    next.restart();
+    next.kill9();
+    let first = node.pod("lost", "first").create_in(api);
+    node.add(&first).ok();
+    fs::remove_file(node.agent_socket()).unwrap();
+    let second = node.pod("lost", "second").create_in(api);
+    node.add(&second).ok();
+    for pod in [&first, &second] {
+        assert!(api.network_status("lost", &pod.name).is_array());
+        node.del(pod).ok();
+    }
+    drop(agent);
+    node.assert_clean();
+}
+
+#[test]
+fn a_new_agent_waits_for_the_address_of_the_pages_and_serves_meanwhile() {
+    let (node, api) = (Node::new("port").with_agent(), ApiServer::shared());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("--metrics-listen={}", free.local_addr().unwrap());
+    drop(free);
+    let mut agent = Agent::start_with(&node, api, &[&listen]);
+    let mut next = agent.successor();
+    next.restart();
+    assert!(agent.stop().success());
+    wait_until("the new one's pages", PATIENCE, || {
+        next.try_page("/readyz")
+            .is_some_and(|page| page.starts_with("HTTP/1.0 200"))
+            .then_some(())
+    });
+    let pod = node.pod("port", "web").create_in(api);
+    node.add(&pod).ok();
+    node.del(&pod).ok();
+    drop(next);
+    node.assert_clean();
+}
+
+#[test]
 fn an_agent_that_is_not_let_in_says_what_is_missing() {
     let api = ApiServer::shared();
     let node = Node::new("unfit").with_agent();
@@ -120,6 +162,24 @@ fn an_agent_that_is_not_let_in_says_what_is_missing() {
     });
     assert!(!node.agent_socket().exists());
     agent.kill9();
+}
+
+#[test]
+fn an_agent_in_a_pod_that_is_not_told_its_node_says_how_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("--socket={}", folder.path().join("agent.sock").display());
+    let started = Command::new(e2e::locate::executable("meta-cnid"))
+        .args([&socket, "--metrics-listen=127.0.0.1:0"])
+        .envs([
+            ("KUBERNETES_SERVICE_HOST", "127.0.0.1"),
+            ("KUBERNETES_SERVICE_PORT", "1"),
+        ])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&started.stderr);
+    assert_eq!(started.status.code(), Some(1), "{told}");
+    assert!(told.contains("META_CNID_NODE_NAME"), "{told}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

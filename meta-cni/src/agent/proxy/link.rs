@@ -19,8 +19,8 @@ use super::answer::broken;
 use super::dial::{DialError, Opened};
 use super::metrics::Metrics;
 use super::upstream::Upstream;
-use crate::cluster::api::dice;
 use crate::cni::error::with_causes;
+use crate::random::dice;
 
 /// How long a call waits for a connection that is just being made.
 const HOLD: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ pub(super) struct Link {
 }
 
 /// The side that makes the connection.
-pub(super) struct Keeper {
+pub struct Keeper {
     upstream: Arc<Upstream>,
     state: watch::Sender<State>,
     wanted: Arc<Notify>,
@@ -136,6 +136,19 @@ impl Link {
             if state.changed().await.is_err() {
                 return Err(Status::unavailable("meta-cnid ends"));
             }
+        }
+    }
+
+    /// Ends once there is a connection.
+    pub(super) async fn connected(&self) {
+        let mut state = self.state.clone();
+        // Who keeps it may be gone: there is never one then.
+        if state
+            .wait_for(|now| matches!(now, State::Up(_)))
+            .await
+            .is_err()
+        {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -11,8 +11,9 @@ use kube::client::{Body, Client, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
 
 use super::failure::{Again, Failure};
-use super::retry::{Patience, dice};
+use super::retry::Patience;
 use super::source::{Source, SourceError};
+use crate::random::dice;
 
 /// A request that can be made more than once.
 #[derive(Clone, Debug)]

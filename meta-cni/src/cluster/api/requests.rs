@@ -9,9 +9,10 @@ use serde_json::json;
 use super::connection::{Call, Connection};
 use super::event;
 use super::failure::{About, Failure, Question};
-use super::retry::{Patience, random};
+use super::retry::Patience;
 use crate::cluster::object::{NETWORK_STATUS, NadObject, PodObject, check_names};
 use crate::cluster::{ClusterError, Event, Nad, NadName, Pod, PodRef};
+use crate::random;
 
 /// The pause between two looks for a pod that is not there; it doubles up to [`LONGEST_LOOK_PAUSE`].
 const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -117,7 +118,13 @@ impl Connection {
 
     /// Posts an Event about the pod; one that cannot be posted is told in the log.
     pub(crate) async fn post(&self, pod: &PodRef, event: &Event, instance: &str) {
-        let object = event::object(pod, event, instance, jiff::Timestamp::now(), random());
+        let object = event::object(
+            pod,
+            event,
+            instance,
+            jiff::Timestamp::now(),
+            random::number(),
+        );
         let path = format!("/api/v1/namespaces/{}/events", pod.namespace);
         match self
             .ask_within(&Call::create(path, &object), &EVENT_PATIENCE)

@@ -2,7 +2,6 @@
 //! full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS 2015). Values in, values out; the
 //! clock and the dice are the caller's.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 /// The first pause is at most this long, each following one at most twice the one before.
@@ -47,18 +46,6 @@ impl Patience {
         let pause = asked.unwrap_or_default().saturating_add(jitter);
         (elapsed.saturating_add(pause) < self.total).then_some(pause)
     }
-}
-
-/// A random number, different in each process and each call.
-pub(super) fn random() -> u64 {
-    // The standard library seeds each RandomState from the operating system and changes it every time.
-    RandomState::new().build_hasher().finish()
-}
-
-/// A random number in `0.0..1.0`.
-pub(crate) fn dice() -> f64 {
-    // 53 bits are what an f64 holds exactly.
-    (random() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -123,14 +110,5 @@ mod tests {
         assert_eq!(PATIENCE.limit(ms(0)), ms(5_000));
         assert_eq!(PATIENCE.limit(ms(8_000)), ms(2_000));
         assert_eq!(PATIENCE.limit(ms(11_000)), ms(0));
-    }
-
-    #[test]
-    fn the_dice_stay_in_range_and_differ() {
-        let throws: Vec<f64> = (0..1_000).map(|_| dice()).collect();
-        assert!(throws.iter().all(|n| (0.0..1.0).contains(n)));
-        assert!(throws.windows(2).any(|pair| pair[0] != pair[1]));
-        let mean = throws.iter().sum::<f64>() / 1_000.0;
-        assert!((0.4..0.6).contains(&mean), "{mean}");
     }
 }
