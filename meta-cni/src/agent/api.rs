@@ -13,6 +13,7 @@ use kube::client::Body;
 use secrecy::ExposeSecret;
 use tower::{BoxError, Service};
 
+use super::blocking;
 use super::index::Kind;
 use super::metrics::{ApiRequest, Metrics};
 use super::watch::States;
@@ -84,7 +85,8 @@ impl Api {
     pub(super) async fn renew(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            match self.renewed.renew() {
+            let renewed = self.renewed.clone();
+            match blocking(move || renewed.renew()).await {
                 Ok(false) => {}
                 Ok(true) => tracing::info!("the credentials for the API server are new"),
                 Err(error) => tracing::warn!(%error, "going on with the credentials as they were"),
