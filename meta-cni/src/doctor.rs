@@ -107,7 +107,7 @@ pub struct Options {
     /// configured one
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// This node in Kubernetes [default: the host name]
+    /// This node in Kubernetes [default: as the agent calls it, else the host name]
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
 }
@@ -197,7 +197,7 @@ impl<'o> Examination<'o> {
             self.report.looked.versions.insert("agent", version);
         }
         let knowledge = sources.knowledge(&seen);
-        let known = self.known(&sources, knowledge, &records);
+        let known = self.known(&sources, &seen, &records);
         let networks = networks::look(&config, knowledge, known.pods, known.nads);
         self.report.looked.networks = networks.networks.len();
         self.report.looked.pods = networks.pods.len();
@@ -225,10 +225,10 @@ impl<'o> Examination<'o> {
     fn known(
         &mut self,
         sources: &cluster::Sources,
-        knowledge: Knowledge<'_>,
+        seen: &cluster::Seen,
         records: &records::Recorded,
     ) -> known::Known {
-        let cluster = match (knowledge, &self.options.pod) {
+        let cluster = match (sources.knowledge(seen), &self.options.pod) {
             (Knowledge::Known(cluster), _) => cluster,
             (Knowledge::Nowhere, None) => return known::Known::default(),
             (Knowledge::Nowhere, Some(pod)) => {
@@ -257,7 +257,8 @@ impl<'o> Examination<'o> {
                 let named = named.map(|path| ApiCluster::from_kubeconfig(path).impatient());
                 let lister = named.as_ref().or(sources.api.as_ref());
                 let is_over = || self.start.elapsed() > LIMIT / 2;
-                known::list(sources, cluster, lister, &self.node(), &recorded, is_over)
+                let node = self.node(seen);
+                known::list(sources, cluster, lister, &node, &recorded, is_over)
             }
         };
         self.take(std::mem::take(&mut known.findings));
@@ -265,9 +266,10 @@ impl<'o> Examination<'o> {
         known
     }
 
-    fn node(&self) -> String {
-        let named = self.options.node.clone();
-        named.unwrap_or_else(|| host_name().to_lowercase())
+    /// How this node is called in Kubernetes. The host's name is only what a kubelet takes by default.
+    fn node(&self, seen: &cluster::Seen) -> String {
+        let named = self.options.node.as_deref().or(seen.agent_node());
+        named.map_or_else(|| host_name().to_lowercase(), str::to_owned)
     }
 
     /// What the kernel can make, and what there is.

@@ -87,10 +87,16 @@ fn ask(socket: &Path, limit: Duration) -> Result<GetStatusResponse, Silence> {
 impl Seen {
     /// Its version, if it answers.
     pub(super) fn version(&self) -> Option<&str> {
-        match &self.status {
-            Some(Ok(status)) => Some(&status.version),
-            _ => None,
-        }
+        Some(&self.status()?.version)
+    }
+
+    /// The node that it is for, if it answers.
+    pub(super) fn node(&self) -> Option<&str> {
+        Some(&*self.status()?.node).filter(|node| !node.is_empty())
+    }
+
+    fn status(&self) -> Option<&GetStatusResponse> {
+        self.status.as_ref()?.as_ref().ok()
     }
 }
 

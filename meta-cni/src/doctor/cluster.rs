@@ -169,6 +169,11 @@ impl Seen {
         self.agent.as_ref()?.version()
     }
 
+    /// How the agent calls this node, if it answers.
+    pub(super) fn agent_node(&self) -> Option<&str> {
+        self.agent.as_ref()?.node()
+    }
+
     /// What is wrong with them. Whoever is only asked if another is away is not at fault while that one answers.
     pub(super) fn check(&self, now: Timestamp) -> Vec<Finding> {
         let mut findings = Vec::new();

@@ -15,8 +15,8 @@ pub(super) struct Known {
     pub(super) not_looked: Vec<String>,
 }
 
-/// The pods of this node and all networks: of the folder, or listed by `lister`. Where they may not be listed, the pods
-/// of `recorded` are looked up one by one in `cluster` until `is_over`.
+/// The pods of this node and all networks: of the folder, or listed by `lister`. Where they may not be listed, or none of
+/// `recorded` is listed, these are looked up one by one in `cluster` until `is_over`.
 pub(super) fn list(
     sources: &Sources,
     cluster: &dyn Cluster,
@@ -37,6 +37,14 @@ pub(super) fn list(
         Some(Ok(listed)) => {
             known.pods = listed.items;
             known.note(listed.has_more, "more than a thousand pods of this node");
+            // One that is not listed beside others has ended; that all have is less likely than that the list is wrong.
+            if !recorded.is_empty() && !recorded.iter().any(|pod| known.has(pod)) {
+                let what = format!(
+                    "pods of this node without a record: none of those with one is bound to node {node}; --node names this node"
+                );
+                known.note(true, &what);
+                known.look_up(cluster, recorded, is_over);
+            }
         }
         refused => {
             let what = "pods of this node of which nothing is recorded; --pod names one, --kubeconfig may list all";
@@ -99,6 +107,12 @@ impl Known {
         let why = error.map(|error| format!(": {}", with_causes(&error)));
         self.not_looked
             .push(format!("{what}{}", why.unwrap_or_default()));
+    }
+
+    fn has(&self, pod: &PodRef) -> bool {
+        let name = (&pod.namespace, &pod.name);
+        let mut known = self.pods.iter();
+        known.any(|known| (&known.namespace, &known.name) == name)
     }
 
     fn look_up(&mut self, cluster: &dyn Cluster, recorded: &[PodRef], is_over: impl Fn() -> bool) {

@@ -4,4 +4,5 @@
 mod behaviour;
 mod faults;
 mod healthy;
+mod node;
 mod scene;

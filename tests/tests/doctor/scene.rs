@@ -62,14 +62,21 @@ impl Scene {
         self
     }
 
-    /// Runs `meta-cni doctor` in the host namespace of the node.
+    /// Runs `meta-cni doctor` in the host namespace of the node, whose name it is told unless `more` does.
     pub(crate) fn doctor(&self, more: &[&str]) -> Output {
+        let named = format!("--node={}", self.node.name());
+        let is_named = more.iter().any(|word| word.starts_with("--node="));
+        let named = Some(named.as_str()).filter(|_| !is_named);
+        self.unnamed_doctor(&[more, named.as_slice()].concat())
+    }
+
+    /// The same, which is not told how the node is called.
+    pub(crate) fn unnamed_doctor(&self, more: &[&str]) -> Output {
         let mut words = vec![
             locate::executable("meta-cni").display().to_string(),
             "doctor".to_owned(),
             format!("--conf-dir={}", self.conf_dir().display()),
             format!("--cni-path={}", self.node.bin_dir().display()),
-            format!("--node={}", self.node.name()),
         ];
         words.extend(more.iter().map(ToString::to_string));
         self.node.host().exec(words)
@@ -78,8 +85,7 @@ impl Scene {
     /// What it found, as JSON.
     #[track_caller]
     pub(crate) fn report(&self, more: &[&str]) -> Value {
-        let output = self.doctor(&[more, &["-o", "json"]].concat());
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+        parsed(&self.doctor(&[more, &["-o", "json"]].concat()))
     }
 
     /// The causes that it found, in their order.
@@ -96,6 +102,12 @@ impl Drop for Scene {
     fn drop(&mut self) {
         self.parts.clear();
     }
+}
+
+/// A report that was written as JSON.
+#[track_caller]
+pub(crate) fn parsed(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
 /// A bridge network that leases from `pools` of a server.
