@@ -57,6 +57,8 @@ pub struct Link {
     pub index: u32,
     /// Its name, 1 to 15 bytes.
     pub name: String,
+    /// More names that it goes by, of up to 127 bytes (IFLA_ALT_IFNAME; `ip link property`).
+    pub alternative_names: Vec<String>,
     /// Its hardware address as `02:00:00:00:00:01`; empty if it has none.
     pub mac: String,
     /// Its MTU in bytes.

@@ -102,8 +102,12 @@ impl Links {
         Some(found.seen(network.described()))
     }
 
+    /// The interface that plugins find by this name.
     fn named(&self, name: &str) -> Option<&Link> {
-        self.links.iter().find(|link| link.name == name)
+        let goes_by = |link: &&Link| {
+            link.name == name || link.alternative_names.iter().any(|other| other == name)
+        };
+        self.links.iter().find(goes_by)
     }
 
     fn absent(&self, name: &str, key: &str, plugin: &PluginConf) -> Finding {
@@ -237,6 +241,10 @@ mod tests {
             has_carrier: false,
             ..link(4, "eth3", 1500)
         };
+        let renamed = Link {
+            alternative_names: vec!["storage-of-rack-17".to_owned()],
+            ..link(2, "eth1", 1500)
+        };
         let port = |name: &str, index, mtu, kind: &str| Link {
             controller: Some(5),
             kind: kind.to_owned(),
@@ -245,7 +253,7 @@ mod tests {
         Links {
             links: vec![
                 link(1, "lo", 65536),
-                link(2, "eth1", 1500),
+                renamed,
                 down,
                 unplugged,
                 link(5, "br0", 1500),
@@ -274,6 +282,7 @@ mod tests {
     fn what_networks_lie_on_is_fine_if_it_is_there_and_wide_enough() {
         for conf in [
             json!({"type": "macvlan", "master": "eth1", "mtu": 1500}),
+            json!({"type": "macvlan", "master": "storage-of-rack-17"}),
             json!({"type": "ipvlan"}),
             json!({"type": "vlan", "master": "inside", "linkInContainer": true}),
             json!({"type": "host-device", "device": "eth2"}),

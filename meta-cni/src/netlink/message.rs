@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
     RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
@@ -30,6 +30,12 @@ pub(super) fn link(message: LinkMessage) -> Link {
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::PropList(properties) => {
+                link.alternative_names = properties
+                    .into_iter()
+                    .filter_map(alternative_name)
+                    .collect();
+            }
             LinkAttribute::Address(bytes) => {
                 link.mac = bytes
                     .iter()
@@ -46,6 +52,13 @@ pub(super) fn link(message: LinkMessage) -> Link {
         }
     }
     link
+}
+
+fn alternative_name(property: Prop) -> Option<String> {
+    match property {
+        Prop::AltIfName(name) => Some(name),
+        _ => None,
+    }
 }
 
 fn kind(info: LinkInfo) -> Option<String> {

@@ -12,7 +12,9 @@ fn a_healthy_node_yields_no_finding() {
     let scene = Scene::new("healthy");
     let node = &scene.node;
     node.master("up0");
-    let mut macvlan = node.macvlan("up0", &["10.3.0.0/24", "fd00:3::/64"]);
+    let by_another_name = "ip link property add dev up0 altname storage-of-rack-17";
+    node.host().sh(by_another_name);
+    let mut macvlan = node.macvlan("storage-of-rack-17", &["10.3.0.0/24", "fd00:3::/64"]);
     macvlan["mtu"] = json!(1500);
     node.nad(
         "default",
