@@ -25,6 +25,8 @@ enum Parent {
     Master(String),
     /// The interface that the default route goes over.
     DefaultRoute,
+    /// A master that had to be named and is not.
+    Unnamed,
     /// The interface of this name, which goes to the pod.
     Device(String),
     /// The bridge of this name, if it is there already.
@@ -93,6 +95,13 @@ impl Links {
                 }
                 Some(link) => too_large(mtu, link, plugin)?,
             },
+            Parent::Unnamed => {
+                let cause = format!(
+                    "{} names no master, and takes none by itself",
+                    plugin.plugin_type()
+                );
+                Finding::fault(Area::Link, cause, "name a master in the network")
+            }
             Parent::Device(name) => match self.named(name) {
                 None if !self.given.contains(name) => self.absent(name, "device", plugin),
                 _ => return None,
@@ -193,9 +202,11 @@ fn parent(list: &NetConfList) -> Option<(&PluginConf, Parent)> {
 /// As the reference plugins read their configuration. A chained one takes what is before it.
 fn of_plugin(plugin: &PluginConf, is_chained: bool) -> Option<Parent> {
     let in_container = plugin.get("linkInContainer") == Some(&Value::Bool(true));
+    let master = text(plugin, "master");
     match plugin.plugin_type() {
+        "vlan" if master.is_none() => Some(Parent::Unnamed),
         "macvlan" | "ipvlan" | "vlan" if in_container => None,
-        "macvlan" | "ipvlan" | "vlan" => match text(plugin, "master") {
+        "macvlan" | "ipvlan" | "vlan" => match master {
             Some(master) => Some(Parent::Master(master)),
             None => (!is_chained).then_some(Parent::DefaultRoute),
         },
@@ -327,6 +338,16 @@ mod tests {
                 "the network's MTU 1501 is above that of eth1",
             ),
             (
+                json!({"type": "vlan", "vlanId": 5}),
+                Fault,
+                "vlan names no master, and takes none by itself",
+            ),
+            (
+                json!({"type": "vlan", "vlanId": 5, "linkInContainer": true}),
+                Fault,
+                "vlan names no master, and takes none by itself",
+            ),
+            (
                 json!({"type": "host-device", "device": "eth7"}),
                 Fault,
                 "interface eth7, the device of host-device, is not on this node",
@@ -356,7 +377,12 @@ mod tests {
             );
         }
         let nowhere = Links::default();
-        let cause = &found(&nowhere, json!({"type": "macvlan"}))[0].cause;
-        assert!(cause.contains("no default route"), "{cause}");
+        for (plugin, why) in [
+            ("macvlan", "no default route"),
+            ("vlan", "takes none by itself"),
+        ] {
+            let cause = &found(&nowhere, json!({"type": plugin}))[0].cause;
+            assert!(cause.contains(why), "{cause}");
+        }
     }
 }
