@@ -30,7 +30,7 @@ pub struct FolderCluster {
 /// What the files of a folder say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Everything {
-    /// Pods, with the network-status that was reported last.
+    /// Pods that have not ended, with the network-status that was reported last.
     pub pods: Vec<Pod>,
     /// Networks.
     pub networks: Vec<Nad>,
@@ -74,21 +74,27 @@ impl FolderCluster {
             })
     }
 
+    /// The pod with the network-status that was reported last, which is beside its manifest.
+    pub fn with_status(&self, mut pod: Pod) -> Pod {
+        let file = self.dir.join(STATUS_FOLDER).join(status_file(&pod));
+        if let Ok(status) = fs::read_to_string(file) {
+            pod.annotations.insert(NETWORK_STATUS.to_owned(), status);
+        }
+        pod
+    }
+
     /// Everything that the files say.
     ///
     /// # Errors
     /// [`ClusterError::Unavailable`] if the folder cannot be read.
     pub fn everything(&self) -> Result<Everything, ClusterError> {
         let content = self.content()?;
-        let mut pods: Vec<Pod> = content.pods.values().cloned().collect();
-        for pod in &mut pods {
-            let file = status_file(pod);
-            if let Ok(status) = fs::read_to_string(self.dir.join(STATUS_FOLDER).join(file)) {
-                pod.annotations.insert(NETWORK_STATUS.to_owned(), status);
-            }
-        }
+        let pods = content.pods.iter();
+        let lasting = pods.filter(|(key, _)| !content.ended.contains(key));
         Ok(Everything {
-            pods,
+            pods: lasting
+                .map(|(_, pod)| self.with_status(pod.clone()))
+                .collect(),
             networks: content.nads.values().cloned().collect(),
             broken: content.broken.iter().map(ToString::to_string).collect(),
         })
@@ -294,6 +300,19 @@ items:
         assert!(cluster.pod(&pod_ref("default", "web", None)).is_ok());
         fs::remove_file(dir.path().join("all.yaml")).unwrap();
         assert!(cluster.pod(&pod_ref("default", "web", None)).is_ok());
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_is_known_and_counts_no_more() {
+        let pods = ["Running", "Succeeded", "Failed"].map(|phase| {
+            let name = phase.to_lowercase();
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, status: {{phase: {phase}}}}}")
+        });
+        let (_dir, cluster) = folder(&[("all.yaml", &pods.join("\n---\n"))]);
+        let counted = cluster.everything().unwrap().pods;
+        assert_eq!(counted.len(), 1, "{counted:?}");
+        assert_eq!(counted[0].name, "running");
+        assert!(cluster.pod(&pod_ref("default", "failed", None)).is_ok());
     }
 
     #[test]

@@ -32,6 +32,25 @@ pub(crate) struct PodObject {
     metadata: Metadata,
     #[serde(default)]
     spec: Option<ContainerSpecs>,
+    #[serde(default)]
+    status: Option<PodStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PodStatus {
+    #[serde(default)]
+    phase: Option<String>,
+}
+
+impl PodObject {
+    /// Whether none of its containers runs or will run again: it needs no network any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        let phase = self
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    }
 }
 
 /// What a pod's spec says of its containers.
@@ -59,7 +78,7 @@ struct Resources {
 
 impl From<PodObject> for Pod {
     fn from(object: PodObject) -> Pod {
-        let PodObject { metadata, spec } = object;
+        let PodObject { metadata, spec, .. } = object;
         Pod {
             namespace: metadata.namespace.unwrap_or_else(default_namespace),
             name: metadata.name,

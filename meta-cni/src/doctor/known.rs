@@ -72,7 +72,10 @@ pub(super) fn list(
 pub(super) fn one(sources: &Sources, cluster: &dyn Cluster, pod: &PodRef) -> Known {
     let mut known = Known::default();
     match cluster.pod(pod) {
-        Ok(pod) => known.pods.push(with_status(sources, pod)),
+        Ok(pod) => known.pods.push(match &sources.folder {
+            Some(folder) => folder.with_status(pod),
+            None => pod,
+        }),
         Err(ClusterError::NotFound { what }) => {
             let cause = format!("{what} is not there");
             let remedy = "correct the name (kubectl get pods -A)";
@@ -83,17 +86,6 @@ pub(super) fn one(sources: &Sources, cluster: &dyn Cluster, pod: &PodRef) -> Kno
         Err(error) => known.findings.push(silent(&error)),
     }
     known
-}
-
-/// In a folder, network-status is beside the manifest.
-fn with_status(sources: &Sources, pod: Pod) -> Pod {
-    let all = sources
-        .folder
-        .as_ref()
-        .and_then(|folder| folder.everything().ok());
-    let same = |known: &Pod| (&known.namespace, &known.name) == (&pod.namespace, &pod.name);
-    let told = all.and_then(|all| all.pods.into_iter().find(same));
-    told.unwrap_or(pod)
 }
 
 impl Known {

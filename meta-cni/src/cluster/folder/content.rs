@@ -1,8 +1,8 @@
 //! What a folder of YAML and JSON says: its files, their documents, and the pods and
 //! NetworkAttachmentDefinitions in them. Reads, never writes.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,8 @@ const LIST_DEPTH_LIMIT: usize = 8;
 pub(super) struct Content {
     /// Pods, by namespace and name.
     pub(super) pods: BTreeMap<(String, String), Pod>,
+    /// Those of the pods that have ended.
+    pub(super) ended: BTreeSet<(String, String)>,
     /// NetworkAttachmentDefinitions.
     pub(super) nads: BTreeMap<NadName, Nad>,
     /// Documents and files that could not be read, in the order of file names.
@@ -94,9 +96,15 @@ impl Content {
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
         match (text("apiVersion"), text("kind")) {
             ("v1", "Pod") => {
-                let pod = Pod::from(decode::<PodObject>(value)?);
+                let object = decode::<PodObject>(value)?;
+                let has_ended = object.has_ended();
+                let pod = Pod::from(object);
                 let key = (pod.namespace.clone(), pod.name.clone());
-                insert(&mut self.pods, key, pod)
+                insert(&mut self.pods, key.clone(), pod)?;
+                if has_ended {
+                    self.ended.insert(key);
+                }
+                Ok(())
             }
             ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition") => {
                 let nad = Nad::from(decode::<NadObject>(value)?);
