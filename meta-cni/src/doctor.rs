@@ -39,11 +39,12 @@ use networks::Knowledge;
 pub use finding::{Area, Finding, Severity};
 pub use report::{Format, Looked, Report};
 
-/// All looks together take little longer.
-const LIMIT: Duration = Duration::from_secs(5);
 /// One look at the agent, and one at the API server.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(2);
-/// One plugin's VERSION, and one server of addresses.
+/// Once so much time is over, recorded pods are no more looked up one by one.
+const LOOK_UP_LIMIT: Duration = Duration::from_millis(2500);
+/// One plugin's VERSION, and one server of addresses: however long others took before, this is what tells one that is
+/// slow from one that hangs.
 const PLUGIN_LIMIT: Duration = Duration::from_millis(1500);
 
 /// This program.
@@ -190,7 +191,7 @@ impl<'o> Examination<'o> {
         self.report.looked.records = records.records().count();
 
         let sources = cluster::Sources::of(&config);
-        let seen = sources.look(self.limit(CLUSTER_LIMIT));
+        let seen = sources.look(CLUSTER_LIMIT);
         self.take(seen.check(self.now));
         if let Some(version) = seen.agent_version() {
             let version = version.to_owned();
@@ -212,13 +213,6 @@ impl<'o> Examination<'o> {
 
     fn take(&mut self, findings: impl IntoIterator<Item = Finding>) {
         self.report.findings.extend(findings);
-    }
-
-    /// At most `most`, and at most what is left of the whole.
-    fn limit(&self, most: Duration) -> Duration {
-        // A look without any time would find everything away.
-        most.min(LIMIT.saturating_sub(self.start.elapsed()))
-            .max(Duration::from_millis(200))
     }
 
     /// The pods and networks to look at.
@@ -256,7 +250,7 @@ impl<'o> Examination<'o> {
                 let named = self.options.kubeconfig.as_deref();
                 let named = named.map(|path| ApiCluster::from_kubeconfig(path).impatient());
                 let lister = named.as_ref().or(sources.api.as_ref());
-                let is_over = || self.start.elapsed() > LIMIT / 2;
+                let is_over = || self.start.elapsed() > LOOK_UP_LIMIT;
                 let node = self.node(seen);
                 known::list(sources, cluster, lister, &node, &recorded, is_over)
             }
@@ -298,7 +292,7 @@ impl<'o> Examination<'o> {
 
     /// Plugins, meta-cni among them, servers of addresses, and the kubelet, side by side.
     fn examine_others(&mut self, networks: &networks::Networks, records: &records::Recorded) {
-        let limit = self.limit(PLUGIN_LIMIT);
+        let limit = PLUGIN_LIMIT;
         let config = &self.ours.config;
         let dirs = config.plugin_dirs(&self.options.cni_path);
         let needed = plugins::needed(&networks.networks, records.records());
@@ -338,4 +332,46 @@ fn dirs_of(path: &str) -> Vec<PathBuf> {
 /// What a thread came to; its panic goes on here.
 fn ended<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::plugins::tests::script;
+    use super::*;
+    use crate::config::Config;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_plugin_has_its_time_however_long_others_took() {
+        let dir = tempfile::tempdir().unwrap();
+        let slow = r#"sleep 0.5; echo '{"supportedVersions": ["1.0.0"]}'"#;
+        script(dir.path(), "slow", 0o755, slow);
+        let conf = json!({"delegates": [{"cniVersion": "1.0.0", "name": "d", "type": "slow"}]});
+        let config = Config::parse(conf.as_object().unwrap()).unwrap();
+        let networks = networks::look(&config, Knowledge::Nowhere, Vec::new(), Vec::new());
+        let ours = conf::Ours {
+            path: "/net.d/00-meta-cni.conf".into(),
+            config,
+        };
+        let words = ["doctor", "--cni-path", dir.path().to_str().unwrap()];
+        let options = Line::parse_from(words).options;
+        let mut examination = Examination::new(&options, ours, Report::default());
+        examination.start -= Duration::from_secs(60);
+        examination.examine_others(&networks, &records::Recorded::default());
+        let report = examination.report;
+        assert_eq!(
+            report.looked.plugins["slow"],
+            ["1.0.0"],
+            "{:?}",
+            report.findings
+        );
+    }
 }

@@ -89,12 +89,15 @@ pub(super) fn look(lessees: &[Lessee], limit: Duration) -> Vec<Seen> {
 fn ask(server: Server, pools: &BTreeSet<String>, limit: Duration) -> Seen {
     let own = server.tls.as_ref().and_then(|tls| tls.cert.as_ref());
     let own = own.and_then(|path| Validity::of_pem(&std::fs::read(path).ok()?));
-    let certificate = of_server(&server.address, limit / 2);
-    let pools = Client::connect(&server, limit / 2, false).map(|client| {
-        pools
-            .iter()
-            .map(|name| (name.clone(), client.pool(name)))
-            .collect()
+    let (certificate, pools) = thread::scope(|scope| {
+        let certificate = scope.spawn(|| of_server(&server.address, limit));
+        let pools = Client::connect(&server, limit, false).map(|client| {
+            pools
+                .iter()
+                .map(|name| (name.clone(), client.pool(name)))
+                .collect()
+        });
+        (ended(certificate), pools)
     });
     Seen {
         server,
