@@ -1,19 +1,19 @@
 //! Until when certificates and tokens are good: read from files, from a token itself (RFC 7519), and from what a TLS
 //! server shows.
 
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use dial::stream::Noted;
 use http::Uri;
 use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde::Deserialize;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -103,14 +103,6 @@ pub(super) fn of_server(url: &str, limit: Duration) -> Option<Validity> {
     if url.scheme_str() != Some("https") {
         return None;
     }
-    let host = url.host()?.trim_matches(['[', ']']);
-    let address = (host, url.port_u16().unwrap_or(443))
-        .to_socket_addrs()
-        .ok()?
-        .next()?;
-    let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
-    stream.set_read_timeout(Some(limit)).ok()?;
-    stream.set_write_timeout(Some(limit)).ok()?;
     let onlooker = Arc::new(Onlooker {
         provider: ring::default_provider(),
         seen: Mutex::default(),
@@ -121,10 +113,14 @@ pub(super) fn of_server(url: &str, limit: Duration) -> Option<Validity> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&onlooker) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).ok()?;
-    let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
+    let noted = Noted::default();
+    let connecting = dial::connect(&url, Arc::new(config), &noted);
     // A server that wants a certificate of ours ends this, once it has shown its own.
-    let _ended_by_it = connection.complete_io(&mut stream);
+    let _ended_by_it = runtime.block_on(async { tokio::time::timeout(limit, connecting).await });
     let seen = onlooker.seen.lock().unwrap_or_else(PoisonError::into_inner);
     Validity::of_der(seen.as_ref()?)
 }

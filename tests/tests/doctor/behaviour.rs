@@ -1,9 +1,10 @@
 //! How the doctor answers: causes before what follows from them, one pod alone, nothing changed, exit status.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 use e2e::{IpamServer, Node};
 use serde_json::json;
@@ -82,6 +83,21 @@ fn attached_and_broken(node: &Node) -> String {
     format!("{} is not a record", path.display())
 }
 
+/// A kubeconfig that names this API server.
+fn kubeconfig(node: &Node, server: &str) -> PathBuf {
+    let path = node.folder().join("silent.kubeconfig");
+    let text = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "c", "cluster": { "server": server, "insecure-skip-tls-verify": true } }],
+        "users": [{ "name": "u", "user": { "token": "t" } }],
+        "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
+        "current-context": "x",
+    });
+    fs::write(&path, text.to_string()).expect("write a kubeconfig");
+    path
+}
+
 /// Everything is there, and nothing answers: the agent, the API server, ipam-server, a plugin.
 #[test]
 fn what_is_silent_is_told_and_nobody_is_waited_for_in_vain() {
@@ -100,16 +116,7 @@ fn what_is_silent_is_told_and_nobody_is_waited_for_in_vain() {
         .host()
         .run(|| TcpListener::bind("127.0.0.1:0").expect("listen on a port"));
     let port = api.local_addr().expect("a listener has an address").port();
-    let kubeconfig = node.folder().join("silent.kubeconfig");
-    let text = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{ "name": "c", "cluster": { "server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true } }],
-        "users": [{ "name": "u", "user": { "token": "t" } }],
-        "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
-        "current-context": "x",
-    });
-    fs::write(&kubeconfig, text.to_string()).expect("write a kubeconfig");
+    let kubeconfig = kubeconfig(&node, &format!("https://127.0.0.1:{port}"));
     let hanging = node.bin_dir().join("hanging");
     fs::write(&hanging, "#!/bin/sh\nexec sleep 60\n").expect("write a plugin");
     fs::set_permissions(&hanging, fs::Permissions::from_mode(0o755)).expect("make it executable");
@@ -130,6 +137,37 @@ fn what_is_silent_is_told_and_nobody_is_waited_for_in_vain() {
             "what listens on ",
         ],
     );
+}
+
+/// In a mount namespace of its own, where the name server is another one; one that hangs fails within a minute.
+const WITH_NAME_SERVER: &str =
+    r#"mount --bind "$1" /etc/resolv.conf && shift && exec timeout 60 "$@""#;
+
+#[test]
+fn a_name_server_that_is_silent_is_not_waited_for() {
+    let node = Node::new("names");
+    let bind = || UdpSocket::bind("127.0.0.1:53").expect("listen on a port");
+    let name_server = node.host().run(bind);
+    let resolv_conf = node.folder().join("resolv.conf");
+    let patient = "nameserver 127.0.0.1\noptions timeout:30 attempts:5\n";
+    fs::write(&resolv_conf, patient).expect("write a resolv.conf");
+    let kubeconfig = kubeconfig(&node, "https://api.example:6443");
+    let conf = json!({ "networksDir": null, "agentSocket": "", "kubeconfig": kubeconfig });
+    let scene = Scene::of(node.conf(conf)).keep(name_server);
+    let words = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        WITH_NAME_SERVER,
+        "sh",
+        resolv_conf.to_str().expect("text"),
+    ];
+    let output = scene.doctor_under(&words);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let first =
+        "fault: the API server https://api.example:6443/ does not serve us: no answer within";
+    assert!(text.starts_with(first), "{output:?}");
 }
 
 #[test]

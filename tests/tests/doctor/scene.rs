@@ -72,14 +72,25 @@ impl Scene {
 
     /// The same, which is not told how the node is called.
     pub(crate) fn unnamed_doctor(&self, more: &[&str]) -> Output {
-        let mut words = vec![
+        let more = more.iter().map(ToString::to_string);
+        self.node
+            .host()
+            .exec(self.command().into_iter().chain(more))
+    }
+
+    /// The same, run by another command.
+    pub(crate) fn doctor_under(&self, command: &[&str]) -> Output {
+        let command = command.iter().map(ToString::to_string);
+        self.node.host().exec(command.chain(self.command()))
+    }
+
+    fn command(&self) -> Vec<String> {
+        vec![
             locate::executable("meta-cni").display().to_string(),
             "doctor".to_owned(),
             format!("--conf-dir={}", self.conf_dir().display()),
             format!("--cni-path={}", self.node.bin_dir().display()),
-        ];
-        words.extend(more.iter().map(ToString::to_string));
-        self.node.host().exec(words)
+        ]
     }
 
     /// What it found, as JSON.
