@@ -8,16 +8,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::fixture::{NAMESPACE, World};
+use crate::memory::{Memory, Process};
 use crate::sandboxes::{Interface, Seen};
-
-/// What an agent may have more at the end than at the beginning.
-const GROWTH: u64 = 8 << 20;
 
 /// Prints the table, and asserts that nothing failed, nothing is left and what was told is true.
 ///
 /// # Panics
 /// When something is not as it should be.
-pub(crate) fn settle(world: &World, seen: &Seen, memory_first: u64) {
+pub(crate) fn settle(world: &World, seen: &Seen, mut memory: Memory) {
     let node = &world.node;
     let left = node.settled_leftovers();
     let interfaces = left.iter().filter(|line| line.starts_with("interface "));
@@ -25,7 +23,7 @@ pub(crate) fn settle(world: &World, seen: &Seen, memory_first: u64) {
     let leases = leases["leases"].as_array().expect("a list").len();
     let records = files(&node.state_dir().join("attachments"), "json");
     let queued = files(&node.state_dir().join("releases"), "json");
-    let memory_last = e2e::bench::resident_bytes(world.agent.pid());
+    memory.look(&world.agent, &world.ipam);
     let mut table = format!("\n{}\n", node.name());
     let mut row = |what: &str, value: String| {
         writeln!(table, "  {what:32} {value:>8}").expect("a string takes all");
@@ -37,12 +35,20 @@ pub(crate) fn settle(world: &World, seen: &Seen, memory_first: u64) {
     row("interfaces left", interfaces.clone().count().to_string());
     row("records left", records.to_string());
     row("queued releases left", queued.to_string());
-    row("memory of the agent, first", mib(memory_first));
-    row("memory of the agent, last", mib(memory_last));
     row("ADD, median", median(&seen.adds));
     row("ADD, longest", longest(&seen.adds));
     row("DEL, median", median(&seen.dels));
     row("DEL, longest", longest(&seen.dels));
+    row("sandboxes a second", rate(seen));
+    for Process {
+        name, first, last, ..
+    } in &memory.0
+    {
+        row(
+            &format!("memory, {name}"),
+            format!("{} -> {}", mib(*first), mib(*last)),
+        );
+    }
     eprintln!("{table}");
 
     let failures = seen.failures.join("\n");
@@ -51,7 +57,9 @@ pub(crate) fn settle(world: &World, seen: &Seen, memory_first: u64) {
     assert_eq!(seen.dels.len(), world.pods.len());
     assert_eq!((leases, records, queued), (0, 0, 0));
     assert_eq!(interfaces.collect::<Vec<_>>(), [""; 0]);
-    assert!(memory_last <= memory_first + GROWTH);
+    for process in &memory.0 {
+        assert!(process.is_flat(), "{process:?}");
+    }
     for (pod, found) in &seen.samples {
         let told = world.api.network_status(NAMESPACE, pod);
         let told: Vec<_> = told
@@ -80,6 +88,12 @@ fn files(folder: &Path, extension: &str) -> usize {
     paths
         .filter(|path| path.extension().is_some_and(|found| found == extension))
         .count()
+}
+
+/// How many began in a second: fewer than were meant to, if the machine is too slow.
+fn rate(seen: &Seen) -> String {
+    let seconds = seen.begun_within.as_secs_f64();
+    format!("{:.1}", seen.adds.len() as f64 / seconds)
 }
 
 fn mib(bytes: u64) -> String {

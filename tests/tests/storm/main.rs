@@ -1,8 +1,9 @@
-//! Sandboxes come and go at 20 a second, while the agent, ipam-server, the API server and the programs in the plugin
-//! folder are restarted and replaced around them. No call may fail, and nothing may stay.
+//! Sandboxes come and go at 20 a second at most, while the agent, ipam-server, the API server and the programs in the
+//! plugin folder are restarted and replaced around them. No call may fail, and nothing may stay.
 
 mod account;
 mod fixture;
+mod memory;
 mod programs;
 mod sandboxes;
 mod troubles;
@@ -22,7 +23,6 @@ fn two_hundred_sandboxes_with_nobody_to_ask_but_the_agent() {
 }
 
 fn storm(world: &mut World) {
-    let memory_first = e2e::bench::resident_bytes(world.agent.pid());
     let begun = AtomicUsize::new(0);
     let World {
         api,
@@ -31,9 +31,10 @@ fn storm(world: &mut World) {
         agent,
         pods,
     } = world;
-    let seen = std::thread::scope(|scope| {
-        scope.spawn(|| troubles::make(&begun, pods.len(), node, agent, ipam, api));
-        sandboxes::come_and_go(node, pods, &begun)
+    let (seen, memory) = std::thread::scope(|scope| {
+        let troubles = scope.spawn(|| troubles::make(&begun, pods.len(), node, agent, ipam, api));
+        let seen = sandboxes::come_and_go(node, pods, &begun);
+        (seen, troubles.join().expect("all troubles were made"))
     });
-    account::settle(world, &seen, memory_first);
+    account::settle(world, &seen, memory);
 }

@@ -29,6 +29,8 @@ pub(crate) struct Seen {
     pub(crate) adds: Vec<Duration>,
     pub(crate) dels: Vec<Duration>,
     pub(crate) failures: Vec<String>,
+    /// From the begin of the first ADD to that of the last one.
+    pub(crate) begun_within: Duration,
     /// Of some pods: the name, and their interfaces with their addresses.
     pub(crate) samples: Vec<(String, Vec<Interface>)>,
 }
@@ -38,6 +40,7 @@ struct Runtime<'a> {
     node: &'a Node,
     pods: &'a [Bound],
     begun: &'a AtomicUsize,
+    start: Instant,
     in_flight: Mutex<usize>,
     ended: Condvar,
     seen: Mutex<Seen>,
@@ -49,6 +52,7 @@ pub(crate) fn come_and_go(node: &Node, pods: &[Bound], begun: &AtomicUsize) -> S
         node,
         pods,
         begun,
+        start: Instant::now(),
         in_flight: Mutex::default(),
         ended: Condvar::new(),
         seen: Mutex::default(),
@@ -94,6 +98,7 @@ impl Runtime<'_> {
         drop(in_flight);
         if verb == "ADD" {
             self.begun.fetch_add(1, Ordering::Relaxed);
+            self.seen().begun_within = self.start.elapsed();
         }
         let call = self.node.call(verb).pod(sandbox);
         let outcome = call.program(&self.node.bin_dir().join("meta-cni")).run();
