@@ -1,7 +1,11 @@
 //! What must not be told: values whose keys speak of secrets, what looks like one by itself, and the same values wherever
 //! they turn up again.
 
+mod pairs;
+
 use serde_json::{Map, Value};
+
+use pairs::Pair;
 
 /// What stands in place of a secret.
 pub const LEFT_OUT: &str = "(left out)";
@@ -51,8 +55,8 @@ impl Secrets {
         }
     }
 
-    /// The text without secrets: JSON as [`Secrets::hide`] has it, else `KEY=VALUE` pairs, passwords in URLs, and what
-    /// was left out before.
+    /// The text without secrets: JSON as [`Secrets::hide`] has it, else pairs of a key and a value, passwords in URLs, and
+    /// what was left out before.
     pub fn hidden(&mut self, text: &str) -> String {
         if text.trim_start().starts_with(['{', '['])
             && let Ok(mut value) = serde_json::from_str::<Value>(text)
@@ -65,20 +69,9 @@ impl Secrets {
         if is_private_key(text) {
             return LEFT_OUT.to_owned();
         }
-        let mut plain = String::with_capacity(text.len());
-        let mut previous = "";
-        for part in text.split_inclusive(ENDS) {
-            let body = part.trim_end_matches(ENDS);
-            // RFC 6750, section 2.1: "Authorization: Bearer …".
-            if previous.eq_ignore_ascii_case("bearer") && !body.is_empty() || is_web_token(body) {
-                self.remember(body);
-                plain.push_str(LEFT_OUT);
-                plain.push_str(&part[body.len()..]);
-            } else {
-                plain.push_str(&self.hidden_part(part));
-            }
-            previous = body;
-        }
+        // The words first, of which more is known than that they stand behind a key: they are remembered.
+        let mut plain = self.hidden_words(text);
+        plain = self.hidden_pairs(&plain);
         for secret in &self.0 {
             if plain.contains(secret.as_str()) {
                 plain = plain.replace(secret.as_str(), LEFT_OUT);
@@ -87,28 +80,53 @@ impl Secrets {
         plain
     }
 
-    fn hidden_part(&mut self, part: &str) -> String {
-        let body = part.trim_end_matches(ENDS);
-        let end = &part[body.len()..];
-        if let Some((key, value)) = body.split_once('=')
-            && is_secret(key)
-            && !value.is_empty()
-        {
-            self.remember(value);
-            return format!("{key}={LEFT_OUT}{end}");
+    /// Without what looks like a secret by itself.
+    fn hidden_words(&mut self, text: &str) -> String {
+        let mut plain = String::with_capacity(text.len());
+        let mut previous = "";
+        for part in text.split_inclusive(ENDS) {
+            let body = part.trim_end_matches(ENDS);
+            // RFC 6750, section 2.1: "Authorization: Bearer …".
+            let is_bearer = previous.eq_ignore_ascii_case("bearer") && !LEFT_OUT.starts_with(body);
+            if is_bearer || is_web_token(body) || is_encoded_pem(body) {
+                self.remember(body);
+                plain.push_str(LEFT_OUT);
+                plain.push_str(&part[body.len()..]);
+            } else {
+                plain.push_str(&self.hidden_url(part));
+            }
+            previous = body;
         }
-        // scheme://user:password@host (RFC 3986, section 3.2.1).
-        if let Some((scheme, rest)) = body.split_once("://") {
-            let authority = rest.split('/').next().unwrap_or_default();
+        plain
+    }
+
+    /// Without the password of a URL: scheme://user:password@host (RFC 3986, section 3.2.1).
+    fn hidden_url(&mut self, part: &str) -> String {
+        if let Some((scheme, rest)) = part.split_once("://") {
+            let authority = rest.split(['/', ' ']).next().unwrap_or_default();
             if let Some((user, host)) = authority.rsplit_once('@')
                 && let Some((_, password)) = user.split_once(':')
             {
                 self.remember(password);
                 let path = &rest[authority.len()..];
-                return format!("{scheme}://{LEFT_OUT}@{host}{path}{end}");
+                return format!("{scheme}://{LEFT_OUT}@{host}{path}");
             }
         }
         part.to_owned()
+    }
+
+    /// Without the values whose keys speak of secrets.
+    fn hidden_pairs(&mut self, text: &str) -> String {
+        let mut plain = String::with_capacity(text.len());
+        let mut done = 0;
+        while let Some(Pair { at, mut value }) = pairs::next(text, done) {
+            plain.push_str(&text[done..at.start]);
+            plain.push_str(LEFT_OUT);
+            done = at.end;
+            self.leave_out(&mut value);
+        }
+        plain.push_str(&text[done..]);
+        plain
     }
 
     fn leave_out(&mut self, value: &mut Value) {
@@ -123,9 +141,15 @@ impl Secrets {
         *value = LEFT_OUT.into();
     }
 
+    /// Also as JSON has it, in which a plugin may quote what it was given; longer ones first, of which others are a part.
     fn remember(&mut self, secret: &str) {
-        if secret.len() >= LEAST_BYTES && secret != LEFT_OUT {
-            self.0.push(secret.to_owned());
+        let quoted = Value::from(secret).to_string();
+        for form in [secret, &quoted[1..quoted.len() - 1]] {
+            let is_known = self.0.iter().any(|known| known == form);
+            if form.len() >= LEAST_BYTES && !LEFT_OUT.contains(form) && !is_known {
+                let at = self.0.partition_point(|known| known.len() > form.len());
+                self.0.insert(at, form.to_owned());
+            }
         }
     }
 }
@@ -133,6 +157,11 @@ impl Secrets {
 /// A private key in PEM (RFC 7468).
 fn is_private_key(text: &str) -> bool {
     text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----")
+}
+
+/// The same, or a certificate, as a Secret of Kubernetes has it: "-----BEGIN" in base64.
+fn is_encoded_pem(text: &str) -> bool {
+    text.starts_with("LS0tLS1CRUdJTi")
 }
 
 /// A JSON Web Token (RFC 7519): three parts in base64url, of which the first is a JSON object.
@@ -171,136 +200,4 @@ fn words(key: &str) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn values_are_left_out_by_their_keys() {
-        for (name, given, told) in [
-            (
-                "a password",
-                json!({"password": "abc"}),
-                json!({"password": LEFT_OUT}),
-            ),
-            (
-                "in any case",
-                json!({"bmcPassWord": "abc"}),
-                json!({"bmcPassWord": LEFT_OUT}),
-            ),
-            (
-                "a token",
-                json!({"authToken": "abc"}),
-                json!({"authToken": LEFT_OUT}),
-            ),
-            (
-                "a secret",
-                json!({"client_secret": "abc"}),
-                json!({"client_secret": LEFT_OUT}),
-            ),
-            (
-                "credentials",
-                json!({"credentials": {"a": 1}}),
-                json!({"credentials": LEFT_OUT}),
-            ),
-            (
-                "a list",
-                json!({"keys": ["a", "b"]}),
-                json!({"keys": LEFT_OUT}),
-            ),
-            ("a key", json!({"key": "abc"}), json!({"key": LEFT_OUT})),
-            (
-                "a key of two words",
-                json!({"apiKey": "a", "private-key": 7}),
-                json!({"apiKey": LEFT_OUT, "private-key": LEFT_OUT}),
-            ),
-            (
-                "a key in one word",
-                json!({"apikey": "a"}),
-                json!({"apikey": LEFT_OUT}),
-            ),
-            (
-                "nested",
-                json!({"ipam": {"tls": [{"key": "k"}]}}),
-                json!({"ipam": {"tls": [{"key": LEFT_OUT}]}}),
-            ),
-            (
-                "runtimeConfig",
-                json!({"runtimeConfig": {"vpn": {"psk": "k"}}}),
-                json!({"runtimeConfig": {"vpn": {"psk": LEFT_OUT}}}),
-            ),
-            (
-                "args",
-                json!({"args": {"cni": {"pwd": "k"}}}),
-                json!({"args": {"cni": {"pwd": LEFT_OUT}}}),
-            ),
-            (
-                "JSON in a text",
-                json!({"config": "{\"token\":\"t\"}"}),
-                json!({"config": "{\"token\":\"(left out)\"}"}),
-            ),
-            (
-                "CNI_ARGS",
-                json!("IgnoreUnknown=1;SECRET=x y;K8S_POD_NAME=web"),
-                json!("IgnoreUnknown=1;SECRET=(left out) y;K8S_POD_NAME=web"),
-            ),
-            (
-                "a URL",
-                json!({"server": "https://me:geheim@host/path"}),
-                json!({"server": "https://(left out)@host/path"}),
-            ),
-            (
-                "a private key by its looks",
-                json!({"tls": "-----BEGIN EC PRIVATE KEY-----\nMHc"}),
-                json!({"tls": LEFT_OUT}),
-            ),
-            (
-                "a web token by its looks",
-                json!({"auth": "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2ln"}),
-                json!({"auth": LEFT_OUT}),
-            ),
-            (
-                "a bearer",
-                json!("sent Authorization: Bearer abcdef, refused"),
-                json!("sent Authorization: Bearer (left out), refused"),
-            ),
-            (
-                "JSON behind white space",
-                json!("\n [{\"psk\":\"k\"}]"),
-                json!("[{\"psk\":\"(left out)\"}]"),
-            ),
-            (
-                "whether there is one",
-                json!({"token": true, "key": null}),
-                json!({"token": true, "key": null}),
-            ),
-            (
-                "what is none",
-                json!({"type": "macvlan", "mode": "passthru", "keyed": 1, "compass": "n", "mac": "02:00"}),
-                json!({"type": "macvlan", "mode": "passthru", "keyed": 1, "compass": "n", "mac": "02:00"}),
-            ),
-        ] {
-            let mut value = given;
-            Secrets::default().hide(&mut value);
-            assert_eq!(value, told, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_secret_that_is_repeated_elsewhere_is_left_out_there_as_well() {
-        let mut secrets = Secrets::default();
-        secrets.hide(
-            &mut json!({"login": {"password": "correct horse"}, "token": {"deep": "battery"}}),
-        );
-        let told = secrets.hidden("login with correct horse failed (battery)");
-        assert_eq!(told, "login with (left out) failed ((left out))");
-    }
-
-    #[test]
-    fn a_text_without_secrets_stays_as_it_is() {
-        let text =
-            "network default/red (net1): bridge ADD: failed, mtu=1500; see http://10.0.0.1/x";
-        assert_eq!(Secrets::default().hidden(text), text);
-    }
-}
+mod tests;

@@ -1,0 +1,130 @@
+//! Where, in a text that is no JSON, the value of a secret key stands: JSON that is broken or within a sentence, YAML,
+//! `KEY=VALUE`. Where a value may end in several places, it ends at the last one: rather too much is left out.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::{ENDS, LEFT_OUT, is_secret};
+
+/// What a quoted text begins with, or with a backslash more for each time that it was quoted again.
+const QUOTES: [char; 3] = ['"', '\'', '\\'];
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// A secret in a text.
+pub(super) struct Pair {
+    /// Where it stands; its quotes are not part of it.
+    pub(super) at: Range<usize>,
+    /// What it is; null if that cannot be told from what stands behind it.
+    pub(super) value: Value,
+}
+
+/// The first secret behind `from`.
+pub(super) fn next(text: &str, from: usize) -> Option<Pair> {
+    let separators = text[from..].match_indices([':', '=']);
+    separators
+        .map(|(at, _)| from + at)
+        .find_map(|separator| pair(text, from, separator))
+}
+
+fn pair(text: &str, from: usize, separator: usize) -> Option<Pair> {
+    let before = text[from..separator].trim_end_matches(BLANKS);
+    let named = before.trim_end_matches(QUOTES);
+    let is_quoted = named.len() < before.len();
+    let key = match is_quoted {
+        true => named.rsplit(QUOTES).next()?,
+        false => named.rsplit(|c| !is_of_key(c)).next()?,
+    };
+    let behind = &text[separator + 1..];
+    let is_assigned = text[separator..].starts_with('=');
+    if !is_secret(key) || !is_quoted && !is_assigned && is_place(key) {
+        return None;
+    }
+    let begin = text.len() - behind.trim_start().len();
+    if text[begin..].starts_with(LEFT_OUT) {
+        return None;
+    }
+    let is_close = before.len() == separator - from && begin == separator + 1;
+    let found = match quoted(text, begin, is_quoted) {
+        Some(found) => found,
+        None if is_assigned && is_close => {
+            let around = text[..from + named.len() - key.len()].chars().next_back();
+            assigned(text, begin, around)
+        }
+        None => to_the_end(text, begin, behind.trim_start_matches(BLANKS)),
+    };
+    // Whether there is one is not secret.
+    let is_told = matches!(found.value, Value::Bool(_)) || &text[found.at.clone()] == "null";
+    (!found.at.is_empty() && !is_told).then_some(found)
+}
+
+fn is_of_key(c: char) -> bool {
+    c.is_alphanumeric() || "_-./".contains(c)
+}
+
+/// Not a key but a file, or a field of a configuration, of which a problem is told: `/etc/tls/client.key: …`,
+/// `ipam.tls.key: …`.
+fn is_place(key: &str) -> bool {
+    key.contains('/') || key.ends_with(".key")
+}
+
+/// A value in quotes or brackets; of a key in quotes, any JSON.
+fn quoted(text: &str, begin: usize, is_key_quoted: bool) -> Option<Pair> {
+    let rest = &text[begin..];
+    if is_key_quoted || rest.starts_with(['"', '[', '{']) {
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+        if let Some(Ok(value)) = values.next() {
+            let end = begin + values.byte_offset();
+            let at = match value {
+                Value::String(_) => begin + 1..end - 1,
+                _ => begin..end,
+            };
+            return Some(Pair { at, value });
+        }
+    }
+    if rest.starts_with(['[', '{']) {
+        return Some(unknown(begin..text.len()));
+    }
+    let bare = rest.trim_start_matches('\\');
+    if !bare.starts_with(['"', '\'']) {
+        return None;
+    }
+    let (quote, inner) = rest.split_at(rest.len() - bare.len() + 1);
+    let mut ends = inner.match_indices(quote);
+    let end = ends.find(|(at, _)| !inner[..*at].ends_with('\\'));
+    let value = &inner[..end.map_or(inner.len(), |(at, _)| at)];
+    let begin = begin + quote.len();
+    Some(Pair {
+        at: begin..begin + value.len(),
+        value: value.into(),
+    })
+}
+
+/// `KEY=VALUE`, with `around` before it. In CNI_ARGS only a semicolon ends it (CNI specification 1.1.0, "Parameters").
+fn assigned(text: &str, begin: usize, around: Option<char>) -> Pair {
+    let rest = &text[begin..];
+    let end = match around {
+        None | Some(';' | '=' | '\n') => rest.find([';', '\n']),
+        Some(quote @ ('"' | '\'')) => rest.find([';', '\n', quote]),
+        Some(_) => rest.find(ENDS),
+    };
+    let value = &rest[..end.unwrap_or(rest.len())];
+    Pair {
+        at: begin..begin + value.len(),
+        value: value.into(),
+    }
+}
+
+/// A value that ends with its line, or if it does not even begin there, with the text.
+fn to_the_end(text: &str, begin: usize, behind: &str) -> Pair {
+    let is_block = behind.starts_with(['\n', '\r', '|', '>']);
+    let end = text[begin..].find('\n').filter(|_| !is_block);
+    unknown(begin..end.map_or(text.len(), |end| begin + end))
+}
+
+fn unknown(at: Range<usize>) -> Pair {
+    Pair {
+        at,
+        value: Value::Null,
+    }
+}
