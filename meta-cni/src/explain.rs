@@ -3,6 +3,7 @@
 
 mod remedy;
 mod sandbox;
+mod share;
 mod text;
 
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::remedy;
+use super::{remedy, share};
 use crate::cluster::PodRef;
 use crate::cni::error::with_causes;
 use crate::journal::Operation;
@@ -73,34 +73,21 @@ pub(super) fn all(records: &Records, ids: Vec<String>, operations: Vec<Operation
         };
         all.insert(id, sandbox);
     }
-    for operation in operations {
-        for id in containers(&operation) {
-            let sandbox = all.entry(id.clone()).or_insert_with(|| Sandbox {
-                container_id: id,
-                pod: None,
-                record: Ok(None),
-                written: None,
-                operations: Vec::new(),
-            });
-            if sandbox.pod.is_none() {
-                sandbox.pod.clone_from(&operation.pod);
-            }
-            sandbox.operations.push(operation.clone());
+    for operation in operations.into_iter().flat_map(share::of_each) {
+        let id = &operation.container_id;
+        let sandbox = all.entry(id.clone()).or_insert_with(|| Sandbox {
+            container_id: id.clone(),
+            pod: None,
+            record: Ok(None),
+            written: None,
+            operations: Vec::new(),
+        });
+        if sandbox.pod.is_none() {
+            sandbox.pod.clone_from(&operation.pod);
         }
+        sandbox.operations.push(operation);
     }
     all.into_values().collect()
-}
-
-/// The containers that an operation was about: its own, or those that GC deleted.
-fn containers(operation: &Operation) -> Vec<String> {
-    if !operation.container_id.is_empty() {
-        return vec![operation.container_id.clone()];
-    }
-    let named = operation.steps.iter().filter_map(|step| {
-        let id = step.fields.get("container_id")?;
-        id.as_str().map(str::to_owned)
-    });
-    named.collect()
 }
 
 impl Sandbox {

@@ -254,18 +254,38 @@ fn secrets_of_a_record_are_left_out() {
     }
 }
 
+/// GC that deleted `shop/fine` as `ID`, and could not delete `shop/bad` as `other`.
+fn gc() -> Operation {
+    let why = "network shop/bad (net1): vpn DEL: busy";
+    let steps = json!([
+        {"name": "sandbox", "id": "0000000000000001", "fields": {"container_id": ID, "pod": "shop/fine"}},
+        {"name": "attachment", "id": "0000000000000002", "parent": "0000000000000001"},
+        {"name": "delegate", "id": "0000000000000003", "parent": "0000000000000002", "fields": {"plugin": "lan"}},
+        {"name": "sandbox", "id": "0000000000000004", "fields": {"container_id": "other", "pod": "shop/bad"}, "error": why},
+        {"name": "delegate", "id": "0000000000000005", "parent": "0000000000000004",
+            "fields": {"plugin": "vpn", "result": "failed"}, "error": "busy"},
+        {"name": "delegate", "id": "0000000000000006", "fields": {"plugin": "ours"}},
+    ]);
+    Operation {
+        pod: None,
+        steps: serde_json::from_value(steps).unwrap(),
+        ..operation("GC", "", Some(why))
+    }
+}
+
 #[test]
-fn what_gc_deleted_is_told_of_the_sandbox() {
-    let mut gc = operation("GC", "", None);
-    gc.pod = None;
-    gc.steps = serde_json::from_value(json!([{"name": "sandbox", "fields": {"container_id": ID}}]))
-        .unwrap();
-    let node = Node::with(&[operation("ADD", ID, None), gc]);
-    let line = node.first_line("shop/web");
-    assert!(
-        line.contains("deleted") && line.ends_with("by GC"),
-        "{line}"
-    );
+fn of_gc_each_sandbox_is_told_what_was_done_with_it_and_how_that_ended() {
+    let node = Node::with(&[gc()]);
+    let fine = node.explain(&["fine"]).unwrap().unwrap();
+    assert!(fine.starts_with("shop/fine: deleted "), "{fine}");
+    for other in ["remedy", "bad", "vpn", "ours"] {
+        assert!(!fine.contains(other), "{other}: {fine}");
+    }
+    let bad = node.explain(&["bad"]).unwrap().unwrap();
+    for words in ["(net1): vpn DEL: busy", "remedy: correct what vpn names"] {
+        assert!(bad.contains(words), "{words}: {bad}");
+    }
+    assert!(!bad.contains("lan"), "{bad}");
 }
 
 #[test]

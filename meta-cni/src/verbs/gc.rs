@@ -15,6 +15,7 @@ use crate::cni::netconf::NetConfList;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
 use crate::record::{Entry, Orphans, Record, RecordError, Sandbox};
+use crate::trace::step;
 use crate::wanted::default_network;
 
 /// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
@@ -173,19 +174,21 @@ fn collect(
         return Ok(sandbox.forget()?);
     };
     let pod = record.pod.as_ref().map(tracing::field::display);
-    let _sandbox = tracing::info_span!("sandbox", container_id = id, pod).entered();
+    let span = tracing::info_span!("sandbox", container_id = id, pod);
     networks.add_gone(&record);
-    tracing::info!(
-        container_id = id,
-        "deleting a sandbox that the runtime no longer knows"
-    );
-    // The path may be another sandbox's by now, so the delegates are not led there.
-    let netns = if netns_is_taken(context, &record) {
-        String::new()
-    } else {
-        record.netns.clone()
-    };
-    delete(context, sandbox, record, &netns)
+    step(span, || {
+        tracing::info!(
+            container_id = id,
+            "deleting a sandbox that the runtime no longer knows"
+        );
+        // The path may be another sandbox's by now, so the delegates are not led there.
+        let netns = if netns_is_taken(context, &record) {
+            String::new()
+        } else {
+            record.netns.clone()
+        };
+        delete(context, sandbox, record, &netns)
+    })
 }
 
 /// What Multus made for a sandbox. GC is not told the interface of the default network: it is the one

@@ -104,6 +104,21 @@ fn a_pod_that_is_gone_is_still_told_of() {
 }
 
 #[test]
+fn of_gc_each_pod_is_told_its_own_outcome() {
+    let fail = json!({ "failOn": { "DEL": { "code": 42, "msg": "busy" } } });
+    let (node, bad) = node("explained", fail);
+    let fine = node.pod("default", "fine").create();
+    node.add(&fine).ok();
+    node.add(&bad).ok();
+    node.gc([]).fails(42, &["busy"]);
+    let text = told(&node, &["fine"]);
+    assert!(text.starts_with("default/fine: deleted "), "{text}");
+    let text = told(&node, &["web"]);
+    let first = text.lines().next().unwrap_or_default();
+    has(first, &["default/web: DEL failed", "red", "net1", "busy"]);
+}
+
+#[test]
 fn a_secret_is_neither_told_nor_in_the_journal_and_only_root_may_read_that() {
     use std::os::unix::fs::PermissionsExt;
 

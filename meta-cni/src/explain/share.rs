@@ -1,0 +1,61 @@
+//! An operation as it is told of one sandbox: GC may have deleted many, each with an outcome of its own.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::PodRef;
+use crate::journal::Operation;
+use crate::trace::{SpanId, Step};
+
+/// The operation itself if it was about one container; of GC, what it did with each that it deleted.
+pub(super) fn of_each(mut operation: Operation) -> Vec<Operation> {
+    if !operation.container_id.is_empty() {
+        return vec![operation];
+    }
+    let steps = std::mem::take(&mut operation.steps);
+    let mut shares: Vec<Operation> = Vec::new();
+    let mut owners: BTreeMap<SpanId, usize> = BTreeMap::new();
+    for step in steps {
+        // A step comes behind the one around it.
+        let around = step.parent.and_then(|parent| owners.get(&parent).copied());
+        let owner = around.or_else(|| {
+            shares.push(share(&operation, &step)?);
+            Some(shares.len() - 1)
+        });
+        if let Some(owner) = owner {
+            owners.insert(step.id, owner);
+            if let Some(share) = shares.get_mut(owner) {
+                share.steps.push(step);
+            }
+        }
+    }
+    shares
+}
+
+/// What is known of it by the step `sandbox`, if it is one.
+fn share(operation: &Operation, step: &Step) -> Option<Operation> {
+    if step.name != "sandbox" {
+        return None;
+    }
+    let text = |field| step.fields.get(field).and_then(|value| value.as_str());
+    Some(Operation {
+        time: operation.time,
+        command: operation.command.clone(),
+        container_id: text("container_id")?.to_owned(),
+        pod: text("pod").and_then(pod),
+        micros: step.micros,
+        code: operation.code.filter(|_| step.error.is_some()),
+        error: step.error.clone(),
+        traceparent: operation.traceparent,
+        ..Operation::default()
+    })
+}
+
+/// The pod that is written as NAMESPACE/NAME.
+fn pod(text: &str) -> Option<PodRef> {
+    let (namespace, name) = text.split_once('/')?;
+    Some(PodRef {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: None,
+    })
+}
