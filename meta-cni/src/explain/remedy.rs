@@ -1,6 +1,8 @@
 //! What to do about a failed operation: by the plugin that failed, else by its CNI code, as the README's table of errors
 //! has it; nothing if its text says so already.
 
+use std::collections::BTreeSet;
+
 use crate::cni::error::Code;
 use crate::journal::Operation;
 
@@ -38,13 +40,18 @@ pub(super) fn of(operation: &Operation) -> Option<String> {
     (!says_so).then(|| remedy.to_owned())
 }
 
-/// If it was a plugin that failed: what its message says is not written by us, and its code may be its own.
+/// If it was a plugin that failed: what its message says is not written by us, and its code may be its own. One that only
+/// could not be undone is not why an ADD failed.
 fn of_plugin(operation: &Operation) -> Option<String> {
-    let delegates = operation
-        .steps
-        .iter()
-        .filter(|step| step.name == "delegate");
-    let failed = delegates.into_iter().find(|step| step.error.is_some())?;
+    let mut undoing = BTreeSet::new();
+    let failed = operation.steps.iter().find(|step| {
+        // A step comes behind the one around it.
+        let is_undoing = step.parent.is_some_and(|parent| undoing.contains(&parent));
+        if is_undoing || step.name == "undo" {
+            undoing.insert(step.id);
+        }
+        !is_undoing && step.name == "delegate" && step.error.is_some()
+    })?;
     let plugin = failed.fields.get("plugin")?.as_str()?;
     let result = failed
         .fields
@@ -72,6 +79,12 @@ mod tests {
     #[test]
     fn a_remedy_is_of_the_plugin_that_failed_else_of_the_code() {
         let bridge = |result: &str| json!([{"name": "delegate", "error": "x", "fields": {"plugin": "bridge", "result": result}}]);
+        let not_undone = json!([
+            {"name": "undo", "id": "0000000000000001"},
+            {"name": "attachment", "id": "0000000000000002", "parent": "0000000000000001"},
+            {"name": "delegate", "id": "0000000000000003", "parent": "0000000000000002", "error": "x",
+                "fields": {"plugin": "bridge", "result": "failed"}},
+        ]);
         let fine = json!([{"name": "delegate", "fields": {"plugin": "bridge"}}]);
         for (name, operation, word) in [
             (
@@ -93,6 +106,11 @@ mod tests {
                 "another step failed",
                 operation(5, "x", fine),
                 Some("stateDir"),
+            ),
+            (
+                "the plugin could not be undone",
+                operation(11, "x", not_undone),
+                Some("tries again by itself"),
             ),
             (
                 "the message says it",

@@ -10,6 +10,8 @@ use crate::cni::error::with_causes;
 use crate::journal::Operation;
 use crate::record::{Phase, Record, RecordError, Records};
 
+const NOT_UNDONE: &str = "ADD failed, and could not be undone; DEL tries again";
+
 /// A sandbox of which something is known.
 #[derive(Debug)]
 pub(super) struct Sandbox {
@@ -33,7 +35,7 @@ pub(super) enum State {
     Failed,
     /// An ADD was begun, and did not end yet, or was killed.
     Unfinished,
-    /// A DEL failed, and is to be tried again.
+    /// A DEL failed, or the undoing of an ADD, and is to be tried again.
     Undeleted,
     /// It was deleted.
     Deleted,
@@ -163,9 +165,12 @@ impl Sandbox {
             }
             State::Impaired => failed("attached, but CHECK failed"),
             State::Failed => failed("ADD failed"),
-            State::Undeleted => failed("DEL failed, and is to be tried again"),
+            State::Undeleted => match self.trouble() {
+                Some(one) if one.command == "ADD" => failed(NOT_UNDONE),
+                _ => failed("DEL failed, and is to be tried again"),
+            },
             State::Unfinished => match self.trouble() {
-                Some(_) => failed("ADD failed, and could not be undone; DEL tries again"),
+                Some(_) => failed(NOT_UNDONE),
                 None => format!(
                     "{subject}: an ADD was begun{} and has not ended, or was killed; the runtime's next call undoes it",
                     self.written
@@ -196,7 +201,11 @@ impl Sandbox {
             State::Attached | State::Unreadable => None,
             State::Impaired | State::Deleted => newest,
             State::Failed | State::Unfinished => self.last("ADD"),
-            State::Undeleted => self.operations.iter().find(|one| !one.succeeded()),
+            // CHECK of what is to be deleted fails, too.
+            State::Undeleted => self
+                .operations
+                .iter()
+                .find(|one| !one.succeeded() && one.command != "CHECK"),
         };
         operation.filter(|one| !one.succeeded())
     }

@@ -138,9 +138,15 @@ fn the_first_line_says_how_the_sandbox_is() {
         ),
         (
             "not undone",
-            vec![failed("ADD")],
-            Some(Phase::Planned),
-            "shop/web: ADD failed, and could not be undone",
+            vec![failed("ADD"), operation("CHECK", ID, Some("not completed"))],
+            Some(Phase::Deleting),
+            "shop/web: ADD failed, and could not be undone; DEL tries again 0s ago: no uplink",
+        ),
+        (
+            "neither undone nor deleted",
+            vec![failed("ADD"), operation("DEL", ID, Some("busy"))],
+            Some(Phase::Deleting),
+            "shop/web: DEL failed, and is to be tried again 0s ago: busy",
         ),
         (
             "killed",

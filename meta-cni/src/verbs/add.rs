@@ -153,7 +153,11 @@ fn report(
             );
             Ok(())
         }
-        reported => reported.map_err(Failure::Report),
+        // As is to be expected; else `undo` says so.
+        reported => reported.map_err(|source| Failure::Report {
+            undone: true,
+            source,
+        }),
     }
 }
 
@@ -294,7 +298,12 @@ fn result(context: &Context<'_>, record: &Record) -> Result<Value, Failure> {
 }
 
 /// Removes all that was made; if that fails, the record stays for the runtime's DEL.
-fn undo(context: &Context<'_>, sandbox: Sandbox<'_>, begun: Begun, failure: Failure) -> Failure {
+fn undo(
+    context: &Context<'_>,
+    sandbox: Sandbox<'_>,
+    begun: Begun,
+    mut failure: Failure,
+) -> Failure {
     let Begun {
         mut record,
         planned,
@@ -319,6 +328,9 @@ fn undo(context: &Context<'_>, sandbox: Sandbox<'_>, begun: Begun, failure: Fail
             }
             if let Err(error) = sandbox.save_soon(&record) {
                 tracing::warn!(%error, "the record still has attachments that are gone");
+            }
+            if let Failure::Report { undone, .. } = &mut failure {
+                *undone = false;
             }
             failure
         }

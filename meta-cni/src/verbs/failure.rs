@@ -60,8 +60,12 @@ pub(super) enum Failure {
         #[source]
         source: ResultError,
     },
-    #[error("writing network-status; all attachments were undone")]
-    Report(#[source] ClusterError),
+    #[error("writing network-status ({})", if *.undone { "all attachments were undone" } else { "not all attachments could be undone, DEL tries again" })]
+    Report {
+        undone: bool,
+        #[source]
+        source: ClusterError,
+    },
     #[error("sandbox {container_id} is attached already; DEL it first")]
     AlreadyAttached { container_id: String },
     #[error("nothing is recorded for container {container_id}; ADD was never done, or DEL was")]
@@ -109,7 +113,7 @@ impl Failure {
     pub(super) fn code(&self) -> Code {
         match self {
             Failure::Netns(_) => Code::INVALID_NETNS,
-            Failure::NotReady { .. } | Failure::Pod(_) | Failure::Report(_) => {
+            Failure::NotReady { .. } | Failure::Pod(_) | Failure::Report { .. } => {
                 Code::TRY_AGAIN_LATER
             }
             Failure::Lock(LockError::Busy { .. }) => Code::TRY_AGAIN_LATER,

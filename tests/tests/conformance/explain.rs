@@ -119,6 +119,30 @@ fn of_gc_each_pod_is_told_its_own_outcome() {
 }
 
 #[test]
+fn an_add_that_could_not_be_undone_is_told_with_its_own_cause_and_remedy() {
+    let fail = json!({ "failOn": { "DEL": { "code": 42, "msg": "busy" } } });
+    let (node, pod) = node("explained", fail);
+    // A folder in its place.
+    fs::create_dir_all(node.status_file(&pod)).expect("make a folder");
+    node.add(&pod).fails(
+        11,
+        &["network-status", "not all attachments could be undone"],
+    );
+    let text = told(&node, &["web"]);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    has(
+        first,
+        &["ADD failed, and could not be undone", "network-status"],
+    );
+    assert!(!first.contains("busy"), "{text}");
+    has(
+        lines.next().unwrap_or_default(),
+        &["remedy: ", "tries again by itself"],
+    );
+}
+
+#[test]
 fn a_secret_is_neither_told_nor_in_the_journal_and_only_root_may_read_that() {
     use std::os::unix::fs::PermissionsExt;
 

@@ -103,6 +103,23 @@ fn without_a_pod_the_message_begins_with_the_verb() {
 }
 
 #[test]
+fn what_could_not_be_undone_is_not_told_as_undone() {
+    for (undone, words) in [
+        (true, "(all attachments were undone): "),
+        (
+            false,
+            "(not all attachments could be undone, DEL tries again): ",
+        ),
+    ] {
+        let source = ClusterError::NotFound {
+            what: "pod shop/web".to_owned(),
+        };
+        let object = object(&Failure::Report { undone, source });
+        assert!(object.msg.contains(words), "{}", object.msg);
+    }
+}
+
+#[test]
 fn the_code_of_a_delegate_passes_through() {
     let passing = Problems(vec![Problem::passing("network a/b", "no answer")]);
     let lasting = Problems(vec![
