@@ -59,3 +59,27 @@ fn pod(text: &str) -> Option<PodRef> {
         uid: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_large_gc_is_shared_out_and_not_repeated_for_each_of_its_sandboxes() {
+        let id = |number: usize| format!("{number:016x}");
+        let steps: Vec<_> = (0..1000)
+            .map(|number| match number % 10 {
+                0 => json!({"name": "sandbox", "id": id(number + 1), "fields": {"container_id": id(number)}}),
+                below => json!({"name": "delegate", "id": id(number + 1), "parent": id(number - below + 1)}),
+            })
+            .collect();
+        let gc = json!({"command": "GC", "steps": steps});
+        let shares = of_each(serde_json::from_value(gc).unwrap());
+        assert_eq!(shares.len(), 100);
+        for share in &shares {
+            assert_eq!(share.steps.len(), 10, "{}", share.container_id);
+        }
+    }
+}
