@@ -47,7 +47,7 @@ impl Secrets {
     /// Leaves out all secrets of an object.
     pub fn hide_fields(&mut self, fields: &mut Map<String, Value>) {
         for (key, value) in fields {
-            if is_secret(key) {
+            if is_secret(key) && !value.as_str().is_some_and(|text| is_key_file(key, text)) {
                 self.leave_out(value);
             } else {
                 self.hide(value);
@@ -180,6 +180,15 @@ fn is_secret(key: &str) -> bool {
     }
     words(key).any(|word| WORDS.contains(&word.to_ascii_lowercase().as_str()))
         || WORDS[..2].iter().any(|word| lower.ends_with(word))
+}
+
+/// Whether a key is not told, but the file that it is in: when that cannot be read, it is the cause. A secret in base64,
+/// which may begin with a slash as well, has capitals or digits, and no other characters than a plus (RFC 4648, section 4).
+fn is_key_file(key: &str, value: &str) -> bool {
+    key.to_ascii_lowercase().ends_with("key")
+        && value.starts_with('/')
+        && (value.contains(['.', '-', '_'])
+            || value.chars().all(|c| c == '/' || c.is_ascii_lowercase()))
 }
 
 /// The words of a key: `apiKey`, `api_key` and `api.key` have two.

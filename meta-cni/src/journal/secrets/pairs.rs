@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::{ENDS, LEFT_OUT, is_secret};
+use super::{ENDS, LEFT_OUT, is_key_file, is_secret};
 
 /// What a quoted text begins with, or with a backslash more for each time that it was quoted again.
 const QUOTES: [char; 3] = ['"', '\'', '\\'];
@@ -53,9 +53,10 @@ fn pair(text: &str, from: usize, separator: usize) -> Option<Pair> {
         }
         None => to_the_end(text, begin, behind.trim_start_matches(BLANKS)),
     };
+    let value = &text[found.at.clone()];
     // Whether there is one is not secret.
-    let is_told = matches!(found.value, Value::Bool(_)) || &text[found.at.clone()] == "null";
-    (!found.at.is_empty() && !is_told).then_some(found)
+    let is_told = matches!(value, "true" | "false" | "null") || is_key_file(key, value);
+    (!value.is_empty() && !is_told).then_some(found)
 }
 
 fn is_of_key(c: char) -> bool {

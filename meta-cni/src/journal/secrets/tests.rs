@@ -97,6 +97,16 @@ fn values_are_left_out_by_their_keys() {
             json!("[{\"psk\":\"(left out)\"}]"),
         ),
         (
+            "the file of a key",
+            json!({"tls": {"key": "/etc/x/client.key", "clientKey": "/etc/tls/key"}, "keyFile": "geheim"}),
+            json!({"tls": {"key": "/etc/x/client.key", "clientKey": "/etc/tls/key"}, "keyFile": LEFT_OUT}),
+        ),
+        (
+            "what only begins as a file",
+            json!({"privateKey": "/Vq7n4u8S1W5+gZ0", "password": "/etc/x.y"}),
+            json!({"privateKey": LEFT_OUT, "password": LEFT_OUT}),
+        ),
+        (
             "whether there is one",
             json!({"token": true, "key": null}),
             json!({"token": true, "key": null}),
@@ -120,6 +130,14 @@ fn a_secret_that_is_repeated_elsewhere_is_left_out_there_as_well() {
         .hide(&mut json!({"login": {"password": "correct horse"}, "token": {"deep": "battery"}}));
     let told = secrets.hidden("login with correct horse failed (battery)");
     assert_eq!(told, "login with (left out) failed ((left out))");
+}
+
+#[test]
+fn the_file_of_a_key_is_told_also_where_it_turns_up_again() {
+    let mut secrets = Secrets::default();
+    secrets.hide(&mut json!({"tls": {"key": "/etc/x/client.key"}}));
+    let text = "cannot read /etc/x/client.key: No such file";
+    assert_eq!(secrets.hidden(text), text);
 }
 
 #[test]
