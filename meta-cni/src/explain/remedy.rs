@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::cni::error::Code;
 use crate::journal::Operation;
+use crate::trace::Step;
 
 /// The remedy, if there is one beyond what the error says.
 pub(super) fn of(operation: &Operation) -> Option<String> {
@@ -40,18 +41,27 @@ pub(super) fn of(operation: &Operation) -> Option<String> {
     (!says_so).then(|| remedy.to_owned())
 }
 
-/// If it was a plugin that failed: what its message says is not written by us, and its code may be its own. One that only
-/// could not be undone is not why an ADD failed.
+/// The interface that a plugin was to use and did not find, which its message does not name.
+pub(super) fn missing_link(operation: &Operation) -> Option<String> {
+    let failed = failed_delegate(operation)?;
+    let error = failed.error.as_deref()?;
+    // As netlink has it (ENODEV), in the words of the library that plugins in Go use, and of the kernel.
+    let lower = error.to_ascii_lowercase();
+    if !["link not found", "no such device"]
+        .iter()
+        .any(|words| lower.contains(words))
+    {
+        return None;
+    }
+    let given = failed.evidence.get("given")?;
+    let of_key = |key| Some((key, given.get(key)?.as_str()?));
+    let (key, name) = of_key("master").or_else(|| of_key("device"))?;
+    (!error.contains(name)).then(|| format!("{key} {name}"))
+}
+
+/// If it was a plugin that failed: what its message says is not written by us, and its code may be its own.
 fn of_plugin(operation: &Operation) -> Option<String> {
-    let mut undoing = BTreeSet::new();
-    let failed = operation.steps.iter().find(|step| {
-        // A step comes behind the one around it.
-        let is_undoing = step.parent.is_some_and(|parent| undoing.contains(&parent));
-        if is_undoing || step.name == "undo" {
-            undoing.insert(step.id);
-        }
-        !is_undoing && step.name == "delegate" && step.error.is_some()
-    })?;
+    let failed = failed_delegate(operation)?;
     let plugin = failed.fields.get("plugin")?.as_str()?;
     let result = failed
         .fields
@@ -62,6 +72,19 @@ fn of_plugin(operation: &Operation) -> Option<String> {
         "timed_out" => format!("see why {plugin} hangs, or raise delegateTimeoutSeconds"),
         "too_much_output" | "pipe" => format!("run {plugin} by hand with what it was given"),
         _ => format!("correct what {plugin} names in its message; the step has what it was given"),
+    })
+}
+
+/// The plugin by which it failed. One that only could not be undone is not why an ADD failed.
+fn failed_delegate(operation: &Operation) -> Option<&Step> {
+    let mut undoing = BTreeSet::new();
+    operation.steps.iter().find(|step| {
+        // A step comes behind the one around it.
+        let is_undoing = step.parent.is_some_and(|parent| undoing.contains(&parent));
+        if is_undoing || step.name == "undo" {
+            undoing.insert(step.id);
+        }
+        !is_undoing && step.name == "delegate" && step.error.is_some()
     })
 }
 
@@ -129,5 +152,17 @@ mod tests {
             }
         }
         assert_eq!(of(&Operation::default()), None);
+    }
+
+    #[test]
+    fn an_interface_that_a_plugin_does_not_find_is_named() {
+        let macvlan = |error: &str| {
+            let given = json!({"type": "macvlan", "master": "eth7"});
+            let step = json!({"name": "delegate", "error": error, "evidence": {"given": given}});
+            missing_link(&operation(999, error, json!([step])))
+        };
+        assert_eq!(macvlan("Link not found").as_deref(), Some("master eth7"));
+        assert_eq!(macvlan("eth7: no such device"), None);
+        assert_eq!(macvlan("busy"), None);
     }
 }

@@ -154,7 +154,14 @@ impl Sandbox {
     pub(super) fn summary(&self, now: Timestamp) -> String {
         let subject = self.subject();
         let failed = |what: &str| match self.trouble() {
-            Some(one) => format!("{subject}: {what} {} ago: {}", age(now, one.time), why(one)),
+            Some(one) => {
+                let link = remedy::missing_link(one).map(|link| format!(" ({link})"));
+                let (ago, why) = (age(now, one.time), why(one));
+                format!(
+                    "{subject}: {what} {ago} ago: {why}{}",
+                    link.unwrap_or_default()
+                )
+            }
             None => format!("{subject}: {what}; the journal does not go back that far"),
         };
         match self.state() {
