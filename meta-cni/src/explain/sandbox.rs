@@ -10,8 +10,6 @@ use crate::cni::error::with_causes;
 use crate::journal::Operation;
 use crate::record::{Phase, Record, RecordError, Records};
 
-const NOT_UNDONE: &str = "ADD failed, and could not be undone; DEL tries again";
-
 /// A sandbox of which something is known.
 #[derive(Debug)]
 pub(super) struct Sandbox {
@@ -153,17 +151,19 @@ impl Sandbox {
     /// How it is, in one sentence.
     pub(super) fn summary(&self, now: Timestamp) -> String {
         let subject = self.subject();
-        let failed = |what: &str| match self.trouble() {
+        let failed_then = |what: &str, then: &str| match self.trouble() {
             Some(one) => {
                 let link = remedy::missing_link(one).map(|link| format!(" ({link})"));
                 let (ago, why) = (age(now, one.time), why(one));
                 format!(
-                    "{subject}: {what} {ago} ago: {why}{}",
+                    "{subject}: {what} {ago} ago{then}: {why}{}",
                     link.unwrap_or_default()
                 )
             }
-            None => format!("{subject}: {what}; the journal does not go back that far"),
+            None => format!("{subject}: {what}{then}; the journal does not go back that far"),
         };
+        let failed = |what: &str| failed_then(what, "");
+        let not_undone = || failed_then("ADD failed, and could not be undone", "; DEL tries again");
         match self.state() {
             State::Attached => {
                 let at = self.last("ADD").map(|add| add.time).or(self.written);
@@ -173,11 +173,11 @@ impl Sandbox {
             State::Impaired => failed("attached, but CHECK failed"),
             State::Failed => failed("ADD failed"),
             State::Undeleted => match self.trouble() {
-                Some(one) if one.command == "ADD" => failed(NOT_UNDONE),
-                _ => failed("DEL failed, and is to be tried again"),
+                Some(one) if one.command == "ADD" => not_undone(),
+                _ => failed_then("DEL failed", ", and is to be tried again"),
             },
             State::Unfinished => match self.trouble() {
-                Some(_) => failed(NOT_UNDONE),
+                Some(_) => not_undone(),
                 None => format!(
                     "{subject}: an ADD was begun{} and has not ended, or was killed; the runtime's next call undoes it",
                     self.written

@@ -140,13 +140,13 @@ fn the_first_line_says_how_the_sandbox_is() {
             "not undone",
             vec![failed("ADD"), operation("CHECK", ID, Some("not completed"))],
             Some(Phase::Deleting),
-            "shop/web: ADD failed, and could not be undone; DEL tries again 0s ago: no uplink",
+            "shop/web: ADD failed, and could not be undone 0s ago; DEL tries again: no uplink",
         ),
         (
             "neither undone nor deleted",
             vec![failed("ADD"), operation("DEL", ID, Some("busy"))],
             Some(Phase::Deleting),
-            "shop/web: DEL failed, and is to be tried again 0s ago: busy",
+            "shop/web: DEL failed 0s ago, and is to be tried again: busy",
         ),
         (
             "killed",
@@ -158,7 +158,7 @@ fn the_first_line_says_how_the_sandbox_is() {
             "not deleted",
             vec![add(), failed("DEL")],
             Some(Phase::Deleting),
-            "shop/web: DEL failed, and is to be tried again 0s ago: no uplink",
+            "shop/web: DEL failed 0s ago, and is to be tried again: no uplink",
         ),
         (
             "deleted",
