@@ -16,7 +16,7 @@ fn node(name: &str, record: Value) -> (Node, Pod) {
     (node, pod)
 }
 
-fn explain(node: &Node, words: &[&str]) -> Output {
+pub(crate) fn explain(node: &Node, words: &[&str]) -> Output {
     Command::new(locate::executable("meta-cni"))
         .env_clear()
         .arg("explain")

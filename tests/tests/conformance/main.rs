@@ -6,6 +6,7 @@ mod annotations;
 mod default_route;
 mod errors;
 mod explain;
+mod explain_faults;
 mod keys;
 mod multus;
 mod network_status;
