@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cni::error::with_causes;
 use crate::journal::{Journal, JournalError, Secrets};
 use crate::record::{RecordError, Records};
 use sandbox::Sandbox;
@@ -55,9 +56,6 @@ pub enum ExplainError {
     /// The records cannot be read.
     #[error("{}", not_allowed(.0).unwrap_or("the records of this node cannot be looked at"))]
     Record(#[source] RecordError),
-    /// The journal cannot be read.
-    #[error("the journal of this node cannot be looked at")]
-    Journal(#[source] JournalError),
     /// Several pods or containers are meant.
     #[error("{what:?} may be each of {}; say which", .meant.join(", "))]
     Ambiguous {
@@ -80,16 +78,28 @@ fn not_allowed(error: &RecordError) -> Option<&'static str> {
     }
 }
 
-/// Writes the explanation to `to`; false if nothing is known, which is then told nowhere.
+/// Writes the explanation to `to`, and to `notes` what could not be looked at; false if nothing is known, which is then told
+/// nowhere.
 ///
 /// # Errors
 /// [`ExplainError`].
-pub fn run(options: &Options, to: &mut impl Write) -> Result<bool, ExplainError> {
+pub fn run(
+    options: &Options,
+    to: &mut impl Write,
+    notes: &mut impl Write,
+) -> Result<bool, ExplainError> {
     let records = Records::new(&options.state_dir);
     // First: it tells whether we may look at all.
     let ids = records.container_ids().map_err(ExplainError::Record)?;
     let journal = Journal::new(&options.state_dir);
-    let operations = journal.recent().map_err(ExplainError::Journal)?;
+    // The records tell how it is without it.
+    let (operations, note) = match journal.recent() {
+        Ok(operations) => (operations, None),
+        Err(error) => (Vec::new(), Some(not_told(&error))),
+    };
+    if let Some(note) = &note {
+        writeln!(notes, "meta-cni: {note}")?;
+    }
     let all = sandbox::all(&records, ids, operations);
     let mut meant: Vec<Sandbox> = all.into_iter().filter(|one| options.means(one)).collect();
     let subjects: BTreeSet<String> = meant.iter().map(Sandbox::subject).collect();
@@ -107,7 +117,7 @@ pub fn run(options: &Options, to: &mut impl Write) -> Result<bool, ExplainError>
     match options.output {
         Format::Text => text::write(sandbox, earlier, now, to)?,
         Format::Json => {
-            serde_json::to_writer_pretty(&mut *to, &to_json(sandbox, earlier, now))
+            serde_json::to_writer_pretty(&mut *to, &to_json(sandbox, earlier, note, now))
                 .map_err(io::Error::from)?;
             writeln!(to)?;
         }
@@ -137,11 +147,17 @@ impl Options {
     }
 }
 
-fn to_json(sandbox: &Sandbox, earlier: &[Sandbox], now: Timestamp) -> Value {
+fn not_told(error: &JournalError) -> String {
+    let why = with_causes(error);
+    format!("what was done is not told, only what is recorded: {why}")
+}
+
+fn to_json(sandbox: &Sandbox, earlier: &[Sandbox], note: Option<String>, now: Timestamp) -> Value {
     let mut value = json!({
         "summary": sandbox.summary(now),
         "remedy": sandbox.remedy(),
         "state": sandbox.state().as_str(),
+        "note": note,
         "pod": sandbox.pod,
         "containerId": sandbox.container_id,
         "asked": sandbox.asked(),

@@ -142,7 +142,7 @@ fn examine(options: &doctor::Options) -> ExitCode {
 
 /// `meta-cni explain`.
 fn explain(options: &explain::Options) -> ExitCode {
-    match explain::run(options, &mut io::stdout().lock()) {
+    match explain::run(options, &mut io::stdout().lock(), &mut io::stderr()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             let what = options.what();

@@ -61,7 +61,7 @@ impl Node {
         let line = ["explain", "--state-dir", folder];
         let line = Line::parse_from(line.iter().chain(arguments));
         let mut text = Vec::new();
-        let known = run(&line.options, &mut text)?;
+        let known = run(&line.options, &mut text, &mut std::io::sink())?;
         Ok(known.then(|| String::from_utf8(text).unwrap()))
     }
 
@@ -304,4 +304,21 @@ fn a_record_that_cannot_be_read_is_told_with_what_to_do() {
         text.contains("is not a record that can be read") && text.contains("remedy: "),
         "{text}"
     );
+}
+
+#[test]
+fn without_a_journal_that_can_be_read_the_record_is_told_and_that_it_is_all() {
+    let node = Node::new();
+    node.record(ID, Phase::Added);
+    std::fs::create_dir(node.0.path().join("operations.jsonl")).unwrap();
+    assert!(node.first_line("web").starts_with("shop/web: attached"));
+    let json = node.explain(&["web", "-o", "json"]).unwrap().unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let note = json["note"].as_str().unwrap();
+    assert!(note.contains("operations.jsonl"), "{note}");
+    let folder = node.0.path().to_str().unwrap();
+    let line = Line::parse_from(["explain", "web", "--state-dir", folder]);
+    let (mut text, mut notes) = (Vec::new(), Vec::new());
+    run(&line.options, &mut text, &mut notes).unwrap();
+    assert!(String::from_utf8(notes).unwrap().contains(note));
 }
