@@ -132,6 +132,25 @@ impl Journal {
         lines.find_map(|line| serde_json::from_slice(line).ok())
     }
 
+    /// The files that are there, the earlier one first, as they were at one moment: of a file that was renamed between the
+    /// two, a follower would forget how far it was read.
+    fn files(
+        &self,
+        mut open: impl FnMut(&Path) -> io::Result<Option<File>>,
+    ) -> io::Result<Vec<File>> {
+        loop {
+            let now = open(&self.now())?;
+            let before = open(&self.before())?;
+            let opened = now.as_ref().map(|file| file.metadata()).transpose()?;
+            let is_there = fs::metadata(self.now()).ok();
+            // A file for 4 MiB of operations: nobody renames them faster than they are opened.
+            if opened.is_none_or(|opened| is_there.is_some_and(|there| there.ino() == opened.ino()))
+            {
+                return Ok(before.into_iter().chain(now).collect());
+            }
+        }
+    }
+
     /// What is in the journal, the newest first; lines that cannot be read are left out. A journal that is not there is
     /// empty.
     ///
@@ -166,12 +185,9 @@ pub struct Follower {
 impl Follower {
     /// Begins behind what is there now.
     pub fn at_end(journal: Journal) -> Follower {
-        let mut read = BTreeMap::new();
-        for path in [journal.before(), journal.now()] {
-            if let Ok(file) = fs::metadata(path) {
-                read.insert(file.ino(), file.len());
-            }
-        }
+        let files = journal.files(open_if_there).unwrap_or_default();
+        let sizes = files.iter().filter_map(|file| file.metadata().ok());
+        let read = sizes.map(|file| (file.ino(), file.len())).collect();
         Follower { journal, read }
     }
 
@@ -181,14 +197,17 @@ impl Follower {
     /// # Errors
     /// As the files have them; what was read before is given the next time.
     pub fn look(&mut self) -> io::Result<Vec<Operation>> {
+        self.look_at(open_if_there)
+    }
+
+    fn look_at(
+        &mut self,
+        open: impl FnMut(&Path) -> io::Result<Option<File>>,
+    ) -> io::Result<Vec<Operation>> {
         let mut seen = BTreeMap::new();
         let mut operations = Vec::new();
         // The earlier one, too: whoever opened it before it was renamed may still append.
-        for path in [self.journal.before(), self.journal.now()] {
-            let mut file = match File::open(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                file => file?,
-            };
+        for mut file in self.journal.files(open)? {
             let (inode, size) = (file.metadata()?.ino(), file.metadata()?.len());
             let known = self.read.get(&inode).copied().unwrap_or_default();
             let mut offset = if known > size { 0 } else { known };
@@ -204,6 +223,13 @@ impl Follower {
         }
         self.read = seen;
         Ok(operations)
+    }
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
     }
 }
 

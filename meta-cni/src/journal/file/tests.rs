@@ -113,3 +113,23 @@ fn a_follower_waits_for_the_end_of_a_line_and_reads_what_came_late_to_the_earlie
     late.write_all(b"\n").unwrap();
     assert_eq!(ids(&follower.look().unwrap()), ["b"]);
 }
+
+#[test]
+fn a_follower_reads_nothing_again_after_a_rotation_between_its_opening_of_the_two_files() {
+    let (_folder, journal) = journal(FULL_BYTES);
+    journal.append(&line("a")).unwrap();
+    let mut follower = Follower::at_end(journal.clone());
+    journal.append(&line("b")).unwrap();
+    let mut opened = 0;
+    let looked = follower.look_at(|path| {
+        opened += 1;
+        if opened == 2 {
+            fs::rename(journal.now(), journal.before()).unwrap();
+            journal.append(&line("c")).unwrap();
+        }
+        open_if_there(path)
+    });
+    assert_eq!(ids(&looked.unwrap()), ["b", "c"]);
+    journal.append(&line("d")).unwrap();
+    assert_eq!(ids(&follower.look().unwrap()), ["d"]);
+}
