@@ -119,10 +119,12 @@ impl Secrets {
     fn hidden_pairs(&mut self, text: &str) -> String {
         let mut plain = String::with_capacity(text.len());
         let mut done = 0;
-        while let Some(Pair { at, mut value }) = pairs::next(text, done) {
-            plain.push_str(&text[done..at.start]);
-            plain.push_str(LEFT_OUT);
-            done = at.end;
+        for Pair { at, mut value } in pairs::all(text) {
+            if done <= at.start {
+                plain.push_str(&text[done..at.start]);
+                plain.push_str(LEFT_OUT);
+            }
+            done = done.max(at.end);
             self.leave_out(&mut value);
         }
         plain.push_str(&text[done..]);

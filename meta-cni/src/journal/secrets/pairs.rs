@@ -19,16 +19,14 @@ pub(super) struct Pair {
     pub(super) value: Value,
 }
 
-/// The first secret behind `from`.
-pub(super) fn next(text: &str, from: usize) -> Option<Pair> {
-    let separators = text[from..].match_indices([':', '=']);
-    separators
-        .map(|(at, _)| from + at)
-        .find_map(|separator| pair(text, from, separator))
+/// All secrets of a text, in order; one may begin within another, and end behind it.
+pub(super) fn all(text: &str) -> impl Iterator<Item = Pair> {
+    let separators = text.match_indices([':', '=']);
+    separators.filter_map(|(separator, _)| pair(text, separator))
 }
 
-fn pair(text: &str, from: usize, separator: usize) -> Option<Pair> {
-    let before = text[from..separator].trim_end_matches(BLANKS);
+fn pair(text: &str, separator: usize) -> Option<Pair> {
+    let before = text[..separator].trim_end_matches(BLANKS);
     let named = before.trim_end_matches(QUOTES);
     let is_quoted = named.len() < before.len();
     let key = match is_quoted {
@@ -37,25 +35,26 @@ fn pair(text: &str, from: usize, separator: usize) -> Option<Pair> {
     };
     let behind = &text[separator + 1..];
     let is_assigned = text[separator..].starts_with('=');
-    if !is_secret(key) || !is_quoted && !is_assigned && is_place(key) {
+    let around = &named[..named.len() - key.len()];
+    let is_key = is_quoted || is_assigned || !is_subject(key, around);
+    if !is_key || !is_secret(key) {
         return None;
     }
     let begin = text.len() - behind.trim_start().len();
     if text[begin..].starts_with(LEFT_OUT) {
         return None;
     }
-    let is_close = before.len() == separator - from && begin == separator + 1;
+    let is_close = before.len() == separator && begin == separator + 1;
     let found = match quoted(text, begin, is_quoted) {
         Some(found) => found,
-        None if is_assigned && is_close => {
-            let around = text[..from + named.len() - key.len()].chars().next_back();
-            assigned(text, begin, around)
-        }
+        None if is_assigned && is_close => assigned(text, begin, around.chars().next_back()),
         None => to_the_end(text, begin, behind.trim_start_matches(BLANKS)),
     };
     let value = &text[found.at.clone()];
     // Whether there is one is not secret.
-    let is_told = matches!(value, "true" | "false" | "null") || is_key_file(key, value);
+    let is_told = matches!(value, "true" | "false" | "null")
+        || value.starts_with("empty, ")
+        || is_key_file(key, value);
     (!value.is_empty() && !is_told).then_some(found)
 }
 
@@ -63,10 +62,10 @@ fn is_of_key(c: char) -> bool {
     c.is_alphanumeric() || "_-./".contains(c)
 }
 
-/// Not a key but a file, or a field of a configuration, of which a problem is told: `/etc/tls/client.key: …`,
-/// `ipam.tls.key: …`.
-fn is_place(key: &str) -> bool {
-    key.contains('/') || key.ends_with(".key")
+/// Not a key but what a problem is told of: a file (`/etc/tls/client.key: …`), a field of a configuration
+/// (`ipam.tls.key: …`), or what we have ourselves (`our credentials: …`).
+fn is_subject(key: &str, before: &str) -> bool {
+    key.contains('/') || key.ends_with(".key") || before.ends_with(" our ")
 }
 
 /// A value in quotes or brackets; of a key in quotes, any JSON.

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -146,6 +147,8 @@ fn a_text_without_secrets_stays_as_it_is() {
         "network default/red (net1): bridge ADD: failed, mtu=1500; see http://10.0.0.1/x",
         "default/my-secret: ADD failed 4s ago: network default/token: there is no such network",
         "reading /etc/tls/client.key: No such file",
+        "the API server does not take our credentials: has the token expired?",
+        "kubeconfig /etc/x: the token: empty, or with line breaks within",
         "network default/red: ipam.tls.key: goes together with tls.cert; give both",
     ] {
         assert_eq!(Secrets::default().hidden(text), text);
@@ -254,4 +257,25 @@ fn a_secret_is_left_out_as_json_quotes_it_and_as_a_whole() {
     secrets.hide(&mut json!({"token": "quo", "password": "quo\"te\\back", "psk": "quo\"te"}));
     let told = secrets.hidden(r#"stdin was "quo\"te\\back", that is quo"te\back"#);
     assert_eq!(told, r#"stdin was "(left out)", that is (left out)"#);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_around_a_secret_it_is_left_out(
+        before in r#"([a-z"'\\{\[:=;, é\n]|token){0,20}"#,
+        form in 0..6_usize,
+        behind in r#"[a-z"'\\{\[:=;, é\n]{0,20}"#,
+    ) {
+        let secret = [
+            r#""password":"gehe\"im-7""#,
+            r#"\"password\":\"gehe,im-7\""#,
+            "password: gehe im-7",
+            "PASSWORD=geheim-7",
+            "'psk': 'gehe im-7'",
+            r#""keys": ["geheim", "im-7"]"#,
+        ][form];
+        let text = format!("{before} {secret} {behind}");
+        let hidden = Secrets::default().hidden(&text);
+        prop_assert!(!hidden.contains("gehe") && !hidden.contains("im-7"), "{text:?}: {hidden:?}");
+    }
 }
