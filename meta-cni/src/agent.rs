@@ -26,6 +26,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use prometheus_client::registry::Registry;
@@ -100,6 +101,9 @@ pub enum AgentError {
     },
 }
 
+/// How long no call must be in flight before an agent ends: the last answer is on its way then.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// Parts that run until the agent ends.
 type Parts = JoinSet<Result<(), AgentError>>;
 
@@ -128,8 +132,11 @@ pub async fn run(
 
     let (stop, stopping) = signal::channel(false);
     let (mut parts, mut serving) = (Parts::new(), Parts::new());
+    let mut passed_on = None;
     if let Some(upstream) = upstream {
-        let counts = proxy::Metrics::register(&mut registry);
+        let counts = passed_on
+            .insert(proxy::Metrics::register(&mut registry))
+            .clone();
         let hidden = Hidden::bind(&arguments.ipam_socket).await?;
         let proxy = proxy::new(upstream, counts, stopping.clone());
         pass_on(&mut parts, &mut serving, hidden, proxy);
@@ -148,10 +155,20 @@ pub async fn run(
         let served = http::serve(pages_at, pages).await;
         ended("the HTTP pages", served)
     });
+    let (close, closing) = oneshot::channel();
     let posts = tokio::spawn({
         let (api, node, metrics) = (api.clone(), Arc::clone(&node), metrics.clone());
-        async move { events::run(posted, api, &node, metrics).await }
+        async move { events::run(posted, api, &node, metrics, closing).await }
     });
+    let in_flight = {
+        let metrics = metrics.clone();
+        move || {
+            metrics.calls_in_flight()
+                + passed_on
+                    .as_ref()
+                    .map_or(0, proxy::Metrics::calls_in_flight)
+        }
+    };
     let service = Service {
         node,
         index: Arc::clone(&index),
@@ -194,8 +211,12 @@ pub async fn run(
     parts.shutdown().await;
     stop.send_replace(true);
     let finish = async {
-        while serving.join_next().await.is_some() {}
-        // The service is gone, and with it the only sender of Events: what waits is posted.
+        tokio::select! {
+            () = all_ended(&mut serving) => {}
+            () = quiet(in_flight) => {}
+        }
+        // Of Events, what waits is posted.
+        drop(close);
         posts.await
     };
     match tokio::time::timeout(arguments.shutdown_seconds, finish).await {
@@ -380,6 +401,22 @@ async fn end(
         _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
         failed = first_to_end(parts) => failed,
         failed = first_to_end(serving) => failed,
+    }
+}
+
+async fn all_ended(parts: &mut Parts) {
+    while parts.join_next().await.is_some() {}
+}
+
+/// Waits until the calls that were begun are answered. Not for their connections to be closed: a meta-cni that waits for
+/// its plugins, and perhaps for the next agent, does not hear that this one ends.
+async fn quiet(in_flight: impl Fn() -> u64) {
+    let mut since = Instant::now();
+    while since.elapsed() < QUIET {
+        tokio::time::sleep(QUIET / 10).await;
+        if in_flight() > 0 {
+            since = Instant::now();
+        }
     }
 }
 

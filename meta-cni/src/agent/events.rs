@@ -1,6 +1,6 @@
 //! Events, posted behind the answers: no ADD waits for them.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::api::Api;
@@ -39,10 +39,26 @@ impl Events {
     }
 }
 
-/// Posts what is left until every [`Events`] is gone and nothing waits.
-pub(super) async fn run(mut posted: Posted, api: Api, instance: &str, metrics: Metrics) {
+/// Posts what is left until `closing` ends, even by its sender's end, and nothing waits.
+pub(super) async fn run(
+    mut posted: Posted,
+    api: Api,
+    instance: &str,
+    metrics: Metrics,
+    mut closing: oneshot::Receiver<()>,
+) {
     let mut posts = JoinSet::new();
-    while let Some((pod, event)) = posted.0.recv().await {
+    let mut is_closed = false;
+    loop {
+        let next = tokio::select! {
+            next = posted.0.recv() => next,
+            _ = &mut closing, if !is_closed => {
+                is_closed = true;
+                posted.0.close();
+                continue;
+            }
+        };
+        let Some((pod, event)) = next else { break };
         metrics.events_waiting(posted.0.len());
         if posts.len() >= AT_ONCE {
             settle(posts.join_next().await);

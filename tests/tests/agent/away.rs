@@ -119,6 +119,27 @@ fn a_node_that_had_an_agent_waits_for_it_though_no_configuration_names_it() {
 }
 
 #[test]
+fn an_agent_that_is_stopped_during_an_add_does_not_wait_for_its_end() {
+    let (node, api) = (Node::new("stopped").with_agent(), ApiServer::shared());
+    let mut agent = Agent::start_with(&node, api, &["--shutdown-seconds=3600"]);
+    let hold = node.folder().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    let slow = json!({ "hold": hold, "on": ["ADD"], "link": true });
+    api.nad("stopped", "slow", node.recording("slow", slow));
+    let pod = node.pod("stopped", "web").networks("slow").create_in(api);
+    let adding = node.call("ADD").pod(&pod).spawn();
+    node.wait_for_call("ADD net1 slow");
+    // The ADD has a connection that it does not look at while its plugin runs.
+    assert!(agent.stop().success());
+    agent.restart();
+    std::fs::remove_file(&hold).unwrap();
+    adding.wait().ok();
+    assert!(api.network_status("stopped", "web").is_array());
+    node.del(&pod).ok();
+    node.assert_clean();
+}
+
+#[test]
 fn an_agent_that_is_killed_during_an_add_does_not_undo_it() {
     let ((node, mut agent), api) = (node("midway"), ApiServer::shared());
     let hold = node.folder().join("hold");

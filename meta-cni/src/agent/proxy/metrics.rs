@@ -23,6 +23,7 @@ struct Labels {
 pub struct Metrics {
     calls: Family<Labels, Counter>,
     connected: Gauge,
+    in_flight: Gauge,
 }
 
 impl Metrics {
@@ -39,7 +40,17 @@ impl Metrics {
             "1 while there is a connection to ipam-server",
             metrics.connected.clone(),
         );
+        registry.register(
+            "meta_cni_ipam_calls_in_flight",
+            "Calls of ipam.v1 that are being passed on",
+            metrics.in_flight.clone(),
+        );
         metrics
+    }
+
+    /// Calls that are being passed on.
+    pub fn calls_in_flight(&self) -> u64 {
+        self.in_flight.get().try_into().unwrap_or_default()
     }
 
     pub(super) fn connected(&self, connected: bool) {
@@ -48,8 +59,9 @@ impl Metrics {
 
     /// A call that is counted when the value goes.
     pub(super) fn call(&self, method: &'static str) -> Call {
+        self.in_flight.inc();
         Call {
-            calls: self.calls.clone(),
+            metrics: self.clone(),
             method,
             code: Code::Cancelled,
         }
@@ -58,7 +70,7 @@ impl Metrics {
 
 /// A call that is being passed on. One of which no end is noted was given up by its caller.
 pub(super) struct Call {
-    calls: Family<Labels, Counter>,
+    metrics: Metrics,
     method: &'static str,
     code: Code,
 }
@@ -81,6 +93,7 @@ impl Drop for Call {
             method: self.method,
             code: code_name(self.code),
         };
-        self.calls.get_or_create(&labels).inc();
+        self.metrics.calls.get_or_create(&labels).inc();
+        self.metrics.in_flight.dec();
     }
 }
