@@ -112,20 +112,49 @@ impl IpamConfig {
     /// # Errors
     /// [`IpamConfigError`] names the key.
     pub fn of(conf: &Map<String, Value>) -> Result<Option<IpamConfig>, IpamConfigError> {
-        match conf.get("ipam") {
-            Some(ipam) if ipam.get("type").and_then(Value::as_str) == Some(TYPE) => {
-                read(ipam).map(Some)
-            }
-            _ => Ok(None),
+        let Some(ipam) = ours(conf) else {
+            return Ok(None);
+        };
+        let config = read(ipam)?;
+        if config.pools.is_empty() || config.pools.iter().any(String::is_empty) {
+            return Err(wrong(
+                "pool",
+                "name the pool to lease from, as `ipamctl pool list` shows it".into(),
+            ));
         }
+        Ok(Some(config))
+    }
+
+    /// The same for a release, without what only leasing needs: a network that never could lease must not keep its
+    /// sandboxes from being deleted.
+    ///
+    /// # Errors
+    /// [`IpamConfigError`] names the key.
+    pub fn of_release(conf: &Map<String, Value>) -> Result<Option<IpamConfig>, IpamConfigError> {
+        let Some(ipam) = ours(conf) else {
+            return Ok(None);
+        };
+        let mut needed = ipam.clone();
+        for key in ["pool", "pools", "families", "node"] {
+            needed.as_object_mut().and_then(|keys| keys.remove(key));
+        }
+        read(&needed).map(Some)
+    }
+}
+
+fn ours(conf: &Map<String, Value>) -> Option<&Value> {
+    let ipam = conf.get("ipam")?;
+    (ipam.get("type").and_then(Value::as_str) == Some(TYPE)).then_some(ipam)
+}
+
+fn wrong(field: &str, problem: String) -> IpamConfigError {
+    IpamConfigError {
+        field: field.to_owned(),
+        problem,
     }
 }
 
 fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
-    let wrong = |field: &str, problem: String| IpamConfigError {
-        field: field.to_owned(),
-        problem,
-    };
     let written: Written = serde_path_to_error::deserialize(ipam.clone())
         .map_err(|error| wrong(&error.path().to_string(), error.into_inner().to_string()))?;
     let mut pools = written.pools;
@@ -134,12 +163,6 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
             return Err(wrong("pool", "give pool or pools, not both".into()));
         }
         pools.push(pool);
-    }
-    if pools.is_empty() || pools.iter().any(String::is_empty) {
-        return Err(wrong(
-            "pool",
-            "name the pool to lease from, as `ipamctl pool list` shows it".into(),
-        ));
     }
     let address = written.server.unwrap_or_else(|| format!("unix://{SOCKET}"));
     check_address(&address, written.tls.is_some()).map_err(|problem| wrong("server", problem))?;
@@ -245,6 +268,27 @@ mod tests {
     #[test]
     fn another_plugins_object_is_left_alone() {
         assert_eq!(of(json!({"type": "host-local", "pool": 7})), Ok(None));
+    }
+
+    #[test]
+    fn a_release_needs_no_pool() {
+        let release = |ipam: Value| {
+            let conf = json!({"name": "n", "type": "bridge", "ipam": ipam});
+            IpamConfig::of_release(conf.as_object().unwrap())
+        };
+        for ipam in [
+            json!({"type": "meta-ipam"}),
+            json!({"type": "meta-ipam", "pool": 7, "families": "v4"}),
+            json!({"type": "meta-ipam", "pool": "a", "pools": ["b"]}),
+        ] {
+            assert!(
+                release(ipam.clone()).is_ok_and(|config| config.is_some()),
+                "{ipam}"
+            );
+        }
+        let elsewhere = json!({"type": "meta-ipam", "server": "10.0.0.1:1"});
+        assert_eq!(release(elsewhere).unwrap_err().field, "server");
+        assert_eq!(release(json!({"type": "host-local"})), Ok(None));
     }
 
     #[test]

@@ -32,7 +32,11 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
 }
 
 fn answer(request: &Request) -> Result<Option<Value>, IpamFailure> {
-    let config = IpamConfig::of(&request.conf)?.ok_or(IpamFailure::NotOurs)?;
+    let config = match request.env.command {
+        Command::Del => IpamConfig::of_release(&request.conf)?,
+        _ => IpamConfig::of(&request.conf)?,
+    };
+    let config = config.ok_or(IpamFailure::NotOurs)?;
     let attachment = Attachment {
         conf: &request.conf,
         container_id: &request.env.container_id,

@@ -62,7 +62,7 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
 struct Begun {
     /// What delegates may have made: those that never ran are not in it.
     record: Record,
-    /// All attachments, since all have leases.
+    /// All attachments: all have leases, and files about their devices.
     planned: Record,
 }
 
@@ -106,8 +106,11 @@ fn run(
     pod: Option<&Pod>,
     record: &mut Record,
 ) -> Result<Value, Failure> {
-    step(info_span!("lease"), || lease::take(record))?;
-    device::prepare(&context.config, record.attachments())?;
+    if let Err(failure) = prepare(context, record) {
+        // No plugin has run.
+        record.attachments.clear();
+        return Err(failure);
+    }
     context.runner().attach(record)?;
     step(info_span!("route"), || set_default_routes(record))?;
     let result = result(context, record)?;
@@ -133,6 +136,13 @@ fn run(
         Err(panic) => std::panic::resume_unwind(panic),
     }
     Ok(result)
+}
+
+/// What is done for all attachments before the first plugin runs.
+fn prepare(context: &Context<'_>, record: &Record) -> Result<(), Failure> {
+    step(info_span!("lease"), || lease::take(record))?;
+    device::prepare(&context.config, record.attachments())?;
+    Ok(())
 }
 
 /// Writes network-status and Events, if there is a cluster to tell.
@@ -310,7 +320,7 @@ fn undo(
     } = begun;
     let netns = record.netns.clone();
     let _undo = info_span!("undo").entered();
-    device::clean_up(&context.config, record.attachments());
+    device::clean_up(&context.config, planned.attachments());
     let detached = context.runner().detach(&mut record, still_there(&netns));
     // A failure to lease has given all back by itself.
     if !matches!(failure, Failure::Lease(_)) {

@@ -117,3 +117,19 @@ async fn a_pod_that_cannot_have_all_its_leases_has_none_and_no_delegate_runs() {
     assert_eq!(server.pool("one").await, before);
     assert_eq!(server.leases().await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_pod_of_a_network_that_never_can_lease_leaves_nothing_and_is_deleted() {
+    let server = IpamServer::start();
+    server.create_pool("one", "10.0.0.0/24", "").await;
+    let refused = meta_cni(&server, "ADD", ["one", ""]);
+    let text = message(&refused);
+    assert!(text.contains("ipam.pool"), "{text}");
+    let records = server.folder().join("state/attachments");
+    let left = || fs::read_dir(&records).expect("a folder").count();
+    assert_eq!(left(), 0, "no plugin has run");
+    let deleted = meta_cni(&server, "DEL", ["one", ""]);
+    assert!(deleted.status.success(), "{deleted:?}");
+    assert_eq!(left(), 0);
+    assert_eq!(server.leases().await, []);
+}
