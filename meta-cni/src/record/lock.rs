@@ -166,11 +166,12 @@ fn busy(path: &Path, limit: Duration) -> LockError {
 
 /// Kills the delegates whose `meta-cni` is dead: they have the lock, and who took it has not.
 fn kill_orphans(path: &Path) {
-    let holders = holders(path);
-    let orphans = holders
-        .iter()
-        .filter(|holder| !holders.iter().any(|other| other.pid == holder.taker));
-    for holder in orphans {
+    let Some(file) = identity(path) else { return };
+    // Looked at now, the taker first: another may have got the lock since the processes were listed.
+    let is_orphan = |holder: &Holder| {
+        taker(holder.taker, file).is_none() && taker(holder.pid, file) == Some(holder.taker)
+    };
+    for holder in holders(path).into_iter().filter(is_orphan) {
         let pid = holder.pid;
         tracing::warn!(
             pid,
@@ -185,17 +186,22 @@ fn kill_orphans(path: &Path) {
 
 /// The processes that have the lock whose file is `path`; not those that wait for it.
 fn holders(path: &Path) -> Vec<Holder> {
-    let (Ok(file), Ok(processes)) = (fs::metadata(path), fs::read_dir("/proc")) else {
+    let (Some(file), Ok(processes)) = (identity(path), fs::read_dir("/proc")) else {
         return Vec::new();
     };
     let pids = processes
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let holder = |pid| {
-        let taker = taker(pid, (file.dev(), file.ino()))?;
+        let taker = taker(pid, file)?;
         Some(Holder { pid, taker })
     };
     pids.filter_map(holder).collect()
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 /// Who took the lock of `file` that process `pid` has, if it has it.

@@ -65,11 +65,16 @@ impl Orphans {
         folder.try_lock().ok().map(|()| folder)
     }
 
-    /// Whether a record that was written at this time is no older than its mark, or has none.
+    /// Whether a record that was written at this time is newer than its mark, or has none. Files that are written one after
+    /// the other may have one time: the record of a failed deletion comes before its mark, any other behind it.
     pub fn is_outdated(&self, container_id: &str, written: SystemTime) -> bool {
-        let mark = fs::metadata(self.folder.join(container_id));
-        let marked = mark.and_then(|file| file.modified());
-        !marked.is_ok_and(|marked| written < marked)
+        let Ok(mark) = fs::metadata(self.folder.join(container_id)) else {
+            return true;
+        };
+        mark.modified().is_ok_and(|marked| match mark.len() {
+            0 => written >= marked,
+            _ => written > marked,
+        })
     }
 
     /// Removes a mark; none is success.
@@ -170,5 +175,10 @@ mod tests {
         assert!(orphans.is_outdated("a", marked));
         assert!(orphans.is_outdated("a", marked + moment));
         assert!(orphans.is_outdated("never-marked", marked - moment));
+        orphans.mark_failed("a").unwrap();
+        let marked = folder.path().join("orphans/a").metadata().unwrap();
+        let marked = marked.modified().unwrap();
+        assert!(!orphans.is_outdated("a", marked));
+        assert!(orphans.is_outdated("a", marked + moment));
     }
 }
