@@ -12,7 +12,7 @@ use super::blocking;
 use super::service::Service;
 use crate::cluster::{ClusterError, NETWORK_STATUS, Pod};
 use crate::netns;
-use crate::record::{Record, Records};
+use crate::record::{Phase, Record, Records};
 
 /// Records that are younger are left to the ADD that writes them.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -41,25 +41,20 @@ struct Repair {
 struct Contested(BTreeMap<String, (Instant, Duration)>);
 
 impl Contested {
-    /// Those of `repairs` that are to be made at `now`. Each that comes again waits twice as long as before.
-    fn due(&mut self, repairs: Vec<Repair>, now: Instant, first: Duration) -> Vec<Repair> {
+    /// Those of `repairs` that are to be made at `now`.
+    fn due(&mut self, mut repairs: Vec<Repair>, now: Instant) -> Vec<Repair> {
         let differs = |uid: &String| repairs.iter().any(|repair| repair.pod.uid == *uid);
         self.0.retain(|uid, _| differs(uid));
+        let is_due = |uid: &str| self.0.get(uid).is_none_or(|(until, _)| now >= *until);
+        repairs.retain(|repair| is_due(&repair.pod.uid));
         repairs
-            .into_iter()
-            .filter(|repair| match self.0.get_mut(&repair.pod.uid) {
-                Some((until, _)) if now < *until => false,
-                Some((until, pause)) => {
-                    *pause = (*pause * 2).min(LONGEST_PAUSE);
-                    *until = now + *pause;
-                    true
-                }
-                None => {
-                    self.0.insert(repair.pod.uid.clone(), (now + first, first));
-                    true
-                }
-            })
-            .collect()
+    }
+
+    /// Notes a repair. A pod that comes again waits twice as long as before.
+    fn repaired(&mut self, uid: &str, now: Instant, first: Duration) {
+        let before = self.0.get(uid).map(|(_, pause)| *pause * 2);
+        let pause = before.unwrap_or(first).min(LONGEST_PAUSE);
+        self.0.insert(uid.to_owned(), (now + pause, pause));
     }
 }
 
@@ -72,12 +67,16 @@ pub(super) async fn run(service: Service, state_dir: PathBuf, interval: Duration
         ticks.tick().await;
         let (dir, pods) = (state_dir.clone(), service.index.pods());
         let repairs = blocking(move || repairs(&found(&dir, SystemTime::now()), &pods)).await;
-        let due = contested.due(repairs, Instant::now(), interval);
-        repair(&service, &state_dir, due).await;
+        let due = contested.due(repairs, Instant::now());
+        for uid in repair(&service, &state_dir, due).await {
+            contested.repaired(&uid, Instant::now(), interval);
+        }
     }
 }
 
-async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) {
+/// Makes repairs as far as the API server takes them; gives the UIDs of the pods that were written.
+async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) -> Vec<String> {
+    let mut written = Vec::new();
     for repair in repairs {
         let reference = repair.pod.reference();
         let (records, id) = (Records::new(state_dir), repair.container_id);
@@ -93,12 +92,13 @@ async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) {
         match service.write_status(&reference, &repair.status).await {
             Ok(()) => {
                 service.metrics.repaired();
+                written.push(repair.pod.uid.clone());
                 tracing::info!(pod = %reference, "network-status was repaired");
             }
             Err(error) if error.is_passing() || matches!(error, ClusterError::Forbidden { .. }) => {
                 let error = crate::cni::error::with_causes(&error);
                 tracing::warn!(error, "network-status waits to be repaired");
-                return;
+                return written;
             }
             // The pod is gone, or the like: the next comparison tells.
             Err(error) => {
@@ -106,9 +106,10 @@ async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) {
             }
         }
     }
+    written
 }
 
-/// The records whose sandbox is there.
+/// The records whose sandbox is there and is not being deleted.
 fn found(state_dir: &Path, now: SystemTime) -> Vec<Found> {
     let records = Records::new(state_dir);
     let ids = match records.container_ids() {
@@ -122,7 +123,9 @@ fn found(state_dir: &Path, now: SystemTime) -> Vec<Found> {
         let written = records.written(id).ok()?;
         // One that cannot be read is told by its own DEL and by `meta-cni doctor`.
         let record = records.peek(id).ok()??;
-        if netns::is_gone(Path::new(&record.netns)) {
+        let mut entries = record.attachments.iter();
+        let is_deleted = entries.any(|entry| entry.phase == Phase::Deleting);
+        if is_deleted || netns::is_gone(Path::new(&record.netns)) {
             return None;
         }
         let is_old = now.duration_since(written).is_ok_and(|age| age >= SETTLED);
@@ -250,13 +253,21 @@ mod tests {
         let (start, mut contested) = (Instant::now(), Contested::default());
         let mut made = Vec::new();
         for after in 0..40 {
-            let due = contested.due(vec![repair()], start + after * second, second);
-            made.extend(due.iter().map(|_| after));
+            let now = start + after * second;
+            // The API server is away for a while at first.
+            for due in contested
+                .due(vec![repair()], now)
+                .iter()
+                .filter(|_| after >= 5)
+            {
+                contested.repaired(&due.pod.uid, now, second);
+                made.push(after);
+            }
         }
-        assert_eq!(made, [0, 1, 3, 7, 15, 31]);
+        assert_eq!(made, [5, 6, 8, 12, 20, 36]);
         // It was as recorded at one look.
-        contested.due(vec![], start + 40 * second, second);
-        let due = contested.due(vec![repair()], start + 41 * second, second);
+        contested.due(vec![], start + 40 * second);
+        let due = contested.due(vec![repair()], start + 41 * second);
         assert_eq!(due.len(), 1);
     }
 }
