@@ -43,8 +43,8 @@ pub struct Config {
 
     /// A kubeconfig file; empty: the in-cluster environment, if there is one.
     pub kubeconfig: Option<PathBuf>,
-    /// The agent's socket. Named: the agent is asked, and waited for. Empty: it is not asked. Absent: the same if this
-    /// node ever had an agent ([`note_agent`]) or [`AGENT_SOCKET`] is there.
+    /// The agent's socket. Named: the agent is asked, and waited for. Empty: it is not asked. Absent: the same as named if
+    /// this node ever had an agent ([`note_agent`]) or [`AGENT_SOCKET`] is there.
     pub agent_socket: Option<String>,
     /// How long an agent that is away is waited for.
     pub agent_timeout_seconds: u64,
@@ -263,10 +263,12 @@ impl Config {
         match self.agent_socket.as_deref() {
             Some("") => None,
             Some(named) => Some(named.trim_start_matches("unix://").into()),
-            None => noted_agent(&self.state_dir).or_else(|| {
-                let socket = Path::new(AGENT_SOCKET);
-                socket.exists().then(|| socket.to_owned())
-            }),
+            None => {
+                let noted = noted_agent(&self.state_dir);
+                let usual = PathBuf::from(AGENT_SOCKET);
+                let there = noted.iter().chain([&usual]).find(|path| path.exists());
+                there.cloned().or(noted)
+            }
         }
     }
 
@@ -375,12 +377,13 @@ mod tests {
             let config = parse(json!({"stateDir": state_dir, "agentSocket": socket}));
             config.unwrap().agent()
         };
-        let there = Path::new(AGENT_SOCKET).exists();
-        assert_eq!(agent(Value::Null), there.then(|| AGENT_SOCKET.into()));
+        let usual = Path::new(AGENT_SOCKET);
+        let usual = usual.exists().then_some(AGENT_SOCKET);
+        assert_eq!(agent(Value::Null), usual.map(PathBuf::from));
         note_agent(&state_dir, Path::new("/run/old.sock")).unwrap();
         note_agent(&state_dir, Path::new("/run/x.sock")).unwrap();
         for (socket, expected) in [
-            (Value::Null, Some("/run/x.sock")),
+            (Value::Null, usual.or(Some("/run/x.sock"))),
             (json!("/run/y.sock"), Some("/run/y.sock")),
             (json!(""), None),
         ] {

@@ -20,6 +20,7 @@ use super::metrics::{InFlight, Metrics, code_name};
 use super::watch::States;
 use crate::cluster::agent::wire;
 use crate::cluster::{ClusterError, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid};
+use crate::cni::error::with_causes;
 use crate::device::DeviceSource;
 use crate::selection;
 
@@ -81,14 +82,24 @@ impl Service {
 
     /// The pod from memory, if it is the one that is meant; else as the API server has it now.
     async fn pod(&self, asked: &PodRef) -> Result<Pod, Status> {
-        if let Some(pod) = self.index.pod(&asked.namespace, &asked.name)
-            && check_uid(asked, &pod).is_ok()
+        let known = self.index.pod(&asked.namespace, &asked.name);
+        if let Some(pod) = &known
+            && check_uid(asked, pod).is_ok()
         {
-            return Ok(Pod::clone(&pod));
+            return Ok(Pod::clone(pod));
         }
         let found = self.api.connection().pod(asked, POD_WAIT).await;
-        let found = found.and_then(|pod| check_uid(asked, &pod).map(|()| pod));
-        found.map_err(|error| wire::to_status(&error))
+        match (found, known) {
+            // It may be what brings the API server back.
+            (Err(error), Some(known)) if error.is_passing() && known.is_static() => {
+                let error = with_causes(&error);
+                tracing::warn!(pod = %asked, error, "a static pod is taken as it was before its manifest changed");
+                Ok(Pod::clone(&known))
+            }
+            (found, _) => found
+                .and_then(|pod| check_uid(asked, &pod).map(|()| pod))
+                .map_err(|error| wire::to_status(&error)),
+        }
     }
 
     /// The network from memory, else as the API server has it now.

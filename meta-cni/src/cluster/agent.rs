@@ -79,6 +79,8 @@ enum Away {
     Broken(Status),
     #[error("no answer within {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
+    #[error("{:?}: {}; has it another version than meta-cni?", .0.code(), .0.message())]
+    Unfit(Status),
 }
 
 impl AgentCluster {
@@ -155,7 +157,7 @@ impl AgentCluster {
                     tracing::warn!(%socket, cause, "asking the API server instead of the agent");
                     self.is_away.store(true, Ordering::Relaxed);
                 }
-                None if time_is_left => {}
+                None if time_is_left && !matches!(away, Away::Unfit(_)) => {}
                 None => return Err(self.unavailable(away)),
             }
             std::thread::sleep(PAUSE);
@@ -189,6 +191,7 @@ impl AgentCluster {
                 *slot = Some(link);
                 Ok(Err(error))
             }
+            None if wire::is_answer(&status) => Err(Away::Unfit(status)),
             None => Err(Away::Broken(status)),
         }
     }
@@ -213,8 +216,10 @@ impl AgentCluster {
     fn unavailable(&self, away: Away) -> ClusterError {
         ClusterError::Unavailable {
             what: format!("the agent of this node at {}", self.socket.display()),
-            remedy: "is meta-cnid running on this node? Its DaemonSet or service and its log tell"
-                .to_owned(),
+            remedy:
+                "is meta-cnid running on this node? Its DaemonSet or service and its log tell; \
+                     agentSocket \"\" does without it"
+                    .to_owned(),
             source: Box::new(away),
         }
     }

@@ -60,22 +60,17 @@ fn details(
     serde_json::to_vec(&details).unwrap_or_default()
 }
 
-/// The error that a status tells; nothing if the agent did not answer, but the transport failed, or the agent ends.
+/// The error that a status tells; nothing if it is not one of these.
 pub(crate) fn from_status(status: &Status) -> Option<ClusterError> {
-    if let Ok(details) = serde_json::from_slice(status.details()) {
-        return Some(error(status.code(), details, status.message()));
-    }
+    let details: Details = serde_json::from_slice(status.details()).ok()?;
+    Some(error(status.code(), details, status.message()))
+}
+
+/// Whether such a status was an answer, and not the transport's failure or an agent's end.
+pub(crate) fn is_answer(status: &Status) -> bool {
     // Only what the transport reports has a cause.
     let is_broken = std::error::Error::source(status).is_some();
-    let is_away = matches!(status.code(), Code::Unavailable | Code::Cancelled);
-    (!is_broken && !is_away).then(|| ClusterError::Invalid {
-        what: "the agent's answer".to_owned(),
-        source: Box::new(Cause(format!(
-            "{:?}: {}; has the agent another version than meta-cni?",
-            status.code(),
-            status.message()
-        ))),
-    })
+    !is_broken && !matches!(status.code(), Code::Unavailable | Code::Cancelled)
 }
 
 fn error(code: Code, details: Details, message: &str) -> ClusterError {
@@ -261,17 +256,10 @@ mod tests {
             Status::unavailable("connection reset"),
             Status::from_error(Box::new(std::io::Error::other("h2 protocol error"))),
         ] {
-            assert!(from_status(&status).is_none());
+            assert!(from_status(&status).is_none() && !is_answer(&status));
         }
-    }
-
-    #[test]
-    fn an_agent_of_another_version_is_not_away() {
-        let told = from_status(&Status::unimplemented("no such method")).expect("it answered");
-        let told = with_causes(&told);
-        assert!(
-            told.contains("no such method") && told.contains("another version"),
-            "{told}"
-        );
+        // An agent of another version.
+        let status = Status::unimplemented("no such method");
+        assert!(from_status(&status).is_none() && is_answer(&status));
     }
 }
