@@ -157,8 +157,16 @@ async fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(prefix) && !answers(&path).await {
-            fs::remove_file(&path)?;
+        if !name.starts_with(prefix) || answers(&path).await {
+            continue;
+        }
+        // One that has just bound it may not listen yet.
+        tokio::time::sleep(LOOK / 20).await;
+        if !answers(&path).await {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fnv::FnvHasher;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use proto::ipam::v1::ReleaseAttachmentRequest;
 use serde::{Deserialize, Serialize};
@@ -163,7 +164,7 @@ impl Queue {
         if files.is_empty() {
             return Ok(());
         }
-        let Some(_lock) = self.lock() else {
+        let Ok(_lock) = self.lock() else {
             return Ok(());
         };
         files
@@ -188,7 +189,7 @@ impl Queue {
         }
         // Whoever delivers it now is waited for, as long as there is time.
         let mut lock = self.lock();
-        while lock.is_none() && path.exists() && !client.left().is_zero() {
+        while matches!(lock, Err(Errno::EWOULDBLOCK)) && path.exists() && !client.left().is_zero() {
             std::thread::sleep(PAUSE);
             lock = self.lock();
         }
@@ -198,15 +199,16 @@ impl Queue {
         })
     }
 
-    /// The right to deliver, unless somebody else has it.
-    fn lock(&self) -> Option<Flock<File>> {
+    /// The right to deliver; EWOULDBLOCK if somebody else has it.
+    fn lock(&self) -> Result<Flock<File>, Errno> {
         let file = File::options()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(self.folder.join("lock"));
-        Flock::lock(file.ok()?, FlockArg::LockExclusiveNonblock).ok()
+            .open(self.folder.join("lock"))
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)
     }
 
     /// The file of a release: the same in every version of this program, each of which may find it.
