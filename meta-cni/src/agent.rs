@@ -3,7 +3,7 @@
 //! [`run`] is the one place where its parts are wired: [`watch`] keeps [`index`] as the API server ([`api`]) has it,
 //! [`service`] answers from it over [`socket`], [`events`] posts behind the answers, `http` tells [`metrics`]. Leases need
 //! none of these: [`proxy`] passes them on, [`releases`] delivers what waits. What
-//! meta-cni did comes from its journal: `operations` counts it, [`traces`] sends it on.
+//! meta-cni did comes from its journal: `operations` counts it, [`traces`] sends it on. All are tasks of `parts`.
 
 pub mod api;
 pub mod config;
@@ -14,6 +14,7 @@ pub mod index;
 pub mod metrics;
 mod operations;
 mod orphans;
+mod parts;
 pub mod proxy;
 pub mod releases;
 mod repair;
@@ -33,7 +34,7 @@ use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
 use serde_json::json;
 use tokio::sync::{oneshot, watch as signal};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tonic::transport::Server;
 
 use self::api::Api;
@@ -42,6 +43,7 @@ use self::events::Events;
 use self::http::Pages;
 use self::index::Index;
 use self::metrics::Metrics;
+use self::parts::{Ended, Parts, blocking, ended};
 use self::proxy::{Keeper, Proxy, WrongUpstream};
 use self::releases::Waiting;
 use self::service::Service;
@@ -104,9 +106,6 @@ pub enum AgentError {
 /// How long no call must be in flight before an agent ends: the last answer is on its way then.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Parts that run until the agent ends.
-type Parts = JoinSet<Result<(), AgentError>>;
-
 /// Runs an agent until `shutdown` becomes true; then finishes the calls that were begun.
 ///
 /// # Errors
@@ -115,123 +114,159 @@ pub async fn run(
     arguments: Arguments,
     mut shutdown: signal::Receiver<bool>,
 ) -> Result<(), AgentError> {
-    let upstream = arguments.upstream()?;
-    let node = node_name(&arguments)?;
-    let mut registry = Registry::default();
-    let metrics = Metrics::register(&mut registry);
-    let hidden = Hidden::bind(&arguments.socket).await?;
-    let pages_at = http::listen(arguments.metrics_listen).await;
-    let pages_at = pages_at.map_err(|source| AgentError::Metrics {
-        address: arguments.metrics_listen,
-        source,
-    })?;
-    let (index, states) = (Arc::new(Index::default()), States::default());
-    let api = Api::open(source(&arguments), metrics.clone(), states.clone());
-    let api = api.map_err(AgentError::Api)?;
-    let (events, posted) = Events::new(metrics.clone());
-
-    let (stop, stopping) = signal::channel(false);
-    let (mut parts, mut serving) = (Parts::new(), Parts::new());
-    let mut passed_on = None;
-    if let Some(upstream) = upstream {
-        let counts = passed_on
-            .insert(proxy::Metrics::register(&mut registry))
-            .clone();
-        let hidden = Hidden::bind(&arguments.ipam_socket).await?;
-        let proxy = proxy::new(upstream, counts, stopping.clone());
-        pass_on(&mut parts, &mut serving, hidden, proxy);
-    }
-    deliver(&mut parts, &arguments, Waiting::register(&mut registry));
-    tell_operations(&mut parts, &arguments, &node, &mut registry)?;
-    follow(&mut parts, &api, &node, &index, &states);
-    let pages = Pages {
-        registry: Arc::new(registry),
-        metrics: metrics.clone(),
-        index: Arc::clone(&index),
-        states: states.clone(),
+    let (mut agent, hidden) = Agent::wire(&arguments).await?;
+    let result = tokio::select! {
+        _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
+        ended = agent.serve(hidden, &arguments) => ended,
     };
-    let metrics_address = pages_at.address();
-    parts.spawn(async move {
-        let served = http::serve(pages_at, pages).await;
-        ended("the HTTP pages", served)
-    });
-    let (close, closing) = oneshot::channel();
-    let posts = tokio::spawn({
-        let (api, node, metrics) = (api.clone(), Arc::clone(&node), metrics.clone());
-        async move { events::run(posted, api, &node, metrics, closing).await }
-    });
-    let in_flight = {
-        let metrics = metrics.clone();
-        move || {
-            metrics.calls_in_flight()
-                + passed_on
-                    .as_ref()
-                    .map_or(0, proxy::Metrics::calls_in_flight)
-        }
-    };
-    let service = Service {
-        node,
-        index: Arc::clone(&index),
-        states,
-        api,
-        events,
-        devices: DeviceSource {
-            kubelet_dir: arguments.kubelet_dir.clone(),
-        },
-        metrics,
-        ipam_server: arguments.ipam_server.clone().unwrap_or_default().into(),
-    };
-
-    let ended_before = tokio::select! {
-        () = index.synced() => None,
-        ended = end(&mut shutdown, &mut parts, &mut serving) => Some(ended),
-    };
-    let result = match ended_before {
-        Some(ended) => {
-            drop(service);
-            ended
-        }
-        None => {
-            let (place, listener) = hidden.publish()?;
-            parts.spawn(async move { Err(place.keep().await.into()) });
-            tell_where(&arguments);
-            look_after(&mut parts, &arguments, &service);
-            serving.spawn(serve(service, listener, stopping));
-            tracing::info!(socket = %arguments.socket.display(), metrics = metrics_address, "serving");
-            if let Some(path) = &arguments.ready_file {
-                let ready = json!({"socket": arguments.socket, "metrics": metrics_address});
-                write_ready(path, &ready.to_string())?;
-            }
-            end(&mut shutdown, &mut parts, &mut serving).await
-        }
-    };
-
     tracing::info!("stopping");
-    // Their places go first: nobody comes any more.
-    parts.shutdown().await;
-    stop.send_replace(true);
-    let finish = async {
-        tokio::select! {
-            () = all_ended(&mut serving) => {}
-            () = quiet(in_flight) => {}
-        }
-        // Of Events, what waits is posted.
-        drop(close);
-        posts.await
-    };
-    match tokio::time::timeout(arguments.shutdown_seconds, finish).await {
-        Ok(Ok(())) => tracing::info!("stopped"),
-        Ok(Err(error)) => tracing::error!(%error, "Events that waited are lost"),
-        Err(_) => tracing::warn!("calls that were begun are cut off"),
-    }
+    agent.finish(arguments.shutdown_seconds).await;
     result
 }
 
-/// Does what is not for the threads of the async runtime: work with files.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+/// An agent at work.
+struct Agent {
+    service: Service,
+    parts: Parts,
+    /// Where the pages are.
+    pages: String,
+    /// What is passed on, if anything is.
+    passed_on: Option<proxy::Metrics>,
+    /// Tells those who serve to stop.
+    stop: signal::Sender<bool>,
+    /// Posts Events, until it is told that none comes any more.
+    posts: JoinHandle<()>,
+    close: oneshot::Sender<()>,
+}
+
+impl Agent {
+    /// Starts everything but answering meta-cni.
+    async fn wire(arguments: &Arguments) -> Result<(Agent, Hidden), AgentError> {
+        let upstream = arguments.upstream()?;
+        let node = node_name(arguments)?;
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let hidden = Hidden::bind(&arguments.socket).await?;
+        let pages_at = http::listen(arguments.metrics_listen).await;
+        let pages_at = pages_at.map_err(|source| AgentError::Metrics {
+            address: arguments.metrics_listen,
+            source,
+        })?;
+        let (index, states) = (Arc::new(Index::default()), States::default());
+        let api = Api::open(source(arguments), metrics.clone(), states.clone());
+        let api = api.map_err(AgentError::Api)?;
+        let (events, posted) = Events::new(metrics.clone());
+
+        let (stop, stopping) = signal::channel(false);
+        let mut parts = Parts::default();
+        let mut passed_on = None;
+        if let Some(upstream) = upstream {
+            let counts = proxy::Metrics::register(&mut registry);
+            let hidden = Hidden::bind(&arguments.ipam_socket).await?;
+            let proxy = proxy::new(upstream, counts.clone(), stopping);
+            pass_on(&mut parts, hidden, proxy);
+            passed_on = Some(counts);
+        }
+        deliver(&mut parts, arguments, Waiting::register(&mut registry));
+        tell_operations(&mut parts, arguments, &node, &mut registry)?;
+        follow(&mut parts, &api, &node, &index, &states);
+        let (close, closing) = oneshot::channel();
+        let posting = events::run(
+            posted,
+            api.clone(),
+            Arc::clone(&node),
+            metrics.clone(),
+            closing,
+        );
+        let posts = tokio::spawn(posting);
+        let service = Service {
+            node,
+            index: Arc::clone(&index),
+            states: states.clone(),
+            api,
+            events,
+            devices: DeviceSource {
+                kubelet_dir: arguments.kubelet_dir.clone(),
+            },
+            metrics: metrics.clone(),
+            ipam_server: arguments.ipam_server.clone().unwrap_or_default().into(),
+        };
+        let pages_address = pages_at.address();
+        let pages = Pages {
+            registry: Arc::new(registry),
+            metrics,
+            index,
+            states,
+        };
+        parts.work(async move { ended("the HTTP pages", http::serve(pages_at, pages).await) });
+        let agent = Agent {
+            service,
+            parts,
+            pages: pages_address,
+            passed_on,
+            stop,
+            posts,
+            close,
+        };
+        Ok((agent, hidden))
+    }
+
+    /// Answers meta-cni once everything is known; ends only by failing.
+    async fn serve(&mut self, hidden: Hidden, arguments: &Arguments) -> Ended {
+        tokio::select! {
+            () = self.service.index.synced() => {}
+            ended = self.parts.first_to_end() => return ended,
+        }
+        let (place, listener) = hidden.publish()?;
+        self.parts
+            .work(async move { Err(place.keep().await.into()) });
+        let answering = answer(self.service.clone(), listener, self.stop.subscribe());
+        self.parts.serve(answering);
+        tell_where(arguments);
+        look_after(&mut self.parts, arguments, &self.service);
+        tracing::info!(socket = %arguments.socket.display(), metrics = self.pages, "serving");
+        if let Some(path) = &arguments.ready_file {
+            let ready = json!({"socket": arguments.socket, "metrics": self.pages});
+            write_ready(path, &ready.to_string())?;
+        }
+        self.parts.first_to_end().await
+    }
+
+    /// Finishes the calls that were begun, and posts the Events that wait, within `limit`.
+    async fn finish(mut self, limit: Duration) {
+        // The places of the sockets go first: nobody comes any more.
+        self.parts.stop_work().await;
+        self.stop.send_replace(true);
+        let (metrics, passed_on) = (&self.service.metrics, &self.passed_on);
+        let in_flight = || {
+            let passed_on = passed_on.as_ref().map(proxy::Metrics::calls_in_flight);
+            metrics.calls_in_flight() + passed_on.unwrap_or_default()
+        };
+        let finish = async {
+            tokio::select! {
+                () = self.parts.served() => {}
+                () = quiet(in_flight) => {}
+            }
+            drop(self.close);
+            self.posts.await
+        };
+        match tokio::time::timeout(limit, finish).await {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "Events that waited are lost"),
+            Err(_) => tracing::warn!("calls that were begun are cut off"),
+        }
+    }
+}
+
+/// Waits until the calls that were begun are answered. Not for their connections to be closed: a meta-cni that waits for
+/// its plugins, and perhaps for the next agent, does not hear that this one ends.
+async fn quiet(in_flight: impl Fn() -> u64) {
+    let mut since = Instant::now();
+    while since.elapsed() < QUIET {
+        tokio::time::sleep(QUIET / 10).await;
+        if in_flight() > 0 {
+            since = Instant::now();
+        }
     }
 }
 
@@ -252,15 +287,10 @@ fn source(arguments: &Arguments) -> Source {
 
 /// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
 /// has reached ipam-server.
-fn pass_on(
-    parts: &mut Parts,
-    serving: &mut Parts,
-    hidden: Hidden,
-    (proxy, keeper): (Proxy, Keeper),
-) {
+fn pass_on(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) {
     let (give, listener) = oneshot::channel();
     let own = proxy.clone();
-    parts.spawn(async move {
+    parts.work(async move {
         if hidden.is_taken().await {
             own.connected().await;
         }
@@ -269,7 +299,7 @@ fn pass_on(
         let _ = give.send(listener);
         Err(place.keep().await.into())
     });
-    serving.spawn(async move {
+    parts.serve(async move {
         let listener = async {
             match listener.await {
                 Ok(listener) => listener,
@@ -295,7 +325,7 @@ fn tell_where(arguments: &Arguments) {
 /// Delivers releases that wait on this node.
 fn deliver(parts: &mut Parts, arguments: &Arguments, waiting: Waiting) {
     let state_dir = arguments.state_dir.clone();
-    parts.spawn(async move { match releases::run(state_dir, waiting).await {} });
+    parts.work(async move { match releases::run(state_dir, waiting).await {} });
 }
 
 /// Tells what meta-cni does on this node: as metrics, and as traces if somebody wants them.
@@ -310,10 +340,10 @@ fn tell_operations(
     if let Some(endpoint) = &arguments.otlp_endpoint {
         let (into, exporter) = traces::new(endpoint, Arc::clone(node), registry)?;
         spans = Some(into);
-        parts.spawn(async move { match traces::run(exporter).await {} });
+        parts.work(async move { match traces::run(exporter).await {} });
     }
     let state_dir = arguments.state_dir.clone();
-    parts.spawn(async move {
+    parts.work(async move {
         operations::run(state_dir, counts, spans).await;
         Ok(())
     });
@@ -325,17 +355,17 @@ fn follow(parts: &mut Parts, api: &Api, node: &Arc<str>, index: &Arc<Index>, sta
     let all = || (api.clone(), Arc::clone(index), states.clone());
     let (api, index, states) = all();
     let node = Arc::clone(node);
-    parts.spawn(async move {
+    parts.work(async move {
         watch::pods(api.client(), &node, &index, &states).await;
         Ok(())
     });
     let (api, index, states) = all();
-    parts.spawn(async move {
+    parts.work(async move {
         watch::networks(api.client(), &index, &states).await;
         Ok(())
     });
     let (api, ..) = all();
-    parts.spawn(async move {
+    parts.work(async move {
         api.renew().await;
         Ok(())
     });
@@ -353,23 +383,23 @@ fn look_after(parts: &mut Parts, arguments: &Arguments, service: &Service) {
             grace: arguments.orphan_grace_seconds,
         };
         let metrics = service.metrics.clone();
-        parts.spawn(async move {
+        parts.work(async move {
             orphans::run(look, metrics).await;
             Ok(())
         });
     }
     let (service, state_dir) = (service.clone(), state_dir.clone());
-    parts.spawn(async move {
+    parts.work(async move {
         repair::run(service, state_dir, interval).await;
         Ok(())
     });
 }
 
-async fn serve(
+async fn answer(
     service: Service,
     listener: tokio::net::UnixListener,
     mut stopping: signal::Receiver<bool>,
-) -> Result<(), AgentError> {
+) -> Ended {
     let stop = async move {
         // A sender that is gone stops as well.
         let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -379,57 +409,6 @@ async fn serve(
         .serve_with_incoming_shutdown(socket::of_root(listener), stop)
         .await;
     ended("serving agent.v1", served)
-}
-
-fn ended<E: std::error::Error + Send + Sync + 'static>(
-    part: &'static str,
-    result: Result<(), E>,
-) -> Result<(), AgentError> {
-    result.map_err(|source| AgentError::Ended {
-        part,
-        source: Box::new(source),
-    })
-}
-
-/// Waits until the agent is to end, or a part of it has.
-async fn end(
-    shutdown: &mut signal::Receiver<bool>,
-    parts: &mut Parts,
-    serving: &mut Parts,
-) -> Result<(), AgentError> {
-    tokio::select! {
-        _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
-        failed = first_to_end(parts) => failed,
-        failed = first_to_end(serving) => failed,
-    }
-}
-
-async fn all_ended(parts: &mut Parts) {
-    while parts.join_next().await.is_some() {}
-}
-
-/// Waits until the calls that were begun are answered. Not for their connections to be closed: a meta-cni that waits for
-/// its plugins, and perhaps for the next agent, does not hear that this one ends.
-async fn quiet(in_flight: impl Fn() -> u64) {
-    let mut since = Instant::now();
-    while since.elapsed() < QUIET {
-        tokio::time::sleep(QUIET / 10).await;
-        if in_flight() > 0 {
-            since = Instant::now();
-        }
-    }
-}
-
-/// Waits for a part to end, which none does by itself but by a failure.
-async fn first_to_end(parts: &mut Parts) -> Result<(), AgentError> {
-    match parts.join_next().await {
-        Some(Ok(result)) => result,
-        Some(Err(panic)) => Err(AgentError::Ended {
-            part: "a task",
-            source: Box::new(panic),
-        }),
-        None => std::future::pending().await,
-    }
 }
 
 /// Whoever waits for the file sees it whole.

@@ -1,19 +1,19 @@
 //! Our own configuration: the keys of the network configuration that the container runtime hands to
 //! `meta-cni`. A Multus configuration is one of them. Unknown keys are accepted.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+mod agent;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub use agent::note_agent;
+use agent::noted_agent;
+
 /// Where the agent of a node listens unless told otherwise.
 pub const AGENT_SOCKET: &str = "/run/meta-cni/agent.sock";
-
-/// The file below `stateDir` that says where the agent of this node listens.
-const AGENT_NOTE: &str = "agent";
 
 /// The longest time that may be configured: a day.
 const LONGEST_SECONDS: u64 = 86_400;
@@ -305,32 +305,10 @@ impl Config {
     }
 }
 
-/// Notes that this node has an agent, and where it listens: also while it is away, a pod is then not started without what
-/// the agent knows.
-///
-/// # Errors
-/// What the system says, if the note cannot be written.
-pub fn note_agent(state_dir: &Path, socket: &Path) -> io::Result<()> {
-    if noted_agent(state_dir).as_deref() == Some(socket) {
-        return Ok(());
-    }
-    let note = state_dir.join(AGENT_NOTE);
-    let temporary = state_dir.join(format!(".{AGENT_NOTE}.new"));
-    fs::create_dir_all(state_dir)?;
-    let mut file = File::create(&temporary)?;
-    file.write_all(format!("{}\n", socket.display()).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, &note)
-}
-
-/// The socket of the agent that this node has or had.
-fn noted_agent(state_dir: &Path) -> Option<PathBuf> {
-    let note = fs::read_to_string(state_dir.join(AGENT_NOTE)).ok()?;
-    Some(PathBuf::from(note.trim_end())).filter(|socket| socket.is_absolute())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;

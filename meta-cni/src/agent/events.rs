@@ -1,5 +1,7 @@
 //! Events, posted behind the answers: no ADD waits for them.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -43,7 +45,7 @@ impl Events {
 pub(super) async fn run(
     mut posted: Posted,
     api: Api,
-    instance: &str,
+    instance: Arc<str>,
     metrics: Metrics,
     mut closing: oneshot::Receiver<()>,
 ) {
@@ -63,7 +65,7 @@ pub(super) async fn run(
         if posts.len() >= AT_ONCE {
             settle(posts.join_next().await);
         }
-        let (api, instance) = (api.clone(), instance.to_owned());
+        let (api, instance) = (api.clone(), Arc::clone(&instance));
         posts.spawn(async move { api.connection().post(&pod, &event, &instance).await });
     }
     while !posts.is_empty() {
