@@ -216,10 +216,9 @@ impl AgentCluster {
     fn unavailable(&self, away: Away) -> ClusterError {
         ClusterError::Unavailable {
             what: format!("the agent of this node at {}", self.socket.display()),
-            remedy:
-                "is meta-cnid running on this node? Its DaemonSet or service and its log tell; \
-                     agentSocket \"\" does without it"
-                    .to_owned(),
+            remedy: "is meta-cnid running on this node? Its DaemonSet or service and its log tell \
+                     (agentSocket \"\" does without it)"
+                .to_owned(),
             source: Box::new(away),
         }
     }
