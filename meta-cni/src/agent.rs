@@ -15,6 +15,7 @@ pub mod metrics;
 mod operations;
 mod orphans;
 mod parts;
+mod pauses;
 pub mod proxy;
 pub mod releases;
 mod repair;

@@ -1,7 +1,6 @@
 //! Releases of leases that wait on disk because their server was away when a pod was deleted: delivered as soon as it is
 //! back, over the server that each names.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::MissedTickBehavior;
 
 use super::blocking;
+use super::pauses::Pauses;
 use crate::cni::error::with_causes;
 use crate::ipam::client::Client;
 use crate::ipam::config::Server;
@@ -48,7 +48,8 @@ impl Waiting {
 pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut away = Away::default();
+    // Servers that could not be delivered to.
+    let mut away = Pauses::new(LOOK, LONGEST_PAUSE);
     loop {
         looks.tick().await;
         let dir = state_dir.clone();
@@ -67,38 +68,20 @@ pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
     }
 }
 
-/// Servers that could not be delivered to: until when they are left alone, and how long that is.
-#[derive(Debug, Default)]
-struct Away(BTreeMap<Server, (Instant, Duration)>);
-
-impl Away {
-    fn is_due(&self, server: &Server, now: Instant) -> bool {
-        self.0.get(server).is_none_or(|(until, _)| now >= *until)
-    }
-
-    fn failed(&mut self, server: Server, now: Instant) {
-        let earlier = self.0.get(&server).map(|(_, pause)| *pause * 2);
-        let pause = earlier.unwrap_or(LOOK).min(LONGEST_PAUSE);
-        self.0.insert(server, (now + pause, pause));
-    }
-}
-
 /// Delivers what can be delivered; gives how many wait then.
-fn look(state_dir: &Path, away: &mut Away) -> Result<usize, QueueError> {
+fn look(state_dir: &Path, away: &mut Pauses<Server>) -> Result<usize, QueueError> {
     let queue = Queue::new(state_dir);
     let by_server = queue.by_server()?;
-    away.0.retain(|server, _| by_server.contains_key(server));
+    away.retain(|server| by_server.contains_key(server));
     for (server, files) in by_server {
         if !away.is_due(&server, Instant::now()) {
             continue;
         }
         match deliver(&queue, &server, &files) {
-            Ok(()) => {
-                away.0.remove(&server);
-            }
+            Ok(()) => away.retain(|other| *other != server),
             Err(error) => {
                 tracing::warn!(server = server.address, error, "releases wait on");
-                away.failed(server, Instant::now());
+                away.begin(server, Instant::now());
             }
         }
     }
@@ -113,28 +96,4 @@ fn deliver(queue: &Queue, server: &Server, files: &[PathBuf]) -> Result<(), Stri
         delivered.map_err(|error| error.to_string())?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_away_is_asked_less_and_less_often_and_holds_nobody_else_up() {
-        let server = |port: u16| Server {
-            address: format!("http://127.0.0.1:{port}"),
-            tls: None,
-        };
-        let (start, mut away) = (Instant::now(), Away::default());
-        let mut tries = Vec::new();
-        for after in (0..130).step_by(3) {
-            let now = start + Duration::from_secs(after);
-            assert!(away.is_due(&server(2), now), "{after}");
-            if away.is_due(&server(1), now) {
-                tries.push(after);
-                away.failed(server(1), now);
-            }
-        }
-        assert_eq!(tries, [0, 3, 9, 21, 45, 93]);
-    }
 }

@@ -1,7 +1,6 @@
 //! network-status that could not be written when its ADD ended, and annotations that somebody else changed: records are
 //! compared with the pods of this node, and what differs is written. The record holds the text that is to be there.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use super::blocking;
+use super::pauses::Pauses;
 use super::service::Service;
 use crate::cluster::{ClusterError, NETWORK_STATUS, Pod};
 use crate::netns;
@@ -35,41 +35,23 @@ struct Repair {
     status: String,
 }
 
-/// Pods that were repaired and differed again at the next look, by UID: until when they are left alone, and how long that
-/// is.
-#[derive(Debug, Default)]
-struct Contested(BTreeMap<String, (Instant, Duration)>);
-
-impl Contested {
-    /// Those of `repairs` that are to be made at `now`.
-    fn due(&mut self, mut repairs: Vec<Repair>, now: Instant) -> Vec<Repair> {
-        let differs = |uid: &String| repairs.iter().any(|repair| repair.pod.uid == *uid);
-        self.0.retain(|uid, _| differs(uid));
-        let is_due = |uid: &str| self.0.get(uid).is_none_or(|(until, _)| now >= *until);
-        repairs.retain(|repair| is_due(&repair.pod.uid));
-        repairs
-    }
-
-    /// Notes a repair. A pod that comes again waits twice as long as before.
-    fn repaired(&mut self, uid: &str, now: Instant, first: Duration) {
-        let before = self.0.get(uid).map(|(_, pause)| *pause * 2);
-        let pause = before.unwrap_or(first).min(LONGEST_PAUSE);
-        self.0.insert(uid.to_owned(), (now + pause, pause));
-    }
-}
-
 /// Compares, and repairs, every `interval`; never ends.
 pub(super) async fn run(service: Service, state_dir: PathBuf, interval: Duration) {
-    let mut contested = Contested::default();
+    // Pods that were repaired and differed again at the next look, by UID.
+    let mut contested = Pauses::new(interval, LONGEST_PAUSE);
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let (dir, pods) = (state_dir.clone(), service.index.pods());
         let repairs = blocking(move || repairs(&found(&dir, SystemTime::now()), &pods)).await;
-        let due = contested.due(repairs, Instant::now());
+        let differs = |uid: &String| repairs.iter().any(|repair| repair.pod.uid == *uid);
+        contested.retain(differs);
+        let now = Instant::now();
+        let is_due = |repair: &Repair| contested.is_due(&repair.pod.uid, now);
+        let due = repairs.into_iter().filter(is_due).collect();
         for uid in repair(&service, &state_dir, due).await {
-            contested.repaired(&uid, Instant::now(), interval);
+            contested.begin(uid, Instant::now());
         }
     }
 }
@@ -240,34 +222,5 @@ mod tests {
             ("restarted", "[new]"),
         ];
         assert_eq!(repairs, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
-    }
-
-    #[test]
-    fn a_pod_that_somebody_else_keeps_changing_is_left_alone_for_longer_and_longer() {
-        let second = Duration::from_secs(1);
-        let repair = || Repair {
-            pod: pod("web", "1", None),
-            container_id: "c1".into(),
-            status: "[]".into(),
-        };
-        let (start, mut contested) = (Instant::now(), Contested::default());
-        let mut made = Vec::new();
-        for after in 0..40 {
-            let now = start + after * second;
-            // The API server is away for a while at first.
-            for due in contested
-                .due(vec![repair()], now)
-                .iter()
-                .filter(|_| after >= 5)
-            {
-                contested.repaired(&due.pod.uid, now, second);
-                made.push(after);
-            }
-        }
-        assert_eq!(made, [5, 6, 8, 12, 20, 36]);
-        // It was as recorded at one look.
-        contested.due(vec![], start + 40 * second);
-        let due = contested.due(vec![repair()], start + 41 * second);
-        assert_eq!(due.len(), 1);
     }
 }
