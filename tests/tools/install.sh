@@ -20,7 +20,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=$(realpath -m "${E2E_TOOLS_DIR:-$here/../../target/tools}")
-go_needed=1.26
+go_needed=1.26.8
 
 say() { printf '%s\n' "install.sh: $*" >&2; }
 fail() {
