@@ -47,7 +47,8 @@ test-delegates: build tools ## Every reference plugin through meta-cni, in real 
 test-faults: build tools ## kill -9 at every step, hanging plugins, full disks
 	@tests/tools/rung.sh faults --package e2e --test faults
 
-test-kubernetes: build tools ## A real etcd and kube-apiserver
+test-kubernetes: build tools ## A real etcd and kube-apiserver, and pods that a real Multus made
+	@tests/tools/install.sh multus
 	@tests/tools/rung.sh kubernetes --package e2e --test kubernetes
 
 test-agent: build tools ## meta-cni through its node's agent, and without it

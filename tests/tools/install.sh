@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
 #
-#   install.sh [packages] [plugins] [apiserver] [containerd] [clients] [deny]
+#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
 # plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
+# multus     Multus pinned in multus/go.mod, thin and thick, into target/tools/multus
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
 #            service starts, and the ones that a machine has stay
@@ -99,6 +100,10 @@ apiserver() {
     build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
 }
 
+multus() {
+    build multus "$tools/multus/" tool
+}
+
 containerd() {
     build containerd "$tools/containerd/" -tags no_btrfs,no_zfs,no_aufs,no_devmapper tool
     local into=$tools/distribution
@@ -166,8 +171,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | containerd | clients | deny) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, containerd, clients, deny)" ;;
+        packages | plugins | apiserver | multus | containerd | clients | deny) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny)" ;;
         esac
     done
     exit

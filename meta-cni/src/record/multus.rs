@@ -187,19 +187,19 @@ impl MultusFiles {
             path: path.clone(),
             problem,
         };
-        let attachment = |list, args: String| Attachment {
+        let attachment = |list, args: String, device_info_file| Attachment {
             network,
             ifname,
             args,
             list,
             default_route: None,
             device: None,
-            device_info_file: None,
+            device_info_file,
         };
         let Some(bytes) = read_if_there(&path)? else {
             let list = prepare(list, &Map::new()).map_err(invalid)?;
             return Ok(Entry {
-                attachment: attachment(list, args.to_string()),
+                attachment: attachment(list, args.to_string(), None),
                 phase: Phase::Planned,
                 result: None,
             });
@@ -216,10 +216,11 @@ impl MultusFiles {
             .map(|result| CniResult::from_value(&result, cached_list.version))
             .transpose()
             .map_err(|error| invalid(error.to_string()))?;
-        let list =
-            prepare(cached_list, &cached.capability_args.unwrap_or_default()).map_err(invalid)?;
+        let capabilities = cached.capability_args.unwrap_or_default();
+        let device_info_file = device_info_file(&capabilities);
+        let list = prepare(cached_list, &capabilities).map_err(invalid)?;
         Ok(Entry {
-            attachment: attachment(list, cached_args.to_string()),
+            attachment: attachment(list, cached_args.to_string(), device_info_file),
             phase: Phase::Added,
             result,
         })
@@ -257,6 +258,12 @@ fn prepare(
 ) -> Result<NetConfList, String> {
     inject_capabilities(&mut list, capabilities)?;
     Ok(list)
+}
+
+/// The copy of the device's information that Multus made for the plugin.
+fn device_info_file(capabilities: &Map<String, Value>) -> Option<PathBuf> {
+    let path = capabilities.get("CNIDeviceInfoFile")?.as_str()?;
+    (!path.is_empty()).then(|| PathBuf::from(path))
 }
 
 /// The network namespace that the results name; empty if none does.

@@ -12,4 +12,5 @@ mod pods;
 mod problems;
 mod rights;
 mod status;
+mod switch;
 mod undo;

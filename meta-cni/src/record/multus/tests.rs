@@ -195,6 +195,30 @@ fn the_cache_of_libcni_wins_and_tells_arguments_capabilities_and_result() {
 }
 
 #[test]
+fn the_cache_tells_the_device_info_file_that_goes_with_the_attachment() {
+    let file = "/var/run/k8s.cni.cncf.io/devinfo/cni/default-blue-c1_net1";
+    for (capabilities, expected) in [
+        (
+            json!({"deviceID": "d", "CNIDeviceInfoFile": file}),
+            Some(file),
+        ),
+        (json!({"deviceID": "d"}), None),
+        (json!({"CNIDeviceInfoFile": ""}), None),
+    ] {
+        let left = Left::new();
+        let scratch = json!([
+            delegate("", "", &calico()),
+            delegate("default/blue", "", &blue())
+        ]);
+        left.write("c1", scratch.to_string());
+        let cache = cached(&blue(), json!({"capabilityArgs": capabilities}));
+        left.write("results/blue-net-c1-net1", cache);
+        let found = left.entries()[1].attachment.device_info_file.clone();
+        assert_eq!(found, expected.map(PathBuf::from), "{capabilities}");
+    }
+}
+
+#[test]
 fn a_cache_entry_may_lack_what_libcni_leaves_out() {
     let left = Left::new();
     left.write("c1", json!([delegate("", "", &calico())]).to_string());
