@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crds::NetworkAttachmentDefinition;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -48,6 +47,49 @@ impl Resource for WatchedPod {
 
     fn plural(_: &()) -> Cow<'_, str> {
         core::Pod::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What an agent needs of a NetworkAttachmentDefinition.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WatchedNetwork {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Option<NetworkSpec>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct NetworkSpec {
+    #[serde(default)]
+    config: Option<String>,
+}
+
+impl Resource for WatchedNetwork {
+    type DynamicType = ();
+    type Scope = <core::Pod as Resource>::Scope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        "NetworkAttachmentDefinition".into()
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        "k8s.cni.cncf.io".into()
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        "network-attachment-definitions".into()
     }
 
     fn meta(&self) -> &ObjectMeta {
@@ -136,8 +178,8 @@ pub(super) async fn pods(client: Client, node: &str, index: &Index, states: &Sta
 /// Follows all networks; never ends.
 pub(super) async fn networks(client: Client, index: &Index, states: &States) {
     let config = watcher::Config::default().page_size(PAGE);
-    let put = |nad: NetworkAttachmentDefinition| index.put_network(into_nad(nad));
-    let remove = |nad: NetworkAttachmentDefinition| index.remove_network(&name_of(&nad));
+    let put = |nad: WatchedNetwork| index.put_network(into_nad(nad));
+    let remove = |nad: WatchedNetwork| index.remove_network(&name_of(&nad));
     let api = Api::all(client);
     follow(Kind::Networks, api, config, index, states, put, remove).await;
 }
@@ -208,17 +250,17 @@ fn into_pod(pod: WatchedPod) -> Pod {
     }
 }
 
-fn name_of(nad: &NetworkAttachmentDefinition) -> NadName {
+fn name_of(nad: &WatchedNetwork) -> NadName {
     NadName {
         namespace: nad.namespace().unwrap_or_default(),
         name: nad.name_any(),
     }
 }
 
-fn into_nad(nad: NetworkAttachmentDefinition) -> Nad {
+fn into_nad(nad: WatchedNetwork) -> Nad {
     Nad {
         name: name_of(&nad),
-        config: nad.config().to_owned(),
         resource_name: resource_name_of(nad.annotations()),
+        config: nad.spec.and_then(|spec| spec.config).unwrap_or_default(),
     }
 }
