@@ -49,14 +49,15 @@ pub(super) fn into_list(
     cni_args: Option<&Map<String, Value>>,
     device: Option<&Device>,
 ) -> Result<(), String> {
-    for (index, plugin) in list.plugins.iter_mut().enumerate() {
+    for plugin in &mut list.plugins {
         plugin.set("cniVersion", json!(list.version));
         plugin.set("name", json!(list.name));
         set_runtime_config(plugin, capabilities)?;
         if let Some(cni_args) = cni_args {
             merge_cni_args(plugin, cni_args)?;
         }
-        if let (0, Some(device)) = (index, device) {
+        // Any plugin may need the device, not only the first: rdma behind sriov.
+        if let Some(device) = device {
             plugin.set("deviceID", json!(device.id));
             plugin.set("pciBusID", json!(device.id));
         }

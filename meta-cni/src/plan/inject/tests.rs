@@ -141,13 +141,25 @@ fn without_cni_args_the_arguments_stay_as_they_are() {
 }
 
 #[test]
-fn the_device_reaches_the_first_plugin_of_the_list() {
-    let mut list = list(json!([{"type": "sriov", "deviceID": "old"}, {"type": "tuning"}]));
+fn the_device_reaches_every_plugin_of_the_list() {
+    let mut list = list(json!([
+        {"type": "sriov", "deviceID": "old"}, {"type": "rdma"}, {"type": "tuning"},
+    ]));
     into_list(&mut list, &Map::new(), None, Some(&device())).unwrap();
-    assert_eq!(stdin(&list, 0)["deviceID"], "0000:03:02.1");
-    assert_eq!(stdin(&list, 0)["pciBusID"], "0000:03:02.1");
+    for index in 0..3 {
+        let stdin = stdin(&list, index);
+        assert_eq!(stdin["deviceID"], "0000:03:02.1", "{stdin}");
+        assert_eq!(stdin["pciBusID"], "0000:03:02.1", "{stdin}");
+    }
+}
+
+#[test]
+fn without_a_device_the_plugins_keep_their_own() {
+    let mut list =
+        list(json!([{"type": "host-device", "pciBusID": "0000:00:1f.6"}, {"type": "rdma"}]));
+    into_list(&mut list, &Map::new(), None, None).unwrap();
+    assert_eq!(stdin(&list, 0)["pciBusID"], "0000:00:1f.6");
     assert_eq!(stdin(&list, 1).get("deviceID"), None);
-    assert_eq!(stdin(&list, 1).get("pciBusID"), None);
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn node_with_devices(name: &str, uid: &str) -> Node {
 }
 
 #[test]
-fn an_explicit_device_reaches_configuration_and_runtime_config() {
+fn an_explicit_device_reaches_every_plugin_and_runtime_config_of_those_that_declare_it() {
     let node = Node::recorder("device");
     let capable = capable(&node, "red", &["deviceID"]);
     node.nad(
@@ -268,15 +268,19 @@ fn an_explicit_device_reaches_configuration_and_runtime_config() {
         &node,
         json!([{ "name": "red", "deviceID": "0000:03:02.1" }]),
     );
-    let first = node.calls()[1].conf();
+    let calls = node.calls();
+    let (first, second) = (calls[1].conf(), calls[2].conf());
     assert_eq!(
         first["runtimeConfig"],
         json!({ "deviceID": "0000:03:02.1" })
     );
-    assert_eq!(
-        (&first["deviceID"], &first["pciBusID"]),
-        (&json!("0000:03:02.1"), &json!("0000:03:02.1"))
-    );
+    assert_eq!(second.get("runtimeConfig"), None);
+    for plugin in [first, second] {
+        assert_eq!(
+            (&plugin["deviceID"], &plugin["pciBusID"]),
+            (&json!("0000:03:02.1"), &json!("0000:03:02.1"))
+        );
+    }
 }
 
 #[test]
