@@ -7,6 +7,7 @@ pub mod error;
 pub mod exec;
 pub mod name;
 pub mod netconf;
+pub mod requested_ips;
 pub mod result;
 pub mod skel;
 pub mod version;

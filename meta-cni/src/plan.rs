@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 use crate::cluster::{Pod, PodRef};
 use crate::cni::args::Args;
 use crate::cni::name::interface_name_problem;
-use crate::cni::netconf::NetConfList;
+use crate::cni::netconf::{NetConfList, PluginConf};
+use crate::cni::requested_ips;
 use crate::config::Config;
 use crate::device::info::DeviceInfoFiles;
 use crate::gather::Found;
@@ -96,6 +97,7 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
             }
         };
         check_plugins(inputs.config, wanted, found, &mut problems);
+        check_addresses(wanted, found, &mut problems);
         let device = inputs.devices.get(index).cloned().flatten();
         match attachment(
             inputs,
@@ -198,6 +200,22 @@ fn check_plugins(config: &Config, wanted: &Wanted, found: &Found, problems: &mut
     }
 }
 
+/// Several addresses must reach the plugin that is to set them.
+fn check_addresses(wanted: &Wanted, found: &Found, problems: &mut Vec<Problem>) {
+    let cannot = |plugin: &&PluginConf| !requested_ips::reads_several(plugin);
+    if wanted.element.ips.len() > 1
+        && let Some(plugin) = found.list.plugins.iter().find(cannot)
+    {
+        let what = format!(
+            "several addresses (ips) cannot be asked of plugin {:?} with host-local, which reads one; \
+             declare \"capabilities\": {{\"ips\": true}} in the network",
+            plugin.plugin_type()
+        );
+        let subject = format!("network {}", wanted.source.label());
+        problems.push(Problem::lasting(subject, what));
+    }
+}
+
 fn attachment(
     inputs: Inputs<'_>,
     wanted: &Wanted,
@@ -231,7 +249,7 @@ fn attachment(
     Ok(Attachment {
         network,
         ifname,
-        args: delegate_args(inputs, wanted, found).to_string(),
+        args: delegate_args(inputs, wanted).to_string(),
         list,
         default_route: wanted.element.default_route.clone(),
         device,
@@ -264,7 +282,7 @@ fn device_info_file(
 }
 
 /// CNI_ARGS of a delegate: the pod, then the rest as it came, then what the pod asks for.
-fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted, found: &Found) -> Args {
+fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted) -> Args {
     let mut args = Args::default();
     if let Some(pod) = inputs.pod_ref {
         args.set(
@@ -291,15 +309,8 @@ fn delegate_args(inputs: Inputs<'_>, wanted: &Wanted, found: &Found) -> Args {
     for (key, value) in inputs.args.iter() {
         args.set(key, value);
     }
-    // A plugin that takes addresses by capability reads `IP` as one address: of several it is not told
-    // twice, else a pair of both families could never be asked of host-local.
     let ips = &wanted.element.ips;
-    let declared = found
-        .list
-        .plugins
-        .iter()
-        .any(|plugin| plugin.has_capability("ips"));
-    if ips.len() == 1 || (ips.len() > 1 && !declared) {
+    if !ips.is_empty() {
         args.set("IP", &ips.join(","));
     }
     if let Some(mac) = &wanted.element.mac {

@@ -52,6 +52,11 @@ impl Args {
         }
     }
 
+    /// Removes `key`, if it is there.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(name, _)| name != key);
+    }
+
     /// The pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0

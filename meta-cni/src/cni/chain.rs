@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::exec::{Exec, ExecError, Target};
 use super::netconf::{NetConfList, PluginConf};
+use super::requested_ips;
 use super::result::{CniResult, ResultError};
 use super::skel::Command;
 use super::version::Version;
@@ -215,6 +216,11 @@ fn run(
         ifname = target.ifname
     );
     let stdin = plugin.stdin_with(extra);
+    let args = requested_ips::args_of(plugin, target.args);
+    let target = Target {
+        args: &args,
+        ..target
+    };
     let done = trace::step(span, || {
         trace::evidence("given", &stdin);
         let stdout = exec

@@ -120,6 +120,11 @@ impl PluginConf {
             == Some(&Value::Bool(true))
     }
 
+    /// `ipam.type`: the plugin that it has its addresses from.
+    pub fn ipam_type(&self) -> Option<&str> {
+        self.0.get("ipam")?.get("type")?.as_str()
+    }
+
     /// The whole configuration.
     pub fn as_map(&self) -> &Map<String, Value> {
         &self.0

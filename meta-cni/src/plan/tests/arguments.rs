@@ -99,18 +99,24 @@ fn without_a_pod_the_arguments_are_those_of_the_runtime() {
 }
 
 #[test]
-fn several_addresses_are_not_told_twice_to_plugins_that_take_them_by_capability() {
+fn asked_addresses_go_to_cni_args_whether_or_not_a_plugin_declares_the_capability() {
     let one = json!({"ips": ["10.0.0.9"]});
     let pair = json!({"ips": ["10.0.0.9", "fd00::9"]});
-    let plain = json!({"plugins": [{"type": "bridge"}, {"type": "tuning"}]});
+    let ipam = json!({"type": "whereabouts"});
+    let plain = json!({"plugins": [{"type": "bridge", "ipam": ipam}, {"type": "tuning"}]});
     let declaring = json!({"plugins": [
-        {"type": "bridge", "capabilities": {"ips": true}}, {"type": "tuning"},
+        {"type": "bridge", "capabilities": {"ips": true}, "ipam": ipam}, {"type": "tuning"},
     ]});
     let cases = [
         ("one", &one, &plain, "IP=10.0.0.9"),
         ("one, by capability too", &one, &declaring, "IP=10.0.0.9"),
         ("a pair", &pair, &plain, "IP=10.0.0.9,fd00::9"),
-        ("a pair by capability", &pair, &declaring, ""),
+        (
+            "a pair, by capability too",
+            &pair,
+            &declaring,
+            "IP=10.0.0.9,fd00::9",
+        ),
     ];
     for (name, element, conf, expected) in cases {
         let asked = Asked::new().and_of("shop/blue", element.clone(), conf.clone());
@@ -120,6 +126,24 @@ fn several_addresses_are_not_told_twice_to_plugins_that_take_them_by_capability(
         let declares = conf == &declaring;
         assert_eq!(runtime, declares.then(|| element.clone()), "{name}");
     }
+}
+
+#[test]
+fn several_addresses_that_would_not_reach_host_local_are_refused() {
+    let one = json!({"ips": ["10.0.0.9"]});
+    let pair = json!({"ips": ["10.0.0.9", "fd00::9"]});
+    let plain = json!({"type": "bridge", "ipam": {"type": "host-local"}});
+    let mut declaring = plain.clone();
+    declaring["capabilities"] = json!({"ips": true});
+    let asked = |element: &Value, conf: &Value| {
+        Asked::new().and_of("shop/blue", element.clone(), conf.clone())
+    };
+    assert!(asked(&one, &plain).plan().is_ok());
+    assert!(asked(&pair, &declaring).plan().is_ok());
+    let problems = asked(&pair, &plain).problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let start = "network shop/blue: several addresses (ips) cannot be asked of plugin \"bridge\"";
+    assert!(problems[0].starts_with(start), "{problems:?}");
 }
 
 #[test]

@@ -78,13 +78,46 @@ fn plugins_that_declare_no_capability_are_given_no_runtime_config() {
 }
 
 #[test]
-fn several_ips_go_to_cni_args_only_of_a_network_that_does_not_take_them_by_capability() {
-    let node = Node::recorder("once");
-    node.nad("default", "red", capable(&node, "red", &["ips"]));
-    add(&node, everything("red"));
-    assert_eq!(node.last_call("ADD net1 red").arg("IP"), None);
+fn all_ips_go_to_cni_args_of_a_network_that_takes_them_by_capability_too() {
+    let node = Node::recorder("both-ways");
+    let mut red = capable(&node, "red", &["ips"]);
+    red["ipam"] = json!({ "type": "whereabouts" });
+    node.nad("default", "red", red);
+    let pod = add(&node, everything("red"));
+    let both = Some("10.9.0.5/24,fd00:9::5/64");
+    assert_eq!(node.last_call("ADD net1 red").arg("IP"), both);
+    node.del(&pod).ok();
+    assert_eq!(node.last_call("DEL net1 red").arg("IP"), both);
     add(&node, json!([{ "name": "red", "ips": ["10.9.0.5"] }]));
     assert_eq!(node.last_call("ADD net1 red").arg("IP"), Some("10.9.0.5"));
+}
+
+#[test]
+fn several_ips_never_go_to_cni_args_of_a_network_with_host_local() {
+    let node = Node::recorder("one-only");
+    let mut red = capable(&node, "red", &["ips"]);
+    red["ipam"] = json!({ "type": "host-local" });
+    node.nad("default", "red", red);
+    let pod = add(&node, everything("red"));
+    assert_eq!(node.last_call("ADD net1 red").arg("IP"), None);
+    node.del(&pod).ok();
+    assert_eq!(node.last_call("DEL net1 red").arg("IP"), None);
+    let pod = add(&node, json!([{ "name": "red", "ips": ["10.9.0.5"] }]));
+    node.del(&pod).ok();
+    assert_eq!(node.last_call("DEL net1 red").arg("IP"), Some("10.9.0.5"));
+}
+
+#[test]
+fn a_pair_that_would_not_reach_host_local_is_refused_before_anything_runs() {
+    let node = Node::new("no-way");
+    let red = node.side_bridge("br-red", &["10.2.0.0/24", "fd00:2::/64"]);
+    node.nad("default", "red", red);
+    let pair = json!([{ "name": "red", "ips": ["10.2.0.77/24", "fd00:2::77/64"] }]);
+    let pod = node.pod("default", "web").select(&pair).create();
+    node.add(&pod)
+        .fails(7, &["network default/red", "host-local", "capabilities"]);
+    node.del(&pod).ok();
+    node.assert_clean();
 }
 
 #[test]
