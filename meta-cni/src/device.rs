@@ -212,23 +212,28 @@ impl PodDevices {
             .map_or(&[], |resource| &resource.devices)
     }
 
-    /// Hands out the next device of a resource: each device once, in container order.
+    /// Hands out the next device of a resource: each device once, in container order. None if the pod
+    /// has no device of it: then no device plugin serves the resource (it only chooses the pod's node,
+    /// as those of KubeVirt's bridge-marker do), or the pod did not ask for it.
     ///
     /// # Errors
-    /// [`DeviceError::NoneLeft`].
-    pub fn take(&mut self, resource: &str) -> Result<String, DeviceError> {
-        let known = self.resources.get_mut(resource);
-        let allocated = known.as_ref().map_or(0, |known| known.devices.len());
-        let next = known.and_then(|known| {
-            let device = known.devices.get(known.taken)?;
-            known.taken += 1;
-            Some(device.clone())
-        });
-        next.ok_or_else(|| DeviceError::NoneLeft {
-            resource: resource.to_owned(),
-            pod: self.pod.clone(),
-            allocated,
-        })
+    /// [`DeviceError::NoneLeft`] if all of the pod's devices were handed out.
+    pub fn take(&mut self, resource: &str) -> Result<Option<String>, DeviceError> {
+        let Some(known) = self.resources.get_mut(resource) else {
+            return Ok(None);
+        };
+        if known.devices.is_empty() {
+            return Ok(None);
+        }
+        let Some(device) = known.devices.get(known.taken) else {
+            return Err(DeviceError::NoneLeft {
+                resource: resource.to_owned(),
+                pod: self.pod.clone(),
+                allocated: known.devices.len(),
+            });
+        };
+        known.taken += 1;
+        Ok(Some(device.clone()))
     }
 }
 

@@ -12,10 +12,10 @@ use crate::problem::Problem;
 use crate::wanted::Wanted;
 
 /// The device of each of `wanted`, in their order: the one that the pod names, else the next one of the
-/// network's resource. The kubelet is asked only if a network has a resource.
+/// network's resource, if the pod has devices of it. The kubelet is asked only if a network has a resource.
 ///
 /// # Errors
-/// [`DeviceError`] if the pod's devices cannot be learnt, or there are too few.
+/// [`DeviceError`] if the pod's devices cannot be learnt, or there are some of a resource but too few.
 pub fn assign(
     config: &Config,
     pod: Option<&Pod>,
@@ -32,16 +32,14 @@ pub fn assign(
         let id = match (&wanted.element.device_id, &resource, pod) {
             (Some(id), _, _) => Some(id.clone()),
             (None, Some(resource), Some(pod)) => {
-                if given.is_none() {
-                    let source = DeviceSource {
-                        kubelet_dir: config.kubelet_dir.clone(),
-                    };
-                    given = Some(source.pod_devices(pod)?);
-                }
-                given
-                    .as_mut()
-                    .map(|given| given.take(resource))
-                    .transpose()?
+                let given = match &mut given {
+                    Some(given) => given,
+                    None => {
+                        let kubelet_dir = config.kubelet_dir.clone();
+                        given.insert(DeviceSource { kubelet_dir }.pod_devices(pod)?)
+                    }
+                };
+                given.take(resource)?
             }
             _ => None,
         };

@@ -322,13 +322,22 @@ fn each_device_is_handed_out_once_and_in_order() {
         (RESOURCE.to_owned(), vec!["a".to_owned()]),
     ];
     let mut devices = PodDevices::new(&web(), allocations);
-    assert_eq!(devices.take(RESOURCE).unwrap(), "b");
-    assert_eq!(devices.take("other/res").unwrap(), "c");
-    assert_eq!(devices.take(RESOURCE).unwrap(), "a");
+    for (resource, device) in [(RESOURCE, "b"), ("other/res", "c"), (RESOURCE, "a")] {
+        assert_eq!(devices.take(resource).unwrap().as_deref(), Some(device));
+    }
     let message = devices.take(RESOURCE).unwrap_err().to_string();
     for words in ["default/web", RESOURCE, "2 allocated"] {
         assert!(message.contains(words), "{message}");
     }
-    let message = devices.take("none/such").unwrap_err().to_string();
-    assert!(message.contains("0 allocated"), "{message}");
+}
+
+#[test]
+fn a_resource_that_no_device_plugin_serves_has_no_device_to_wait_for() {
+    let empty = vec![("empty/res".to_owned(), Vec::new())];
+    let mut devices = PodDevices::new(&web(), empty);
+    for resource in ["bridge.network.kubevirt.io/br1", "empty/res"] {
+        for _ in 0..2 {
+            assert_eq!(devices.take(resource).unwrap(), None, "{resource}");
+        }
+    }
 }

@@ -338,6 +338,33 @@ fn devices_of_the_nads_resource_go_to_its_attachments_in_order() {
 }
 
 #[test]
+fn a_resource_that_no_device_plugin_serves_is_attached_without_a_device() {
+    let node = node_with_devices("marker", "uid-1");
+    let marker = [(
+        "k8s.v1.cni.cncf.io/resourceName",
+        "bridge.network.kubevirt.io/br1",
+    )];
+    let conf = capable(&node, "br1", &["deviceID"]);
+    node.nad_with("default", "br1", &marker, conf);
+    let pod = node
+        .pod("default", "web")
+        .uid("uid-1")
+        .networks("br1,red,br1")
+        .create();
+    node.add(&pod).ok();
+    for summary in ["ADD net1 br1", "ADD net3 br1"] {
+        let given = node.last_call(summary).conf();
+        assert_eq!(given.get("deviceID"), None, "{given}");
+        assert_eq!(given.get("runtimeConfig"), None, "{given}");
+    }
+    assert_eq!(
+        node.last_call("ADD net2 red").conf()["deviceID"],
+        "0000:01:00.0"
+    );
+    node.del(&pod).ok();
+}
+
+#[test]
 fn device_info_goes_from_the_device_plugin_to_the_delegate_and_into_network_status() {
     let node = node_with_devices("info", "uid-1");
     let info =
