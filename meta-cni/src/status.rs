@@ -54,23 +54,30 @@ struct Element<'a> {
 
 /// The value of the annotation `k8s.v1.cni.cncf.io/network-status`: a JSON list, indented by 4 spaces.
 ///
-/// Each interface with a sandbox gives one element; an attachment whose result names none gives one
-/// element with its `ifname` and all its addresses. Addresses that belong to no interface go to the first
-/// one; addresses of interfaces on the host are left out. The first element of the first default
-/// attachment, and no other, has `default: true`.
+/// Each interface with a sandbox gives one element. An attachment whose result names none gives one
+/// element with its `ifname` and all its addresses; without an address it gives none, unless the result
+/// names `ifname`: a plugin such as istio-cni makes no interface. Addresses that belong to no interface go
+/// to the first one; addresses of interfaces on the host are left out.
+///
+/// Of the first default attachment, and of no other, one element has `default: true`: that of the first
+/// interface that has an address with a gateway, else the first element.
 pub fn network_status(attachments: &[AttachmentStatus<'_>]) -> String {
     let mut elements: Vec<Element<'_>> = Vec::new();
     let mut default_is_set = false;
     for attachment in attachments {
-        let first = elements.len();
-        elements.extend(elements_of(attachment));
-        if attachment.is_default
-            && !default_is_set
-            && let Some(element) = elements.get_mut(first)
-        {
-            element.default = true;
-            default_is_set = true;
+        let mut own = elements_of(attachment);
+        if attachment.is_default && !default_is_set {
+            let with_gateway = interface_with_gateway(attachment.result);
+            let default = own
+                .iter()
+                .position(|element| Some(element.interface) == with_gateway)
+                .unwrap_or(0);
+            if let Some(element) = own.get_mut(default) {
+                element.default = true;
+                default_is_set = true;
+            }
         }
+        elements.extend(own);
     }
     let texts: Vec<String> = elements.iter().map(pretty).collect();
     format!("[{}]", texts.join(","))
@@ -83,6 +90,16 @@ pub fn summary(result: &CniResult) -> String {
     }
     let addresses: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
     addresses.join(", ")
+}
+
+/// The interface in the sandbox that has the first address with a gateway
+/// (`gatewayInterfaceIndex` of the client library).
+fn interface_with_gateway(result: &CniResult) -> Option<&str> {
+    let with_gateway = result.ips.iter().filter(|ip| ip.gateway.is_some());
+    with_gateway
+        .filter_map(|ip| result.interfaces.get(ip.interface?))
+        .find(|interface| interface.sandbox.is_some())
+        .map(|interface| interface.name.as_str())
 }
 
 fn elements_of<'a>(attachment: &AttachmentStatus<'a>) -> Vec<Element<'a>> {
@@ -112,6 +129,9 @@ fn elements_of<'a>(attachment: &AttachmentStatus<'a>) -> Vec<Element<'a>> {
             .interfaces
             .iter()
             .find(|interface| interface.name == attachment.ifname);
+        if described.is_none() && result.ips.is_empty() {
+            return Vec::new();
+        }
         let ips = addresses_where(result, |_| true);
         return vec![element(attachment.ifname, described, ips)];
     };

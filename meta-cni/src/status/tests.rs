@@ -191,6 +191,85 @@ fn exactly_one_interface_is_the_default() {
 }
 
 #[test]
+fn the_default_is_the_first_interface_that_has_an_address_with_a_gateway() {
+    let (none, some) = (json!(null), json!("10.2.0.1"));
+    let ip = |interface: Value, gateway: &Value| {
+        let address = "10.2.0.5/24";
+        json!({"interface": interface, "address": address, "gateway": gateway})
+    };
+    let cases = [
+        ("no address", json!([]), "eth0"),
+        (
+            "no gateway",
+            json!([ip(json!(1), &none), ip(json!(3), &none)]),
+            "eth0",
+        ),
+        (
+            "of the first",
+            json!([ip(json!(1), &some), ip(json!(3), &none)]),
+            "eth0",
+        ),
+        (
+            "of the second",
+            json!([ip(json!(1), &none), ip(json!(3), &some)]),
+            "udn1",
+        ),
+        (
+            "of both",
+            json!([ip(json!(3), &some), ip(json!(1), &some)]),
+            "udn1",
+        ),
+        ("of none in the pod", json!([ip(json!(0), &some)]), "eth0"),
+        (
+            "of one on the host before",
+            json!([ip(json!(0), &some), ip(json!(3), &some)]),
+            "udn1",
+        ),
+        ("of no interface", json!([ip(none.clone(), &some)]), "eth0"),
+    ];
+    for (name, ips, expected) in cases {
+        let result = result(json!({
+            "interfaces": [
+                {"name": "host1"}, {"name": "eth0", "sandbox": "/run/netns/p"},
+                {"name": "host2"}, {"name": "udn1", "sandbox": "/run/netns/p"},
+            ],
+            "ips": ips,
+            "routes": [{"dst": "0.0.0.0/0", "gw": "10.2.0.1"}],
+        }));
+        let default = AttachmentStatus {
+            is_default: true,
+            ..attachment("ovn", "eth0", &result)
+        };
+        let text = network_status(&[default, attachment("ns/net", "net1", &result)]);
+        let status: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let is_default = |element: &&Value| element.get("default").is_some();
+        let defaults: Vec<&Value> = status.iter().filter(is_default).collect();
+        assert_eq!(defaults.len(), 1, "{name}");
+        assert_eq!(defaults[0]["name"], "ovn", "{name}");
+        assert_eq!(defaults[0]["interface"], expected, "{name}");
+        assert_eq!(defaults[0]["gateway"], json!(["10.2.0.1"]), "{name}");
+    }
+}
+
+#[test]
+fn a_result_that_names_no_interface_in_the_pod_and_no_address_is_not_told() {
+    let host = json!([{"name": "veth1"}, {"name": "br0"}]);
+    for (name, value) in [
+        ("nothing", json!({})),
+        ("interfaces on the host", json!({"interfaces": host})),
+        ("routes", json!({"routes": [{"dst": "0.0.0.0/0"}]})),
+        (
+            "name servers",
+            json!({"dns": {"nameservers": ["10.0.0.10"]}}),
+        ),
+    ] {
+        assert_eq!(status_of(value), json!([]), "{name}");
+    }
+    let own = status_of(json!({"interfaces": [{"name": "net1", "mac": "b"}]}));
+    assert_eq!(own[0]["interface"], "net1");
+}
+
+#[test]
 fn gateways_are_those_of_default_routes_each_once() {
     for (name, routes, expected) in [
         ("no route", json!([]), json!(null)),

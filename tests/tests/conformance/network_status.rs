@@ -94,7 +94,64 @@ fn exactly_one_element_is_the_default_even_if_networks_make_several_interfaces()
 }
 
 #[test]
-fn a_network_whose_result_names_no_interface_is_told_by_the_interface_that_it_was_given() {
+fn the_default_is_the_interface_with_the_gateway_if_the_default_network_makes_several() {
+    let node = Node::recorder("gateway").default_network(|node| {
+        let in_sandbox =
+            |name: &str| json!({ "name": name, "sandbox": "/x", "mac": "02:00:00:00:00:01" });
+        let result = json!({
+            "cniVersion": "1.0.0",
+            "interfaces": [in_sandbox("eth0"), { "name": "host1" }, in_sandbox("ovn-udn1")],
+            "ips": [
+                { "address": "10.244.0.4/24", "interface": 0 },
+                { "address": "10.128.0.4/16", "interface": 2, "gateway": "10.128.0.1" },
+            ],
+            "routes": [{ "dst": "0.0.0.0/0", "gw": "10.128.0.1" }],
+        });
+        node.recording("ovn", json!({ "result": result }))
+    });
+    let pod = node.pod("default", "web").create();
+    node.add(&pod).ok();
+    let told: Vec<Value> = node
+        .network_status(&pod)
+        .iter()
+        .map(|e| json!([e["interface"], e["default"], e["ips"]]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["eth0", null, ["10.244.0.4"]]),
+            json!(["ovn-udn1", true, ["10.128.0.4"]]),
+        ]
+    );
+}
+
+#[test]
+fn a_network_that_makes_no_interface_is_not_told() {
+    let node = Node::recorder("istio");
+    let none = json!({ "cniVersion": "1.0.0" });
+    node.nad(
+        "default",
+        "istio-cni",
+        node.recording("istio-cni", json!({ "result": none })),
+    );
+    node.recording_nads(&["red"]);
+    let pod = node
+        .pod("default", "web")
+        .networks("istio-cni,red")
+        .create();
+    node.add(&pod).ok();
+    let told: Vec<Value> = node
+        .network_status(&pod)
+        .iter()
+        .map(|e| e["interface"].clone())
+        .collect();
+    assert_eq!(told, ["eth0", "net2"]);
+    node.del(&pod).ok();
+}
+
+#[test]
+fn a_network_whose_result_names_no_interface_but_addresses_is_told_by_the_interface_that_it_was_given()
+ {
     let node = Node::recorder("legacy");
     let mut old = node.recording("red", json!({ "ips": ["10.9.0.5/24", "fd00:9::5/64"] }));
     old["cniVersion"] = json!("0.2.0");
