@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use crate::cluster::{Allocations, Pod};
 
-pub use attachments::{assign, clean_up, info_of, prepare};
+pub use attachments::{assign, clean_up, declares_info, info_of, prepare};
 pub use podresources::PodResourcesError;
 
 /// Where the kubelets of all distributions keep their state unless told otherwise (`--root-dir`).

@@ -17,7 +17,7 @@ use crate::cni::name::interface_name_problem;
 use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::cni::requested_ips;
 use crate::config::Config;
-use crate::device::info::DeviceInfoFiles;
+use crate::device::{self, info::DeviceInfoFiles};
 use crate::gather::Found;
 use crate::problem::{Problem, Problems};
 use crate::wanted::Wanted;
@@ -39,8 +39,8 @@ pub struct Attachment {
     /// The device that goes to this attachment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
-    /// The file in which plugins that declare `CNIDeviceInfoFile` find, or leave, what is known about
-    /// the device behind the interface.
+    /// The file with what is known about the device behind the interface: of every attachment that has a
+    /// device, and of those with a plugin that declares `CNIDeviceInfoFile`, which finds or leaves it there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_info_file: Option<PathBuf>,
 }
@@ -226,7 +226,8 @@ fn attachment(
 ) -> Result<Attachment, Problem> {
     let network = wanted.source.label();
     let wrong = |what: String| Problem::lasting(format!("network {network}"), what);
-    let device_info_file = device_info_file(inputs, found, &network, &ifname).map_err(wrong)?;
+    let device_info_file =
+        device_info_file(inputs, found, device.as_ref(), &network, &ifname).map_err(wrong)?;
     let base = if is_default {
         inputs.config.runtime_config.clone()
     } else {
@@ -257,28 +258,30 @@ fn attachment(
     })
 }
 
-/// The device info file, if a plugin of the network wants one.
+/// The device info file, if the attachment has a device or a plugin of the network wants the file. A name
+/// that cannot be is a problem only of such a plugin.
 fn device_info_file(
     inputs: Inputs<'_>,
     found: &Found,
+    device: Option<&Device>,
     network: &str,
     ifname: &str,
 ) -> Result<Option<PathBuf>, String> {
-    if !found
-        .list
-        .plugins
-        .iter()
-        .any(|plugin| plugin.has_capability("CNIDeviceInfoFile"))
-    {
+    let is_declared = device::declares_info(&found.list);
+    if device.is_none() && !is_declared {
         return Ok(None);
     }
     let files = DeviceInfoFiles {
         base: inputs.config.device_info_dir.clone(),
     };
-    files
-        .cni_path(network, inputs.container_id, ifname)
-        .map(Some)
-        .map_err(|error| error.to_string())
+    match files.cni_path(network, inputs.container_id, ifname) {
+        Ok(path) => Ok(Some(path)),
+        Err(error) if is_declared => Err(error.to_string()),
+        Err(error) => {
+            tracing::warn!(%error, network, "network-status goes without device-info");
+            Ok(None)
+        }
+    }
 }
 
 /// CNI_ARGS of a delegate: the pod, then the rest as it came, then what the pod asks for.

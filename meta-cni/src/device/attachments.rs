@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::info::DeviceInfoFiles;
 use super::{DeviceError, DeviceSource, PodDevices};
 use crate::cluster::Pod;
+use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::config::Config;
 use crate::gather::Found;
 use crate::plan::{Attachment, Device};
@@ -48,10 +49,18 @@ pub fn assign(
     Ok(assigned)
 }
 
-/// Puts what the device plugins say about the devices where the CNI plugins look for it.
+/// Whether a plugin of the list is given the device info file.
+pub fn declares_info(list: &NetConfList) -> bool {
+    let declares = |plugin: &PluginConf| plugin.has_capability("CNIDeviceInfoFile");
+    list.plugins.iter().any(declares)
+}
+
+/// Puts what the device plugins say about the devices where the CNI plugins look for it. A file that
+/// none of an attachment's plugins looks for is for network-status only: if it cannot be copied, the log
+/// tells so.
 ///
 /// # Errors
-/// [`DeviceError`] if a file cannot be copied.
+/// [`DeviceError`] if a file that a plugin looks for cannot be copied.
 pub fn prepare<'a>(
     config: &Config,
     attachments: impl IntoIterator<Item = &'a Attachment>,
@@ -64,8 +73,12 @@ pub fn prepare<'a>(
                 id,
             }),
         ) = (&attachment.device_info_file, &attachment.device)
+            && let Err(error) = files(config).copy_for_cni(resource, id, path)
         {
-            files(config).copy_for_cni(resource, id, path)?;
+            if declares_info(&attachment.list) {
+                return Err(error);
+            }
+            tracing::warn!(%error, network = attachment.network, "network-status goes without device-info");
         }
     }
     Ok(())

@@ -205,3 +205,37 @@ fn a_device_info_file_is_planned_where_a_plugin_declares_it() {
     assert_eq!(attachments[0].device_info_file, None);
     assert_eq!(attachments[2].device_info_file, None);
 }
+
+#[test]
+fn a_device_info_file_is_planned_for_every_attachment_that_has_a_device() {
+    let device = |id: &str| Device {
+        resource: Some("intel.com/vf".to_owned()),
+        id: id.to_owned(),
+    };
+    let long = format!("shop/{}", "n".repeat(253));
+    let mut asked = Asked::new()
+        .and_of("shop/blue", json!({}), json!({"type": "sriov"}))
+        .and_of(&long, json!({}), json!({"type": "sriov"}));
+    asked.config.device_info_dir = "/run/devinfo".into();
+    asked.devices[1] = Some(device("0000:03:02.1"));
+    asked.devices[2] = Some(device("0000:03:02.2"));
+    let attachments = asked.plan().unwrap();
+    let file = attachments[1].device_info_file.clone().unwrap();
+    assert_eq!(
+        file.to_str(),
+        Some("/run/devinfo/cni/shop-blue-c1_net1"),
+        "as Multus names it"
+    );
+    assert_eq!(
+        stdin(&attachments[1], 0).get("runtimeConfig"),
+        None,
+        "a plugin that does not declare the capability is not given it"
+    );
+    assert_eq!(
+        attachments[2].device_info_file, None,
+        "a name that is too long keeps no pod from starting"
+    );
+    let wants = json!({"type": "sriov", "capabilities": {"CNIDeviceInfoFile": true}});
+    let asked = Asked::new().and_of(&long, json!({}), wants);
+    assert!(asked.problems()[0].contains("device info file"));
+}

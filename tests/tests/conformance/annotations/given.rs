@@ -386,3 +386,36 @@ fn device_info_goes_from_the_device_plugin_to_the_delegate_and_into_network_stat
     node.del(&pod).ok();
     assert!(!file.exists());
 }
+
+#[test]
+fn device_info_goes_into_network_status_though_no_plugin_declares_the_capability() {
+    let node = node_with_devices("no-capability", "uid-1");
+    let resource = [("k8s.v1.cni.cncf.io/resourceName", "example.com/nic")];
+    let conf = node.recording("vf", json!({}));
+    node.nad_with("default", "vf", &resource, conf);
+    let folder = node.folder().join("devinfo");
+    let info =
+        json!({ "type": "pci", "version": "1.1.0", "pci": { "pci-address": "0000:01:00.0" } });
+    let from = |device: &str| folder.join(format!("dp/example.com-nic-{device}-device.json"));
+    fs::write(from("0000:01:00.0"), info.to_string()).unwrap();
+    fs::write(from("0000:01:00.1"), "no JSON").unwrap();
+    let pod = node
+        .pod("default", "web")
+        .uid("uid-1")
+        .networks("vf,vf")
+        .create();
+    node.add(&pod).ok();
+    let given = node.last_call("ADD net1 vf").conf();
+    assert_eq!(given.get("runtimeConfig"), None, "{given}");
+    let status = node.network_status(&pod);
+    assert_eq!(status[1]["device-info"], info);
+    assert_eq!(
+        status[2].get("device-info"),
+        None,
+        "what a device plugin wrote wrongly keeps no pod from starting"
+    );
+    let left = || fs::read_dir(folder.join("cni")).unwrap().count();
+    assert_eq!(left(), 1);
+    node.del(&pod).ok();
+    assert_eq!(left(), 0);
+}
