@@ -15,10 +15,24 @@ const MISSING: &str = "there is no such NetworkAttachmentDefinition";
 /// The configuration of a wanted network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
+    /// How people call the network, as Multus does: `namespace/name` of its NetworkAttachmentDefinition,
+    /// else the name of its configuration.
+    pub network: String,
     /// The configuration; its name is never empty.
     pub list: NetConfList,
     /// The device plugin resource whose device goes to the attachment.
     pub resource_name: Option<String>,
+}
+
+impl Found {
+    /// What a configuration says that comes with nothing else.
+    pub(crate) fn of(list: NetConfList) -> Found {
+        Found {
+            network: list.name.clone(),
+            list,
+            resource_name: None,
+        }
+    }
 }
 
 /// The configuration of each of `wanted`, in their order.
@@ -56,6 +70,14 @@ pub fn gather(
 pub(crate) fn of_nad(config: &Config, nad: Nad) -> Result<Found, Problem> {
     let source = Source::Nad(nad.name.clone());
     finish(from_nad(config, Answer::There(nad)), &source)
+}
+
+/// What people call the network that `source` names, of which `found` was found.
+pub fn label(source: &Source, found: &Result<Found, Problem>) -> String {
+    match found {
+        Ok(found) => found.network.clone(),
+        Err(_) => source.label(),
+    }
 }
 
 /// Names the network: in what was found, or in what is wrong.
@@ -121,11 +143,13 @@ fn from_nad(config: &Config, answer: Answer) -> Result<Found, Problem> {
         }
         Answer::Failed(problem) => return Err(problem),
     };
+    let network = nad.name.to_string();
     let mut found = if nad.config.trim().is_empty() {
         from_file(netconf::find_by_name(&config.conf_dir, &nad.name.name))?
     } else {
         plain(NetConfList::parse(&nad.config))?
     };
+    found.network = network;
     found.resource_name = nad.resource_name;
     Ok(found)
 }
@@ -137,20 +161,14 @@ fn from_file_instead(config: &Config, name: &NadName) -> Result<Found, Problem> 
 
 fn from_file(list: Result<NetConfList, FileError>) -> Result<Found, Problem> {
     match list {
-        Ok(list) => Ok(Found {
-            list,
-            resource_name: None,
-        }),
+        Ok(list) => Ok(Found::of(list)),
         Err(error) => Err(Problem::lasting("", with_causes(&error))),
     }
 }
 
 fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
     match list {
-        Ok(list) => Ok(Found {
-            list,
-            resource_name: None,
-        }),
+        Ok(list) => Ok(Found::of(list)),
         Err(error) => Err(Problem::lasting(
             "",
             format!("its configuration is not valid: {error}"),
@@ -175,6 +193,12 @@ fn named(mut found: Found, source: &Source) -> Found {
                         .replace(|c: char| !c.is_ascii_alphanumeric(), "-")
                 },
             ),
+        };
+    }
+    if found.network.is_empty() {
+        found.network = match source {
+            Source::Inline(..) => source.label(),
+            _ => found.list.name.clone(),
         };
     }
     found

@@ -18,14 +18,15 @@ use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::cni::requested_ips;
 use crate::config::Config;
 use crate::device::{self, info::DeviceInfoFiles};
-use crate::gather::Found;
+use crate::gather::{Found, label};
 use crate::problem::{Problem, Problems};
 use crate::wanted::Wanted;
 
 /// One network of a pod, ready to be run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// How people call the network: `namespace/name` of its NetworkAttachmentDefinition, or its name.
+    /// How people call the network: `namespace/name` of its NetworkAttachmentDefinition, or the name of
+    /// its configuration.
     pub network: String,
     /// CNI_IFNAME.
     pub ifname: String,
@@ -96,7 +97,7 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
                 continue;
             }
         };
-        check_plugins(inputs.config, wanted, found, &mut problems);
+        check_plugins(inputs.config, found, &mut problems);
         check_addresses(wanted, found, &mut problems);
         let device = inputs.devices.get(index).cloned().flatten();
         match attachment(
@@ -123,13 +124,14 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
 fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(inputs.wanted.len());
     let mut taken: HashMap<String, usize> = HashMap::with_capacity(inputs.wanted.len());
+    let label = |index: usize| label(&inputs.wanted[index].source, &inputs.found[index]);
     for (index, wanted) in inputs.wanted.iter().enumerate() {
         let name = match &wanted.element.interface {
             _ if index == 0 => inputs.ifname.to_owned(),
             Some(name) => name.clone(),
             None => format!("net{index}"),
         };
-        let subject = || format!("network {}", wanted.source.label());
+        let subject = || format!("network {}", label(index));
         if let Some(problem) = interface_name_problem(&name) {
             problems.push(Problem::lasting(
                 subject(),
@@ -143,7 +145,7 @@ fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<Strin
         } else if let Some(&other) = taken.get(&name) {
             let what = format!(
                 "interface {name} is also that of network {}; give one of them another name",
-                inputs.wanted[other].source.label()
+                label(other)
             );
             problems.push(Problem::lasting(subject(), what));
         }
@@ -176,7 +178,7 @@ fn check_default_routes(inputs: Inputs<'_>, names: &[String], problems: &mut Vec
     }
 }
 
-fn check_plugins(config: &Config, wanted: &Wanted, found: &Found, problems: &mut Vec<Problem>) {
+fn check_plugins(config: &Config, found: &Found, problems: &mut Vec<Problem>) {
     for plugin in &found.list.plugins {
         let kind = plugin.plugin_type();
         if kind == config.kind || kind == "meta-cni" {
@@ -184,18 +186,12 @@ fn check_plugins(config: &Config, wanted: &Wanted, found: &Found, problems: &mut
                 "its plugin {kind:?} is this one, which would call itself; name the configuration of \
                  another plugin (clusterNetwork, delegates)"
             );
-            problems.push(Problem::lasting(
-                format!("network {}", wanted.source.label()),
-                what,
-            ));
+            problems.push(Problem::lasting(format!("network {}", found.network), what));
         }
         if !config.allows_plugin(kind) {
             let what =
                 format!("plugin {kind:?} is not in allowedPlugins; add it there, or use another");
-            problems.push(Problem::lasting(
-                format!("network {}", wanted.source.label()),
-                what,
-            ));
+            problems.push(Problem::lasting(format!("network {}", found.network), what));
         }
     }
 }
@@ -211,7 +207,7 @@ fn check_addresses(wanted: &Wanted, found: &Found, problems: &mut Vec<Problem>) 
              declare \"capabilities\": {{\"ips\": true}} in the network",
             plugin.plugin_type()
         );
-        let subject = format!("network {}", wanted.source.label());
+        let subject = format!("network {}", found.network);
         problems.push(Problem::lasting(subject, what));
     }
 }
@@ -224,7 +220,7 @@ fn attachment(
     device: Option<Device>,
     is_default: bool,
 ) -> Result<Attachment, Problem> {
-    let network = wanted.source.label();
+    let network = found.network.clone();
     let wrong = |what: String| Problem::lasting(format!("network {network}"), what);
     let device_info_file =
         device_info_file(inputs, found, device.as_ref(), &network, &ifname).map_err(wrong)?;

@@ -280,10 +280,7 @@ mod tests {
         let network = Network {
             label: "default/blue".to_owned(),
             source: Source::Inline(0, Value::Null),
-            found: Ok(Found {
-                list: NetConfList::from_value(conf).unwrap(),
-                resource_name: None,
-            }),
+            found: Ok(Found::of(NetConfList::from_value(conf).unwrap())),
             users: vec!["pod default/web".to_owned()],
         };
         check(links, &[network])

@@ -7,7 +7,7 @@ use super::finding::{Area, Finding, Severity};
 use crate::cluster::{Cluster, Nad, Pod};
 use crate::cni::error::Code;
 use crate::config::Config;
-use crate::gather::{Found, gather, of_nad};
+use crate::gather::{Found, gather, label, of_nad};
 use crate::problem::{Problem, Problems};
 use crate::wanted::{Source, Wanted, wanted};
 
@@ -131,7 +131,7 @@ impl Known {
         if matches!(wanted.source, Source::Refused(..)) {
             return;
         }
-        let label = wanted.source.label();
+        let label = label(&wanted.source, found);
         let network = self.0.entry(label.clone()).or_insert_with(|| Network {
             label,
             source: wanted.source.clone(),

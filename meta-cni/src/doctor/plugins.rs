@@ -247,10 +247,7 @@ pub(super) mod tests {
         Network {
             label: label.to_owned(),
             source: Source::Inline(0, Value::Null),
-            found: Ok(Found {
-                list: NetConfList::from_value(conf).unwrap(),
-                resource_name: None,
-            }),
+            found: Ok(Found::of(NetConfList::from_value(conf).unwrap())),
             users: users.iter().map(|user| (*user).to_owned()).collect(),
         }
     }

@@ -165,6 +165,67 @@ fn each_source_is_looked_up_where_it_says() {
 }
 
 #[test]
+fn a_network_is_called_by_its_nad_else_by_its_configuration_and_never_by_a_path() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "10-a.conf", json!({"name": "a", "type": "ptp"}));
+    write(
+        dir.path(),
+        "20-less.conf",
+        json!({"type": "ptp", "cniVersion": "1.0.0"}),
+    );
+    let cluster = Nads::new(|name: &NadName| match name.name.as_str() {
+        "blue" => Ok(nad(name, r#"{"name": "blue-net", "type": "bridge"}"#)),
+        "a" if name.namespace == "shop" => Ok(nad(name, "")),
+        _ => Err(not_found(name)),
+    });
+    let path = |file: &str| Source::Path(dir.path().join(file));
+    let cases = [
+        ("NAD", Source::Nad(name("shop/blue")), "shop/blue"),
+        (
+            "NAD with a file of confDir",
+            Source::Nad(name("shop/a")),
+            "shop/a",
+        ),
+        (
+            "NAD before file",
+            Source::NadOrFile(name("kube-system/blue")),
+            "kube-system/blue",
+        ),
+        (
+            "file without NAD",
+            Source::NadOrFile(name("kube-system/a")),
+            "a",
+        ),
+        ("file of confDir", Source::File("a".to_owned()), "a"),
+        ("file", path("10-a.conf"), "a"),
+        ("folder", path(""), "a"),
+        ("file without a name", path("20-less.conf"), "20-less"),
+        (
+            "inline",
+            Source::Inline(0, json!({"name": "lan", "type": "macvlan"})),
+            "lan",
+        ),
+        (
+            "inline without a name",
+            Source::Inline(1, json!({"type": "macvlan"})),
+            "delegates[1]",
+        ),
+    ];
+    for (case, source, expected) in cases {
+        let found = gather_one(dir.path(), &cluster, source.clone());
+        assert_eq!(label(&source, &found), expected, "{case}");
+        assert!(found.is_ok(), "{case}");
+    }
+    let missing = path("missing.conf");
+    let found = gather_one(dir.path(), &cluster, missing.clone());
+    assert_eq!(
+        label(&missing, &found),
+        missing.label(),
+        "a file that is not there has no other name"
+    );
+}
+
+#[test]
 fn a_configuration_without_a_name_gets_one_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "10-first one.conf", json!({"type": "ptp"}));

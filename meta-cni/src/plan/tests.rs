@@ -63,8 +63,8 @@ impl Asked {
             element: self::element(element),
         });
         self.found.push(Ok(Found {
-            list,
-            resource_name: None,
+            network: nad.to_owned(),
+            ..Found::of(list)
         }));
         self.devices.push(None);
         self

@@ -47,6 +47,28 @@ fn a_nad_is_told_by_its_own_namespace_whoever_uses_it() {
 }
 
 #[test]
+fn the_default_network_is_told_by_the_name_of_its_configuration_and_not_by_its_path() {
+    let node = Node::recorder("path");
+    node.conf_file(
+        "10-calico.conf",
+        &node.recording("k8s-pod-network", json!({})),
+    );
+    let folder = node.conf_dir();
+    for path in [
+        folder.clone(),
+        folder.join("10-calico.conf"),
+        "k8s-pod-network".into(),
+    ] {
+        let pod = node.pod("default", "web").create();
+        let named = json!({ "clusterNetwork": path });
+        node.call("ADD").pod(&pod).conf(named).run().ok();
+        let told = &node.network_status(&pod)[0];
+        assert_eq!(told["name"], "k8s-pod-network", "{}", path.display());
+        node.del(&pod).ok();
+    }
+}
+
+#[test]
 fn mtu_and_dns_of_a_result_are_told() {
     let node = Node::recorder("mtu");
     let dns =
