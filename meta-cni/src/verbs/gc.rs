@@ -76,7 +76,7 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// The attachments that the runtime lists; nothing if it gives no list. Runtimes of 1.1.0 use the key
-/// with a dash; libcni also writes its older name.
+/// with a dash; libcni also writes its older name. libcni up to 1.3 writes `null` for the empty list.
 fn valid_attachments(conf: &Map<String, Value>) -> Result<Option<Vec<AttachmentId>>, Failure> {
     let Some(listed) = conf
         .get("cni.dev/valid-attachments")
@@ -88,8 +88,10 @@ fn valid_attachments(conf: &Map<String, Value>) -> Result<Option<Vec<AttachmentI
         index,
         problem: problem.to_owned(),
     };
-    let Value::Array(listed) = listed else {
-        return Err(wrong(0, "the key must hold a list"));
+    let listed = match listed {
+        Value::Null => &[][..],
+        Value::Array(listed) => listed,
+        _ => return Err(wrong(0, "the key must hold a list")),
     };
     let mut valid = Vec::with_capacity(listed.len());
     for (index, item) in listed.iter().enumerate() {
@@ -312,5 +314,45 @@ impl Networks {
                 list: list.clone(),
                 valid: Vec::new(),
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn null_is_the_empty_list_and_an_absent_key_is_no_list() {
+        let c1 = json!([{"containerID": "c1", "ifname": "eth0"}]);
+        let cases = [
+            ("absent", json!({}), None),
+            ("null", json!({"cni.dev/valid-attachments": null}), Some(0)),
+            ("empty", json!({"cni.dev/valid-attachments": []}), Some(0)),
+            ("one", json!({"cni.dev/valid-attachments": c1}), Some(1)),
+            ("older key", json!({"cni.dev/attachments": c1}), Some(1)),
+            (
+                "older key, null",
+                json!({"cni.dev/attachments": null}),
+                Some(0),
+            ),
+            (
+                "both, as libcni writes them",
+                json!({"cni.dev/valid-attachments": null, "cni.dev/attachments": null}),
+                Some(0),
+            ),
+        ];
+        for (name, conf, expected) in cases {
+            let valid = valid_attachments(conf.as_object().unwrap()).unwrap();
+            assert_eq!(valid.map(|valid| valid.len()), expected, "{name}");
+        }
+        for wrong in [json!("x"), json!({}), json!(0), json!(false)] {
+            let conf = json!({"cni.dev/valid-attachments": wrong});
+            assert!(
+                valid_attachments(conf.as_object().unwrap()).is_err(),
+                "{wrong}"
+            );
+        }
     }
 }

@@ -156,6 +156,18 @@ fn gc_goes_on_after_errors_and_reports_all() {
 }
 
 #[test]
+fn null_is_the_empty_list_as_libcni_writes_it() {
+    let (node, a, b) = two_pods("null");
+    let mut conf = node.configuration().clone();
+    conf["cni.dev/valid-attachments"] = json!(null);
+    conf["cni.dev/attachments"] = json!(null);
+    node.call("GC").whole_conf(conf).run().ok();
+    assert!(!node.record_file(&a).exists() && !node.record_file(&b).exists());
+    let told = node.last_call("GC  red").conf();
+    assert_eq!(told["cni.dev/valid-attachments"], json!([]));
+}
+
+#[test]
 fn a_list_that_cannot_be_understood_deletes_nothing() {
     let (node, a, _) = two_pods("garbled");
     for list in [
