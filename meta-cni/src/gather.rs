@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, ClusterError, Nad, NadName};
 use crate::cni::error::with_causes;
 use crate::cni::netconf::{self, FileError, NetConfError, NetConfList};
 use crate::config::Config;
+use crate::ipam::request::set_network;
 use crate::problem::Problem;
 use crate::wanted::{Source, Wanted};
 
@@ -176,13 +177,18 @@ fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
     }
 }
 
-/// Gives a network without a name one that no other network has: `namespace.name` of its
-/// NetworkAttachmentDefinition (a namespace has no dot).
+/// Gives a network without a name one: as Multus does, that of its NetworkAttachmentDefinition, since the
+/// state of plugins is kept under it. Two namespaces may have such networks of one name: our own leases
+/// are filed under `namespace/name`.
 fn named(mut found: Found, source: &Source) -> Found {
     if found.list.name.is_empty() {
         found.list.name = match source {
             Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => {
-                format!("{}.{}", name.namespace, name.name)
+                let owner = name.to_string();
+                for plugin in &mut found.list.plugins {
+                    set_network(plugin, &owner);
+                }
+                name.name.clone()
             }
             Source::Inline(index, _) => format!("delegate{index}"),
             Source::File(name) => name.clone(),

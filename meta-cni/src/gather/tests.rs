@@ -226,14 +226,14 @@ fn a_network_is_called_by_its_nad_else_by_its_configuration_and_never_by_a_path(
 }
 
 #[test]
-fn a_configuration_without_a_name_gets_one_of_its_own() {
+fn a_configuration_without_a_name_gets_that_of_its_nad_as_with_multus() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "10-first one.conf", json!({"type": "ptp"}));
     let cluster = Nads::new(|name: &NadName| Ok(nad(name, r#"{"type": "bridge"}"#)));
     let cases = [
-        (Source::Nad(name("shop/blue")), "shop.blue"),
-        (Source::Nad(name("other/blue")), "other.blue"),
-        (Source::NadOrFile(name("shop/a.b")), "shop.a.b"),
+        (Source::Nad(name("shop/blue")), "blue"),
+        (Source::Nad(name("other/blue")), "blue"),
+        (Source::NadOrFile(name("shop/a.b")), "a.b"),
         (Source::Inline(0, json!({"type": "bridge"})), "delegate0"),
         (
             Source::Inline(3, json!({"plugins": [{"type": "bridge"}]})),
@@ -249,6 +249,39 @@ fn a_configuration_without_a_name_gets_one_of_its_own() {
         let found = gather_one(dir.path(), &cluster, source).unwrap();
         assert_eq!(found.list.name, expected, "{label}");
         assert!(crate::cni::name::is_identifier(&found.list.name), "{label}");
+    }
+}
+
+#[test]
+fn leases_of_nameless_networks_are_kept_apart_by_namespace_and_those_of_others_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let leasing = |name: Option<&str>| {
+        let ipam = json!({"type": "meta-ipam", "pool": "p"});
+        let foreign = json!({"type": "host-local"});
+        let mut conf = json!({"plugins": [
+            {"type": "bridge", "ipam": ipam}, {"type": "vlan", "ipam": foreign}, {"type": "tuning"},
+        ]});
+        if let Some(name) = name {
+            conf["name"] = json!(name);
+        }
+        conf.to_string()
+    };
+    let cluster = Nads::new(|name: &NadName| {
+        let own = (name.name == "named").then_some("lan");
+        Ok(nad(name, &leasing(own)))
+    });
+    for (source, expected) in [
+        ("shop/blue", json!("shop/blue")),
+        ("other/blue", json!("other/blue")),
+        ("shop/named", Value::Null),
+    ] {
+        let found = gather_one(dir.path(), &cluster, Source::Nad(name(source))).unwrap();
+        let network = |index: usize| match found.list.plugins[index].get("ipam") {
+            Some(ipam) => ipam["network"].clone(),
+            None => Value::Null,
+        };
+        assert_eq!(network(0), expected, "{source}");
+        assert_eq!((network(1), network(2)), (Value::Null, Value::Null));
     }
 }
 

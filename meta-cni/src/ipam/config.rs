@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 /// The plugin's name, as `ipam.type` gives it.
 pub const TYPE: &str = "meta-ipam";
 
+/// The key that names the network under which leases are filed, if that is not the configuration's name.
+pub(super) const NETWORK: &str = "network";
+
 /// Where leases are asked for on a node, if nothing else is said.
 pub const SOCKET: &str = "/run/meta-cni/ipam.sock";
 
@@ -135,7 +138,7 @@ impl IpamConfig {
             return Ok(None);
         };
         let mut needed = ipam.clone();
-        for key in ["pool", "pools", "families", "node"] {
+        for key in ["pool", "pools", "families", "node", NETWORK] {
             needed.as_object_mut().and_then(|keys| keys.remove(key));
         }
         read(&needed).map(Some)
@@ -167,6 +170,12 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
     let address = written.server.unwrap_or_else(|| format!("unix://{SOCKET}"));
     check_address(&address, written.tls.is_some()).map_err(|problem| wrong("server", problem))?;
     check_tls(&address, written.tls.as_ref())?;
+    if ipam
+        .get(NETWORK)
+        .is_some_and(|network| !network.is_string())
+    {
+        return Err(wrong(NETWORK, "must be a string".into()));
+    }
     let seconds = written.timeout_seconds.unwrap_or(5);
     if !(1..=LONGEST_SECONDS).contains(&seconds) {
         return Err(wrong(
@@ -319,6 +328,10 @@ mod tests {
             (
                 json!({"type": "meta-ipam", "pool": "a", "families": "v4"}),
                 "families",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "network": 7}),
+                "network",
             ),
             (
                 json!({"type": "meta-ipam", "pool": "a", "tls": {"cert": 1}}),

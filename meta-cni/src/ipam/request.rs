@@ -4,8 +4,9 @@
 use proto::ipam::v1::{AllocateRequest, FamiliesRequired, Owner, ReleaseAttachmentRequest};
 use serde_json::{Map, Value};
 
-use super::config::IpamConfig;
+use super::config::{IpamConfig, NETWORK, TYPE};
 use crate::cni::args::Args;
+use crate::cni::netconf::PluginConf;
 
 /// One attachment as a plugin sees it.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +22,9 @@ pub struct Attachment<'a> {
 }
 
 impl Attachment<'_> {
-    /// The name of the network.
+    /// The network that leases are filed under, see [`network_of`].
     pub fn network(&self) -> &str {
-        text(self.conf.get("name"))
+        network_of(self.conf)
     }
 
     /// What ADD asks for.
@@ -108,6 +109,25 @@ impl Attachment<'_> {
     }
 }
 
+/// The network that leases are filed under: `ipam.network` if it is there ([`set_network`] puts it
+/// there), else the name of the configuration.
+pub fn network_of(conf: &Map<String, Value>) -> &str {
+    match text(conf.get("ipam").and_then(|ipam| ipam.get(NETWORK))) {
+        "" => text(conf.get("name")),
+        network => network,
+    }
+}
+
+/// Lets a plugin file its leases under `network`, if it leases by meta-ipam: the name of its
+/// configuration may be that of networks in other namespaces too.
+pub fn set_network(plugin: &mut PluginConf, network: &str) {
+    if plugin.ipam_type() == Some(TYPE)
+        && let Some(ipam) = plugin.object_mut("ipam")
+    {
+        ipam.insert(NETWORK.to_owned(), Value::from(network));
+    }
+}
+
 /// The node's name: the configured one, else the host's.
 pub fn node(config: &IpamConfig) -> String {
     let host = || {
@@ -162,6 +182,42 @@ mod tests {
             ips(json!({}), "IP=10.0.0.3, fd00::3"),
             ["10.0.0.3", "fd00::3"]
         );
+    }
+
+    #[test]
+    fn leases_are_filed_under_the_network_of_ipam_else_under_the_name() {
+        let args = Args::default();
+        let network = |conf: &PluginConf| {
+            let attachment = Attachment {
+                conf: conf.as_map(),
+                container_id: "c",
+                ifname: "net1",
+                args: &args,
+            };
+            attachment.release().network
+        };
+        let plugin = |ipam: Value| {
+            let conf = json!({"name": "blue", "type": "bridge", "ipam": ipam});
+            PluginConf::new(conf, "").unwrap()
+        };
+        let mut ours = plugin(json!({"type": "meta-ipam", "pool": "p"}));
+        assert_eq!(network(&ours), "blue");
+        set_network(&mut ours, "shop/blue");
+        assert_eq!(network(&ours), "shop/blue");
+        let conf = ours.as_map();
+        let config = IpamConfig::of(conf).unwrap().unwrap();
+        let asks = Attachment {
+            conf,
+            container_id: "c",
+            ifname: "net1",
+            args: &args,
+        };
+        let owner = asks.allocate(&config).owner.unwrap();
+        assert_eq!(owner.network, "shop/blue");
+        let mut foreign = plugin(json!({"type": "host-local"}));
+        let before = foreign.clone();
+        set_network(&mut foreign, "shop/blue");
+        assert_eq!(foreign, before, "another plugin's object is left alone");
     }
 
     #[test]

@@ -203,12 +203,11 @@ fn gc(
     config: &IpamConfig,
     attachment: &Attachment<'_>,
 ) -> Result<(), IpamFailure> {
-    let Some(valid) = request
-        .conf
-        .get("cni.dev/valid-attachments")
-        .and_then(Value::as_array)
-    else {
-        return Ok(());
+    let valid = match request.conf.get("cni.dev/valid-attachments") {
+        Some(Value::Array(valid)) => valid.as_slice(),
+        // libcni up to 1.3 writes the empty list so.
+        Some(Value::Null) => &[],
+        _ => return Ok(()),
     };
     let text = |value: &Value, key: &str| {
         value

@@ -1,7 +1,9 @@
 //! GC: sandboxes that the runtime no longer knows get a full DEL; then every network that allows it is
 //! told which of its attachments are valid.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod networks;
+
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
@@ -14,9 +16,10 @@ use crate::cni::name::is_identifier;
 use crate::cni::netconf::NetConfList;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
-use crate::record::{Entry, Orphans, Record, RecordError, Sandbox};
+use crate::record::{Orphans, Record, RecordError, Sandbox};
 use crate::trace::step;
 use crate::wanted::default_network;
+use networks::Networks;
 
 /// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
 /// ended, no longer, since a sandbox that is being worked on is not garbage yet.
@@ -63,9 +66,7 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
         }
     }
     for id in &valid {
-        if !networks.known.contains(&id.container_id) {
-            networks.add_unknown(&id.container_id);
-        }
+        networks.add_unless_known(&id.container_id);
     }
     failures.extend(tell_networks(context, &networks));
     match failures.len() {
@@ -214,14 +215,9 @@ fn netns_is_taken(context: &Context<'_>, record: &Record) -> bool {
 
 /// Tells each network its valid attachments; all are tried.
 fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
-    if !networks.unknown.is_empty() {
+    if let Some(sandboxes) = networks.unknown() {
         tracing::warn!(
-            sandboxes = networks
-                .unknown
-                .iter()
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(", "),
+            sandboxes,
             "the runtime lists sandboxes that are not recorded; networks are not asked to collect garbage"
         );
         return Vec::new();
@@ -230,16 +226,9 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     let exec = context.exec_within(context.config.delegate_timeout());
     let path = context.delegate_path();
     let default = default_of_configuration(context);
-    let known = networks
-        .by_name
-        .values()
-        .map(|network| (&network.list, network.valid.as_slice()));
-    let unused = default
-        .iter()
-        .filter(|list| !networks.by_name.contains_key(&list.name))
-        .map(|list| (list, &[][..]));
-    for (list, valid) in known.chain(unused) {
-        if let Err(errors) = chain::gc(&exec, list, &path, valid) {
+    let unused = default.iter().filter(|list| !networks.has(&list.name));
+    for list in networks.lists().chain(unused) {
+        if let Err(errors) = chain::gc(&exec, list, &path, &networks.valid(&list.name)) {
             failures.extend(errors.into_iter().map(|source| Failure::NetworkGc {
                 network: list.name.clone(),
                 source,
@@ -267,53 +256,6 @@ fn default_of_configuration(context: &Context<'_>) -> Option<NetConfList> {
             );
             None
         }
-    }
-}
-
-/// The networks that are recorded, each with its valid attachments.
-#[derive(Default)]
-struct Networks {
-    by_name: BTreeMap<String, Network>,
-    known: BTreeSet<String>,
-    unknown: BTreeSet<String>,
-}
-
-struct Network {
-    list: NetConfList,
-    valid: Vec<AttachmentId>,
-}
-
-impl Networks {
-    fn add_valid(&mut self, record: &Record) {
-        self.known.insert(record.container_id.clone());
-        for entry in &record.attachments {
-            let id = AttachmentId {
-                container_id: record.container_id.clone(),
-                ifname: entry.attachment.ifname.clone(),
-            };
-            self.network(entry).valid.push(id);
-        }
-    }
-
-    fn add_gone(&mut self, record: &Record) {
-        self.known.insert(record.container_id.clone());
-        for entry in &record.attachments {
-            self.network(entry);
-        }
-    }
-
-    fn add_unknown(&mut self, container_id: &str) {
-        self.unknown.insert(container_id.to_owned());
-    }
-
-    fn network(&mut self, entry: &Entry) -> &mut Network {
-        let list = &entry.attachment.list;
-        self.by_name
-            .entry(list.name.clone())
-            .or_insert_with(|| Network {
-                list: list.clone(),
-                valid: Vec::new(),
-            })
     }
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod explain_faults;
 mod keys;
 mod multus;
+mod nameless;
 mod network_status;
 mod situations;
 mod verbs;

@@ -11,6 +11,7 @@ mod input;
 mod ipamctl;
 mod kill;
 mod meta_ipam;
+mod nameless;
 mod pages;
 mod parallel;
 mod plugin;

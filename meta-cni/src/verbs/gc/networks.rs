@@ -1,0 +1,191 @@
+//! The networks of the sandboxes that GC saw, and which of their attachments are valid.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cni::chain::AttachmentId;
+use crate::cni::netconf::NetConfList;
+use crate::ipam::request::network_of;
+use crate::record::{Entry, Record};
+
+/// The networks that are recorded, and the valid attachments of each CNI name. Plugins keep their state
+/// by that name, and several networks can have it: what one of them is told to be valid must hold what is
+/// valid of the others.
+#[derive(Default)]
+pub(super) struct Networks {
+    lists: BTreeMap<Identity, NetConfList>,
+    valid: BTreeMap<String, BTreeSet<AttachmentId>>,
+    known: BTreeSet<String>,
+    unknown: BTreeSet<String>,
+}
+
+/// What tells two networks of one CNI name apart.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    /// The CNI name.
+    name: String,
+    /// How people call it: each NetworkAttachmentDefinition has plugins of its own.
+    network: String,
+    /// What leases of meta-ipam are filed under: another name if Multus, or an earlier version, made the
+    /// attachment.
+    leases: String,
+}
+
+impl Identity {
+    fn of(entry: &Entry) -> Identity {
+        let list = &entry.attachment.list;
+        let plugins = list.plugins.iter();
+        let mut leases = plugins.map(|plugin| network_of(plugin.as_map()));
+        Identity {
+            name: list.name.clone(),
+            network: entry.attachment.network.clone(),
+            leases: leases
+                .find(|network| *network != list.name)
+                .unwrap_or(&list.name)
+                .to_owned(),
+        }
+    }
+}
+
+impl Networks {
+    /// A sandbox that the runtime knows.
+    pub(super) fn add_valid(&mut self, record: &Record) {
+        self.add_gone(record);
+        for attachment in record.attachments() {
+            let name = attachment.list.name.clone();
+            self.valid.entry(name).or_default().insert(AttachmentId {
+                container_id: record.container_id.clone(),
+                ifname: attachment.ifname.clone(),
+            });
+        }
+    }
+
+    /// A sandbox that is being deleted: its networks may have garbage of it.
+    pub(super) fn add_gone(&mut self, record: &Record) {
+        self.known.insert(record.container_id.clone());
+        for entry in &record.attachments {
+            self.lists
+                .entry(Identity::of(entry))
+                .or_insert_with(|| entry.attachment.list.clone());
+        }
+    }
+
+    /// A sandbox of which nobody knows what networks it has.
+    pub(super) fn add_unknown(&mut self, container_id: &str) {
+        self.unknown.insert(container_id.to_owned());
+    }
+
+    /// A sandbox that the runtime lists and that may not be recorded.
+    pub(super) fn add_unless_known(&mut self, container_id: &str) {
+        if !self.known.contains(container_id) {
+            self.add_unknown(container_id);
+        }
+    }
+
+    /// The unknown sandboxes, if there are any.
+    pub(super) fn unknown(&self) -> Option<String> {
+        let all: Vec<&str> = self.unknown.iter().map(String::as_str).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+
+    /// Every network once.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &NetConfList> {
+        self.lists.values()
+    }
+
+    /// Whether a network has this CNI name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.lists.keys().any(|identity| identity.name == name)
+    }
+
+    /// The valid attachments of all networks that have this CNI name.
+    pub(super) fn valid(&self, name: &str) -> Vec<AttachmentId> {
+        let valid = self.valid.get(name).into_iter().flatten();
+        valid.cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::Attachment;
+
+    /// The record of a container with one attachment.
+    fn record(container_id: &str, network: &str, conf: Value) -> Record {
+        let attachment = Attachment {
+            network: network.to_owned(),
+            ifname: "net1".to_owned(),
+            args: String::new(),
+            list: NetConfList::from_value(conf).unwrap(),
+            default_route: None,
+            device: None,
+            device_info_file: None,
+        };
+        Record::planned(
+            container_id,
+            "/run/netns/pod",
+            "/opt/cni/bin",
+            None,
+            vec![attachment],
+        )
+    }
+
+    fn leasing(network: Option<&str>) -> Value {
+        let mut ipam = json!({"type": "meta-ipam", "pool": "p"});
+        if let Some(network) = network {
+            ipam["network"] = json!(network);
+        }
+        json!({"name": "blue", "type": "bridge", "ipam": ipam})
+    }
+
+    fn containers(networks: &Networks, name: &str) -> Vec<String> {
+        let valid = networks.valid(name).into_iter();
+        valid.map(|id| id.container_id).collect()
+    }
+
+    #[test]
+    fn networks_of_one_name_are_each_told_what_is_valid_of_all_of_them() {
+        let mut networks = Networks::default();
+        networks.add_valid(&record("c1", "shop/blue", leasing(Some("shop/blue"))));
+        networks.add_valid(&record("c2", "other/blue", leasing(Some("other/blue"))));
+        networks.add_valid(&record("c3", "other/blue", leasing(Some("other/blue"))));
+        networks.add_gone(&record("c4", "third/blue", leasing(Some("third/blue"))));
+        networks.add_valid(&record(
+            "c5",
+            "shop/red",
+            json!({"name": "red", "type": "ptp"}),
+        ));
+        assert_eq!(containers(&networks, "blue"), ["c1", "c2", "c3"]);
+        assert_eq!(containers(&networks, "red"), ["c5"]);
+        let leases: Vec<_> = networks
+            .lists()
+            .map(|list| network_of(list.plugins[0].as_map()))
+            .collect();
+        assert_eq!(leases, ["other/blue", "shop/blue", "third/blue", "red"]);
+        assert!(networks.has("red") && !networks.has("green"));
+    }
+
+    #[test]
+    fn leases_that_multus_had_filed_under_the_bare_name_are_collected_too() {
+        let mut networks = Networks::default();
+        networks.add_valid(&record("c1", "shop/blue", leasing(Some("shop/blue"))));
+        networks.add_valid(&record("c2", "shop/blue", leasing(None)));
+        let leases: Vec<_> = networks
+            .lists()
+            .map(|list| network_of(list.plugins[0].as_map()))
+            .collect();
+        assert_eq!(leases, ["blue", "shop/blue"]);
+    }
+
+    #[test]
+    fn a_sandbox_of_which_nothing_is_recorded_is_unknown() {
+        let mut networks = Networks::default();
+        networks.add_valid(&record("c1", "shop/blue", leasing(None)));
+        networks.add_unless_known("c1");
+        assert_eq!(networks.unknown(), None);
+        networks.add_unless_known("c3");
+        networks.add_unknown("c2");
+        assert_eq!(networks.unknown().as_deref(), Some("c2, c3"));
+    }
+}

@@ -1,0 +1,54 @@
+//! Leases of networks whose configuration has no name: networks of one name in two namespaces are kept apart.
+
+use e2e::{IpamServer, Node, locate};
+use serde_json::{Value, json};
+
+fn leasing(node: &Node, server: &IpamServer, bridge: &str) -> Value {
+    let mut conf = node.bridge(bridge, &[]);
+    conf.as_object_mut().expect("an object").remove("name");
+    conf["ipam"] = json!({
+        "type": "meta-ipam", "pool": "one", "stateDir": node.state_dir(),
+        "server": format!("unix://{}", server.socket().display()),
+    });
+    conf
+}
+
+/// Namespace of the pod and network of each lease.
+async fn owners(server: &IpamServer) -> Vec<(String, String)> {
+    let leases = server.leases().await.into_iter();
+    let mut owners: Vec<_> = leases
+        .filter_map(|lease| lease.owner)
+        .map(|owner| (owner.namespace, owner.network))
+        .collect();
+    owners.sort();
+    owners
+}
+
+#[tokio::test]
+async fn leases_of_nameless_networks_of_one_name_are_filed_and_released_by_namespace() {
+    let server = IpamServer::start();
+    server.create_pool("one", "10.5.0.0/24", "").await;
+    let node = Node::recorder("nameless");
+    node.install(&locate::executable("meta-ipam"));
+    for namespace in ["shop", "bank"] {
+        let conf = leasing(&node, &server, &format!("br-{namespace}"));
+        node.nad(namespace, "blue", conf);
+    }
+    let pods = ["shop", "bank"].map(|namespace| {
+        let pod = node.pod(namespace, "web").networks("blue").create();
+        node.add(&pod).ok();
+        pod
+    });
+    let expected = ["bank", "shop"].map(|namespace| {
+        let network = format!("{namespace}/blue");
+        (namespace.to_owned(), network)
+    });
+    assert_eq!(owners(&server).await, expected);
+    node.check(&pods[0]).ok();
+    node.del(&pods[0]).ok();
+    assert_eq!(owners(&server).await, expected[..1]);
+    node.gc([&pods[1]]).ok();
+    assert_eq!(owners(&server).await, expected[..1]);
+    node.gc([]).ok();
+    assert_eq!(owners(&server).await, []);
+}
