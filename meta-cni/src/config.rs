@@ -2,6 +2,7 @@
 //! `meta-cni`. A Multus configuration is one of them. Unknown keys are accepted.
 
 mod agent;
+mod host_paths;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,7 +30,8 @@ pub enum OnStatusFailure {
     Warn,
 }
 
-/// The keys of our configuration. Paths are absolute; times are whole seconds.
+/// The keys of our configuration. Paths are absolute, and those below `/host` that exist only without it
+/// are meant without it; times are whole seconds.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Config {
@@ -171,7 +173,7 @@ impl Config {
                 }
             })?;
         config.check()?;
-        Ok(config.without_empty_texts())
+        Ok(config.without_empty_texts().with_paths_of_this_node())
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -256,6 +258,12 @@ impl Config {
             .split(',')
             .map(str::trim)
             .filter(|name| !name.is_empty())
+    }
+
+    /// Whether this node is one of Kubernetes, as far as can be said without a pod: `clusterNetwork` is
+    /// Multus' key for such nodes, and a kubelet keeps its pods in a folder.
+    pub fn is_of_kubernetes(&self) -> bool {
+        self.cluster_network.is_some() || self.kubelet_dir.join("pods").is_dir()
     }
 
     /// The agent's socket, if the agent is to be asked.

@@ -29,6 +29,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Serves ADD; gives the default network's result in the runtime's version.
 pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     let env = &context.request.env;
+    if context.pod_ref.is_some() && context.cluster().is_none() {
+        // Else the pod would silently start without the networks that it asks for.
+        return Err(Failure::NobodyKnows);
+    }
     step(info_span!("ready"), || wait_until_ready(context))?;
     netns::exists(Path::new(&env.netns)).map_err(Failure::Netns)?;
     context.records.make_folders()?;

@@ -28,6 +28,11 @@ const DETAILS_BYTES: usize = 16 << 10;
 pub(super) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(
+        "no part of this node knows which networks pods ask for: set kubeconfig or networksDir in the configuration \
+         of meta-cni, or run the agent (meta-cnid); what thick Multus generates names none of them"
+    )]
+    NobodyKnows,
     #[error("CNI_NETNS")]
     Netns(#[source] NetnsError),
     #[error("readinessindicatorfile {} is not there after {seconds}s; the default network is not ready on this node", .path.display())]
@@ -128,9 +133,10 @@ impl Failure {
             Failure::Undeleted(errors) => errors
                 .first()
                 .map_or(Code::DELEGATE_FAILED, |error| chain_code(&error.source)),
-            Failure::Config(_) | Failure::Route(_) | Failure::Result { .. } => {
-                Code::INVALID_NETWORK_CONFIG
-            }
+            Failure::Config(_)
+            | Failure::NobodyKnows
+            | Failure::Route(_)
+            | Failure::Result { .. } => Code::INVALID_NETWORK_CONFIG,
             Failure::NotRecorded { .. } => Code::UNKNOWN_CONTAINER,
             Failure::AlreadyAttached { .. } => Code::INVALID_ENVIRONMENT,
             Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,

@@ -35,10 +35,14 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
         .records
         .check_writable()
         .map_err(|error| not_available(with_causes(&error)))?;
-    if let Some(cluster) = context.cluster() {
-        cluster
+    match context.cluster() {
+        Some(cluster) => cluster
             .ready(CLUSTER_LIMIT)
-            .map_err(|error| not_available(with_causes(&error)))?;
+            .map_err(|error| not_available(with_causes(&error)))?,
+        None if context.config.is_of_kubernetes() => {
+            return Err(not_available(Failure::NobodyKnows.to_string()));
+        }
+        None => {}
     }
     let wanted: Vec<_> = default_network(&context.config, context.cluster().is_some())
         .into_iter()

@@ -64,17 +64,69 @@ fn what_the_runtime_has_for_capabilities_reaches_the_default_network_alone() {
     assert_eq!(given("ADD net1 red"), Value::Null);
 }
 
-#[test]
-fn without_kubernetes_the_delegates_alone_are_attached() {
-    let node = Node::recorder("alone");
+/// A node on which nobody knows of networks: no agent, no API server, no folder.
+fn node_of_nobody(name: &str) -> Node {
+    let node = Node::recorder(name);
     let both = json!([
         node.recording("a", json!({})),
         node.recording("b", json!({}))
     ]);
-    let node = node.conf(json!({ "networksDir": null, "agentSocket": "", "delegates": both }));
-    node.recording_nads(&["red"]);
+    let kubelet = node.folder().join("kubelet");
+    node.conf(json!({
+        "networksDir": null, "agentSocket": "", "kubeletDir": kubelet, "delegates": both
+    }))
+}
+
+#[test]
+fn without_kubernetes_the_delegates_alone_are_attached() {
+    let node = node_of_nobody("alone");
+    let pod = node.pod("default", "web").create();
+    let add = node.call("ADD").pod(&pod).without_env("CNI_ARGS");
+    add.run().ok();
+    let calls = node.calls();
+    let summaries: Vec<_> = calls.iter().map(e2e::RecordedCall::summary).collect();
+    assert_eq!(summaries, ["ADD eth0 a", "ADD net1 b"]);
+    node.status().ok();
+    for verb in ["CHECK", "DEL"] {
+        let call = node.call(verb).pod(&pod).without_env("CNI_ARGS");
+        call.run().ok();
+    }
+    node.assert_clean();
+}
+
+#[test]
+fn a_pod_of_kubernetes_is_refused_where_nobody_knows_which_networks_it_asks_for() {
+    let node = node_of_nobody("nobody");
     let pod = node.pod("default", "web").networks("red").create();
-    assert_eq!(attached(&node, &pod), ["eth0 a", "net1 b"]);
+    let words = ["default/web", "kubeconfig", "networksDir", "meta-cnid"];
+    node.add(&pod).fails(7, &words);
+    assert!(node.calls().is_empty(), "nothing has run");
+    node.del(&pod).ok();
+    node.assert_clean();
+    fs::create_dir_all(node.folder().join("kubelet/pods")).unwrap();
+    node.status().fails(50, &["kubeconfig", "networksDir"]);
+}
+
+#[test]
+fn what_thick_multus_generates_makes_status_and_add_say_what_is_missing() {
+    let node = node_of_nobody("thick");
+    node.conf_file("10-calico.conflist", &node.recording("calico", json!({})));
+    // As the generator of Multus 4.2 writes it, but for type and the folders of this test.
+    let node = node.conf(json!({
+        "capabilities": { "bandwidth": true, "portMappings": true }, "cniVersion": "1.1.0",
+        "logLevel": "verbose", "logToStderr": true, "name": "multus-cni-network", "delegates": null,
+        "clusterNetwork": format!("/host{}/10-calico.conflist", node.conf_dir().display()),
+    }));
+    let pod = node.pod("default", "web").networks("blue").create();
+    node.add(&pod).fails(7, &["kubeconfig", "thick Multus"]);
+    node.status().fails(50, &["kubeconfig", "thick Multus"]);
+    let networks = json!({ "networksDir": format!("/host{}", node.networks_dir().display()) });
+    node.nad("default", "blue", node.recording("blue", json!({})));
+    let node = node.conf(networks);
+    node.status().ok();
+    assert_eq!(attached(&node, &pod), ["eth0 calico", "net1 blue"]);
+    node.del(&pod).ok();
+    node.assert_clean();
 }
 
 #[test]
