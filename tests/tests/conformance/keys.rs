@@ -111,16 +111,17 @@ fn a_pod_of_kubernetes_is_refused_where_nobody_knows_which_networks_it_asks_for(
 fn what_thick_multus_generates_makes_status_and_add_say_what_is_missing() {
     let node = node_of_nobody("thick");
     node.conf_file("10-calico.conflist", &node.recording("calico", json!({})));
+    let calico = format!("/host{}/10-calico.conflist", node.conf_dir().display());
+    let networks = json!({ "networksDir": format!("/host{}", node.networks_dir().display()) });
     // As the generator of Multus 4.2 writes it, but for type and the folders of this test.
     let node = node.conf(json!({
         "capabilities": { "bandwidth": true, "portMappings": true }, "cniVersion": "1.1.0",
         "logLevel": "verbose", "logToStderr": true, "name": "multus-cni-network", "delegates": null,
-        "clusterNetwork": format!("/host{}/10-calico.conflist", node.conf_dir().display()),
+        "clusterNetwork": calico,
     }));
     let pod = node.pod("default", "web").networks("blue").create();
     node.add(&pod).fails(7, &["kubeconfig", "thick Multus"]);
     node.status().fails(50, &["kubeconfig", "thick Multus"]);
-    let networks = json!({ "networksDir": format!("/host{}", node.networks_dir().display()) });
     node.nad("default", "blue", node.recording("blue", json!({})));
     let node = node.conf(networks);
     node.status().ok();
