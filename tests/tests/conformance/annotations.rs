@@ -238,25 +238,6 @@ fn plugins_beside_a_list_of_conf_dir_are_loaded_unless_only_inlined_ones_are_wan
 }
 
 #[test]
-fn configurations_without_a_name_share_no_state_between_namespaces() {
-    let node = Node::new("nameless");
-    for namespace in ["one", "two"] {
-        let mut conf = node.side_bridge("br-red", &["10.2.0.0/24"]);
-        conf.as_object_mut().unwrap().shift_remove("name");
-        node.nad(namespace, "red", conf);
-    }
-    let pod = node
-        .pod("default", "web")
-        .networks("one/red,two/red")
-        .create();
-    node.add(&pod).ok();
-    assert_eq!(node.leased("one.red"), ["10.2.0.2"]);
-    assert_eq!(node.leased("two.red"), ["10.2.0.2"]);
-    node.del(&pod).ok();
-    node.assert_clean();
-}
-
-#[test]
 fn all_problems_of_a_pod_are_told_in_one_message_before_anything_runs() {
     let node = node("all");
     node.nad("default", "broken", json!("{"));

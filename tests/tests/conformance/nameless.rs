@@ -43,6 +43,23 @@ fn a_nameless_network_shares_the_state_of_its_plugins_with_pods_that_multus_made
 }
 
 #[test]
+fn nameless_networks_of_one_name_share_the_state_of_their_plugins_as_with_multus() {
+    let node = Node::new("nameless");
+    for namespace in ["one", "two"] {
+        let conf = nameless(node.side_bridge("br-red", &["10.2.0.0/24"]));
+        node.nad(namespace, "red", conf);
+    }
+    let pod = node
+        .pod("default", "web")
+        .networks("one/red,two/red")
+        .create();
+    node.add(&pod).ok();
+    assert_eq!(node.leased("red"), ["10.2.0.2", "10.2.0.3"]);
+    node.del(&pod).ok();
+    node.assert_clean();
+}
+
+#[test]
 fn nameless_networks_of_one_name_are_collected_with_what_is_valid_of_all_of_them() {
     let node = Node::recorder("merged");
     for namespace in ["shop", "bank"] {

@@ -44,7 +44,6 @@ async fn leases_of_nameless_networks_of_one_name_are_filed_and_released_by_names
         (namespace.to_owned(), network)
     });
     assert_eq!(owners(&server).await, expected);
-    node.check(&pods[0]).ok();
     node.del(&pods[0]).ok();
     assert_eq!(owners(&server).await, expected[..1]);
     node.gc([&pods[1]]).ok();
