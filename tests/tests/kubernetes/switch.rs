@@ -177,3 +177,31 @@ fn gc_keeps_a_pod_made_by_multus_until_the_runtime_lists_it_no_more() {
         assert_clean(&site);
     }
 }
+
+#[test]
+fn after_the_switch_and_back_no_pod_gets_what_a_living_one_holds() {
+    for form in Form::BOTH {
+        let (mut site, old) = made_by_multus("shared", form);
+        let [new, back] = ["new", "back"].map(|name| {
+            let pod = site.node.pod(&old.namespace, name).networks("nameless");
+            pod.create_in(ApiServer::shared())
+        });
+        site.ours("ADD", &new).ok();
+        site.multus("ADD", &back).ok();
+        for (pod, last) in [(&old, 2), (&new, 3), (&back, 4)] {
+            for (ifname, subnet) in [("eth0", 31), ("net1", 32)] {
+                let expected = [
+                    format!("10.{subnet}.0.{last}/24"),
+                    format!("fd00:{subnet}::{last}/64"),
+                ];
+                assert_eq!(pod.netns().addresses(ifname), expected, "{}", pod.name);
+            }
+        }
+        site.remove_multus();
+        for pod in [&old, &new, &back] {
+            site.ours("CHECK", pod).ok();
+            site.ours("DEL", pod).ok();
+        }
+        assert_clean(&site);
+    }
+}
