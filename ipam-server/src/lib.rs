@@ -17,6 +17,7 @@ pub mod listen;
 pub mod measure;
 pub mod metrics;
 pub mod pool;
+pub mod process;
 pub mod seed;
 pub mod server;
 pub mod service;

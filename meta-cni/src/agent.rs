@@ -16,6 +16,7 @@ mod operations;
 mod orphans;
 mod parts;
 mod pauses;
+mod process;
 pub mod proxy;
 pub mod releases;
 mod repair;
@@ -54,6 +55,8 @@ use self::watch::States;
 use crate::cluster::ClusterError;
 use crate::cluster::api::{Source, host_name};
 use crate::device::DeviceSource;
+
+pub use self::process::{ProcessError, serve};
 
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]

@@ -1,14 +1,11 @@
 //! The agent of a node.
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use meta_cni::agent;
 use meta_cni::agent::config::{Action, Arguments, LogFormat};
 use meta_cni::cni::error::with_causes;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -22,40 +19,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_log(&arguments);
-    match serve(arguments) {
+    match agent::serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("meta-cnid: {}", with_causes(error.as_ref()));
+            eprintln!("meta-cnid: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
-}
-
-/// On one thread: the agent waits more than it computes, and each thread costs memory.
-fn serve(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let (stop, stopping) = watch::channel(false);
-    let ended = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut agent = Box::pin(agent::run(arguments, stopping));
-        let mut signals = 0;
-        loop {
-            tokio::select! {
-                ended = &mut agent => return ended.map_err(Box::<dyn Error>::from),
-                _ = terminate.recv() => signals += 1,
-                _ = interrupt.recv() => signals += 1,
-            }
-            stop.send_replace(true);
-            if signals > 1 {
-                return Err("ended at once by a second signal".into());
-            }
-        }
-    });
-    runtime.shutdown_background();
-    ended
 }
 
 fn start_log(arguments: &Arguments) {
