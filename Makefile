@@ -17,10 +17,13 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## The executables, static, in target/<host>/release
+	@[[ -x $(RELEASE)/ipamctl ]] || tests/tools/announce-build.sh
 	cargo build --release --locked --package meta-cni --package ipam-server --bins
 
-demo: build ## Two pods with three interfaces each, no cluster needed (root)
+demo: ## Two pods with three interfaces each, no cluster needed (root)
+	@[[ $$EUID == 0 ]] || { echo "demo: it makes network namespaces, so run it as root" >&2; exit 1; }
 	@tests/tools/install.sh packages
+	@$(MAKE) --no-print-directory build
 	@examples/demo.sh
 
 test: ## Everything (root); the count of tests by rung comes last
@@ -79,7 +82,7 @@ lint: ## Format, clippy, documentation, licences, CRD drift; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
-	bash -n examples/demo.sh tests/tools/*.sh
+	for script in examples/demo.sh tests/tools/*.sh findings/*.sh; do bash -n $$script; done
 
 bench: bench-attach bench-ipam bench-agent ## All benchmarks
 
