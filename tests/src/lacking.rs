@@ -1,7 +1,8 @@
-//! What this kernel can do, asked by doing it. A test that needs more says so, and is counted: none
+//! What this machine can do, asked by doing it. A test that needs more says so, and is counted: none
 //! is skipped in silence.
 
 use std::collections::HashMap;
+use std::env;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock};
@@ -13,12 +14,12 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use crate::locate;
 use crate::netns::Netns;
 
-/// Whether the kernel has `feature`. If not, prints `LACKING <feature>: <test>` past the capture of
+/// Whether the machine has `feature`. If not, prints `LACKING <feature>: <test>` past the capture of
 /// test output, appends the same line to `target/test-lacking.txt`, and gives `false`; the test then
 /// returns.
 ///
 /// Features: the interface kinds `bridge`, `dummy`, `ifb`, `ipvlan`, `macvlan`, `macvtap`, `tap`,
-/// `veth`, `vlan`, `vrf`, `vxlan`; `bandwidth` (what the plugin needs), `nft`, `iptables`, `sctp`.
+/// `veth`, `vlan`, `vrf`, `vxlan`; `bandwidth` (what the plugin needs), `nft`, `iptables`, `sctp`; and the program `kubectl`.
 ///
 /// # Panics
 /// When `feature` is none of these.
@@ -70,6 +71,7 @@ fn probe(feature: &str) -> bool {
         "nft" => &["nft add table inet x0"],
         "iptables" => &["iptables -t nat -L -n", "ip6tables -t nat -L -n"],
         "sctp" => return has_sctp(),
+        "kubectl" => return is_installed("kubectl"),
         _ => panic!("no probe for the feature {feature}: add one to lacking.rs"),
     };
     let netns = Netns::new("probe");
@@ -78,6 +80,12 @@ fn probe(feature: &str) -> bool {
         netns.exec(line.split_whitespace()).status.success()
     };
     works("ip link add m0 type veth peer name m1") && lines.iter().all(|line| works(line))
+}
+
+/// Whether a program is in one of the folders of PATH.
+fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 fn has_sctp() -> bool {

@@ -8,6 +8,7 @@ mod drop_in;
 mod faults;
 mod fixture;
 mod in_cluster;
+mod install;
 mod pods;
 mod problems;
 mod rights;
