@@ -8,6 +8,7 @@ mod agent;
 mod certificate;
 mod cluster;
 mod conf;
+mod default_routes;
 mod finding;
 mod host_local;
 mod kernel;
@@ -61,7 +62,7 @@ What is looked at:
   plugin          every plugin that a network, or the DEL of a pod, needs: there, executable, of the right CNI version
   link            masters and devices: there, up, with a carrier; MTU of a network against that of what it lies on
   addresses       meta-ipam: server, certificate, pools; host-local: free addresses
-  network         definitions that cannot be read or are missing
+  network         definitions that cannot be read or are missing, or that set one default route twice
   pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded
   record          records of sandboxes that are gone, unfinished or unreadable; releases of leases that wait
 
@@ -203,6 +204,7 @@ impl<'o> Examination<'o> {
         self.report.looked.networks = networks.networks.len();
         self.report.looked.pods = networks.pods.len();
         self.take(networks::check(&networks));
+        self.take(default_routes::check(&networks.networks));
         self.take(pods::check(&config, &networks.pods));
         self.take(pods::check_status(&networks.pods, records.living()));
         self.take(host_local::check(&host_local::look(&networks.networks)));

@@ -20,6 +20,7 @@ pub mod logging;
 pub mod netlink;
 pub mod netns;
 pub mod plan;
+mod plugin_failure;
 pub mod problem;
 mod random;
 pub mod record;

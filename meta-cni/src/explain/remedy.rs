@@ -1,15 +1,19 @@
-//! What to do about a failed operation: by the plugin that failed, else by its CNI code, as the README's table of errors
-//! has it; nothing if its text says so already.
+//! What to do about a failed operation: by the text of the plugin that failed, else by that plugin, else by its CNI code, as
+//! the README's table of errors has it; nothing if its text says so already.
 
 use std::collections::BTreeSet;
 
 use crate::cni::error::Code;
 use crate::journal::Operation;
+use crate::plugin_failure;
 use crate::trace::Step;
 
 /// The remedy, if there is one beyond what the error says.
 pub(super) fn of(operation: &Operation) -> Option<String> {
     let code = operation.code?;
+    if let Some(remedy) = known(operation) {
+        return Some(remedy.to_owned());
+    }
     if let Some(remedy) = of_plugin(operation) {
         return Some(remedy);
     }
@@ -57,6 +61,13 @@ pub(super) fn missing_link(operation: &Operation) -> Option<String> {
     let of_key = |key| Some((key, given.get(key)?.as_str()?));
     let (key, name) = of_key("master").or_else(|| of_key("device"))?;
     (!error.contains(name)).then(|| format!("{key} {name}"))
+}
+
+/// The remedy of a plugin's failure that is known by its text; the error of the operation ends with it.
+pub(super) fn known(operation: &Operation) -> Option<&'static str> {
+    let failed = failed_delegate(operation)?;
+    let plugin = failed.fields.get("plugin")?.as_str()?;
+    plugin_failure::remedy(plugin, failed.error.as_deref()?)
 }
 
 /// If it was a plugin that failed: what its message says is not written by us, and its code may be its own.

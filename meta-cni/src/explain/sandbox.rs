@@ -241,9 +241,14 @@ impl Sandbox {
     }
 }
 
-/// Why an operation failed.
+/// Why an operation failed, without the remedy, which has a line of its own.
 pub(super) fn why(operation: &Operation) -> &str {
-    operation.error.as_deref().unwrap_or("no cause was noted")
+    let Some(error) = operation.error.as_deref() else {
+        return "no cause was noted";
+    };
+    let remedy = remedy::known(operation);
+    let without = remedy.and_then(|remedy| error.strip_suffix(remedy)?.strip_suffix("; "));
+    without.unwrap_or(error)
 }
 
 /// How long ago something was, in one unit.

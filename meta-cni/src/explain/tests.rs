@@ -247,6 +247,26 @@ fn a_failure_is_told_with_its_step_what_the_plugin_was_given_and_one_remedy() {
 }
 
 #[test]
+fn the_remedy_of_a_known_failure_stands_once_and_in_a_line_of_its_own() {
+    let why = "could not set bridge's mac: invalid argument";
+    let remedy = crate::plugin_failure::remedy("bridge", why).unwrap();
+    let mut failed = operation("ADD", ID, Some(why));
+    failed.steps[0]
+        .fields
+        .insert("plugin".to_owned(), json!("bridge"));
+    failed.error = Some(format!(
+        "network shop/lan (net1): bridge ADD: {why}; {remedy}"
+    ));
+    let node = Node::with(&[failed]);
+    let text = node.explain(&["web"]).unwrap().unwrap();
+    let mut lines = text.lines();
+    let first = lines.next().unwrap();
+    assert!(first.ends_with(&format!("bridge ADD: {why}")), "{first}");
+    assert_eq!(lines.next().unwrap(), format!("remedy: {remedy}"));
+    assert_eq!(text.matches(remedy).count(), 1, "{text}");
+}
+
+#[test]
 fn secrets_of_a_record_are_left_out() {
     let node = Node::new();
     node.record(ID, Phase::Added);

@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::lease::LeaseError;
 use crate::netns::NetnsError;
+use crate::plugin_failure;
 use crate::problem::Problems;
 use crate::record::{LockError, MultusError, RecordError};
 use crate::route::RouteError;
@@ -151,13 +152,28 @@ impl Failure {
         }
     }
 
-    /// The failure and all of its causes in one line, for an Event.
+    /// The failure, all of its causes and what to do in one line, for an Event and the journal.
     pub(super) fn line(&self) -> String {
-        one_line(&with_causes(self))
+        one_line(&with_causes(self)) + &self.remedy()
     }
 
-    /// The error object: verb and pod first, the whole chain in one line; what does not fit into the
-    /// line goes to the details.
+    /// What to do, behind a semicolon, about the failure of a plugin whose message does not say it.
+    fn remedy(&self) -> String {
+        match self {
+            Failure::Run(RunError {
+                source: ChainError::Plugin { plugin, source, .. },
+                ..
+            }) => plugin_failure::remedy(plugin, &source.to_string())
+                .map_or_else(String::new, |remedy| format!("; {remedy}")),
+            Failure::Several(failures) => {
+                failures.first().map_or_else(String::new, Failure::remedy)
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The error object: verb and pod first, the whole chain in one line, what to do last; what does not fit into
+    /// the line goes to the details.
     pub(super) fn to_object(&self, request: &Request) -> ErrorObject {
         let verb = request.env.command.as_str();
         let subject = match pod_ref(request) {
@@ -166,9 +182,11 @@ impl Failure {
         };
         let text = one_line(&format!("{subject}: {}", with_causes(self)));
         let mut object = ErrorObject::new(self.code(), text).in_version(request.version);
-        if let Some(rest) = cut(&mut object.msg, LINE_BYTES) {
+        let remedy = self.remedy();
+        if let Some(rest) = cut(&mut object.msg, LINE_BYTES - remedy.len()) {
             object.details = format!("…{rest}");
         }
+        object.msg += &remedy;
         cut(&mut object.details, DETAILS_BYTES);
         object
     }

@@ -251,6 +251,23 @@ fn several_failures_are_told_in_one_line() {
     );
 }
 
+#[test]
+fn a_known_failure_of_a_plugin_ends_with_what_to_do_however_long_it_is() {
+    let cause = "could not set bridge's mac: invalid argument";
+    let failure = |cause: &str| Failure::Run(run_error(said(999, cause, "")));
+    let told = object(&failure(cause));
+    assert!(told.msg.contains(cause), "{told:?}");
+    assert!(told.msg.ends_with("; install 1.10"), "{told:?}");
+    assert_eq!(told.details, "");
+    let line = failure(cause).line();
+    assert!(told.msg.ends_with(&line), "{line}");
+    let long = format!("{cause} {}the end", "of a long story ".repeat(40));
+    let told = object(&failure(&long));
+    assert!(told.msg.len() <= 300, "{told:?}");
+    assert!(told.msg.ends_with("; install 1.10"), "{told:?}");
+    assert!(told.details.ends_with("the end"), "{told:?}");
+}
+
 proptest! {
     #[test]
     fn no_message_is_longer_than_a_line_or_loses_anything(

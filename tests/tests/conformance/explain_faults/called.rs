@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use e2e::node::DEFAULT_SUBNETS;
 use e2e::{Node, Pod};
 use serde_json::{Value, json};
 
@@ -37,6 +38,35 @@ pub(super) const FAULTS: &[Fault] = &[
         ],
         Some("correct what bridge names"),
         full,
+    ),
+    fault(
+        "one default route of bridge and its IPAM",
+        &[
+            "ADD failed",
+            "(eth0): bridge ADD: failed to add route",
+            "file exists",
+        ],
+        Some("the default route of ipam needs its `gw`"),
+        || twice_one_default_route(&DEFAULT_SUBNETS[..1]),
+    ),
+    fault(
+        "the same for IPv6",
+        &[
+            "ADD failed",
+            "(eth0): bridge ADD: failed to add route",
+            "file exists",
+        ],
+        Some("the default route of ipam needs its `gw`"),
+        || twice_one_default_route(&DEFAULT_SUBNETS[1..]),
+    ),
+    fault(
+        "bridge before 1.10 after a failed ADD",
+        &[
+            "ADD failed",
+            "(eth0): bridge ADD: could not set bridge's mac",
+        ],
+        Some("the next tries succeed; install 1.10"),
+        again_on_a_new_bridge,
     ),
     fault(
         "a plugin refuses",
@@ -214,6 +244,34 @@ fn no_ipam() -> Scene {
         blue["ipam"] = json!({ "type": "no-such-ipam" });
         blue
     })
+}
+
+/// The most common default network, with a route that names no gateway. The error says what `explain` says.
+fn twice_one_default_route(subnets: &[&str]) -> Scene {
+    let node = Node::new("called").default_network(|node| default_gateway(node, subnets));
+    let pod = node.pod("default", "web").create();
+    let (_, msg, _) = node.add(&pod).error();
+    assert!(
+        msg.contains("file exists") && msg.ends_with("or remove the route"),
+        "{msg}"
+    );
+    node.into()
+}
+
+fn default_gateway(node: &Node, subnets: &[&str]) -> Value {
+    let mut network = node.bridge("br-default", subnets);
+    network["isDefaultGateway"] = json!(true);
+    network
+}
+
+fn again_on_a_new_bridge() -> Scene {
+    let node = Node::with_debian_plugins("called")
+        .default_network(|node| default_gateway(node, &DEFAULT_SUBNETS));
+    let pod = node.pod("default", "web").create();
+    node.add(&pod).error();
+    let (_, msg, _) = node.add(&pod).error();
+    assert!(msg.ends_with("install 1.10"), "{msg}");
+    node.into()
 }
 
 fn full() -> Scene {

@@ -66,6 +66,13 @@ pub(super) const FAULTS: &[Fault] = &[
         narrow_port,
     ),
     fault(
+        "one default route of bridge and its IPAM",
+        &[
+            "bridge cannot add the default route of isDefaultGateway beside the route 0.0.0.0/0 of its ipam",
+        ],
+        one_default_route_twice,
+    ),
+    fault(
         "bad JSON in a NAD",
         &["network default/blue: its configuration is not valid: not valid JSON"],
         bad_json,
@@ -196,6 +203,14 @@ fn narrow_port() -> Scene {
         host.sh("ip link set up0 master br-blue");
         let mut blue = node.side_bridge("br-blue", &SUBNETS);
         blue["mtu"] = json!(9000);
+        blue
+    })
+}
+
+fn one_default_route_twice() -> Scene {
+    Scene::with_blue("routes", |node| {
+        let mut blue = node.bridge("br-blue", &SUBNETS);
+        blue["isDefaultGateway"] = json!(true);
         blue
     })
 }
