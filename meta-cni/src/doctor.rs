@@ -9,6 +9,7 @@ mod certificate;
 mod cluster;
 mod conf;
 mod default_routes;
+mod dhcp;
 mod finding;
 mod host_local;
 mod kernel;
@@ -61,7 +62,7 @@ What is looked at:
   kernel          kinds of interfaces that networks need
   plugin          every plugin that a network, or the DEL of a pod, needs: there, executable, of the right CNI version
   link            masters and devices: there, up, with a carrier; MTU of a network against that of what it lies on
-  addresses       meta-ipam: server, certificate, pools; host-local: free addresses
+  addresses       meta-ipam: server, certificate, pools; host-local: free addresses; dhcp: its daemon
   network         definitions that cannot be read or are missing, or that set one default route twice
   pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded
   record          records of sandboxes that are gone, unfinished or unreadable; releases of leases that wait
@@ -207,6 +208,7 @@ impl<'o> Examination<'o> {
         self.take(default_routes::check(&networks.networks));
         self.take(pods::check(&config, &networks.pods));
         self.take(pods::check_status(&networks.pods, records.living()));
+        self.take(dhcp::check(&networks.networks));
         self.take(host_local::check(&host_local::look(&networks.networks)));
         self.examine_interfaces(&networks, &records);
         self.examine_others(&networks, &records);

@@ -112,17 +112,18 @@ impl PluginConf {
             .unwrap_or_default()
     }
 
+    /// `ipam.type`: the file name of the plugin that it executes for addresses, if it executes one.
+    pub fn ipam_type(&self) -> Option<&str> {
+        let kind = self.0.get("ipam")?.get("type")?.as_str()?;
+        (!kind.is_empty()).then_some(kind)
+    }
+
     /// Whether the plugin declares `capability`.
     pub fn has_capability(&self, capability: &str) -> bool {
         self.0
             .get("capabilities")
             .and_then(|all| all.get(capability))
             == Some(&Value::Bool(true))
-    }
-
-    /// `ipam.type`: the plugin that it has its addresses from.
-    pub fn ipam_type(&self) -> Option<&str> {
-        self.0.get("ipam")?.get("type")?.as_str()
     }
 
     /// The whole configuration.
@@ -241,6 +242,13 @@ impl NetConfList {
             disable_gc,
             plugins,
         })
+    }
+
+    /// The file names of all plugins that the list needs: its own, each followed by the one that it executes for
+    /// addresses.
+    pub fn executables(&self) -> impl Iterator<Item = &str> {
+        let plugins = self.plugins.iter();
+        plugins.flat_map(|plugin| std::iter::once(plugin.plugin_type()).chain(plugin.ipam_type()))
     }
 
     /// Whether GC is for this network: its version has it and it is not switched off.

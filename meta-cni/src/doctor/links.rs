@@ -4,54 +4,26 @@ use serde_json::Value;
 
 use super::finding::{Area, Finding};
 use super::networks::Network;
-use crate::cni::netconf::{NetConfList, PluginConf};
-use crate::netlink::{Family, Link, Netlink, NetlinkError};
+use crate::cni::netconf::PluginConf;
+use crate::netlink::{Link, NetlinkError};
 use crate::record::Record;
+use crate::underlay::{Interfaces, Parent, parent, text};
 
 /// What is seen of this node's interfaces.
 #[derive(Default)]
 pub(super) struct Links {
-    links: Vec<Link>,
-    /// The index of the interface that the default route goes over.
-    default: Option<u32>,
+    there: Interfaces,
     /// Devices that pods have: they are in the pods' namespaces.
     given: Vec<String>,
 }
 
-/// What a plugin lies on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Parent {
-    /// The interface of this name, which must be up.
-    Master(String),
-    /// The interface that the default route goes over.
-    DefaultRoute,
-    /// A master that had to be named and is not.
-    Unnamed,
-    /// The interface of this name, which goes to the pod.
-    Device(String),
-    /// The bridge of this name, if it is there already.
-    Bridge(String),
-}
-
 /// Lists them.
 pub(super) fn look<'r>(records: impl Iterator<Item = &'r Record>) -> Result<Links, NetlinkError> {
-    let mut netlink = Netlink::open()?;
-    let mut default = None;
-    for family in Family::BOTH {
-        let routes = netlink.default_routes(family)?;
-        default = default.or_else(|| {
-            routes
-                .first()
-                .and_then(|route| route.hops.first())
-                .map(|hop| hop.link)
-        });
-    }
     let given = records
         .flat_map(Record::attachments)
         .flat_map(|attachment| &attachment.list.plugins);
     Ok(Links {
-        links: netlink.links()?,
-        default,
+        there: Interfaces::list()?,
         given: given.filter_map(|plugin| text(plugin, "device")).collect(),
     })
 }
@@ -76,57 +48,35 @@ impl Links {
             .get("mtu")
             .and_then(Value::as_u64)
             .unwrap_or_default();
-        let found = match parent {
-            Parent::Master(name) => match self.named(name) {
-                None => self.absent(name, "master", plugin),
-                Some(link) => state(link, plugin).or_else(|| too_large(mtu, link, plugin))?,
-            },
-            Parent::DefaultRoute => match self
-                .links
-                .iter()
-                .find(|link| Some(link.index) == self.default)
-            {
-                None => {
-                    let cause = format!(
-                        "{} names no master, and this node has no default route whose interface it could take",
-                        plugin.plugin_type()
-                    );
-                    Finding::fault(Area::Link, cause, "name a master in the network")
-                }
-                Some(link) => too_large(mtu, link, plugin)?,
-            },
-            Parent::Unnamed => {
-                let cause = format!(
-                    "{} names no master, and takes none by itself",
-                    plugin.plugin_type()
-                );
-                Finding::fault(Area::Link, cause, "name a master in the network")
+        let missing = self.there.missing_master(plugin, parent);
+        let found = match (parent, missing) {
+            (Parent::Master(name), Some(cause)) => self.absent(cause, name, "master"),
+            (_, Some(cause)) => Finding::fault(Area::Link, cause, "name a master in the network"),
+            (Parent::Master(name), None) => {
+                let link = self.there.named(name)?;
+                state(link, plugin).or_else(|| too_large(mtu, link, plugin))?
             }
-            Parent::Device(name) => match self.named(name) {
-                None if !self.given.contains(name) => self.absent(name, "device", plugin),
+            (Parent::DefaultRoute, None) => too_large(mtu, self.there.of_default_route()?, plugin)?,
+            (Parent::Device(name), None) => match self.there.named(name) {
+                None if !self.given.contains(name) => {
+                    let kind = plugin.plugin_type();
+                    let cause =
+                        format!("interface {name}, the device of {kind}, is not on this node");
+                    self.absent(cause, name, "device")
+                }
                 _ => return None,
             },
-            Parent::Bridge(name) => self.narrow_port(name, mtu)?,
+            (Parent::Bridge(name), None) => self.narrow_port(name, mtu)?,
+            (Parent::Unnamed, None) => return None,
         };
         Some(found.seen(network.described()))
     }
 
-    /// The interface that plugins find by this name.
-    fn named(&self, name: &str) -> Option<&Link> {
-        let goes_by = |link: &&Link| {
-            link.name == name || link.alternative_names.iter().any(|other| other == name)
-        };
-        self.links.iter().find(goes_by)
-    }
-
-    fn absent(&self, name: &str, key: &str, plugin: &PluginConf) -> Finding {
-        let cause = format!(
-            "interface {name}, the {key} of {}, is not on this node",
-            plugin.plugin_type()
-        );
+    fn absent(&self, cause: String, name: &str, key: &str) -> Finding {
         let remedy =
             format!("correct `{key}` in the network, or make the interface {name} on this node");
         let names: Vec<_> = self
+            .there
             .links
             .iter()
             .map(|link| link.name.as_str())
@@ -142,8 +92,9 @@ impl Links {
 
     /// A port of a bridge, not of a pod, that is narrower than the network.
     fn narrow_port(&self, bridge: &str, mtu: u64) -> Option<Finding> {
-        let index = self.named(bridge)?.index;
+        let index = self.there.named(bridge)?.index;
         let ports = self
+            .there
             .links
             .iter()
             .filter(|link| link.controller == Some(index) && link.kind != "veth");
@@ -191,44 +142,13 @@ fn too_large(mtu: u64, link: &Link, plugin: &PluginConf) -> Option<Finding> {
     (mtu > u64::from(most)).then(|| Finding::fault(Area::Link, cause, remedy))
 }
 
-/// What a network lies on, and the plugin that says so.
-fn parent(list: &NetConfList) -> Option<(&PluginConf, Parent)> {
-    list.plugins
-        .iter()
-        .enumerate()
-        .find_map(|(index, plugin)| Some((plugin, of_plugin(plugin, index > 0)?)))
-}
-
-/// As the reference plugins read their configuration. A chained one takes what is before it.
-fn of_plugin(plugin: &PluginConf, is_chained: bool) -> Option<Parent> {
-    let in_container = plugin.get("linkInContainer") == Some(&Value::Bool(true));
-    let master = text(plugin, "master");
-    match plugin.plugin_type() {
-        "vlan" if master.is_none() => Some(Parent::Unnamed),
-        "macvlan" | "ipvlan" | "vlan" if in_container => None,
-        "macvlan" | "ipvlan" | "vlan" => match master {
-            Some(master) => Some(Parent::Master(master)),
-            None => (!is_chained).then_some(Parent::DefaultRoute),
-        },
-        "host-device" => text(plugin, "device").map(Parent::Device),
-        "bridge" => Some(Parent::Bridge(
-            text(plugin, "bridge").unwrap_or_else(|| "cni0".to_owned()),
-        )),
-        _ => None,
-    }
-}
-
-fn text(plugin: &PluginConf, key: &str) -> Option<String> {
-    let text = plugin.get(key)?.as_str()?;
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::super::finding::Severity;
     use super::*;
+    use crate::cni::netconf::NetConfList;
     use crate::gather::Found;
     use crate::wanted::Source;
 
@@ -261,7 +181,7 @@ mod tests {
             kind: kind.to_owned(),
             ..link(index, name, mtu)
         };
-        Links {
+        let there = Interfaces {
             links: vec![
                 link(1, "lo", 65536),
                 renamed,
@@ -272,6 +192,9 @@ mod tests {
                 port("bond0", 7, 1500, "bond"),
             ],
             default: Some(2),
+        };
+        Links {
+            there,
             given: vec!["eth9".to_owned()],
         }
     }

@@ -55,8 +55,8 @@ pub(super) fn needed<'a>(
 ) -> BTreeMap<String, Need> {
     let mut needed: BTreeMap<String, Need> = BTreeMap::new();
     let mut add = |list: &NetConfList, by: String, is_used: bool| {
-        for name in plugin_names(list) {
-            let need = needed.entry(name).or_default();
+        for name in list.executables() {
+            let need = needed.entry(name.to_owned()).or_default();
             need.versions.insert(list.version);
             need.is_used |= is_used;
             need.by.insert(by.clone());
@@ -85,21 +85,6 @@ pub(super) fn needed<'a>(
         }
     }
     needed
-}
-
-/// The plugins of a list, with those that they execute for addresses.
-fn plugin_names(list: &NetConfList) -> impl Iterator<Item = String> {
-    list.plugins.iter().flat_map(|plugin| {
-        let ipam = plugin
-            .get("ipam")
-            .and_then(|ipam| ipam.get("type"))
-            .and_then(Value::as_str);
-        let ipam = ipam.filter(|kind| !kind.is_empty());
-        [Some(plugin.plugin_type()), ipam]
-            .into_iter()
-            .flatten()
-            .map(str::to_owned)
-    })
 }
 
 /// Finds each plugin and asks it for its versions, within `limit` each.

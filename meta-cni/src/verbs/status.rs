@@ -1,5 +1,6 @@
 //! STATUS: whether an ADD could be served now. Quick, and about the default network only: a secondary
-//! network never makes the node NotReady.
+//! network never makes the node NotReady. What the default network needs is looked for before its plugins
+//! are asked, which may not know STATUS.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,13 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::cni::chain;
 use crate::cni::error::with_causes;
-use crate::cni::exec::{Exec, ExecError, Target};
+use crate::cni::exec::{Exec, ExecError, HostExec, Target};
+use crate::cni::netconf::NetConfList;
 use crate::cni::skel::Command;
+use crate::dhcp;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
+use crate::underlay::{Interfaces, parent};
 use crate::wanted::default_network;
 
 /// How long the cluster may take to answer.
@@ -58,10 +62,7 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
         let mut list = found
             .map_err(|problem| not_available(format!("{}: {}", problem.subject, problem.what)))?
             .list;
-        for plugin in &list.plugins {
-            exec.find(plugin.plugin_type())
-                .map_err(|error| not_available(error.to_string()))?;
-        }
+        check_needs(&exec, &list).map_err(not_available)?;
         inject_capabilities(&mut list, &Map::new()).map_err(not_available)?;
         let exec = Until {
             context,
@@ -71,6 +72,35 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
             .map_err(Failure::DefaultNotAvailable)?;
     }
     Ok(())
+}
+
+/// What a network needs of this node, without running anything; gives what is missing and what to do.
+fn check_needs(exec: &HostExec, list: &NetConfList) -> Result<(), String> {
+    for plugin in list.executables() {
+        exec.find(plugin).map_err(|error| error.to_string())?;
+    }
+    for socket in dhcp::sockets(list) {
+        dhcp::check(&socket)
+            .map_err(|error| format!("{}; start it (dhcp daemon)", with_causes(&error)))?;
+    }
+    let Some((plugin, parent)) = parent(list) else {
+        return Ok(());
+    };
+    match Interfaces::list() {
+        Ok(interfaces) => match interfaces.missing_master(plugin, &parent) {
+            Some(missing) => Err(format!(
+                "{missing}; make it, or correct `master` in network {}",
+                list.name
+            )),
+            None => Ok(()),
+        },
+        // That the kernel was too busy to say is no reason to take the node out of service.
+        Err(error) => {
+            let error = with_causes(&error);
+            tracing::warn!(error, "the default network's master was not looked for");
+            Ok(())
+        }
+    }
 }
 
 /// Runs plugins that share one limit: each has what the ones before it left.

@@ -1,9 +1,10 @@
 //! Section 5, "Verbs": STATUS.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use e2e::Node;
+use e2e::{Node, Outcome};
 use serde_json::{Value, json};
 
 /// STATUS is quick: the runtime asks every few seconds.
@@ -103,6 +104,49 @@ fn what_would_make_every_add_fail_makes_status_fail() {
     status(json!({ "stateDir": "/proc/absent" })).fails(50, &["/proc/absent"]);
     let missing = json!([{ "cniVersion": "1.1.0", "name": "x", "type": "absent-plugin" }]);
     status(json!({ "delegates": missing })).fails(50, &["absent-plugin"]);
+}
+
+/// STATUS of a default network whose plugins do not know STATUS, with these keys.
+fn older(node: &Node, keys: Value) -> Outcome {
+    let mut network = node.recording("default", json!({}));
+    network["cniVersion"] = json!("1.0.0");
+    let network_keys = network.as_object_mut().expect("an object");
+    network_keys.extend(keys.as_object().expect("an object").clone());
+    let conf = json!({ "delegates": [network] });
+    node.call("STATUS").conf(conf).run()
+}
+
+#[test]
+fn what_the_default_network_needs_of_the_node_is_looked_for_and_nothing_is_run() {
+    let node = Node::new("needs");
+    let ipam = |kind: &str| json!({ "ipam": { "type": kind } });
+    older(&node, ipam("absent-ipam")).fails(50, &["absent-ipam", "install it"]);
+    older(&node, ipam("host-local")).ok();
+
+    let master = |name: &str| json!({ "type": "macvlan", "master": name });
+    older(&node, master("eth7")).fails(50, &["interface eth7, the master of macvlan"]);
+    older(&node, json!({ "type": "ipvlan" })).fails(50, &["no default route"]);
+    older(&node, json!({ "type": "vlan" })).fails(50, &["vlan names no master"]);
+    node.master("up0");
+    node.host()
+        .sh("ip link property add dev up0 altname storage-of-rack-17");
+    older(&node, master("up0")).ok();
+    older(&node, master("storage-of-rack-17")).ok();
+    assert!(node.calls().is_empty());
+}
+
+#[test]
+fn a_dhcp_daemon_that_does_not_run_makes_status_fail() {
+    let node = Node::new("dhcp");
+    let socket = node.folder().join("dhcp.sock");
+    let ipam = json!({ "ipam": { "type": "dhcp", "daemonSocketPath": socket } });
+    let place = socket.display().to_string();
+    older(&node, ipam.clone()).fails(50, &[&place, "No such file", "dhcp daemon"]);
+    let daemon = UnixListener::bind(&socket).expect("listen on a socket");
+    older(&node, ipam.clone()).ok();
+    drop(daemon);
+    older(&node, ipam).fails(50, &[&place, "refused", "dhcp daemon"]);
+    assert!(node.calls().is_empty());
 }
 
 #[test]

@@ -54,6 +54,14 @@ pub(super) const FAULTS: &[Fault] = &[
         no_pool,
     ),
     fault(
+        "dhcp daemon away",
+        &[
+            "the daemon of the IPAM plugin dhcp does not listen on ",
+            "/dhcp.sock",
+        ],
+        dhcp_away,
+    ),
+    fault(
         "host-local full",
         &["host-local has no address of 10.2.0.0/30 left: all 1 are taken"],
         host_local_full,
@@ -114,6 +122,15 @@ fn first_exhausted() -> Scene {
 fn no_pool() -> Scene {
     let (scene, server) = with_server("no-pool", "10.2.0.0/24", &[]);
     scene.keep(server)
+}
+
+fn dhcp_away() -> Scene {
+    Scene::with_blue("dhcp", |node| {
+        let mut blue = node.side_bridge("br-blue", &[]);
+        let socket = node.folder().join("dhcp.sock");
+        blue["ipam"] = json!({ "type": "dhcp", "daemonSocketPath": socket });
+        blue
+    })
 }
 
 fn host_local_full() -> Scene {
