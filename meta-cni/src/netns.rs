@@ -102,6 +102,17 @@ pub(crate) fn is_gone(path: &Path) -> bool {
     missing(path) && !path.parent().is_none_or(missing)
 }
 
+/// Whether two paths stand for one namespace. Only absolute paths stand for one.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &str| {
+        let path = Path::new(path);
+        let file = path.is_absolute().then(|| path.metadata().ok()).flatten()?;
+        Some((file.dev(), file.ino()))
+    };
+    one == other || id(one).is_some_and(|id_of_one| id(other) == Some(id_of_one))
+}
+
 /// Opens the file of a namespace of any kind.
 fn open(path: &Path) -> Result<File, NetnsError> {
     // Opening a FIFO or a device could block or act: only what is a plain file or on nsfs is opened.

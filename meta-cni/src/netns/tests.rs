@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{NetnsError, exists, is_gone, within};
+use super::{NetnsError, exists, is_gone, is_same, within};
 
 /// A namespace of `ip netns`, removed on drop.
 pub(crate) struct TestNetns {
@@ -101,6 +101,23 @@ fn a_namespace_whose_folder_cannot_be_seen_is_not_known_to_be_gone() {
     assert!(is_gone(&folder.path().join("x")));
     assert!(!is_gone(folder.path()));
     assert!(!is_gone(&folder.path().join("unseen/x")));
+}
+
+#[test]
+fn a_namespace_is_the_same_by_every_path_that_leads_to_it() {
+    let (netns, other) = (TestNetns::new(), TestNetns::new());
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(netns.path(), &link).unwrap();
+    let (path, link) = (
+        netns.path().display().to_string(),
+        link.display().to_string(),
+    );
+    assert!(is_same(&path, &link));
+    assert!(is_same("/gone", "/gone"));
+    for stranger in [other.path().to_str().unwrap(), "0", "", "/gone"] {
+        assert!(!is_same(stranger, &path), "{stranger}");
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::context::Context;
 use super::failure::Failure;
+use crate::cni::result::Interface;
+use crate::netns;
 use crate::record::{Entry, Record};
 use crate::route::{self, DefaultRoute, Family, Snapshot};
 
@@ -19,7 +21,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     context.runner().check(&record, netns)?;
     let snapshot = route::inspect(Path::new(netns)).map_err(Failure::Route)?;
     record.attachments.iter().try_for_each(|entry| {
-        problem(entry, &record, &snapshot).map_or(Ok(()), |problem| {
+        problem(entry, &record, netns, &snapshot).map_or(Ok(()), |problem| {
             let attachment = &entry.attachment;
             let (network, ifname) = (attachment.network.clone(), attachment.ifname.clone());
             Err(Failure::Check {
@@ -58,18 +60,19 @@ fn recorded(context: &Context<'_>) -> Result<Record, Failure> {
 }
 
 /// What is not as it was when the attachment was made, if anything is not.
-fn problem(entry: &Entry, record: &Record, now: &Snapshot) -> Option<String> {
-    missing_interface(entry, now).or_else(|| wrong_default_route(entry, record, now))
+fn problem(entry: &Entry, record: &Record, netns: &str, now: &Snapshot) -> Option<String> {
+    missing_interface(entry, record, netns, now).or_else(|| wrong_default_route(entry, record, now))
 }
 
-fn missing_interface(entry: &Entry, now: &Snapshot) -> Option<String> {
-    let inside = entry
-        .result
-        .iter()
-        .flat_map(|result| &result.interfaces)
-        .filter(|interface| interface.sandbox.is_some());
-    inside
-        .into_iter()
+fn missing_interface(
+    entry: &Entry,
+    record: &Record,
+    netns: &str,
+    now: &Snapshot,
+) -> Option<String> {
+    let interfaces = entry.result.iter().flat_map(|result| &result.interfaces);
+    interfaces
+        .filter(|interface| is_link_of_pod(interface, &[netns, &record.netns]))
         .find(|interface| now.links.iter().all(|link| link.name != interface.name))
         .map(|interface| {
             format!(
@@ -77,6 +80,17 @@ fn missing_interface(entry: &Entry, now: &Snapshot) -> Option<String> {
                 interface.name
             )
         })
+}
+
+/// Whether the kernel must have a link for this interface in the pod's namespace, which goes by `paths`.
+/// A result also names interfaces of the host and such as are nowhere (AWS' `dummy…` has the sandbox `0`);
+/// and those that a program drives without the kernel: a device that is bound for DPDK has a `pciID`, a
+/// vhost-user port a `socketPath`.
+fn is_link_of_pod(interface: &Interface, paths: &[&str]) -> bool {
+    let is_here = |sandbox: &String| paths.iter().any(|path| netns::is_same(sandbox, path));
+    interface.sandbox.as_ref().is_some_and(is_here)
+        && interface.pci_id.is_none()
+        && interface.socket_path.is_none()
 }
 
 fn wrong_default_route(entry: &Entry, record: &Record, now: &Snapshot) -> Option<String> {
@@ -116,3 +130,6 @@ fn wrong_default_route(entry: &Entry, record: &Record, now: &Snapshot) -> Option
             .map(|other| format!("{other} has an {family} default route beside it"))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -335,6 +335,40 @@ fn check_does_not_ask_for_an_interface_that_no_result_names() {
     assert_eq!(node.summaries(), ["ADD eth0 default", "CHECK eth0 default"]);
 }
 
+/// What AWS' plugin and sriov-cni name beside the links of a pod.
+#[test]
+fn check_does_not_ask_for_an_interface_that_is_no_link_of_the_pod() {
+    let node = Node::recorder("no-links").default_network(|node| linked(node, "default"));
+    let pod = node.pod("default", "web").networks("dummy,dpdk,vhost");
+    let pod = pod.create();
+    let sandbox = pod.netns().path();
+    for (name, interface) in [
+        (
+            "dummy",
+            json!({ "name": "dummy1", "mac": "0", "sandbox": "0" }),
+        ),
+        (
+            "dpdk",
+            json!({ "name": "net2", "sandbox": sandbox, "pciID": "0000:3b:02.1" }),
+        ),
+        (
+            "vhost",
+            json!({ "name": "net3", "sandbox": sandbox, "socketPath": "/run/v.sock" }),
+        ),
+    ] {
+        let result = json!({ "cniVersion": "1.1.0", "interfaces": [interface] });
+        node.nad(
+            "default",
+            name,
+            node.recording(name, json!({ "result": result })),
+        );
+    }
+    node.add(&pod).ok();
+    node.check(&pod).ok();
+    pod.netns().sh("ip link delete eth0");
+    node.check(&pod).error();
+}
+
 #[test]
 fn version_tells_all_versions_from_0_1_0_to_1_1_0_and_needs_no_configuration() {
     let node = Node::recorder("version");
