@@ -2,6 +2,7 @@
 //! get their addresses, or none does. The delegates' own meta-ipam finds them there.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use proto::ipam::v1::{
@@ -87,6 +88,27 @@ pub fn take(record: &Record) -> Result<(), LeaseError> {
                 return Err(LeaseError::Lease(failure));
             }
         }
+    }
+    Ok(())
+}
+
+/// Checks that the addresses of an attachment that uses meta-ipam are leased to it.
+///
+/// # Errors
+/// [`LeaseError::Attachment`], [`LeaseError::Args`].
+pub fn check(record: &Record, entry: &Entry) -> Result<(), LeaseError> {
+    let ips = entry.result.iter().flat_map(|result| &result.ips);
+    let ips: Vec<IpAddr> = ips.map(|ip| ip.address.ip()).collect();
+    for wanted in wanted(record, entry)? {
+        let span = info_span!("lease", network = wanted.network);
+        let held = trace::step(span, || {
+            verbs::check_held(&wanted.config, &wanted.release, &ips)
+        });
+        held.map_err(|source| LeaseError::Attachment {
+            network: wanted.network,
+            ifname: entry.attachment.ifname.clone(),
+            source,
+        })?;
     }
     Ok(())
 }

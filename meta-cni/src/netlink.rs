@@ -2,6 +2,7 @@
 //! (rtnetlink(7)), without an async runtime. What to change is decided in [`crate::route`].
 
 mod exchange;
+mod lookup;
 mod message;
 
 use std::io;
@@ -17,6 +18,7 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkIn
 use netlink_packet_route::route::RouteMessage;
 
 use exchange::Exchange;
+pub use lookup::{Detection, LinkAddress, TableRoute};
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -41,16 +41,6 @@ pub struct DefaultRoute {
     pub ifname: String,
 }
 
-/// What is true in a sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Its interfaces, `lo` included.
-    pub links: Vec<Link>,
-    /// Its default routes: IPv4 before IPv6, and the one that wins (the lowest metric) first. A
-    /// multipath route is one for each of its hops.
-    pub default_routes: Vec<DefaultRoute>,
-}
-
 /// Default routes that could not be set or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
@@ -147,7 +137,7 @@ pub fn apply(netns: &Path, wants: &[Want]) -> Result<Vec<DefaultRoute>, RouteErr
             .collect::<Result<Vec<_>, _>>()?;
         advertisements::ignore(&plan::without_learned_routes(&links, &asked));
         for _ in 0..ROUNDS {
-            let routes = routes(netns, netlink)?;
+            let routes = routes(netlink).map_err(|source| unread(netns, source))?;
             let steps = plan::steps(&routes, &asked);
             if steps.is_empty() {
                 return Ok(named(&routes, &links));
@@ -162,19 +152,13 @@ pub fn apply(netns: &Path, wants: &[Want]) -> Result<Vec<DefaultRoute>, RouteErr
     })
 }
 
-/// What is true in the sandbox, for CHECK and network-status.
-///
-/// # Errors
-/// [`RouteError::Netns`] and [`RouteError::Read`].
-pub fn inspect(netns: &Path) -> Result<Snapshot, RouteError> {
-    inside(netns, |netlink| {
-        let links = netlink.links().map_err(|source| unread(netns, source))?;
-        let default_routes = named(&routes(netns, netlink)?, &links);
-        Ok(Snapshot {
-            links,
-            default_routes,
-        })
-    })
+/// The default routes of the namespace that `netlink` is for, in the order of
+/// [`Snapshot::default_routes`](crate::snapshot::Snapshot::default_routes).
+pub(crate) fn default_routes(
+    netlink: &mut Netlink,
+    links: &[Link],
+) -> Result<Vec<DefaultRoute>, NetlinkError> {
+    Ok(named(&routes(netlink)?, links))
 }
 
 fn inside<T: Send>(
@@ -213,12 +197,10 @@ fn asked(want: &Want, links: &[Link]) -> Result<Asked, RouteError> {
     }
 }
 
-fn routes(netns: &Path, netlink: &mut Netlink) -> Result<Vec<Route>, RouteError> {
+fn routes(netlink: &mut Netlink) -> Result<Vec<Route>, NetlinkError> {
     let mut all = Vec::new();
     for family in Family::BOTH {
-        let mut routes = netlink
-            .default_routes(family)
-            .map_err(|source| unread(netns, source))?;
+        let mut routes = netlink.default_routes(family)?;
         routes.sort_by_key(|route| route.metric);
         all.append(&mut routes);
     }

@@ -33,6 +33,9 @@ pub struct NetConfList {
     /// Whether GC leaves this network alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disable_gc: bool,
+    /// Whether CHECK asks the plugins although the network is a secondary one (a key of ours).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub check_by_plugins: bool,
     /// The plugins in the order of ADD; never empty.
     pub plugins: Vec<PluginConf>,
 }
@@ -212,6 +215,7 @@ impl NetConfList {
         let version = negotiate(&conf)?;
         let disable_check = flag(&conf, "disableCheck")?;
         let disable_gc = flag(&conf, "disableGC")?;
+        let check_by_plugins = flag(&conf, "checkByPlugins")?;
         let inlined_only = flag(&conf, "loadOnlyInlinedPlugins")?;
         let mut plugins = match conf.remove("plugins") {
             None if conf.contains_key("type") => {
@@ -221,6 +225,7 @@ impl NetConfList {
                     version,
                     disable_check,
                     disable_gc,
+                    check_by_plugins,
                     plugins,
                 });
             }
@@ -240,6 +245,7 @@ impl NetConfList {
             version,
             disable_check,
             disable_gc,
+            check_by_plugins,
             plugins,
         })
     }

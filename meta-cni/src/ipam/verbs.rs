@@ -114,12 +114,26 @@ fn check(
     let previous = previous
         .map(|value| CniResult::from_value(value, request.version))
         .transpose()?;
+    let ips = previous.map(|previous| previous.ips).unwrap_or_default();
+    let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.address.ip()).collect();
+    check_held(config, &attachment.release(), &ips)
+}
+
+/// Checks that all of `ips` are leased to an attachment.
+///
+/// # Errors
+/// [`IpamFailure::NotHeld`] names the first that is not; others if the server does not answer.
+pub fn check_held(
+    config: &IpamConfig,
+    attachment: &ipam::ReleaseAttachmentRequest,
+    ips: &[IpAddr],
+) -> Result<(), IpamFailure> {
     let client = Client::connect(&config.server, config.timeout, true)?;
     let question = LookupRequest {
         owner: Some(ipam::Owner {
-            network: attachment.network().to_owned(),
-            container_id: attachment.container_id.to_owned(),
-            ifname: attachment.ifname.to_owned(),
+            network: attachment.network.clone(),
+            container_id: attachment.container_id.clone(),
+            ifname: attachment.ifname.clone(),
             ..ipam::Owner::default()
         }),
         ..LookupRequest::default()
@@ -127,7 +141,9 @@ fn check(
     let held = client.call(question, |mut leases, request| async move {
         leases.lookup(request).await
     });
-    let held = held.map_err(|status| refused(what("looking up", config, attachment), status))?;
+    let (ifname, network) = (&attachment.ifname, &attachment.network);
+    let what = || format!("looking up the lease of {ifname} of network {network}");
+    let held = held.map_err(|status| refused(what(), status))?;
     let held: BTreeSet<IpAddr> = held
         .leases
         .iter()
@@ -135,12 +151,7 @@ fn check(
         .flat_map(|lease| [&lease.ipv4, &lease.ipv6])
         .filter_map(|text| text.split_once('/')?.0.parse().ok())
         .collect();
-    let ips = previous.map(|previous| previous.ips).unwrap_or_default();
-    match ips
-        .iter()
-        .map(|ip| ip.address.ip())
-        .find(|ip| !held.contains(ip))
-    {
+    match ips.iter().find(|ip| !held.contains(ip)) {
         Some(address) => Err(IpamFailure::NotHeld {
             address: address.to_string(),
         }),

@@ -103,7 +103,7 @@ pub(super) fn default_route(family: Family, message: RouteMessage) -> Option<Rou
         && table == u32::from(RouteHeader::RT_TABLE_MAIN)
         && !header.flags.contains(RouteFlags::Cloned);
     let tos = header.tos;
-    let hops = hops(&message);
+    let hops = route_hops(&message);
     if !default || hops.is_empty() {
         return None;
     }
@@ -112,15 +112,20 @@ pub(super) fn default_route(family: Family, message: RouteMessage) -> Option<Rou
         metric,
         tos,
         passing,
-        hops: hops
-            .iter()
-            .map(|hop| Hop {
-                link: hop.interface_index,
-                gateway: gateway(&hop.attributes),
-            })
-            .collect(),
+        hops,
         message,
     })
+}
+
+/// Where a route leads.
+pub(super) fn route_hops(message: &RouteMessage) -> Vec<Hop> {
+    hops(message)
+        .iter()
+        .map(|hop| Hop {
+            link: hop.interface_index,
+            gateway: gateway(&hop.attributes),
+        })
+        .collect()
 }
 
 pub(super) fn new_default(gateway: IpAddr, link: u32) -> RouteMessage {

@@ -114,7 +114,8 @@ fn check_of_a_pod_made_by_multus_finds_the_interface_that_vanished() {
     let (node, pod) = real("check", Cache::Kept);
     node.check(&pod).ok();
     pod.netns().sh("ip link delete net1");
-    node.check(&pod).fails(999, &["default/blue (net1)"]);
+    node.check(&pod)
+        .fails(100, &["default/blue (net1)", "net1 is gone"]);
 }
 
 /// A pod of Multus with two networks of the recording plugin that declare portMappings. DEL of the

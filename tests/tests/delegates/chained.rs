@@ -9,12 +9,6 @@ use serde_json::{Value, json};
 
 use crate::attach::{both, bridge, default, plugin, reach, secondary, with_elements};
 
-/// A list whose CHECK is switched off: some plugins refuse what they made themselves.
-fn unchecked(mut list: Value) -> Value {
-    list["disableCheck"] = json!(true);
-    list
-}
-
 fn after_bridge(node: &Node, kind: &str, rest: Value) -> Value {
     node.list(&[bridge(node), plugin(node, kind, rest)])
 }
@@ -61,12 +55,11 @@ fn port_mapping(port: u16) -> Value {
     json!([{ "hostPort": port, "containerPort": 80, "protocol": "tcp" }])
 }
 
-/// CHECK of portmap's iptables backend looks for IPv4 rules among those of IPv6.
 #[test]
 fn portmap_leads_from_a_port_of_the_host_to_the_pod() {
     for node in both("portmap") {
         let rest = json!({ "capabilities": { "portMappings": true } });
-        portmap(&node, unchecked(after_bridge(&node, "portmap", rest)));
+        portmap(&node, after_bridge(&node, "portmap", rest));
     }
 }
 
@@ -88,11 +81,13 @@ fn portmap(node: &Node, conf: Value) {
     });
 }
 
+/// CHECK of portmap's iptables backend looks for IPv4 rules among those of IPv6.
 #[test]
 fn portmap_leads_to_the_default_network() {
     for node in both("portmap-default") {
         let rest = json!({ "capabilities": { "portMappings": true } });
-        let conf = unchecked(after_bridge(&node, "portmap", rest));
+        let mut conf = after_bridge(&node, "portmap", rest);
+        conf["disableCheck"] = json!(true);
         let node = node.conf(json!({
             "delegates": [conf],
             "capabilities": { "portMappings": true },
@@ -166,13 +161,12 @@ fn bandwidth_limits_both_ways() {
     }
 }
 
-/// CHECK of bridge misses the routes that sbr put into a table of their own.
 #[test]
 fn source_based_routing_answers_where_it_was_asked() {
     for node in both("sbr") {
         let mut bridge = bridge(&node);
         bridge["isDefaultGateway"] = json!(true);
-        let conf = unchecked(node.list(&[bridge, plugin(&node, "sbr", json!({}))]));
+        let conf = node.list(&[bridge, plugin(&node, "sbr", json!({}))]);
         secondary(&node, &conf, |a, b| {
             let rules = a.netns().sh("ip rule") + &a.netns().sh("ip -6 rule");
             for address in ["from 10.5.0.2", "from fd00:5::2"] {

@@ -5,5 +5,6 @@
 mod addresses;
 mod attach;
 mod chained;
+mod check;
 mod links;
 mod together;

@@ -71,10 +71,13 @@ fn a_bad_field_is_named() {
 #[test]
 fn switches_may_be_texts() {
     let list = NetConfList::from_value(
-        json!({"plugins": [{"type": "a"}], "disableCheck": "true", "disableGC": true}),
+        json!({"plugins": [{"type": "a"}], "disableCheck": "true", "disableGC": true, "checkByPlugins": "TRUE"}),
     );
     let list = list.unwrap();
     assert!(list.disable_check && list.disable_gc && !list.allows_gc());
+    assert!(list.check_by_plugins);
+    let plain = NetConfList::from_value(json!({"type": "a"})).unwrap();
+    assert!(!plain.check_by_plugins);
 }
 
 #[test]

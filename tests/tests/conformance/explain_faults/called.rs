@@ -231,7 +231,8 @@ fn recorded(record: Value) -> Scene {
 /// After an ADD that succeeded, and what comes then.
 fn then(record: Value, what: impl FnOnce(&Node, &Pod)) -> Scene {
     let node = Node::recorder("called");
-    let blue = node.recording("blue", record);
+    let mut blue = node.recording("blue", record);
+    blue["checkByPlugins"] = json!(true);
     let (node, pod) = on(node, blue);
     node.add(&pod).ok();
     what(&node, &pod);

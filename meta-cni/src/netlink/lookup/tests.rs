@@ -1,0 +1,100 @@
+//! Real namespaces: `net1` is one end of a veth pair whose other end is in the namespace as well.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::netns::tests::TestNetns;
+use crate::netns::within;
+
+fn sandbox() -> TestNetns {
+    let netns = TestNetns::new();
+    netns.ip("link add net1 address 02:00:00:00:00:0a mtu 1400 type veth peer name peer1");
+    netns.ip("link set net1 up");
+    netns.ip("link set peer1 up");
+    netns
+}
+
+fn ask<T: Send>(netns: &TestNetns, question: impl FnOnce(&mut Netlink) -> T + Send) -> T {
+    within(&netns.path(), || question(&mut Netlink::open().unwrap())).unwrap()
+}
+
+#[test]
+fn a_link_is_found_by_its_name() {
+    let netns = sandbox();
+    let link = ask(&netns, |netlink| netlink.link("net1"))
+        .unwrap()
+        .unwrap();
+    assert_eq!((link.name.as_str(), link.mtu), ("net1", 1400));
+    assert_eq!(link.mac, "02:00:00:00:00:0a");
+    assert!(link.has_carrier);
+    for name in ["net2", "", "a-name-of-16-char"] {
+        assert_eq!(ask(&netns, |netlink| netlink.link(name)).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_connection_stays_with_the_namespace_that_it_was_opened_in() {
+    let netns = sandbox();
+    let mut netlink = within(&netns.path(), Netlink::open).unwrap().unwrap();
+    assert!(netlink.link("net1").unwrap().is_some());
+}
+
+#[test]
+fn an_address_that_another_host_has_is_found_out() {
+    let netns = sandbox();
+    netns.ip("-6 addr add fd00::5/64 dev peer1 nodad");
+    netns.ip("-6 addr add fd00::5/64 dev net1");
+    netns.ip("-6 addr add fd00::6/64 dev net1");
+    let index = ask(&netns, |netlink| netlink.link("net1"))
+        .unwrap()
+        .unwrap()
+        .index;
+    let detection = |address: &str| {
+        let address = address.parse().unwrap();
+        ask(&netns, |netlink| netlink.detection(index, address)).unwrap()
+    };
+    assert_eq!(detection("fd00::7"), None);
+    let end = Instant::now() + Duration::from_secs(20);
+    while detection("fd00::5") == Some(Detection::Pending)
+        || detection("fd00::6") == Some(Detection::Pending)
+    {
+        assert!(Instant::now() < end, "the detection ends");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(detection("fd00::5"), Some(Detection::Failed));
+    assert_eq!(detection("fd00::6"), Some(Detection::Done));
+}
+
+#[test]
+fn addresses_of_all_links_and_routes_of_all_tables_are_listed() {
+    let netns = sandbox();
+    netns.ip("addr add 10.5.0.2 peer 10.5.0.1/32 dev net1");
+    netns.ip("-6 addr add fd00::5/64 dev net1 nodad");
+    netns.ip("route add 10.9.0.0/16 via 10.5.0.1 dev net1 table 100");
+    netns.ip("-6 route add default via fd00::1 dev net1");
+    let (addresses, index) = ask(&netns, |netlink| {
+        let index = netlink.link("net1").unwrap().unwrap().index;
+        (netlink.all_addresses().unwrap(), index)
+    });
+    let of_net1 = addresses
+        .iter()
+        .filter(|address| address.link == index && address.is_global);
+    let texts: Vec<_> = of_net1.map(|address| address.address.to_string()).collect();
+    assert_eq!(texts, ["10.5.0.2/32", "fd00::5/64"]);
+    for (family, destination, table, gateway) in [
+        (Family::V4, "10.9.0.0/16", 100, "10.5.0.1"),
+        (Family::V6, "::/0", 254, "fd00::1"),
+    ] {
+        let route = TableRoute {
+            table,
+            destination: destination.parse().unwrap(),
+            hops: vec![Hop {
+                link: index,
+                gateway: Some(gateway.parse().unwrap()),
+            }],
+        };
+        let all = ask(&netns, |netlink| netlink.all_routes(family)).unwrap();
+        assert!(all.contains(&route), "{all:?}");
+    }
+}

@@ -1,0 +1,193 @@
+//! One attachment, as its record has it, compared with what the kernel has. Pure: values in, a sentence out.
+
+use crate::cni::result::{CniResult, Interface, Route};
+use crate::netlink::{Family, Link};
+use crate::netns;
+use crate::record::{Entry, Record};
+use crate::route::DefaultRoute;
+use crate::snapshot::Snapshot;
+
+/// What brings back what is gone.
+const REMEDY: &str = "delete the pod to have it made again";
+
+/// Who made the attachments of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MadeBy {
+    /// meta-cni: its results say which default routes are true.
+    Us,
+    /// Multus, which sets default routes behind the backs of its results.
+    Multus,
+}
+
+/// What attachments are compared with.
+pub(super) struct Comparison<'a> {
+    /// All attachments of the pod.
+    pub(super) record: &'a Record,
+    /// Who made them.
+    pub(super) made_by: MadeBy,
+    /// The path of the pod's namespace today.
+    pub(super) netns: &'a str,
+    /// What the kernel has.
+    pub(super) now: &'a Snapshot,
+}
+
+/// An interface of a result that the kernel has as a link of the pod.
+struct Present<'a> {
+    /// Its place in the result.
+    index: usize,
+    interface: &'a Interface,
+    link: &'a Link,
+}
+
+impl<'a> Comparison<'a> {
+    /// The first link that is gone.
+    pub(super) fn missing_interface(&self, entry: &Entry) -> Option<String> {
+        let interfaces = entry.result.iter().flat_map(|result| &result.interfaces);
+        interfaces
+            .filter(|interface| self.is_here(interface) && is_link(interface))
+            .find(|interface| self.link(&interface.name).is_none())
+            .map(|interface| {
+                let name = &interface.name;
+                format!("interface {name} is gone from the pod; {REMEDY}")
+            })
+    }
+
+    /// The first default route that is not as the attachment asked for.
+    pub(super) fn wrong_default_route(&self, entry: &Entry) -> Option<String> {
+        let asked = entry.attachment.default_route.as_ref()?;
+        let ifname = entry.attachment.ifname.as_str();
+        if asked.is_empty() {
+            let mut any = Family::BOTH
+                .into_iter()
+                .flat_map(|family| self.default_routes_over(ifname, family));
+            return any.next().map(|route| {
+                format!(
+                    "it has an {} default route, which it was to have none of",
+                    route.family
+                )
+            });
+        }
+        asked.iter().find_map(|gateway| {
+            let family = Family::from(*gateway);
+            let mut over = self.default_routes_over(ifname, family);
+            if over.all(|route| route.gateway != Some(*gateway)) {
+                return Some(format!("the default route via {gateway} is gone"));
+            }
+            self.record
+                .attachments()
+                .map(|other| other.ifname.as_str())
+                .filter(|other| *other != ifname)
+                .find(|other| self.default_routes_over(other, family).next().is_some())
+                .map(|other| format!("{other} has an {family} default route beside it"))
+        })
+    }
+
+    /// The first MAC address, address or route of the result that is not there any more.
+    pub(super) fn change(&self, entry: &Entry) -> Option<String> {
+        let result = entry.result.as_ref()?;
+        let here = result.interfaces.iter().enumerate();
+        let here: Vec<_> = here.filter(|(_, one)| self.is_here(one)).collect();
+        let present: Vec<Present<'_>> = here
+            .iter()
+            .filter_map(|&(index, interface)| {
+                let link = self.link(&interface.name)?;
+                Some(Present {
+                    index,
+                    interface,
+                    link,
+                })
+            })
+            .collect();
+        // Of a device that no link stands for, the kernel knows neither addresses nor routes.
+        let all_are_links = !here.is_empty() && present.len() == here.len();
+        present
+            .iter()
+            .find_map(other_mac)
+            .or_else(|| self.missing_address(result, &present, all_are_links))
+            .or_else(|| {
+                let routes = result.routes.iter().filter(|_| all_are_links);
+                let mut routes = routes.filter(|route| self.is_for_us(route));
+                routes.find_map(|route| self.missing_route(route, &present))
+            })
+    }
+
+    fn missing_address(
+        &self,
+        result: &CniResult,
+        present: &[Present<'_>],
+        all_are_links: bool,
+    ) -> Option<String> {
+        result.ips.iter().find_map(|ip| {
+            let address = ip.address.ip();
+            let owner = match ip.interface {
+                Some(index) => Some(present.iter().find(|one| one.index == index)?),
+                None if all_are_links => None,
+                None => return None,
+            };
+            let is_there = self.now.addresses.iter().any(|held| {
+                held.address.ip() == address && owner.is_none_or(|one| one.link.index == held.link)
+            });
+            let place = owner.map_or("the pod", |one| &one.interface.name);
+            (!is_there).then(|| format!("address {address} is gone from {place}; {REMEDY}"))
+        })
+    }
+
+    fn missing_route(&self, route: &Route, present: &[Present<'_>]) -> Option<String> {
+        let (dst, table) = (route.dst, route.table);
+        let is_there = self.now.routes.iter().any(|now| {
+            now.destination.network() == dst.network()
+                && now.destination.prefix() == dst.prefix()
+                && table.is_none_or(|table| table == i64::from(now.table))
+                && now.hops.iter().any(|hop| {
+                    present.iter().any(|one| one.link.index == hop.link)
+                        && (route.gw.is_none() || route.gw == hop.gateway)
+                })
+        });
+        let via = route.gw.map_or_else(String::new, |gw| format!(" via {gw}"));
+        (!is_there).then(|| format!("the route to {dst}{via} is gone; {REMEDY}"))
+    }
+
+    /// Whether the result's word on a route counts: default routes are said by others as well.
+    fn is_for_us(&self, route: &Route) -> bool {
+        route.dst.prefix() != 0 || self.made_by == MadeBy::Us
+    }
+
+    /// Whether the interface is in the pod's namespace.
+    fn is_here(&self, interface: &Interface) -> bool {
+        let paths = [self.netns, &self.record.netns];
+        let sandbox = interface.sandbox.as_ref();
+        sandbox.is_some_and(|sandbox| paths.iter().any(|path| netns::is_same(sandbox, path)))
+    }
+
+    fn link(&self, name: &str) -> Option<&'a Link> {
+        self.now.links.iter().find(|link| link.name == name)
+    }
+
+    fn default_routes_over<'s>(
+        &'s self,
+        ifname: &'s str,
+        family: Family,
+    ) -> impl Iterator<Item = &'a DefaultRoute> + 's {
+        let routes = self.now.default_routes.iter();
+        routes.filter(move |route| route.ifname == ifname && route.family == family)
+    }
+}
+
+/// Whether the kernel must have a link for an interface of the pod. It need not for what a program drives by itself: a
+/// device that is bound for DPDK has a `pciID`, a vhost-user port a `socketPath`.
+fn is_link(interface: &Interface) -> bool {
+    interface.pci_id.is_none() && interface.socket_path.is_none()
+}
+
+/// The ports of a bond have the MAC address of the bond.
+fn other_mac(present: &Present<'_>) -> Option<String> {
+    let digits = |mac: &str| mac.replace([':', '-', '.'], "").to_ascii_lowercase();
+    let (was, is) = (present.interface.mac.as_deref()?, &present.link.mac);
+    let changed = present.link.controller.is_none() && !is.is_empty() && digits(was) != digits(is);
+    let name = &present.interface.name;
+    changed
+        .then(|| format!("{name} has MAC address {is}, and had {was} when it was made; {REMEDY}"))
+}
+
+#[cfg(test)]
+mod tests;
