@@ -29,6 +29,7 @@ pub mod route;
 pub mod rpc;
 pub mod run;
 pub mod selection;
+pub mod settle;
 pub mod snapshot;
 pub mod status;
 pub mod trace;

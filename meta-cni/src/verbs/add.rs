@@ -19,6 +19,7 @@ use crate::plan::{Attachment, Inputs, plan};
 use crate::problem::Problems;
 use crate::record::{Record, Sandbox};
 use crate::route::{self, Want};
+use crate::settle::{Questions, settle};
 use crate::trace::{note, step};
 use crate::wanted::wanted;
 use crate::{device, lease, netns, selection};
@@ -117,6 +118,9 @@ fn run(
     }
     context.runner().attach(record)?;
     step(info_span!("route"), || set_default_routes(record))?;
+    if let (Some(_), Some(_)) = (context.cluster(), pod) {
+        fill_in(record)?;
+    }
     let result = result(context, record)?;
     let told = context
         .cluster()
@@ -296,6 +300,15 @@ fn set_default_routes(record: &mut Record) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Asks the kernel for what network-status is to say and the results leave out.
+fn fill_in(record: &mut Record) -> Result<(), Failure> {
+    let questions = Questions::of(record);
+    if questions.is_empty() {
+        return Ok(());
+    }
+    step(info_span!("settle"), || settle(record, &questions)).map_err(Failure::Settle)
 }
 
 /// The default network's result in the runtime's version.

@@ -18,6 +18,7 @@ use crate::problem::Problems;
 use crate::record::{LockError, MultusError, RecordError};
 use crate::route::RouteError;
 use crate::run::RunError;
+use crate::settle::SettleError;
 use crate::snapshot::SnapshotError;
 
 /// The longest line that `kubectl describe pod` shows well.
@@ -61,6 +62,8 @@ pub(super) enum Failure {
     Route(#[source] RouteError),
     #[error("looking at the pod's network namespace")]
     Snapshot(#[source] SnapshotError),
+    #[error("looking at what the plugins made")]
+    Settle(#[source] SettleError),
     #[error(
         "the default network's result cannot be told in cniVersion {version}; set a newer cniVersion in meta-cni's configuration"
     )]
@@ -121,7 +124,7 @@ impl Failure {
     /// The code of the specification, or one of ours.
     pub(super) fn code(&self) -> Code {
         match self {
-            Failure::Netns(_) | Failure::Snapshot(_) => Code::INVALID_NETNS,
+            Failure::Netns(_) | Failure::Snapshot(_) | Failure::Settle(_) => Code::INVALID_NETNS,
             Failure::NotReady { .. } | Failure::Pod(_) | Failure::Report { .. } => {
                 Code::TRY_AGAIN_LATER
             }

@@ -21,11 +21,11 @@ fn each_interface_of_the_sandbox_is_told_with_all_that_is_known_of_it() {
         [
             json!({
                 "name": "br-default", "interface": "eth0", "ips": ["10.1.0.2", "fd00:1::2"],
-                "mac": mac("eth0"), "default": true, "dns": {}, "gateway": ["10.1.0.1", "fd00:1::1"],
+                "mac": mac("eth0"), "mtu": 1500, "default": true, "dns": {}, "gateway": ["10.1.0.1", "fd00:1::1"],
             }),
             json!({
                 "name": "default/blue", "interface": "net1", "ips": ["10.2.0.2", "fd00:2::2"],
-                "mac": mac("net1"), "dns": {},
+                "mac": mac("net1"), "mtu": 1500, "dns": {},
             }),
         ]
     );
@@ -84,6 +84,19 @@ fn mtu_and_dns_of_a_result_are_told() {
     node.add(&pod).ok();
     let told = &node.network_status(&pod)[1];
     assert_eq!((&told["mtu"], &told["dns"]), (&json!(1400), &dns));
+}
+
+#[test]
+fn an_mtu_that_no_result_tells_is_the_kernels() {
+    let node = Node::new("kernel-mtu");
+    let mut blue = node.side_bridge("br-blue", &["10.2.0.0/24"]);
+    blue["mtu"] = json!(1400);
+    node.nad("default", "blue", blue);
+    let pod = node.pod("default", "web").networks("blue").create();
+    node.add(&pod).ok();
+    let told = node.network_status(&pod);
+    let mtus: Vec<_> = told.iter().map(|element| &element["mtu"]).collect();
+    assert_eq!(mtus, [&json!(1500), &json!(1400)]);
 }
 
 #[test]
