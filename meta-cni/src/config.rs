@@ -88,6 +88,8 @@ pub struct Config {
     pub max_parallel_delegates: usize,
     /// How long one execution of a delegate may take.
     pub delegate_timeout_seconds: u64,
+    /// How long ADD waits for the duplicate detection of the pod's IPv6 addresses; 0: it does not wait.
+    pub dad_timeout_seconds: u64,
     /// How long ADD waits for `readinessindicatorfile`.
     pub readiness_timeout_seconds: u64,
     /// The plugins that may be run; none given: any.
@@ -129,6 +131,7 @@ impl Default for Config {
             device_info_dir: "/var/run/k8s.cni.cncf.io/devinfo".into(),
             max_parallel_delegates: 4,
             delegate_timeout_seconds: 60,
+            dad_timeout_seconds: 5,
             readiness_timeout_seconds: 45,
             allowed_plugins: None,
             on_status_failure: OnStatusFailure::Fail,
@@ -191,6 +194,9 @@ impl Config {
         }
         if self.readiness_timeout_seconds > LONGEST_SECONDS {
             return wrong("readinessTimeoutSeconds", "must be from 0 to 86400");
+        }
+        if self.dad_timeout_seconds > LONGEST_SECONDS {
+            return wrong("dadTimeoutSeconds", "must be from 0 to 86400");
         }
         if self.agent_timeout_seconds > LONGEST_SECONDS {
             return wrong("agentTimeoutSeconds", "must be from 0 to 86400");
@@ -288,6 +294,12 @@ impl Config {
     /// How long one execution of a delegate may take.
     pub fn delegate_timeout(&self) -> Duration {
         Duration::from_secs(self.delegate_timeout_seconds)
+    }
+
+    /// How long ADD waits for the duplicate detection of the pod's IPv6 addresses; none: nobody asks whether another
+    /// host has them.
+    pub fn dad_timeout(&self) -> Option<Duration> {
+        (self.dad_timeout_seconds > 0).then(|| Duration::from_secs(self.dad_timeout_seconds))
     }
 
     /// The folders in which plugins are searched: `binDir`, then those of `path`, which is CNI_PATH.
@@ -398,6 +410,7 @@ mod tests {
                 "readinessTimeoutSeconds",
             ),
             (json!({"onStatusFailure": "perhaps"}), "onStatusFailure"),
+            (json!({"dadTimeoutSeconds": -1}), "dadTimeoutSeconds"),
         ];
         for (conf, expected) in cases {
             match parse(conf.clone()) {

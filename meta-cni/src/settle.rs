@@ -1,11 +1,16 @@
 //! After all plugins: what their results leave open is asked of the kernel, in one visit to the pod's namespace for all
-//! attachments. A pod whose results leave nothing open costs no visit.
+//! attachments: MTUs, and whether the IPv6 addresses can be used. A pod whose results leave nothing open costs no visit.
 
+mod detection;
+
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::netlink::{Netlink, NetlinkError};
 use crate::netns::{self, NetnsError};
 use crate::record::Record;
+use detection::Candidate;
 
 /// A pod that is not as it should be after its plugins, or whose namespace could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,27 @@ pub enum SettleError {
         #[source]
         source: NetlinkError,
     },
+    /// Another host has an address of the pod.
+    #[error(
+        "network {network} ({ifname}): another host has address {address} (IPv6 duplicate address detection failed); take the address from that host, or out of the network's range"
+    )]
+    Duplicate {
+        /// The network.
+        network: String,
+        /// The interface in the pod.
+        ifname: String,
+        /// The address.
+        address: Ipv6Addr,
+    },
+}
+
+/// What may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// The MTUs that the results do not say.
+    pub mtus: bool,
+    /// Whether the IPv6 addresses of the results can be used.
+    pub addresses: bool,
 }
 
 /// An interface that the kernel is asked for.
@@ -32,9 +58,12 @@ pub enum SettleError {
 struct Question {
     /// The attachment's place in the record.
     entry: usize,
-    /// The interface's place in the attachment's result.
-    interface: usize,
+    /// The interface's place in the attachment's result; none if the result names no interface.
+    interface: Option<usize>,
     name: String,
+    wants_mtu: bool,
+    /// The addresses that must become usable.
+    addresses: Vec<Ipv6Addr>,
 }
 
 /// What is open about the interfaces of a pod.
@@ -42,22 +71,42 @@ struct Question {
 pub struct Questions(Vec<Question>);
 
 impl Questions {
-    /// What the results of `record` leave open: the MTUs of the pod's interfaces.
-    pub fn of(record: &Record) -> Questions {
+    /// What the results of `record` leave open of what may be.
+    pub fn of(record: &Record, open: Open) -> Questions {
         let mut questions = Vec::new();
         for (entry, made) in record.attachments.iter().enumerate() {
-            let interfaces = made.result.iter().flat_map(|result| &result.interfaces);
-            for (interface, one) in interfaces.enumerate() {
+            let Some(result) = &made.result else { continue };
+            let question = |interface, name: &str, wants_mtu| Question {
+                entry,
+                interface,
+                name: name.to_owned(),
+                wants_mtu,
+                addresses: Vec::new(),
+            };
+            let interfaces = result.interfaces.iter().enumerate();
+            let here = interfaces.filter(|(_, one)| {
                 let sandbox = one.sandbox.as_deref();
-                let is_here = sandbox.is_some_and(|sandbox| netns::is_same(sandbox, &record.netns));
-                if is_here && one.mtu.is_none() {
-                    questions.push(Question {
-                        entry,
-                        interface,
-                        name: one.name.clone(),
-                    });
+                sandbox.is_some_and(|sandbox| netns::is_same(sandbox, &record.netns))
+            });
+            let mut asked: Vec<Question> = here
+                .map(|(index, one)| {
+                    question(Some(index), &one.name, open.mtus && one.mtu.is_none())
+                })
+                .collect();
+            if result.interfaces.is_empty() {
+                asked.push(question(None, &made.attachment.ifname, false));
+            }
+            for ip in result.ips.iter().filter(|_| open.addresses) {
+                let owner = match ip.interface {
+                    None => asked.first_mut(),
+                    index => asked.iter_mut().find(|one| one.interface == index),
+                };
+                if let (Some(owner), IpAddr::V6(address)) = (owner, ip.address.ip()) {
+                    owner.addresses.push(address);
                 }
             }
+            asked.retain(|one| one.wants_mtu || !one.addresses.is_empty());
+            questions.append(&mut asked);
         }
         Questions(questions)
     }
@@ -68,11 +117,17 @@ impl Questions {
     }
 }
 
-/// Asks the kernel, and fills in `record` what it answers. An interface that is no link stays as it is.
+/// Asks the kernel, fills in `record` the MTUs that it answers, and waits up to `limit` until the addresses can be used.
+/// An interface that is no link stays as it is. An address that is still tentative at the limit, or that will be as long
+/// as its link has no carrier, is logged.
 ///
 /// # Errors
 /// [`SettleError`], each variant as it is documented.
-pub fn settle(record: &mut Record, questions: &Questions) -> Result<(), SettleError> {
+pub fn settle(
+    record: &mut Record,
+    questions: &Questions,
+    limit: Duration,
+) -> Result<(), SettleError> {
     let netns = PathBuf::from(&record.netns);
     let read = |source| SettleError::Read {
         netns: netns.clone(),
@@ -82,16 +137,37 @@ pub fn settle(record: &mut Record, questions: &Questions) -> Result<(), SettleEr
     let mut netlink = netns::within(Path::new(&netns), Netlink::open)
         .map_err(|source| SettleError::Netns { source })?
         .map_err(read)?;
+    let mut candidates = Vec::new();
     for question in &questions.0 {
-        let link = netlink.link(&question.name).map_err(read)?;
-        let entry = record.attachments.get_mut(question.entry);
-        let result = entry.and_then(|entry| entry.result.as_mut());
-        let described = result.and_then(|result| result.interfaces.get_mut(question.interface));
-        if let (Some(link), Some(described)) = (link, described) {
+        let Some(link) = netlink.link(&question.name).map_err(read)? else {
+            continue;
+        };
+        let Some(entry) = record.attachments.get_mut(question.entry) else {
+            continue;
+        };
+        candidates.extend(question.addresses.iter().map(|address| Candidate {
+            network: entry.attachment.network.clone(),
+            ifname: question.name.clone(),
+            link: link.index,
+            has_carrier: link.has_carrier,
+            address: *address,
+        }));
+        let result = entry.result.as_mut().filter(|_| question.wants_mtu);
+        let described = result
+            .zip(question.interface)
+            .and_then(|(result, index)| result.interfaces.get_mut(index));
+        if let Some(described) = described {
             described.mtu = Some(link.mtu);
         }
     }
-    Ok(())
+    let duplicate = detection::wait(&mut netlink, candidates, limit).map_err(read)?;
+    duplicate.map_or(Ok(()), |found| {
+        Err(SettleError::Duplicate {
+            network: found.network,
+            ifname: found.ifname,
+            address: found.address,
+        })
+    })
 }
 
 #[cfg(test)]

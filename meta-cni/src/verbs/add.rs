@@ -19,7 +19,7 @@ use crate::plan::{Attachment, Inputs, plan};
 use crate::problem::Problems;
 use crate::record::{Record, Sandbox};
 use crate::route::{self, Want};
-use crate::settle::{Questions, settle};
+use crate::settle::{Open, Questions, settle};
 use crate::trace::{note, step};
 use crate::wanted::wanted;
 use crate::{device, lease, netns, selection};
@@ -118,9 +118,7 @@ fn run(
     }
     context.runner().attach(record)?;
     step(info_span!("route"), || set_default_routes(record))?;
-    if let (Some(_), Some(_)) = (context.cluster(), pod) {
-        fill_in(record)?;
-    }
+    settle_addresses_and_mtus(context, pod, record)?;
     let result = result(context, record)?;
     let told = context
         .cluster()
@@ -302,13 +300,23 @@ fn set_default_routes(record: &mut Record) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks the kernel for what network-status is to say and the results leave out.
-fn fill_in(record: &mut Record) -> Result<(), Failure> {
-    let questions = Questions::of(record);
+/// Waits for the IPv6 addresses, and asks the kernel for what network-status is to say and the results leave out.
+fn settle_addresses_and_mtus(
+    context: &Context<'_>,
+    pod: Option<&Pod>,
+    record: &mut Record,
+) -> Result<(), Failure> {
+    let limit = context.config.dad_timeout();
+    let open = Open {
+        mtus: context.cluster().is_some() && pod.is_some(),
+        addresses: limit.is_some(),
+    };
+    let questions = Questions::of(record, open);
     if questions.is_empty() {
         return Ok(());
     }
-    step(info_span!("settle"), || settle(record, &questions)).map_err(Failure::Settle)
+    let limit = limit.unwrap_or_default();
+    step(info_span!("settle"), || settle(record, &questions, limit)).map_err(Failure::Settle)
 }
 
 /// The default network's result in the runtime's version.

@@ -28,11 +28,13 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         netns,
         now: &now,
     };
+    let detects = context.config.dad_timeout().is_some();
     for (index, entry) in record.attachments.iter().enumerate() {
         let whole = index > 0 && !entry.attachment.list.disable_check;
         let problem = comparison
             .missing_interface(entry)
             .or_else(|| comparison.wrong_default_route(entry))
+            .or_else(|| comparison.duplicate(entry).filter(|_| detects))
             .or_else(|| comparison.change(entry).filter(|_| whole));
         if let Some(problem) = problem {
             return Err(failure(entry, problem));

@@ -124,6 +124,7 @@ impl Failure {
     /// The code of the specification, or one of ours.
     pub(super) fn code(&self) -> Code {
         match self {
+            Failure::Settle(SettleError::Duplicate { .. }) => Code::TRY_AGAIN_LATER,
             Failure::Netns(_) | Failure::Snapshot(_) | Failure::Settle(_) => Code::INVALID_NETNS,
             Failure::NotReady { .. } | Failure::Pod(_) | Failure::Report { .. } => {
                 Code::TRY_AGAIN_LATER

@@ -6,5 +6,6 @@ mod addresses;
 mod attach;
 mod chained;
 mod check;
+mod duplicates;
 mod links;
 mod together;

@@ -1,7 +1,7 @@
 //! One attachment, as its record has it, compared with what the kernel has. Pure: values in, a sentence out.
 
 use crate::cni::result::{CniResult, Interface, Route};
-use crate::netlink::{Family, Link};
+use crate::netlink::{Detection, Family, Link};
 use crate::netns;
 use crate::record::{Entry, Record};
 use crate::route::DefaultRoute;
@@ -80,6 +80,22 @@ impl<'a> Comparison<'a> {
                 .find(|other| self.default_routes_over(other, family).next().is_some())
                 .map(|other| format!("{other} has an {family} default route beside it"))
         })
+    }
+
+    /// The first address that another host has.
+    pub(super) fn duplicate(&self, entry: &Entry) -> Option<String> {
+        let ips = entry.result.iter().flat_map(|result| &result.ips);
+        ips.map(|ip| ip.address.ip())
+            .find(|ip| {
+                let mut held = self.now.addresses.iter();
+                held.any(|held| held.address.ip() == *ip && held.detection == Detection::Failed)
+            })
+            .map(|ip| {
+                format!(
+                    "another host has address {ip} (IPv6 duplicate address detection failed); take \
+                     it from that host, or delete the pod"
+                )
+            })
     }
 
     /// The first MAC address, address or route of the result that is not there any more.
