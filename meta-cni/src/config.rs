@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::advertisements::Accept;
 pub use agent::note_agent;
 use agent::noted_agent;
 
@@ -90,6 +91,8 @@ pub struct Config {
     pub delegate_timeout_seconds: u64,
     /// How long ADD waits for the duplicate detection of the pod's IPv6 addresses; 0: it does not wait.
     pub dad_timeout_seconds: u64,
+    /// What secondary interfaces learn from router advertisements.
+    pub accept_router_advertisements: Accept,
     /// How long ADD waits for `readinessindicatorfile`.
     pub readiness_timeout_seconds: u64,
     /// The plugins that may be run; none given: any.
@@ -132,6 +135,7 @@ impl Default for Config {
             max_parallel_delegates: 4,
             delegate_timeout_seconds: 60,
             dad_timeout_seconds: 5,
+            accept_router_advertisements: Accept::default(),
             readiness_timeout_seconds: 45,
             allowed_plugins: None,
             on_status_failure: OnStatusFailure::Fail,
@@ -411,6 +415,10 @@ mod tests {
             ),
             (json!({"onStatusFailure": "perhaps"}), "onStatusFailure"),
             (json!({"dadTimeoutSeconds": -1}), "dadTimeoutSeconds"),
+            (
+                json!({"acceptRouterAdvertisements": "some"}),
+                "acceptRouterAdvertisements",
+            ),
         ];
         for (conf, expected) in cases {
             match parse(conf.clone()) {

@@ -3,8 +3,9 @@
 //!
 //! Imports go one way: `verbs` → `plan`, `run` → `cluster`, `record` → `cni`. An ADD is read along
 //! [`cni::skel`], [`config`], [`wanted`], [`gather`], [`plan`], [`record`], [`run`], [`route`],
-//! [`status`]; [`verbs`] puts them in order.
+//! [`settle`], [`status`]; [`verbs`] puts them in order.
 
+pub mod advertisements;
 pub mod agent;
 pub mod cluster;
 pub mod cni;

@@ -2,13 +2,13 @@
 //! sandbox, one family at a time, and never with a moment in which a family that had a default route
 //! has none. The messages to the kernel are those of [`crate::netlink`].
 
-mod advertisements;
 mod plan;
 mod told;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::advertisements::ignore_default_routes;
 use crate::netlink::{Netlink, NetlinkError, Route};
 use crate::netns::{self, NetnsError};
 
@@ -135,7 +135,7 @@ pub fn apply(netns: &Path, wants: &[Want]) -> Result<Vec<DefaultRoute>, RouteErr
             .iter()
             .map(|want| asked(want, &links))
             .collect::<Result<Vec<_>, _>>()?;
-        advertisements::ignore(&plan::without_learned_routes(&links, &asked));
+        ignore_default_routes(&plan::without_learned_routes(&links, &asked));
         for _ in 0..ROUNDS {
             let routes = routes(netlink).map_err(|source| unread(netns, source))?;
             let steps = plan::steps(&routes, &asked);

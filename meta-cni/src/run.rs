@@ -46,12 +46,17 @@ pub struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// ADD of every attachment of `record`: results and phases are noted in it. After a failure,
+    /// ADD of every attachment of `record`: results and phases are noted in it. `before_others` is called between the
+    /// default network and the others, if there are others. After a failure,
     /// attachments that were not begun are dropped from it, so that it says what there is to undo.
     ///
     /// # Errors
     /// The failure of the first attachment in the record's order that failed.
-    pub fn attach(&self, record: &mut Record) -> Result<(), RunError> {
+    pub fn attach(
+        &self,
+        record: &mut Record,
+        before_others: impl FnOnce(),
+    ) -> Result<(), RunError> {
         let defaults = record.attachments.len().min(1);
         let (default, others) = record.attachments.split_at(defaults);
         let add = |entry: &&Entry| {
@@ -70,6 +75,9 @@ impl Runner<'_> {
             .all(|outcome| matches!(outcome, Some(Ok(_))))
         {
             let others: Vec<_> = others.iter().collect();
+            if !others.is_empty() {
+                before_others();
+            }
             outcomes.extend(side_by_side(&others, self.parallel, true, add));
         }
         outcomes.resize_with(record.attachments.len(), || None);

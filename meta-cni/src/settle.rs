@@ -117,6 +117,24 @@ impl Questions {
     }
 }
 
+/// A connection to the kernel for the namespace of a pod, which stays with it on every thread, and what `then` gives
+/// inside: one visit for both.
+///
+/// # Errors
+/// [`SettleError::Netns`], [`SettleError::Read`].
+pub fn visit<T: Send>(
+    netns: &Path,
+    then: impl FnOnce() -> T + Send,
+) -> Result<(Netlink, T), SettleError> {
+    let visited = netns::within(netns, || Netlink::open().map(|netlink| (netlink, then())));
+    visited
+        .map_err(|source| SettleError::Netns { source })?
+        .map_err(|source| SettleError::Read {
+            netns: netns.to_owned(),
+            source,
+        })
+}
+
 /// Asks the kernel, fills in `record` the MTUs that it answers, and waits up to `limit` until the addresses can be used.
 /// An interface that is no link stays as it is. An address that is still tentative at the limit, or that will be as long
 /// as its link has no carrier, is logged.
@@ -124,6 +142,7 @@ impl Questions {
 /// # Errors
 /// [`SettleError`], each variant as it is documented.
 pub fn settle(
+    netlink: &mut Netlink,
     record: &mut Record,
     questions: &Questions,
     limit: Duration,
@@ -133,10 +152,6 @@ pub fn settle(
         netns: netns.clone(),
         source,
     };
-    // The connection stays with the namespace that it was opened in.
-    let mut netlink = netns::within(Path::new(&netns), Netlink::open)
-        .map_err(|source| SettleError::Netns { source })?
-        .map_err(read)?;
     let mut candidates = Vec::new();
     for question in &questions.0 {
         let Some(link) = netlink.link(&question.name).map_err(read)? else {
@@ -160,7 +175,7 @@ pub fn settle(
             described.mtu = Some(link.mtu);
         }
     }
-    let duplicate = detection::wait(&mut netlink, candidates, limit).map_err(read)?;
+    let duplicate = detection::wait(netlink, candidates, limit).map_err(read)?;
     duplicate.map_or(Ok(()), |found| {
         Err(SettleError::Duplicate {
             network: found.network,

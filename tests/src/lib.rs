@@ -39,6 +39,7 @@ pub mod plugin;
 pub mod pod;
 mod reaper;
 pub mod relay;
+pub mod router;
 pub mod runtime;
 pub mod sweep;
 pub mod wait;

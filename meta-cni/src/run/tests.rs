@@ -123,7 +123,7 @@ fn add_notes_every_result() {
         exec: &exec,
         parallel: 4,
     };
-    runner.attach(&mut record).unwrap();
+    runner.attach(&mut record, || ()).unwrap();
     assert_eq!(record, added(&["eth0", "net1", "net2"]));
     assert!(record.is_complete());
     for call in exec.calls() {
@@ -151,7 +151,7 @@ fn the_default_network_is_made_before_any_other_is_begun() {
         parallel: 4,
     };
     runner
-        .attach(&mut record(&["eth0", "net1", "net2", "net3"]))
+        .attach(&mut record(&["eth0", "net1", "net2", "net3"]), || ())
         .unwrap();
     assert_eq!(exec.calls()[0].ifname, "eth0");
     assert_eq!(exec.calls().len(), 4);
@@ -175,7 +175,7 @@ fn the_others_are_worked_on_side_by_side_up_to_the_limit() {
         };
         let ifnames = ["eth0", "net1", "net2", "net3", "net4", "net5"];
         if verb == "ADD" {
-            runner.attach(&mut record(&ifnames)).unwrap();
+            runner.attach(&mut record(&ifnames), || ()).unwrap();
         } else {
             runner
                 .detach(&mut added(&ifnames), "/run/netns/pod")
@@ -195,7 +195,7 @@ fn with_a_limit_of_one_everything_is_in_order() {
     };
     let mut record = record(&["eth0", "net1", "net2"]);
     record.attachments[2].attachment.list.check_by_plugins = true;
-    runner.attach(&mut record).unwrap();
+    runner.attach(&mut record, || ()).unwrap();
     runner.check(&record, "/run/netns/pod").unwrap();
     runner.detach(&mut record, "/run/netns/pod").unwrap();
     assert_eq!(
@@ -246,7 +246,7 @@ fn after_a_failure_the_record_has_what_was_begun_and_nothing_else() {
             parallel: 1,
         };
         let mut record = record(&["eth0", "net1", "net2", "net3"]);
-        let error = runner.attach(&mut record).unwrap_err();
+        let error = runner.attach(&mut record, || ()).unwrap_err();
         assert_eq!(
             with_causes(&error),
             format!("network shop/{broken} ({broken}): plugin-{broken} ADD: {broken} is broken")
@@ -278,7 +278,7 @@ fn of_those_that_were_begun_beside_a_failure_the_record_keeps_each_as_it_ended()
         parallel: 3,
     };
     let mut record = record(&["eth0", "net1", "net2", "net3"]);
-    let error = runner.attach(&mut record).unwrap_err();
+    let error = runner.attach(&mut record, || ()).unwrap_err();
     assert_eq!(error.ifname, "net1", "the first in the record's order");
     assert_eq!(
         phases(&record),
@@ -299,7 +299,7 @@ fn a_record_without_attachments_needs_nothing() {
         parallel: 4,
     };
     let mut record = record(&[]);
-    runner.attach(&mut record).unwrap();
+    runner.attach(&mut record, || ()).unwrap();
     runner.check(&record, "").unwrap();
     runner.detach(&mut record, "").unwrap();
     assert_eq!(exec.calls(), []);

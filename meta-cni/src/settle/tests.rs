@@ -19,6 +19,10 @@ const ADDRESSES: Open = Open {
 /// Longer than any detection takes.
 const LONG: Duration = Duration::from_secs(600);
 
+fn netlink(netns: &TestNetns) -> Netlink {
+    visit(&netns.path(), || ()).unwrap().0
+}
+
 /// A record of one attachment for each of these lists of interfaces.
 fn record(netns: &TestNetns, results: &[Value]) -> Record {
     let path = netns.path().display().to_string();
@@ -56,7 +60,13 @@ fn an_mtu_that_no_result_says_is_the_kernels() {
         ],
     );
     let questions = Questions::of(&record, MTUS);
-    settle(&mut record, &questions, Duration::ZERO).unwrap();
+    settle(
+        &mut netlink(&netns),
+        &mut record,
+        &questions,
+        Duration::ZERO,
+    )
+    .unwrap();
     let told: Vec<_> = record
         .attachments
         .iter()
@@ -159,7 +169,7 @@ fn wait(netns: &TestNetns, addresses: &[&str], limit: Duration) -> Result<(), Se
     let interface = json!({ "name": "net0", "sandbox": netns.path() });
     let mut record = record(netns, &[json!({ "interfaces": [interface], "ips": ips })]);
     let questions = Questions::of(&record, ADDRESSES);
-    settle(&mut record, &questions, limit)
+    settle(&mut netlink(netns), &mut record, &questions, limit)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! ADD: all of a pod's attachments, or none and why.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,17 @@ use super::context::Context;
 use super::del::still_there;
 use super::failure::Failure;
 use super::report;
+use crate::advertisements::{Accept, Guard};
 use crate::cluster::{Pod, PodRef};
 use crate::cni::error::with_causes;
 use crate::config::OnStatusFailure;
 use crate::gather::gather;
+use crate::netlink::Netlink;
 use crate::plan::{Attachment, Inputs, plan};
 use crate::problem::Problems;
-use crate::record::{Record, Sandbox};
+use crate::record::{Entry, Record, Sandbox};
 use crate::route::{self, Want};
-use crate::settle::{Open, Questions, settle};
+use crate::settle::{self, Open, Questions, settle};
 use crate::trace::{note, step};
 use crate::wanted::wanted;
 use crate::{device, lease, netns, selection};
@@ -116,9 +118,9 @@ fn run(
         record.attachments.clear();
         return Err(failure);
     }
-    context.runner().attach(record)?;
+    let visit = attach_guarded(context, record)?;
     step(info_span!("route"), || set_default_routes(record))?;
-    settle_addresses_and_mtus(context, pod, record)?;
+    settle_addresses_and_mtus(context, pod, record, visit)?;
     let result = result(context, record)?;
     let told = context
         .cluster()
@@ -305,6 +307,7 @@ fn settle_addresses_and_mtus(
     context: &Context<'_>,
     pod: Option<&Pod>,
     record: &mut Record,
+    visit: Option<Netlink>,
 ) -> Result<(), Failure> {
     let limit = context.config.dad_timeout();
     let open = Open {
@@ -316,7 +319,52 @@ fn settle_addresses_and_mtus(
         return Ok(());
     }
     let limit = limit.unwrap_or_default();
-    step(info_span!("settle"), || settle(record, &questions, limit)).map_err(Failure::Settle)
+    let settled = step(info_span!("settle"), || {
+        let mut netlink = match visit {
+            Some(netlink) => netlink,
+            None => settle::visit(Path::new(&record.netns), || ())?.0,
+        };
+        settle(&mut netlink, record, &questions, limit)
+    });
+    settled.map_err(Failure::Settle)
+}
+
+/// Runs the plugins; secondary interfaces appear in a namespace in which they learn from routers what they may, and
+/// nothing before that. Returns the connection to the namespace, if there was a reason to visit it.
+fn attach_guarded(context: &Context<'_>, record: &mut Record) -> Result<Option<Netlink>, Failure> {
+    let netns = PathBuf::from(&record.netns);
+    let accept = context.config.accept_router_advertisements;
+    let mut visited = None;
+    context.runner().attach(record, || {
+        if accept != Accept::All {
+            visited = Some(settle::visit(&netns, || Guard::hold(accept)));
+        }
+    })?;
+    let Some(visited) = visited else {
+        return Ok(None);
+    };
+    let (netlink, guard) = visited.map_err(Failure::Settle)?;
+    let asking = asking_for_routers(record);
+    if guard.is_held() && !asking.is_empty() {
+        let release = || guard.release(&asking);
+        netns::within(&netns, release).map_err(Failure::Netns)?;
+    }
+    Ok(Some(netlink))
+}
+
+/// The interfaces of secondary attachments that want a default route: by the pod's word, or by their own result.
+fn asking_for_routers(record: &Record) -> Vec<&str> {
+    let asks = |entry: &&Entry| {
+        let by_pod = entry.attachment.default_route.as_ref();
+        let routes = entry.result.iter().flat_map(|result| &result.routes);
+        let mut defaults = routes.filter(|route| route.dst.prefix() == 0);
+        by_pod.is_some_and(|gateways| !gateways.is_empty())
+            || defaults.any(|route| route.dst.is_ipv6())
+    };
+    let asking = record.attachments.iter().skip(1).filter(asks);
+    asking
+        .map(|entry| entry.attachment.ifname.as_str())
+        .collect()
 }
 
 /// The default network's result in the runtime's version.

@@ -39,11 +39,29 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
         if let Some(problem) = problem {
             return Err(failure(entry, problem));
         }
+        if index > 0 {
+            log_late_addresses(entry, &comparison.late_addresses(entry));
+        }
         if whole {
             lease::check(&record, entry)?;
         }
     }
     Ok(())
+}
+
+/// Shows addresses that came after ADD: nobody else does, and network-status does not have them.
+fn log_late_addresses(entry: &Entry, addresses: &[String]) {
+    if addresses.is_empty() {
+        return;
+    }
+    let attachment = &entry.attachment;
+    tracing::warn!(
+        network = attachment.network,
+        ifname = attachment.ifname,
+        addresses = addresses.join(", "),
+        "has addresses that ADD did not give it: learned from router advertisements \
+         (acceptRouterAdvertisements), or set by the pod"
+    );
 }
 
 fn failure(entry: &Entry, problem: String) -> Failure {

@@ -3,6 +3,7 @@
 //! What this kernel lacks is reported by name.
 
 mod addresses;
+mod advertisements;
 mod attach;
 mod chained;
 mod check;

@@ -127,6 +127,27 @@ impl<'a> Comparison<'a> {
             })
     }
 
+    /// The global addresses of the attachment's interfaces that its result does not name.
+    pub(super) fn late_addresses(&self, entry: &Entry) -> Vec<String> {
+        let Some(result) = &entry.result else {
+            return Vec::new();
+        };
+        let here = result.interfaces.iter().filter(|one| self.is_here(one));
+        let links: Vec<u32> = here
+            .filter_map(|one| Some(self.link(&one.name)?.index))
+            .collect();
+        let held = self.now.addresses.iter();
+        held.filter(|held| held.is_global && links.contains(&held.link))
+            .filter(|held| {
+                result
+                    .ips
+                    .iter()
+                    .all(|ip| ip.address.ip() != held.address.ip())
+            })
+            .map(|held| held.address.to_string())
+            .collect()
+    }
+
     fn missing_address(
         &self,
         result: &CniResult,

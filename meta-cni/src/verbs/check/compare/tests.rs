@@ -48,8 +48,8 @@ fn now() -> Snapshot {
     }
 }
 
-/// What CHECK says of `net1` with this result.
-fn changes(made_by: MadeBy, now: &Snapshot, result: Value) -> Option<String> {
+/// A record of `net1` with this result.
+fn record(result: Value) -> Record {
     let mut result = result;
     result["cniVersion"] = json!("1.1.0");
     let list = json!({ "cniVersion": "1.1.0", "name": "net", "type": "bridge" });
@@ -65,6 +65,12 @@ fn changes(made_by: MadeBy, now: &Snapshot, result: Value) -> Option<String> {
     let mut record = Record::planned("c1", NETNS, "", None, vec![attachment]);
     record.attachments[0].phase = Phase::Added;
     record.attachments[0].result = Some(CniResult::from_value(&result, Version::LATEST).unwrap());
+    record
+}
+
+/// What CHECK says of `net1` with this result.
+fn changes(made_by: MadeBy, now: &Snapshot, result: Value) -> Option<String> {
+    let record = record(result);
     let comparison = Comparison {
         record: &record,
         made_by,
@@ -113,6 +119,43 @@ fn only_kernel_links_of_this_namespace_are_looked_for() {
         });
         let found = changes(MadeBy::Us, &now(), result);
         assert_eq!(found.is_some(), expected, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn addresses_that_no_result_names_came_later() {
+    let record = record(json!({
+        "interfaces": [net1(), { "name": "eth0" }],
+        "ips": [{ "address": "10.5.0.2/24", "interface": 0 }],
+    }));
+    let comparison = Comparison {
+        record: &record,
+        made_by: MadeBy::Us,
+        netns: NETNS,
+        now: &now(),
+    };
+    let late = comparison.late_addresses(&record.attachments[0]);
+    assert_eq!(late, ["fd00:5::2/64"]);
+}
+
+#[test]
+fn an_address_that_another_host_has_is_found() {
+    let record = record(json!({ "interfaces": [net1()], "ips": [{ "address": "fd00:5::2/64" }] }));
+    let mut now = now();
+    for (detection, expected) in [
+        (Detection::Done, false),
+        (Detection::Pending, false),
+        (Detection::Failed, true),
+    ] {
+        now.addresses[2].detection = detection;
+        let comparison = Comparison {
+            record: &record,
+            made_by: MadeBy::Us,
+            netns: NETNS,
+            now: &now,
+        };
+        let found = comparison.duplicate(&record.attachments[0]);
+        assert_eq!(found.is_some(), expected, "{detection:?}");
     }
 }
 
