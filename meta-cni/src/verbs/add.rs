@@ -319,14 +319,14 @@ fn settle_addresses_and_mtus(
         return Ok(());
     }
     let limit = limit.unwrap_or_default();
-    let settled = step(info_span!("settle"), || {
+    step(info_span!("settle"), || {
         let mut netlink = match visit {
             Some(netlink) => netlink,
             None => settle::visit(Path::new(&record.netns), || ())?.0,
         };
         settle(&mut netlink, record, &questions, limit)
-    });
-    settled.map_err(Failure::Settle)
+    })?;
+    Ok(())
 }
 
 /// Runs the plugins; secondary interfaces appear in a namespace in which they learn from routers what they may, and
@@ -343,7 +343,7 @@ fn attach_guarded(context: &Context<'_>, record: &mut Record) -> Result<Option<N
     let Some(visited) = visited else {
         return Ok(None);
     };
-    let (netlink, guard) = visited.map_err(Failure::Settle)?;
+    let (netlink, guard) = visited?;
     let asking = asking_for_routers(record);
     if guard.is_held() && !asking.is_empty() {
         let release = || guard.release(&asking);

@@ -21,7 +21,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     let (record, made_by) = recorded(context)?;
     let netns = &context.request.env.netns;
     context.runner().check(&record, netns)?;
-    let now = snapshot::inspect(Path::new(netns)).map_err(Failure::Snapshot)?;
+    let now = snapshot::inspect(Path::new(netns))?;
     let comparison = Comparison {
         record: &record,
         made_by,
@@ -49,7 +49,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows addresses that came after ADD: nobody else does, and network-status does not have them.
+/// Logs addresses that came after ADD: network-status does not have them.
 fn log_late_addresses(entry: &Entry, addresses: &[String]) {
     if addresses.is_empty() {
         return;
@@ -59,7 +59,7 @@ fn log_late_addresses(entry: &Entry, addresses: &[String]) {
         network = attachment.network,
         ifname = attachment.ifname,
         addresses = addresses.join(", "),
-        "has addresses that ADD did not give it: learned from router advertisements \
+        "the interface has addresses that ADD did not give it: from router advertisements \
          (acceptRouterAdvertisements), or set by the pod"
     );
 }

@@ -60,10 +60,10 @@ pub(super) enum Failure {
     Lease(#[from] LeaseError),
     #[error("default route")]
     Route(#[source] RouteError),
-    #[error("looking at the pod's network namespace")]
-    Snapshot(#[source] SnapshotError),
-    #[error("looking at what the plugins made")]
-    Settle(#[source] SettleError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Settle(#[from] SettleError),
     #[error(
         "the default network's result cannot be told in cniVersion {version}; set a newer cniVersion in meta-cni's configuration"
     )]
