@@ -50,6 +50,20 @@ fn pools_are_made_shown_changed_and_deleted() {
 }
 
 #[test]
+fn a_pool_is_made_with_the_short_names_as_with_the_long_ones() {
+    let bench = Bench::new();
+    bench.done("pool create short --ipv4 10.20.0.0/24 --ipv6 fd00:20::/64");
+    bench.done("pool create long --ipv4-cidr 10.20.0.0/24 --ipv6-cidr fd00:20::/64");
+    let state = bench.fake.state();
+    let cidrs = |name: &str| {
+        let pool = state.pools.get(name).expect("made");
+        [&pool.ipv4, &pool.ipv6].map(|subnet| subnet.as_ref().map(|subnet| subnet.cidr.clone()))
+    };
+    assert_eq!(cidrs("short"), cidrs("long"));
+    assert!(cidrs("short").iter().all(Option::is_some));
+}
+
+#[test]
 fn pools_come_from_a_file_or_stdin() {
     let bench = Bench::new();
     let text =

@@ -86,6 +86,7 @@ fn as_a_plugin_of_kubectl_the_help_says_so() {
 fn command_lines_are_read_or_refused() {
     for line in [
         "ipamctl pool create blue --ipv4-cidr 10.0.0.0/24 --families BOTH --strategy next-fit",
+        "ipamctl pool create blue --ipv4 10.0.0.0/24 --ipv4-gateway 10.0.0.1 --ipv6 fd00::/64",
         "ipamctl pool create -f -",
         "ipamctl pool cordon --undo blue",
         "ipamctl lease list --state ACTIVE -o wide --limit 3",
@@ -105,6 +106,7 @@ fn command_lines_are_read_or_refused() {
     for line in [
         "ipamctl",
         "ipamctl pool create",
+        "ipamctl pool create blue --ipv4 10.0.0.0/24 --ipv4-cidr 10.0.0.0/24",
         "ipamctl pool create blue -f pools.yaml",
         "ipamctl lease allocate --pool a",
         "ipamctl lease allocate --claim x",

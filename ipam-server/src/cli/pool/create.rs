@@ -13,7 +13,7 @@ use crate::cli::remote::Remote;
 
 const EXAMPLES: &str = "\
 Examples:
-  ipamctl pool create blue --ipv4-cidr 10.20.0.0/24 --ipv4-gateway 10.20.0.1 --ipv6-cidr fd00:20::/64
+  ipamctl pool create blue --ipv4 10.20.0.0/24 --ipv4-gateway 10.20.0.1 --ipv6 fd00:20::/64
   ipamctl pool create -f pools.yaml
 
 pools.yaml, as for ipam-server --pools:
@@ -33,11 +33,11 @@ pub(crate) struct CreateArgs {
     /// File with pools in YAML or JSON; - reads stdin.
     #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
     file: Option<PathBuf>,
-    /// The IPv4 network. One of --ipv4-cidr and --ipv6-cidr is needed.
-    #[arg(long, value_name = "CIDR")]
+    /// The IPv4 network. One of --ipv4 and --ipv6 is needed.
+    #[arg(long, visible_alias = "ipv4", value_name = "CIDR")]
     ipv4_cidr: Option<String>,
     /// The IPv6 network.
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, visible_alias = "ipv6", value_name = "CIDR")]
     ipv6_cidr: Option<String>,
     /// Where an address is unique: pools of one VRF must not overlap.
     #[arg(long, default_value = "default", value_name = "NAME")]
