@@ -331,19 +331,43 @@ fn half_an_export_is_no_file() {
 }
 
 #[test]
-fn a_long_import_goes_in_batches_and_a_wrong_line_is_named() {
+fn a_long_import_goes_in_batches_and_a_wrong_line_is_named_and_left_out() {
     let bench = Bench::new();
     let lines: String = (0..2500)
         .map(|number| format!("{{\"pool\":{{\"name\":\"p{number}\"}}}}\n"))
         .collect();
     bench.done(&format!("import {}", bench.file("many.jsonl", &lines)));
     assert_eq!(bench.fake.state().batches, [1000, 1000, 500]);
-    let broken = bench.file("broken.jsonl", &format!("{}not json\n", &lines[..24]));
-    let error = bench.fails(&format!("import {broken}"), 1);
+    let broken = bench.file(
+        "broken.jsonl",
+        "not json\n{\"pool\":{\"name\":\"new\"}}\n{}\n",
+    );
+    let done = bench.run(&format!("import {broken} -o json"));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let told = json(&done.out);
+    assert_eq!(
+        (&told["imported"], &told["conflicts"]),
+        (&"1".into(), &"2".into()),
+        "{told}"
+    );
+    for words in [
+        "broken.jsonl:1: not a line of an export",
+        "broken.jsonl:3: not a line of an export",
+        "2 items are not imported",
+    ] {
+        assert!(done.err.contains(words), "{words}: {done:?}");
+    }
+    assert!(bench.fake.state().pools.contains_key("new"));
+    let newer = bench.file(
+        "newer.jsonl",
+        "{\"header\":{\"format\":9}}\n{\"pool\":{\"name\":\"newer\"}}\n",
+    );
+    let error = bench.fails(&format!("import {newer}"), 1);
     assert!(
-        error.contains("broken.jsonl:2: not a line of an export"),
+        error.contains("newer.jsonl:1: format 9 is not known"),
         "{error}"
     );
+    assert!(!bench.fake.state().pools.contains_key("newer"));
 }
 
 #[test]
@@ -375,14 +399,16 @@ fn what_whereabouts_holds_becomes_pools_and_leases() {
     let bench = Bench::new();
     let file = bench.file(
         "ippools.yaml",
-        "kind: List\nitems:\n- {kind: IPPool, metadata: {name: net-10.30.0.0-24}, spec: {range: 10.30.0.0/24, allocations: {'9': {id: abc, podref: default/web-0, ifname: net1}}}}\n",
+        "kind: List\nitems:\n- {kind: IPPool, metadata: {name: 10.30.0.0-24}, spec: {range: 10.30.0.0/24, allocations: {'9': {id: abc, podref: default/web-0, ifname: net1}}}}\n",
     );
     let error = bench.fails(&format!("import whereabouts {file}"), 2);
     assert!(
         error.contains("no pool of VRF default contains 10.30.0.0/24"),
         "{error}"
     );
-    bench.done(&format!("import whereabouts {file} --pool-prefix wb-"));
+    bench.done(&format!(
+        "import whereabouts {file} --pool-prefix wb- --network net"
+    ));
     let state = bench.fake.state();
     assert!(state.pools.contains_key("wb-10.30.0.0-24"));
     let lease = state.leases.get("10.30.0.9/24").expect("imported");
@@ -390,6 +416,7 @@ fn what_whereabouts_holds_becomes_pools_and_leases() {
         lease.owner.as_ref().map(|owner| owner.network.as_str()),
         Some("net")
     );
+    assert_eq!(lease.labels["meta-cni.io/imported-from"], "whereabouts");
 }
 
 #[test]

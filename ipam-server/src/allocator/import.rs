@@ -19,7 +19,7 @@ enum Outcome {
 }
 
 impl Draft<'_> {
-    /// Takes items in, each by itself: what does not fit is told and left out.
+    /// Takes items in, each by itself: what does not fit is told, with its name, and left out.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -30,6 +30,7 @@ impl Draft<'_> {
                 continue;
             };
             let mark = self.mark();
+            let name = name(&item);
             let outcome = match item {
                 Item::Header(_) => continue,
                 Item::Pool(pool) => self.import_pool(pool),
@@ -44,7 +45,7 @@ impl Draft<'_> {
                     self.go_back(&mark);
                     answer.conflicts += 1;
                     if answer.conflict_details.len() < DETAILS {
-                        answer.conflict_details.push(error.to_string());
+                        answer.conflict_details.push(format!("{name}: {error}"));
                     }
                 }
             }
@@ -76,8 +77,10 @@ impl Draft<'_> {
             .map(|_| Outcome::Imported)
     }
 
-    /// A lease gets a number of this server's; everything else stays.
+    /// A lease gets a number of this server's; everything else stays. One of another IPAM plugin, which comes without
+    /// an id, is of today: it takes an address that rests, and says more of the owner than an earlier import did.
     fn import_lease(&mut self, mut lease: ipam::Lease) -> Result<Outcome, Error> {
+        let foreign = lease.id.is_empty();
         let (pool, state) = self
             .state
             .pool(&lease.pool)
@@ -121,30 +124,37 @@ impl Draft<'_> {
                 continue;
             };
             let address = half.subnet.address(number);
-            let Some(&holder) = half.held.get(&number) else {
-                if let Some(name) = half.reserved.get(&number)
-                    && !self.is_kept_for(name, &lease)
-                {
-                    return Err(Error::AddressReserved {
-                        address,
-                        pool: lease.pool,
-                        why: format!("it is kept by reservation {name}"),
-                    });
+            let reserved = half.reserved.get(&number).cloned();
+            if let Some(&holder) = half.held.get(&number) {
+                match self.lease(holder)? {
+                    Some(there) if is_same(&there, &lease) => {
+                        return match foreign && is_imported(&there) {
+                            true => self.complete(holder, there, lease),
+                            false => Ok(Outcome::Unchanged),
+                        };
+                    }
+                    Some(there) if foreign && there.state() == ipam::lease::State::Quarantined => {
+                        self.put_lease(EventType::Freed, holder, Some(there), None)?;
+                    }
+                    _ => {
+                        let holder = self.describe(holder)?;
+                        return Err(Error::AddressInUse {
+                            address,
+                            pool: lease.pool,
+                            holder,
+                        });
+                    }
                 }
-                continue;
-            };
-            if self
-                .lease(holder)?
-                .is_some_and(|there| is_same(&there, &lease))
-            {
-                return Ok(Outcome::Unchanged);
             }
-            let holder = self.describe(holder)?;
-            return Err(Error::AddressInUse {
-                address,
-                pool: lease.pool,
-                holder,
-            });
+            if let Some(name) = reserved
+                && !self.is_kept_for(&name, &lease)
+            {
+                return Err(Error::AddressReserved {
+                    address,
+                    pool: lease.pool,
+                    why: format!("it is kept by reservation {name}"),
+                });
+            }
         }
         let owner = lease.owner.clone().unwrap_or_default();
         let active = lease.state() == ipam::lease::State::Active;
@@ -160,24 +170,81 @@ impl Draft<'_> {
         self.put_lease(EventType::Created, id, None, Some(lease))?;
         Ok(Outcome::Imported)
     }
+
+    /// Adds what is said of the owner, and labels, to a lease that an import made.
+    fn complete(
+        &mut self,
+        id: LeaseId,
+        there: ipam::Lease,
+        coming: ipam::Lease,
+    ) -> Result<Outcome, Error> {
+        let mut after = there.clone();
+        let owner = after.owner.get_or_insert_default();
+        let said = coming.owner.unwrap_or_default();
+        for (field, value) in [
+            (&mut owner.kind, said.kind),
+            (&mut owner.cluster, said.cluster),
+            (&mut owner.namespace, said.namespace),
+            (&mut owner.pod, said.pod),
+            (&mut owner.pod_uid, said.pod_uid),
+            (&mut owner.network, said.network),
+            (&mut owner.node, said.node),
+        ] {
+            if !value.is_empty() {
+                *field = value;
+            }
+        }
+        after.labels.extend(coming.labels);
+        if after == there {
+            return Ok(Outcome::Unchanged);
+        }
+        after.generation += 1;
+        self.put_lease(EventType::Updated, id, Some(there), Some(after))?;
+        Ok(Outcome::Imported)
+    }
+}
+
+/// An item as a sentence about it names it.
+fn name(item: &Item) -> String {
+    match item {
+        Item::Header(_) => "the header".to_owned(),
+        Item::Pool(pool) => format!("pool {}", pool.name),
+        Item::Reservation(reservation) => format!("reservation {}", reservation.name),
+        Item::Lease(lease) => {
+            let owner = lease.owner.clone().unwrap_or_default();
+            let holder = match (owner.pod.as_str(), owner.container_id.as_str()) {
+                ("", "") => String::new(),
+                ("", container) => format!(" of container {container}"),
+                (pod, _) => format!(" of pod {}/{pod}", owner.namespace),
+            };
+            let each = [&lease.id, &lease.ipv4, &lease.ipv6].into_iter();
+            let names: Vec<_> = each.filter(|name| !name.is_empty()).cloned().collect();
+            format!("lease {}{holder}", names.join(" "))
+        }
+    }
+}
+
+/// Whether a lease was imported and nobody has asked for it since: no request made it, none made it longer.
+fn is_imported(lease: &ipam::Lease) -> bool {
+    lease.requested_pools.is_empty() && lease.request_id.is_empty() && lease.renew_time.is_none()
 }
 
 /// Whether a lease that is there is the one that comes: same pool and addresses, and held by the same attachment, or
-/// by the same owner if that is none.
+/// by the same owner if that is none. An earlier import may have known more addresses of an attachment, or have filed
+/// it under another network.
 fn is_same(there: &ipam::Lease, coming: &ipam::Lease) -> bool {
-    let addresses = |lease: &ipam::Lease| {
-        (
-            lease.pool.clone(),
-            lease.ipv4.clone(),
-            lease.ipv6.clone(),
-            lease.state,
-        )
-    };
     let owner = |lease: &ipam::Lease| lease.owner.clone().unwrap_or_default();
     let (one, two) = (owner(there), owner(coming));
-    addresses(there) == addresses(coming)
-        && match two.container_id.is_empty() {
-            true => one == two,
-            false => same_attachment(&one, &two),
-        }
+    let anew = coming.id.is_empty() && is_imported(there) && !two.container_id.is_empty();
+    let address = |there: &str, coming: &str| there == coming || (anew && coming.is_empty());
+    let holder = match two.container_id.is_empty() {
+        true => one == two,
+        false if anew => one.container_id == two.container_id && one.ifname == two.ifname,
+        false => same_attachment(&one, &two),
+    };
+    holder
+        && there.pool == coming.pool
+        && there.state == coming.state
+        && address(&there.ipv4, &coming.ipv4)
+        && address(&there.ipv6, &coming.ipv6)
 }

@@ -78,6 +78,16 @@ pub enum CliError {
         /// What is wrong and what it should be.
         problem: String,
     },
+    /// An export of another version of the program.
+    #[error(
+        "{place}: format {format} is not known to this ipamctl; use the one that came with the exporting server"
+    )]
+    UnknownFormat {
+        /// The file and line.
+        place: String,
+        /// What the header says.
+        format: u32,
+    },
     /// Somebody was asked and did not say yes.
     #[error("not confirmed, nothing was changed; --yes does not ask")]
     NotConfirmed,

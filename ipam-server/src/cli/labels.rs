@@ -28,7 +28,7 @@ pub(crate) fn label_change(text: &str) -> Result<LabelChange, String> {
 }
 
 /// `NAMESPACE/NAME` of a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PodName {
     pub(crate) namespace: String,
     pub(crate) name: String,

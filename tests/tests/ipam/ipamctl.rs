@@ -6,6 +6,7 @@ mod leases;
 mod plugins;
 mod pools;
 mod screen;
+mod whereabouts;
 
 use std::fs;
 use std::process::Output;

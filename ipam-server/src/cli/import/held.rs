@@ -1,12 +1,13 @@
-//! Addresses as other IPAM plugins hold them, one by one, and the pairs that they become.
+//! Addresses as other IPAM plugins hold them, one by one, and the leases that they become.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use proto::ipam::v1::export_item::Item;
 use proto::ipam::v1::{ExportItem, Lease, Owner, lease};
 
+use super::source::{LABEL, Source};
 use crate::cli::labels::PodName;
 use crate::cli::time::to_proto;
 
@@ -15,103 +16,148 @@ use crate::cli::time::to_proto;
 pub(super) struct Held {
     /// The address.
     pub(super) address: IpAddr,
-    /// The prefix length of its pool's subnet.
-    pub(super) prefix: u8,
-    /// Pool that it goes into.
-    pub(super) pool: String,
-    /// VRF of that pool.
+    /// VRF of its pool.
     pub(super) vrf: String,
-    /// CNI_CONTAINERID.
+    /// The pool that it goes into, and the prefix length of the pool's subnet.
+    pub(super) place: Place,
+    /// Who has it.
+    pub(super) holder: Holder,
+    /// When it was allocated, if that is known.
+    pub(super) since: Option<Timestamp>,
+    /// Where it was read.
+    pub(super) source: Source,
+}
+
+/// A pool, and the prefix length of its subnet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) pool: String,
+    pub(super) prefix: u8,
+}
+
+/// Who has an address: an attachment, or a pod of which no more is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Holder {
+    /// CNI_CONTAINERID; empty: not known.
     pub(super) container: String,
     /// CNI_IFNAME.
     pub(super) ifname: String,
-    /// Name of the CNI network configuration.
+    /// The network that leases are filed under: the name of the CNI configuration, else NAMESPACE/NAME of the
+    /// NetworkAttachmentDefinition.
     pub(super) network: String,
+    /// The node; empty: not known.
+    pub(super) node: String,
+    /// The cluster; empty: there is one only.
+    pub(super) cluster: String,
     /// The pod, if it is known.
     pub(super) pod: Option<PodName>,
-    /// When it was given, if that is known.
-    pub(super) since: Option<Timestamp>,
+    /// UID of the pod; empty: not known.
+    pub(super) pod_uid: String,
 }
 
-/// Leases, an IPv4 and an IPv6 address of one container and interface together; and a sentence for each address
-/// that cannot be part of one.
+impl Holder {
+    fn into_owner(self) -> Owner {
+        let attachment = !self.container.is_empty();
+        let (namespace, name) = match self.pod {
+            Some(pod) => (pod.namespace, pod.name),
+            None => (String::new(), String::new()),
+        };
+        Owner {
+            kind: match name.is_empty() {
+                true => "container".to_owned(),
+                false => "pod".to_owned(),
+            },
+            cluster: self.cluster,
+            namespace,
+            pod: name,
+            pod_uid: self.pod_uid,
+            // An attachment has container and interface, or neither.
+            ifname: if attachment {
+                self.ifname
+            } else {
+                String::new()
+            },
+            container_id: self.container,
+            network: self.network,
+            node: self.node,
+            ..Owner::default()
+        }
+    }
+}
+
+/// Leases, an IPv4 and an IPv6 address of one attachment together; and a sentence for each address that cannot be
+/// part of a lease.
 pub(super) fn leases(held: Vec<Held>) -> (Vec<Lease>, Vec<String>) {
-    let mut attachments: BTreeMap<(String, String), Vec<Held>> = BTreeMap::new();
+    let mut attachments: BTreeMap<(String, String, Option<PodName>), Vec<Held>> = BTreeMap::new();
     for one in held {
-        let key = (one.container.clone(), one.ifname.clone());
+        let holder = &one.holder;
+        let key = match holder.container.is_empty() {
+            true => (String::new(), holder.ifname.clone(), holder.pod.clone()),
+            false => (holder.container.clone(), holder.ifname.clone(), None),
+        };
         attachments.entry(key).or_default().push(one);
     }
     let mut problems = Vec::new();
-    let mut leases: Vec<_> = attachments
-        .into_values()
-        .filter_map(|mut held| {
-            held.sort_by_key(|one| one.address);
-            lease(held, &mut problems)
-        })
-        .collect();
+    let mut leases = Vec::new();
+    for mut held in attachments.into_values() {
+        held.sort_by_key(|one| one.address);
+        of_attachment(held.into(), &mut leases, &mut problems);
+    }
     leases.sort_by(|left, right| (&left.ipv4, &left.ipv6).cmp(&(&right.ipv4, &right.ipv6)));
     (leases, problems)
 }
 
-/// `held` is of one attachment, IPv4 before IPv6.
-fn lease(held: Vec<Held>, problems: &mut Vec<String>) -> Option<Lease> {
-    let mut held = held.into_iter();
-    let first = held.next()?;
-    let mut lease = begin(&first);
-    for one in held {
-        let other_family = first.address.is_ipv4() != one.address.is_ipv4();
-        let whole = format!("{}/{}", one.address, one.prefix);
-        if other_family && lease.ipv6.is_empty() && one.pool == first.pool {
-            lease.ipv6 = whole;
-        } else {
-            let why = match one.pool == first.pool {
-                true => "a lease holds one address a family".to_owned(),
-                false => format!(
-                    "a lease is of one pool, and these are of {} and {}",
-                    first.pool, one.pool
-                ),
-            };
-            problems.push(format!(
-                "{}: interface {} of container {} holds {} already; {why}",
-                one.address, one.ifname, one.container, first.address
-            ));
+/// `held` is of one attachment or pod, IPv4 before IPv6.
+fn of_attachment(mut held: VecDeque<Held>, leases: &mut Vec<Lease>, problems: &mut Vec<String>) {
+    while let Some(first) = held.pop_front() {
+        let pair = held.iter().position(|one| {
+            one.address.is_ipv4() != first.address.is_ipv4() && one.place.pool == first.place.pool
+        });
+        let second = pair.and_then(|at| held.remove(at));
+        leases.push(lease(&first, second.as_ref()));
+        // What has no attachment may have several leases.
+        if !first.holder.container.is_empty() {
+            problems.extend(held.drain(..).map(|one| rest(&one, &first)));
         }
     }
-    Some(lease)
 }
 
-fn begin(first: &Held) -> Lease {
-    let whole = format!("{}/{}", first.address, first.prefix);
-    let (ipv4, ipv6) = match first.address {
-        IpAddr::V4(_) => (whole, String::new()),
-        IpAddr::V6(_) => (String::new(), whole),
+/// Why an address is in no lease.
+fn rest(one: &Held, first: &Held) -> String {
+    let why = match one.place.pool == first.place.pool {
+        true => "a lease holds one address a family".to_owned(),
+        false => format!(
+            "a lease is of one pool, and these are of {} and {}",
+            first.place.pool, one.place.pool
+        ),
     };
-    let pod = first.pod.clone();
-    Lease {
-        pool: first.pool.clone(),
+    format!(
+        "{}: interface {} of container {} holds {} already; {why}",
+        one.address, one.holder.ifname, one.holder.container, first.address
+    )
+}
+
+fn lease(first: &Held, second: Option<&Held>) -> Lease {
+    let mut lease = Lease {
+        pool: first.place.pool.clone(),
         vrf: first.vrf.clone(),
-        ipv4,
-        ipv6,
         state: lease::State::Active.into(),
-        owner: Some(Owner {
-            kind: if pod.is_some() {
-                "pod".to_owned()
-            } else {
-                "container".to_owned()
-            },
-            namespace: pod
-                .as_ref()
-                .map(|at| at.namespace.clone())
-                .unwrap_or_default(),
-            pod: pod.map(|at| at.name).unwrap_or_default(),
-            container_id: first.container.clone(),
-            ifname: first.ifname.clone(),
-            network: first.network.clone(),
-            ..Owner::default()
-        }),
+        owner: Some(first.holder.clone().into_owner()),
         create_time: first.since.map(to_proto),
         ..Lease::default()
+    };
+    for one in std::iter::once(first).chain(second) {
+        let whole = format!("{}/{}", one.address, one.place.prefix);
+        match one.address {
+            IpAddr::V4(_) => lease.ipv4 = whole,
+            IpAddr::V6(_) => lease.ipv6 = whole,
+        }
     }
+    let source = second.map_or(first.source, |second| first.source.max(second.source));
+    lease
+        .labels
+        .insert(LABEL.to_owned(), source.name().to_owned());
+    lease
 }
 
 /// As an import has it.
@@ -123,18 +169,24 @@ pub(super) fn item(item: Item) -> ExportItem {
 mod tests {
     use super::*;
 
+    /// An address that interface eth0 of a container of network blue holds.
     fn held(address: &str, container: &str, pool: &str) -> Held {
         let address: IpAddr = address.parse().expect("an address");
         Held {
             address,
-            prefix: if address.is_ipv4() { 24 } else { 64 },
-            pool: pool.to_owned(),
             vrf: "default".to_owned(),
-            container: container.to_owned(),
-            ifname: "eth0".to_owned(),
-            network: "blue".to_owned(),
-            pod: None,
+            place: Place {
+                pool: pool.to_owned(),
+                prefix: if address.is_ipv4() { 24 } else { 64 },
+            },
+            holder: Holder {
+                container: container.to_owned(),
+                ifname: "eth0".to_owned(),
+                network: "blue".to_owned(),
+                ..Holder::default()
+            },
             since: None,
+            source: Source::HostLocal,
         }
     }
 
@@ -151,6 +203,10 @@ mod tests {
             .map(|lease| (lease.ipv4.as_str(), lease.ipv6.as_str()))
             .collect();
         assert_eq!(pairs, [("10.0.0.7/24", "fd00::7/64"), ("10.0.0.8/24", "")]);
+        assert_eq!(
+            leases[0].labels.get(LABEL).map(String::as_str),
+            Some("host-local")
+        );
     }
 
     #[test]
@@ -166,6 +222,34 @@ mod tests {
             [
                 "10.0.0.8: interface eth0 of container a holds 10.0.0.7 already; a lease holds one address a family",
                 "fd00::7: interface eth0 of container a holds 10.0.0.7 already; a lease is of one pool, and these are of p and q",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pod_whose_container_is_not_known_has_a_lease_for_each_address() {
+        let mut of_pod = [
+            held("10.0.0.7", "", "p"),
+            held("10.0.0.8", "", "p"),
+            held("fd00::7", "", "p"),
+        ];
+        for one in &mut of_pod {
+            one.holder.pod = crate::cli::labels::pod("ns/web").ok();
+        }
+        let (leases, problems) = leases(of_pod.into());
+        assert!(problems.is_empty(), "{problems:?}");
+        let told: Vec<_> = leases
+            .iter()
+            .map(|lease| {
+                let owner = lease.owner.clone().unwrap_or_default();
+                (lease.ipv4.as_str(), lease.ipv6.as_str(), owner.ifname)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("10.0.0.7/24", "fd00::7/64", String::new()),
+                ("10.0.0.8/24", "", String::new())
             ]
         );
     }

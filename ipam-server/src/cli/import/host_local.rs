@@ -1,6 +1,7 @@
 //! `ipamctl import host-local`: the data folder of the reference plugin host-local, one file an address
 //! (containernetworking/plugins, plugins/ipam/host-local/backend/disk).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,17 +10,21 @@ use jiff::Timestamp;
 use proto::ipam::v1::Pool;
 use proto::ipam::v1::export_item::Item;
 
-use super::held::{Held, item, leases};
-use super::send::send;
+use super::held::{Held, Holder, Place, item, leases};
+use super::send::{Beside, send};
+use super::source::{Holdings, LABEL, Source, release_gone};
 use crate::cli::error::CliError;
+use crate::cli::lease::list::term;
 use crate::cli::out::Out;
 use crate::cli::pool;
 use crate::cli::remote::Remote;
 
-/// Takes in the addresses that host-local holds on this node, as leases of a pool that is there.
+/// Takes in the addresses that host-local holds on this node, as leases of an existing pool.
 ///
-/// The IPv4 and IPv6 address of one container and interface become one lease. Stop making pods on this node
-/// while it runs, and name meta-ipam in the configuration afterwards.
+/// The IPv4 and IPv6 address of one container and interface become one lease. A file that makes no sense is
+/// written to stderr and left out. Stop making pods on this node while it runs, and name meta-ipam in the
+/// configuration afterwards. Repeat it later: with --node, leases whose file is gone end. Exit code 1 if
+/// something is not imported.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  ipamctl import host-local /var/lib/cni/networks/blue --pool blue --node n1 --dry-run"
@@ -31,15 +36,24 @@ pub(crate) struct HostLocalArgs {
     /// Pool that the addresses are of.
     #[arg(long, value_name = "NAME")]
     pool: String,
-    /// Name of the CNI network configuration. Default: the folder's name.
+    /// What DEL and GC know the leases by: `name` of the CNI configuration, or NAMESPACE/NAME of a
+    /// NetworkAttachmentDefinition whose configuration has none. Default: the folder's name.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Node that the folder is of. Default: not said.
+    /// Node that the folder is of; GC needs it. Default: none.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Interface for files that name none, as versions before 0.7 wrote them.
-    #[arg(long, default_value = "eth0", value_name = "NAME")]
-    ifname: String,
+    /// Cluster that the node is of, where one server serves several. Default: none.
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAME"
+    )]
+    cluster: String,
+    /// Interface for files that name none, as versions before 0.7 wrote them. Default: eth0, which GC does not find.
+    #[arg(long, value_name = "NAME")]
+    ifname: Option<String>,
 }
 
 /// What a file says.
@@ -48,6 +62,15 @@ struct Entry {
     address: IpAddr,
     container: String,
     ifname: Option<String>,
+    written: Option<Timestamp>,
+}
+
+/// What a data folder holds.
+#[derive(Debug, Default)]
+struct Folder {
+    entries: Vec<Entry>,
+    /// Addresses whose file cannot be read or makes no sense, and why.
+    wrong: BTreeMap<IpAddr, String>,
 }
 
 pub(super) async fn run(
@@ -56,44 +79,83 @@ pub(super) async fn run(
     remote: &Remote,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let folder = args.folder.clone();
-    let entries = tokio::task::spawn_blocking(move || read(&folder)).await;
-    let entries = entries
+    let path = args.folder.clone();
+    let folder = tokio::task::spawn_blocking(move || read(&path)).await;
+    let folder = folder
         .unwrap_or_else(|stopped| Err(unreadable(&args.folder, std::io::Error::other(stopped))))?;
     let pool = pool::get(remote, args.pool.clone()).await?;
     let network = match &args.network {
         Some(network) => network.clone(),
         None => folder_name(&args.folder)?,
     };
-    let mut problems = Vec::new();
+    let mut beside = Beside {
+        problems: folder.wrong.values().cloned().collect(),
+        ..Beside::default()
+    };
     let mut held = Vec::new();
-    for (entry, since) in entries {
+    let mut holdings = Holdings::default();
+    holdings.doubtful.extend(folder.wrong.keys());
+    for entry in folder.entries {
+        holdings.add(entry.address, &entry.container);
         match prefix(&pool, entry.address) {
-            Some(prefix) => held.push(Held {
-                address: entry.address,
-                prefix,
-                pool: pool.name.clone(),
-                vrf: pool.vrf.clone(),
-                container: entry.container,
-                ifname: entry.ifname.unwrap_or_else(|| args.ifname.clone()),
-                network: network.clone(),
-                pod: None,
-                since,
-            }),
-            None => problems.push(format!(
+            Some(prefix) => held.push(entry.held(&args, &network, &pool, prefix)),
+            None => beside.problems.push(format!(
                 "{} is not in the networks of pool {}",
                 entry.address, pool.name
             )),
         }
     }
-    let (mut leases, more) = leases(held);
-    problems.extend(more);
-    for owner in leases.iter_mut().filter_map(|lease| lease.owner.as_mut()) {
-        owner.node = args.node.clone().unwrap_or_default();
+    match &args.node {
+        Some(node) => {
+            let filter = [
+                ("state", "ACTIVE"),
+                (&format!("labels.{LABEL}"), Source::HostLocal.name()),
+                ("owner.network", &network),
+                ("owner.node", node),
+                ("owner.cluster", &args.cluster),
+            ]
+            .map(|(field, value)| term(field, value))
+            .join(" AND ");
+            let gone = release_gone(filter, |_| true, &holdings, dry_run, remote).await?;
+            beside.released = gone.released;
+            beside.notes = gone.stays;
+        }
+        None => beside.notes.push(
+            "without --node, GC does not find these leases, and leases whose file is gone stay"
+                .to_owned(),
+        ),
     }
+    let (leases, rest) = leases(held);
+    beside.problems.extend(rest);
     let total = leases.len() as u64;
     let items = leases.into_iter().map(|lease| Ok(item(Item::Lease(lease))));
-    send(items, Some(total), dry_run, &problems, remote, out).await
+    send(items, Some(total), dry_run, beside, remote, out).await
+}
+
+impl Entry {
+    fn held(self, args: &HostLocalArgs, network: &str, pool: &Pool, prefix: u8) -> Held {
+        let ifname = self.ifname.or_else(|| args.ifname.clone());
+        // GC ends what its node does not list: never what has a guessed interface.
+        let node = args.node.clone().filter(|_| ifname.is_some());
+        Held {
+            address: self.address,
+            vrf: pool.vrf.clone(),
+            place: Place {
+                pool: pool.name.clone(),
+                prefix,
+            },
+            holder: Holder {
+                container: self.container,
+                ifname: ifname.unwrap_or_else(|| "eth0".to_owned()),
+                network: network.to_owned(),
+                node: node.unwrap_or_default(),
+                cluster: args.cluster.clone(),
+                ..Holder::default()
+            },
+            since: self.written,
+            source: Source::HostLocal,
+        }
+    }
 }
 
 fn folder_name(folder: &Path) -> Result<String, CliError> {
@@ -116,29 +178,47 @@ fn prefix(pool: &Pool, address: IpAddr) -> Option<u8> {
         .map(|network| network.prefix())
 }
 
-/// All entries, and when each was written.
-fn read(folder: &Path) -> Result<Vec<(Entry, Option<Timestamp>)>, CliError> {
-    let mut entries = Vec::new();
-    for file in std::fs::read_dir(folder).map_err(|source| unreadable(folder, source))? {
-        let file = file.map_err(|source| unreadable(folder, source))?;
+/// All entries.
+///
+/// # Errors
+/// If the folder cannot be read, or has nothing of host-local.
+fn read(path: &Path) -> Result<Folder, CliError> {
+    let mut folder = Folder::default();
+    let mut known = false;
+    for file in std::fs::read_dir(path).map_err(|source| unreadable(path, source))? {
+        let file = file.map_err(|source| unreadable(path, source))?;
         let name = file.file_name().to_string_lossy().into_owned();
         let Some(address) = address(&name) else {
+            known |= name == "lock" || name.starts_with("last_reserved_ip");
             continue;
         };
         let path = file.path();
-        let bytes = std::fs::read(&path).map_err(|source| unreadable(&path, source))?;
-        let entry =
-            entry(address, &String::from_utf8_lossy(&bytes)).ok_or_else(|| CliError::Content {
-                place: path.display().to_string(),
-                problem: "it names no container; remove the file if the address is free".to_owned(),
-            })?;
+        let entry = match std::fs::read(&path) {
+            Ok(bytes) => entry(address, &String::from_utf8_lossy(&bytes)).ok_or_else(|| {
+                format!(
+                    "{}: it names no container; remove the file if the address is free",
+                    path.display()
+                )
+            }),
+            Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+        };
         let written = file.metadata().and_then(|about| about.modified()).ok();
-        entries.push((
-            entry,
-            written.and_then(|time| Timestamp::try_from(time).ok()),
-        ));
+        match entry {
+            Ok(entry) => folder.entries.push(Entry {
+                written: written.and_then(|time| Timestamp::try_from(time).ok()),
+                ..entry
+            }),
+            Err(problem) => drop(folder.wrong.insert(address, problem)),
+        }
     }
-    Ok(entries)
+    // Of an empty folder, all that an earlier import took in would be gone.
+    if folder.entries.is_empty() && folder.wrong.is_empty() && !known {
+        return Err(CliError::Content {
+            place: path.display().to_string(),
+            problem: "it has no file of host-local; name /var/lib/cni/networks/NETWORK".to_owned(),
+        });
+    }
+    Ok(folder)
 }
 
 /// The address that a file is named after; none for `lock` and `last_reserved_ip.*`.
@@ -159,6 +239,7 @@ fn entry(address: IpAddr, content: &str) -> Option<Entry> {
         address,
         container,
         ifname,
+        written: None,
     })
 }
 
@@ -188,12 +269,12 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(name), content).expect("written");
         }
-        let mut entries = read(folder.path()).expect("readable");
-        entries.sort_by_key(|(entry, _)| entry.address);
-        assert!(entries.iter().all(|(_, since)| since.is_some()));
+        let mut entries = read(folder.path()).expect("readable").entries;
+        entries.sort_by_key(|entry| entry.address);
+        assert!(entries.iter().all(|entry| entry.written.is_some()));
         let found: Vec<_> = entries
             .iter()
-            .map(|(entry, _)| (entry.container.as_str(), entry.ifname.as_deref()))
+            .map(|entry| (entry.container.as_str(), entry.ifname.as_deref()))
             .collect();
         assert_eq!(
             found,
@@ -202,11 +283,33 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_is_told_by_its_path() {
+    fn each_file_that_makes_no_sense_is_told_by_its_path_and_the_others_are_read() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("10.0.0.1"), "\r\n").expect("written");
-        let error = read(folder.path()).expect_err("no container").to_string();
-        assert!(error.contains("10.0.0.1: it names no container"), "{error}");
+        std::fs::create_dir(folder.path().join("10.0.0.2")).expect("made");
+        std::fs::write(folder.path().join("10.0.0.3"), "abc\r\neth0").expect("written");
+        let found = read(folder.path()).expect("readable");
+        assert_eq!(found.entries.len(), 1);
+        let told: Vec<_> = found.wrong.into_values().collect();
+        for (at, words) in [
+            (0, "10.0.0.1: it names no container"),
+            (1, "10.0.0.2 cannot be read"),
+        ] {
+            assert!(told[at].contains(words), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_of_host_local_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("blue")).expect("made");
+        let error = read(folder.path()).expect_err("another folder");
+        assert!(
+            error.to_string().contains("no file of host-local"),
+            "{error}"
+        );
+        std::fs::write(folder.path().join("lock"), "").expect("written");
+        assert!(read(folder.path()).expect("empty").entries.is_empty());
     }
 
     proptest! {

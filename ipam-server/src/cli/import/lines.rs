@@ -1,7 +1,7 @@
 //! The lines of an export.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use proto::ipam::v1::ExportItem;
@@ -33,41 +33,57 @@ fn items(
     path: PathBuf,
 ) -> impl Iterator<Item = Result<ExportItem, CliError>> + Send + 'static {
     reader.lines().enumerate().filter_map(move |(index, line)| {
-        let line = match line {
-            Ok(line) => line,
+        let found = match line {
+            Ok(line) => item(&line),
+            Err(source) if source.kind() == ErrorKind::InvalidData => {
+                Err(Wrong::Line(format!("not a line of an export: {source}")))
+            }
             Err(source) => {
-                let path = path.clone();
                 return Some(Err(CliError::File {
                     doing: "read",
-                    path,
+                    path: path.clone(),
                     source,
                 }));
             }
         };
-        item(&line).transpose().map(|found| {
-            found.map_err(|problem| CliError::Content {
-                place: format!("{}:{}", path.display(), index + 1),
+        let place = || format!("{}:{}", path.display(), index + 1);
+        match found {
+            Ok(item) => item.map(Ok),
+            Err(Wrong::Line(problem)) => Some(Err(CliError::Content {
+                place: place(),
                 problem,
-            })
-        })
+            })),
+            Err(Wrong::Format(format)) => Some(Err(CliError::UnknownFormat {
+                place: place(),
+                format,
+            })),
+        }
     })
 }
 
+/// A line that is no item.
+#[derive(Debug)]
+enum Wrong {
+    /// It makes no sense; those after it may.
+    Line(String),
+    /// A header of a format that this program does not know: nor does it know the lines after it.
+    Format(u32),
+}
+
 /// The item of a line; none for an empty line and for the header.
-fn item(line: &str) -> Result<Option<ExportItem>, String> {
+fn item(line: &str) -> Result<Option<ExportItem>, Wrong> {
     if line.trim().is_empty() {
         return Ok(None);
     }
-    let item: ExportItem =
-        serde_json::from_str(line).map_err(|error| format!("not a line of an export: {error}"))?;
+    let item: ExportItem = serde_json::from_str(line)
+        .map_err(|error| Wrong::Line(format!("not a line of an export: {error}")))?;
     match &item.item {
         Some(Item::Header(header)) if header.format == FORMAT => Ok(None),
-        Some(Item::Header(header)) => Err(format!(
-            "format {} is not known, this program reads {FORMAT}; use a newer one",
-            header.format
-        )),
+        Some(Item::Header(header)) => Err(Wrong::Format(header.format)),
         Some(_) => Ok(Some(item)),
-        None => Err("not a line of an export: it holds nothing".to_owned()),
+        None => Err(Wrong::Line(
+            "not a line of an export: it holds nothing".to_owned(),
+        )),
     }
 }
 
@@ -88,22 +104,31 @@ mod tests {
             .expect("a pool")
             .expect("an item");
         assert!(matches!(pool.item, Some(Item::Pool(pool)) if pool.name == "blue"));
-        for (line, part) in [
-            (r#"{"header":{"format":2}}"#, "format 2 is not known"),
-            ("{}", "holds nothing"),
-            ("pool", "not a line of an export"),
-        ] {
-            assert!(item(line).expect_err(line).contains(part), "{line}");
+        assert!(matches!(
+            item(r#"{"header":{"format":2}}"#),
+            Err(Wrong::Format(2))
+        ));
+        for (line, part) in [("{}", "holds nothing"), ("pool", "not a line of an export")] {
+            let wrong = item(line).expect_err(line);
+            assert!(
+                matches!(&wrong, Wrong::Line(problem) if problem.contains(part)),
+                "{line}: {wrong:?}"
+            );
         }
     }
 
     #[test]
-    fn a_wrong_line_is_told_by_its_number() {
-        let text = &b"{\"pool\":{\"name\":\"a\"}}\n\n{\"pool\":\n"[..];
+    fn a_wrong_line_is_told_by_its_number_and_the_next_one_is_read() {
+        let text =
+            &b"{\"pool\":{\"name\":\"a\"}}\n\n{\"pool\":\n\xff\n{\"pool\":{\"name\":\"b\"}}\n"[..];
         let all: Vec<_> = items(text, PathBuf::from("x.jsonl")).collect();
-        assert_eq!(all.len(), 2);
-        let error = all[1].as_ref().expect_err("cut").to_string();
-        assert!(error.starts_with("x.jsonl:3: "), "{error}");
+        assert_eq!(all.len(), 4);
+        for (index, place) in [(1, "x.jsonl:3: "), (2, "x.jsonl:4: ")] {
+            let error = all[index].as_ref().expect_err("wrong");
+            assert!(matches!(error, CliError::Content { .. }), "{error:?}");
+            assert!(error.to_string().starts_with(place), "{error}");
+        }
+        assert!(all[3].is_ok());
     }
 
     proptest! {

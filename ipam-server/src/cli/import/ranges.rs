@@ -1,142 +1,224 @@
 //! Ranges of another IPAM plugin, and the pools that they go into.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use proto::ipam::v1::{Pool, Subnet};
+use proto::ipam::v1::Pool;
 
-use super::held::Held;
+use super::held::{Held, Place};
+use super::settings::{Setting, subnet};
 
-/// A range and what is held of it.
+/// A range of addresses that are unique together.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Range {
+    /// Without host bits.
     pub(super) cidr: IpNetwork,
-    pub(super) held: Vec<Held>,
+    /// VRF that it goes into.
+    pub(super) vrf: String,
+    /// The name that keeps it apart from others of the same CIDR; empty: none.
+    pub(super) name: String,
+    /// What networks lease of it; empty: that is not known.
+    pub(super) settings: Vec<Setting>,
 }
 
-/// Where a range goes.
-struct Place {
-    pool: String,
-    prefix: u8,
+/// The pools that addresses go into.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    subnets: Vec<(String, IpNetwork, String)>,
+    /// Pools that must be made.
+    pub(super) made: Vec<Pool>,
+    /// Sentences that a person should read.
+    pub(super) notes: Vec<String>,
 }
 
-/// Sets the pool of everything that is held, and tells the pools that must be made.
+impl Places {
+    /// The pool that an address goes into.
+    pub(super) fn of(&self, vrf: &str, address: IpAddr) -> Option<Place> {
+        let found = self
+            .subnets
+            .iter()
+            .find(|(of, cidr, _)| of == vrf && cidr.contains(address));
+        found.map(|(_, cidr, pool)| Place {
+            pool: pool.clone(),
+            prefix: cidr.prefix(),
+        })
+    }
+
+    fn covers(&self, range: &Range) -> bool {
+        self.subnets.iter().any(|(vrf, cidr, _)| {
+            *vrf == range.vrf
+                && cidr.prefix() <= range.cidr.prefix()
+                && cidr.contains(range.cidr.network())
+        })
+    }
+
+    fn add(&mut self, pool: &Pool) {
+        let subnets = [&pool.ipv4, &pool.ipv6].into_iter().flatten();
+        let cidrs = subnets.filter_map(|subnet| subnet.cidr.parse::<IpNetwork>().ok());
+        self.subnets
+            .extend(cidrs.map(|cidr| (pool.vrf.clone(), cidr, pool.name.clone())));
+    }
+}
+
+/// Finds pools for all ranges: present ones, and, named with `prefix`, those that must be made. A range inside of
+/// another one shares its pool, since pools of a VRF may not overlap.
 ///
 /// # Errors
 /// A sentence, if a range has no pool and none may be made.
 pub(super) fn place(
-    ranges: &mut [Range],
+    ranges: &[Range],
+    held: &[Held],
     present: &[Pool],
-    vrf: &str,
     prefix: Option<&str>,
-) -> Result<Vec<Pool>, String> {
-    let mut places: BTreeMap<IpNetwork, Place> = BTreeMap::new();
-    let mut missing = Vec::new();
-    for range in ranges.iter() {
-        match present
-            .iter()
-            .find_map(|pool| containing(pool, vrf, range.cidr))
-        {
-            Some(place) => drop(places.insert(range.cidr, place)),
-            None => missing.push(range),
-        }
+) -> Result<Places, String> {
+    let mut places = Places::default();
+    for pool in present {
+        places.add(pool);
     }
-    let mut made = Vec::new();
-    if let Some(range) = missing.first() {
-        let Some(prefix) = prefix else {
-            return Err(format!(
-                "no pool of VRF {vrf} contains {}; make one, or let --pool-prefix do it",
-                range.cidr
-            ));
-        };
-        for (first, second) in couples(&missing) {
-            let pool = pool(prefix, vrf, first, second);
-            for cidr in std::iter::once(first).chain(second) {
-                let place = Place {
-                    pool: pool.name.clone(),
-                    prefix: cidr.prefix(),
-                };
-                places.insert(cidr, place);
+    let mut missing: Vec<&Range> = ranges
+        .iter()
+        .filter(|range| !places.covers(range))
+        .collect();
+    missing.sort_by_key(|range| (range.cidr.prefix(), range.cidr));
+    let Some(first) = missing.first() else {
+        return Ok(places);
+    };
+    let Some(prefix) = prefix else {
+        return Err(format!(
+            "no pool of VRF {} contains {}{}; make one, let --pool-prefix do it, or name the VRF of the pools with --vrf",
+            first.vrf,
+            first.cidr,
+            match missing.len() {
+                1 => String::new(),
+                more => format!(" (nor {} other ranges)", more - 1),
             }
-            made.push(pool);
+        ));
+    };
+    let mut outer: Vec<Outer<'_>> = Vec::new();
+    for range in missing {
+        match outer.iter_mut().find(|outer| outer.contains(range)) {
+            Some(outer) => outer.take(range, &mut places.notes),
+            None => outer.push(Outer::new(range)),
         }
     }
-    for range in ranges {
-        let Some(place) = places.get(&range.cidr) else {
-            continue;
-        };
-        for held in &mut range.held {
-            held.pool.clone_from(&place.pool);
-            held.prefix = place.prefix;
-            vrf.clone_into(&mut held.vrf);
+    for held in held {
+        let of =
+            |outer: &&mut Outer<'_>| outer.vrf == held.vrf && outer.cidr.contains(held.address);
+        if let Some(outer) = outer.iter_mut().find(of) {
+            outer
+                .interfaces
+                .insert((&held.holder.container, &held.holder.ifname));
         }
     }
-    Ok(made)
-}
-
-fn containing(pool: &Pool, vrf: &str, range: IpNetwork) -> Option<Place> {
-    let subnets = [&pool.ipv4, &pool.ipv6].into_iter().flatten();
-    let mut networks = subnets.filter_map(|subnet| subnet.cidr.parse::<IpNetwork>().ok());
-    networks
-        .find(|network| network.prefix() <= range.prefix() && network.contains(range.network()))
-        .filter(|_| pool.vrf == vrf)
-        .map(|network| Place {
-            pool: pool.name.clone(),
-            prefix: network.prefix(),
-        })
-}
-
-/// Each range once: an IPv4 range with the IPv6 range with which it shares most interfaces, others alone.
-fn couples(ranges: &[&Range]) -> Vec<(IpNetwork, Option<IpNetwork>)> {
-    let mut v6: BTreeMap<IpNetwork, BTreeSet<(&str, &str)>> = BTreeMap::new();
-    let mut v4 = v6.clone();
-    for range in ranges {
-        let family = if range.cidr.is_ipv4() {
-            &mut v4
-        } else {
-            &mut v6
-        };
-        let interfaces = family.entry(range.cidr).or_default();
-        interfaces.extend(
-            range
-                .held
-                .iter()
-                .map(|one| (one.container.as_str(), one.ifname.as_str())),
-        );
+    for (one, two) in couples(&outer) {
+        let pool = pool(prefix, one, two, &mut places.notes);
+        places.add(&pool);
+        places.made.push(pool);
     }
+    Ok(places)
+}
+
+/// A range that is inside of no other one, with those inside of it.
+struct Outer<'a> {
+    cidr: IpNetwork,
+    vrf: &'a str,
+    name: &'a str,
+    settings: Vec<Setting>,
+    /// Containers and interfaces that hold addresses of it.
+    interfaces: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl<'a> Outer<'a> {
+    fn new(range: &'a Range) -> Outer<'a> {
+        Outer {
+            cidr: range.cidr,
+            vrf: &range.vrf,
+            name: &range.name,
+            settings: settings(range),
+            interfaces: BTreeSet::new(),
+        }
+    }
+
+    /// Ranges are taken from the largest to the smallest.
+    fn contains(&self, range: &Range) -> bool {
+        self.vrf == range.vrf && self.cidr.contains(range.cidr.network())
+    }
+
+    fn take(&mut self, range: &Range, notes: &mut Vec<String>) {
+        if range.cidr != self.cidr {
+            notes.push(format!(
+                "{} is inside of {}: one pool leases both",
+                range.cidr, self.cidr
+            ));
+        }
+        self.settings.extend(settings(range));
+    }
+
+    /// How much speaks for a pool with both: attachments that hold addresses of both, networks that name both.
+    fn affinity(&self, other: &Outer<'_>) -> usize {
+        let networks = |outer: &Outer<'_>| -> BTreeSet<String> {
+            let each = outer.settings.iter().map(|setting| setting.network.clone());
+            each.filter(|name| !name.is_empty()).collect()
+        };
+        let shared = self.interfaces.intersection(&other.interfaces).count();
+        let named = networks(self).intersection(&networks(other)).count();
+        match self.vrf == other.vrf {
+            true => shared + named,
+            false => 0,
+        }
+    }
+}
+
+fn settings(range: &Range) -> Vec<Setting> {
+    match range.settings.is_empty() {
+        true => vec![Setting::all_of(range.cidr)],
+        false => range.settings.clone(),
+    }
+}
+
+/// Each range once: an IPv4 range with the IPv6 range to which it is closest, others alone.
+fn couples<'o, 'a>(ranges: &'o [Outer<'a>]) -> Vec<(&'o Outer<'a>, Option<&'o Outer<'a>>)> {
+    let order = |range: &&Outer<'a>| (range.vrf, range.cidr);
+    let (mut v4, mut v6): (Vec<_>, Vec<_>) = ranges.iter().partition(|one| one.cidr.is_ipv4());
+    v4.sort_by_key(order);
+    v6.sort_by_key(order);
     let mut couples = Vec::new();
-    for (cidr, interfaces) in &v4 {
-        let shared = |other: &BTreeSet<(&str, &str)>| interfaces.intersection(other).count();
-        let best = v6
-            .iter()
-            .max_by_key(|(_, other)| shared(other))
-            .filter(|(_, other)| shared(other) > 0)
-            .map(|(cidr, _)| *cidr);
-        if let Some(best) = best {
-            v6.remove(&best);
-        }
-        couples.push((*cidr, best));
+    for one in v4 {
+        let closest = (0..v6.len()).max_by_key(|&at| one.affinity(v6[at]));
+        let closest = closest.filter(|&at| one.affinity(v6[at]) > 0);
+        couples.push((one, closest.map(|at| v6.remove(at))));
     }
-    couples.extend(v6.into_keys().map(|cidr| (cidr, None)));
+    couples.extend(v6.into_iter().map(|one| (one, None)));
     couples
 }
 
-fn pool(prefix: &str, vrf: &str, first: IpNetwork, second: Option<IpNetwork>) -> Pool {
+fn pool(
+    prefix: &str,
+    first: &Outer<'_>,
+    second: Option<&Outer<'_>>,
+    notes: &mut Vec<String>,
+) -> Pool {
     let (mut ipv4, mut ipv6) = (None, None);
-    for cidr in std::iter::once(first).chain(second) {
-        let network = format!("{}/{}", cidr.network(), cidr.prefix());
-        let subnet = Subnet {
-            cidr: network,
-            ..Subnet::default()
-        };
-        match cidr {
+    for range in std::iter::once(first).chain(second) {
+        let (subnet, more) = subnet(range.cidr, &range.settings);
+        notes.extend(more);
+        match range.cidr {
             IpNetwork::V4(_) => ipv4 = Some(subnet),
             IpNetwork::V6(_) => ipv6 = Some(subnet),
         }
     }
-    let range = format!("{}-{}", first.network(), first.prefix());
+    let apart = match first.name {
+        "" => String::new(),
+        name => format!("{name}-"),
+    };
+    let range = format!("{}-{}", first.cidr.network(), first.cidr.prefix());
     Pool {
-        name: format!("{prefix}{}", range.replace("::", "-").replace(':', "-")),
-        vrf: vrf.to_owned(),
+        name: format!(
+            "{prefix}{apart}{}",
+            range.replace("::", "-").replace(':', "-")
+        ),
+        vrf: first.vrf.to_owned(),
         ipv4,
         ipv6,
         ..Pool::default()
@@ -144,68 +226,4 @@ fn pool(prefix: &str, vrf: &str, first: IpNetwork, second: Option<IpNetwork>) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn range(cidr: &str, holders: &[(&str, &str)]) -> Range {
-        let held = holders.iter().map(|(address, container)| Held {
-            address: address.parse().expect("an address"),
-            prefix: 0,
-            pool: String::new(),
-            vrf: String::new(),
-            container: (*container).to_owned(),
-            ifname: "net1".to_owned(),
-            network: "blue".to_owned(),
-            pod: None,
-            since: None,
-        });
-        Range {
-            cidr: cidr.parse().expect("a CIDR"),
-            held: held.collect(),
-        }
-    }
-
-    #[test]
-    fn a_range_goes_into_the_pool_that_contains_it() {
-        let present = Pool {
-            name: "big".to_owned(),
-            vrf: "default".to_owned(),
-            ipv4: Some(Subnet {
-                cidr: "10.20.0.0/16".to_owned(),
-                ..Subnet::default()
-            }),
-            ..Pool::default()
-        };
-        let mut ranges = [range("10.20.1.0/24", &[("10.20.1.7", "a")])];
-        let made =
-            place(&mut ranges, std::slice::from_ref(&present), "default", None).expect("placed");
-        assert!(made.is_empty());
-        assert_eq!(
-            (ranges[0].held[0].pool.as_str(), ranges[0].held[0].prefix),
-            ("big", 16)
-        );
-        let error = place(&mut ranges, &[present], "red", None).expect_err("another VRF");
-        assert!(
-            error.starts_with("no pool of VRF red contains 10.20.1.0/24"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn missing_pools_are_made_with_both_families_of_the_same_containers() {
-        let mut ranges = [
-            range("10.1.0.0/24", &[("10.1.0.7", "a")]),
-            range("10.2.0.0/24", &[("10.2.0.7", "b")]),
-            range("fd00:2::/64", &[("fd00:2::7", "b")]),
-            range("fd00:3::/64", &[]),
-        ];
-        let made = place(&mut ranges, &[], "default", Some("wb-")).expect("placed");
-        let names: Vec<_> = made.iter().map(|pool| pool.name.as_str()).collect();
-        assert_eq!(names, ["wb-10.1.0.0-24", "wb-10.2.0.0-24", "wb-fd00-3--64"]);
-        assert_eq!(
-            made[1].ipv6.as_ref().map(|at| at.cidr.as_str()),
-            Some("fd00:2::/64")
-        );
-        assert_eq!(ranges[2].held[0].pool, "wb-10.2.0.0-24");
-    }
-}
+mod tests;

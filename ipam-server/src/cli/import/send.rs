@@ -1,8 +1,9 @@
-//! Items on their way to the server, in batches, and what it says of them.
+//! Items on their way to the server, in batches, and what became of them.
 
 use futures_util::StreamExt;
 use indicatif::ProgressBar;
 use proto::ipam::v1::{ExportItem, ImportRequest, ImportResponse};
+use serde::{Serialize, Serializer};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -17,7 +18,46 @@ const BATCH: usize = 1000;
 /// Batches that are read ahead of the network.
 const AHEAD: usize = 2;
 
-const COLUMNS: &[Column<ImportResponse>] = &[
+/// Sentences about entries that are written in full.
+const DETAILS: usize = 100;
+
+/// What was read beside the items.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// A sentence, with its place, for each entry that is not among the items. They count as conflicts do.
+    pub(super) problems: Vec<String>,
+    /// Sentences that a person should read.
+    pub(super) notes: Vec<String>,
+    /// Leases of an earlier import that ended.
+    pub(super) released: u64,
+}
+
+/// What an import did.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "as_text")]
+    imported: u64,
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "as_text")]
+    unchanged: u64,
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "as_text")]
+    released: u64,
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "as_text")]
+    conflicts: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflict_details: Vec<String>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The form of a 64-bit number in the JSON of protobuf.
+fn as_text<S: Serializer>(count: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(count)
+}
+
+const COLUMNS: &[Column<Outcome>] = &[
     Column {
         heading: "IMPORTED",
         wide: false,
@@ -29,19 +69,23 @@ const COLUMNS: &[Column<ImportResponse>] = &[
         cell: |at, _| at.unchanged.to_string(),
     },
     Column {
+        heading: "RELEASED",
+        wide: false,
+        cell: |at, _| at.released.to_string(),
+    },
+    Column {
         heading: "CONFLICTS",
         wide: false,
         cell: |at, _| at.conflicts.to_string(),
     },
 ];
 
-/// Sends everything. `left_out` are sentences about what is not among the items: they are told, and count as
-/// conflicts do.
+/// Sends everything that can be read.
 pub(super) async fn send(
     items: impl Iterator<Item = Result<ExportItem, CliError>> + Send + 'static,
     total: Option<u64>,
     dry_run: bool,
-    left_out: &[String],
+    mut beside: Beside,
     remote: &Remote,
     out: &mut Out,
 ) -> Result<(), CliError> {
@@ -57,10 +101,12 @@ pub(super) async fn send(
         .map_err(|status| remote.failure(&status))?
         .into_inner();
     // After an answer it is at its end: the stream was.
-    let read = reading.await.unwrap_or(Ok(()));
-    tell(&answer, left_out, dry_run, out)?;
-    read?;
-    match answer.conflicts as usize + left_out.len() {
+    let read = reading.await.unwrap_or_default();
+    beside.problems.extend(read.problems);
+    let outcome = outcome(&answer, &beside);
+    tell(&outcome, &beside.notes, dry_run, out)?;
+    read.end?;
+    match outcome.conflicts {
         0 => Ok(()),
         1 => Err(CliError::Incomplete {
             what: "1 item is not imported".to_owned(),
@@ -71,19 +117,49 @@ pub(super) async fn send(
     }
 }
 
+fn outcome(answer: &ImportResponse, beside: &Beside) -> Outcome {
+    let details = beside.problems.iter().chain(&answer.conflict_details);
+    Outcome {
+        imported: answer.imported,
+        unchanged: answer.unchanged,
+        released: beside.released,
+        conflicts: answer.conflicts + beside.problems.len() as u64,
+        conflict_details: details.take(DETAILS).cloned().collect(),
+    }
+}
+
+/// How reading ended.
+struct Read {
+    /// A sentence for each entry that was left out.
+    problems: Vec<String>,
+    /// What kept the rest from being read, if anything did.
+    end: Result<(), CliError>,
+}
+
+impl Default for Read {
+    fn default() -> Read {
+        Read {
+            problems: Vec::new(),
+            end: Ok(()),
+        }
+    }
+}
+
+/// An entry that makes no sense is left out; what cannot be read at all is the end.
 fn read(
     items: impl Iterator<Item = Result<ExportItem, CliError>>,
     validate_only: bool,
     give: &mpsc::Sender<ImportRequest>,
     progress: &ProgressBar,
-) -> Result<(), CliError> {
+) -> Read {
     let mut batch = Vec::with_capacity(BATCH);
-    let mut wrong = Ok(());
+    let mut read = Read::default();
     for item in items {
         match item {
             Ok(item) => batch.push(item),
+            Err(error @ CliError::Content { .. }) => read.problems.push(error.to_string()),
             Err(error) => {
-                wrong = Err(error);
+                read.end = Err(error);
                 break;
             }
         }
@@ -97,7 +173,7 @@ fn read(
                 .is_err()
             {
                 // The call has ended; its status says why.
-                return Ok(());
+                return read;
             }
             progress.inc(BATCH as u64);
         }
@@ -110,23 +186,18 @@ fn read(
             validate_only,
         });
     }
-    wrong
+    read
 }
 
-fn tell(
-    answer: &ImportResponse,
-    left_out: &[String],
-    dry_run: bool,
-    out: &mut Out,
-) -> Result<(), CliError> {
-    out.one(COLUMNS, answer)?;
+fn tell(outcome: &Outcome, notes: &[String], dry_run: bool, out: &mut Out) -> Result<(), CliError> {
+    out.one(COLUMNS, outcome)?;
     out.flush()?;
-    for sentence in left_out.iter().chain(&answer.conflict_details) {
+    for sentence in notes.iter().chain(&outcome.conflict_details) {
         note(sentence);
     }
-    let told = answer.conflict_details.len() as u64;
-    if answer.conflicts > told {
-        note(&format!("… and {} more conflicts", answer.conflicts - told));
+    let told = outcome.conflict_details.len() as u64;
+    if outcome.conflicts > told {
+        note(&format!("… and {} more", outcome.conflicts - told));
     }
     if dry_run {
         note("nothing was changed (--dry-run)");

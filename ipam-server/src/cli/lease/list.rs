@@ -85,7 +85,8 @@ impl FilterFlags {
     }
 }
 
-fn term(field: &str, value: &str) -> String {
+/// `FIELD="VALUE"`.
+pub(crate) fn term(field: &str, value: &str) -> String {
     let value = value.replace('\\', "\\\\").replace('"', "\\\"");
     format!("{field}=\"{value}\"")
 }

@@ -150,6 +150,8 @@ async fn an_import_keeps_to_reservations_and_knows_an_attachment_again() {
         (item(2, "10.0.0.50", "n1"), (0, 0, 1)),
         (item(1, "10.0.0.50", "n1"), (1, 0, 0)),
         (item(3, "10.0.0.7", ""), (1, 0, 0)),
+        // The node is new to it.
+        (item(3, "10.0.0.7", "n1"), (1, 0, 0)),
         (item(3, "10.0.0.7", "n1"), (0, 1, 0)),
         (item(4, "10.0.0.7", "n1"), (0, 0, 1)),
     ] {

@@ -1,4 +1,4 @@
-//! What other IPAM plugins hold becomes leases: `ipamctl import host-local` and `whereabouts`.
+//! What the real host-local holds becomes leases, and ends with it: `ipamctl import host-local`.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 use e2e::locate;
 use serde_json::{Value, json};
 
-use super::{Bench, text};
+use super::{Bench, json, text};
 use crate::plugin::{good, plugin};
 
-/// Has the real host-local lease a pair for a container of network `blue`.
-fn host_local(data: &Path, container: &str) {
+/// Executes the real host-local, which leases pairs, for a container of network `blue`.
+fn host_local(data: &Path, command: &str, container: &str) {
     let conf = json!({
         "cniVersion": "1.0.0", "name": "blue", "type": "bridge",
         "ipam": {
@@ -22,7 +22,7 @@ fn host_local(data: &Path, container: &str) {
     let mut child = Command::new(locate::debian_plugins().join("host-local"))
         .env_clear()
         .envs([
-            ("CNI_COMMAND", "ADD"),
+            ("CNI_COMMAND", command),
             ("CNI_CONTAINERID", container),
             ("CNI_NETNS", "/proc/self/ns/net"),
             ("CNI_IFNAME", "net1"),
@@ -46,7 +46,7 @@ fn what_the_real_host_local_holds_is_leased_checked_and_given_back_by_meta_ipam(
     let bench = Bench::with_pool();
     let data = bench.server.folder().join("networks");
     for container in ["c1", "c2", "c3"] {
-        host_local(&data, container);
+        host_local(&data, "ADD", container);
     }
     let folder = data.join("blue").display().to_string();
     let line = format!("import host-local {folder} --pool blue");
@@ -54,12 +54,11 @@ fn what_the_real_host_local_holds_is_leased_checked_and_given_back_by_meta_ipam(
     assert_eq!(dry["imported"], "3", "{dry}");
     assert_eq!(bench.json("lease list"), json!({"leases": []}));
     assert_eq!(bench.json(&line), json!({"imported": "3"}));
-    // An attachment that has its lease is the same, whatever else is said of it.
+    // An attachment that has its lease is the same, and knows afterwards what else is said of it.
     assert_eq!(bench.json(&line), json!({"unchanged": "3"}));
-    assert_eq!(
-        bench.json(&format!("{line} --node n1")),
-        json!({"unchanged": "3"})
-    );
+    let with_node = format!("{line} --node n1");
+    assert_eq!(bench.json(&with_node), json!({"imported": "3"}));
+    assert_eq!(bench.json(&with_node), json!({"unchanged": "3"}));
     let leases = bench.json("lease list")["leases"].clone();
     let told: Vec<_> = leases
         .as_array()
@@ -121,46 +120,78 @@ fn what_of_host_local_fits_nowhere_is_told_and_the_rest_comes() {
     assert!(missing.ends_with("[POOL_NOT_FOUND]\n"), "{missing}");
 }
 
-/// An IPPool object as whereabouts writes it.
-fn ip_pool(name: &str, range: &str, offset: &str) -> Value {
-    json!({
-        "apiVersion": "whereabouts.cni.cncf.io/v1alpha1", "kind": "IPPool",
-        "metadata": {"name": name, "namespace": "kube-system"},
-        "spec": {"range": range, "allocations": {
-            offset: {"id": "c1", "podref": "default/web-0", "ifname": "net1"}
-        }}
-    })
+#[test]
+fn an_import_that_is_repeated_ends_what_host_local_has_no_more_and_nothing_else() {
+    let bench = Bench::with_pool();
+    bench.done("pool edit blue --quarantine-seconds 3600");
+    let data = bench.server.folder().join("networks");
+    for container in ["c1", "c2", "c3"] {
+        host_local(&data, "ADD", container);
+    }
+    let folder = data.join("blue").display().to_string();
+    let line = format!("import host-local {folder} --pool blue --node n1");
+    assert_eq!(bench.json(&line), json!({"imported": "3"}));
+    let id = |address: &str| {
+        let told = bench.json(&format!("whohas {address}"));
+        text(&told["leases"][0]["id"]).to_owned()
+    };
+    // Leases that are none of its business: another node's, one that somebody asked for, one that was renewed.
+    bench.file("other/10.20.0.90", "c9\r\nnet1");
+    let other = bench.server.folder().join("other").display().to_string();
+    let of_other = "--pool blue --network blue --node n2";
+    bench.done(&format!("import host-local {other} {of_other}"));
+    bench.lease("web-0");
+    bench.done(&format!(
+        "lease renew {} --ttl-seconds 6000",
+        id("10.20.0.4")
+    ));
+    for container in ["c1", "c3"] {
+        host_local(&data, "DEL", container);
+    }
+    // A file that cannot be read tells nothing, neither that its address is held nor that it is free.
+    std::fs::write(data.join("blue/10.20.0.3"), "").expect("emptied");
+    let dry = bench.run(&format!("{line} --dry-run -o json"));
+    assert_eq!(json(&dry.out)["released"], "1", "{dry:?}");
+    assert!(bench.done("whohas 10.20.0.2").contains("c1"));
+    let done = bench.run(&format!("{line} -o json"));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let told = json(&done.out);
+    assert_eq!(
+        (&told["released"], &told["conflicts"]),
+        (&json!("1"), &json!("1")),
+        "{told}"
+    );
+    for words in ["10.20.0.3: it names no container", "was renewed: it stays"] {
+        assert!(done.err.contains(words), "{words}: {done:?}");
+    }
+    let active = bench.json("lease list --state active");
+    assert_eq!(
+        active["leases"].as_array().map(Vec::len),
+        Some(4),
+        "{active}"
+    );
+    // Its address rests, but host-local has given it to the next one.
+    std::fs::write(data.join("blue/10.20.0.2"), "c4\r\nnet1").expect("written");
+    std::fs::write(data.join("blue/10.20.0.3"), "c2\r\nnet1").expect("written");
+    assert_eq!(
+        bench.json(&line),
+        json!({"imported": "1", "unchanged": "1"})
+    );
+    assert!(bench.done("whohas 10.20.0.2").contains("c4"));
+    bench.done("check");
 }
 
 #[test]
-fn what_whereabouts_holds_becomes_pools_and_leases() {
-    let bench = Bench::new();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": [
-        ip_pool("10.30.0.0-24", "10.30.0.0/24", "9"), ip_pool("fd00-30---64", "fd00:30::/64", "9"),
-    ]});
-    let file = bench.file("ippools.yaml", &list.to_string());
-    let missing = bench.fails(&format!("import whereabouts {file}"), 2);
-    assert!(
-        missing.contains("no pool of VRF default contains 10.30.0.0/24"),
-        "{missing}"
-    );
-    let line = format!("import whereabouts {file} --pool-prefix wb-");
-    assert_eq!(bench.json(&line), json!({"imported": "2"}));
-    assert_eq!(
-        bench.json(&line),
-        json!({"unchanged": "1"}),
-        "the pool is there now"
-    );
-    let leases = bench.json("lease list")["leases"].clone();
-    assert_eq!(leases.as_array().map(Vec::len), Some(1), "{leases}");
-    let lease = &leases[0];
-    assert_eq!(
-        [
-            text(&lease["ipv4"]),
-            text(&lease["ipv6"]),
-            text(&lease["owner"]["pod"])
-        ],
-        ["10.30.0.9/24", "fd00:30::9/64", "web-0"]
-    );
-    assert!(bench.done("whohas fd00:30::9").contains("default/web-0"));
+fn a_folder_that_is_not_host_locals_ends_nothing() {
+    let bench = Bench::with_pool();
+    bench.file("networks/blue/10.20.0.9", "c1\r\nnet1");
+    let folder = bench.server.folder().join("networks");
+    let line = |folder: &Path| {
+        let folder = folder.display();
+        format!("import host-local {folder} --pool blue --network blue --node n1")
+    };
+    bench.done(&line(&folder.join("blue")));
+    let refused = bench.fails(&line(&folder), 1);
+    assert!(refused.contains("no file of host-local"), "{refused}");
+    assert!(bench.done("whohas 10.20.0.9").contains("c1"));
 }

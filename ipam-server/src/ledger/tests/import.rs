@@ -1,0 +1,110 @@
+//! Leases of other IPAM plugins: they come without an id, and an import of them is repeated as they change.
+
+use proto::ipam::v1::{self as ipam, export_item::Item};
+
+use super::*;
+
+/// What a lease of an export has beside: an id.
+const EXPORTED: &str = "l7";
+
+fn lease(id: &str, ip: &str, network: &str, container: &str) -> ipam::ExportItem {
+    ipam::ExportItem {
+        item: Some(Item::Lease(ipam::Lease {
+            id: id.into(),
+            pool: "blue".into(),
+            ipv4: ip.into(),
+            owner: Some(ipam::Owner {
+                network: network.into(),
+                container_id: container.into(),
+                ifname: "net1".into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })),
+    }
+}
+
+/// Imported, unchanged, conflicts.
+async fn import(bench: &Bench, item: ipam::ExportItem) -> (u64, u64, u64) {
+    let answer = bench.ledger.import(&caller(), vec![item], false).await;
+    let answer = answer.unwrap();
+    (answer.imported, answer.unchanged, answer.conflicts)
+}
+
+#[tokio::test]
+async fn what_another_plugin_holds_ends_the_quarantine_of_its_address_and_an_export_does_not() {
+    let bench = Bench::new();
+    bench
+        .pool(ipam::Pool {
+            quarantine: seconds(3600),
+            ..dual("blue", "10.0.0.0/24", "")
+        })
+        .await;
+    let first = bench.give(ask("blue", 1)).await.unwrap();
+    bench.end(&first).await.unwrap();
+    let address = first.ipv4.as_str();
+    assert_eq!(
+        import(&bench, lease(EXPORTED, address, "blue", "c9")).await,
+        (0, 0, 1)
+    );
+    assert_eq!(
+        import(&bench, lease("", address, "blue", "c9")).await,
+        (1, 0, 0)
+    );
+    let leases = bench.leases().await;
+    assert_eq!(leases.len(), 1, "{leases:?}");
+    assert_eq!(leases[0].state(), ipam::lease::State::Active);
+    bench.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn an_import_that_is_repeated_with_a_better_network_files_its_leases_anew() {
+    let bench = Bench::new();
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    assert_eq!(
+        import(&bench, lease("", "10.0.0.7", "guess", "c7")).await,
+        (1, 0, 0)
+    );
+    assert_eq!(
+        import(&bench, lease("", "10.0.0.7", "ns/nad", "c7")).await,
+        (1, 0, 0)
+    );
+    assert_eq!(
+        import(&bench, lease("", "10.0.0.7", "ns/nad", "c7")).await,
+        (0, 1, 0)
+    );
+    assert_eq!(
+        import(&bench, lease("", "10.0.0.7", "ns/nad", "c8")).await,
+        (0, 0, 1)
+    );
+    bench.assert_consistent().await;
+    let release = |network: &str| ipam::ReleaseAttachmentRequest {
+        network: network.into(),
+        container_id: "c7".into(),
+        ifname: "net1".into(),
+    };
+    let ended = bench
+        .ledger
+        .release_attachment(&caller(), release("guess"))
+        .await;
+    assert!(ended.unwrap().lease.is_none());
+    let ended = bench
+        .ledger
+        .release_attachment(&caller(), release("ns/nad"))
+        .await;
+    assert!(ended.unwrap().lease.is_some());
+    bench.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_somebody_asked_for_is_not_changed_by_an_import() {
+    let bench = Bench::new();
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    let given = bench.give(ask("blue", 1)).await.unwrap();
+    let owner = given.owner.clone().unwrap();
+    let same = lease("", &given.ipv4, "blue", &owner.container_id);
+    assert_eq!(import(&bench, same).await, (0, 1, 0));
+    let other = lease("", &given.ipv4, "ns/nad", &owner.container_id);
+    assert_eq!(import(&bench, other).await, (0, 0, 1));
+    assert_eq!(bench.leases().await, [given]);
+}
