@@ -2,6 +2,7 @@
 
 mod change;
 pub(crate) mod list;
+mod reclaim;
 mod release;
 pub(crate) mod table;
 mod watch;
@@ -22,6 +23,7 @@ pub(crate) enum LeaseCommand {
     Get(GetArgs),
     Watch(watch::WatchArgs),
     Release(release::ReleaseArgs),
+    Reclaim(reclaim::ReclaimArgs),
     Allocate(change::AllocateArgs),
     Renew(change::RenewArgs),
 }
@@ -44,6 +46,7 @@ pub(super) async fn run(
         LeaseCommand::Get(args) => out.one(COLUMNS, &get(remote, args.id).await?),
         LeaseCommand::Watch(args) => watch::run(args, remote, out).await,
         LeaseCommand::Release(args) => release::run(args, remote).await,
+        LeaseCommand::Reclaim(args) => reclaim::run(args, remote, out).await,
         LeaseCommand::Allocate(args) => change::allocate(args, remote, out).await,
         LeaseCommand::Renew(args) => change::renew(args, remote, out).await,
     }

@@ -98,6 +98,7 @@ fn command_lines_are_read_or_refused() {
         "ipamctl import backup.jsonl --dry-run",
         "ipamctl import host-local /var/lib/cni/networks/blue --pool blue --dry-run",
         "ipamctl import whereabouts - --pool-prefix wb-",
+        "ipamctl lease reclaim - --node n1 --grace-seconds 600 --yes",
         "ipamctl top --interval-seconds 5",
         "ipamctl completion bash",
     ] {
@@ -114,6 +115,8 @@ fn command_lines_are_read_or_refused() {
         "ipamctl reservation create a --pool b --pod c/d",
         "ipamctl whohas 10.0.0.999",
         "ipamctl whohas 10.0.0.9 --at soon",
+        "ipamctl lease reclaim",
+        "ipamctl lease reclaim pods.json --grace-seconds 59",
         "ipamctl top --interval-seconds 0",
     ] {
         assert!(read(line).is_err(), "{line}");

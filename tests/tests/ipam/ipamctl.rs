@@ -5,6 +5,7 @@ mod history;
 mod leases;
 mod plugins;
 mod pools;
+mod reclaim;
 mod screen;
 mod whereabouts;
 
