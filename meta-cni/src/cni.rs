@@ -5,6 +5,8 @@ pub mod args;
 pub mod chain;
 pub mod error;
 pub mod exec;
+pub mod hardware;
+pub mod key;
 pub mod name;
 pub mod netconf;
 pub mod requested_ips;

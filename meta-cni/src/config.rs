@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::advertisements::Accept;
+use crate::cni::name::is_identifier;
 pub use agent::note_agent;
 use agent::noted_agent;
 
@@ -181,6 +182,25 @@ impl Config {
             })?;
         config.check()?;
         Ok(config.without_empty_texts().with_paths_of_this_node())
+    }
+
+    /// Whether the network has a name that container runtimes and plugins take. A verb that cleans up does
+    /// not ask for it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it has none, or one of other characters.
+    pub fn check_name(&self) -> Result<(), ConfigError> {
+        let problem = match self.name.as_str() {
+            "" => "is missing; give the network a name".to_owned(),
+            name if !is_identifier(name) => {
+                format!("{name:?} is not a name; use letters, digits, '.', '_' and '-'")
+            }
+            _ => return Ok(()),
+        };
+        Err(ConfigError::Key {
+            key: "name".to_owned(),
+            problem,
+        })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -390,6 +410,22 @@ mod tests {
             (json!(""), None),
         ] {
             assert_eq!(agent(socket), expected.map(PathBuf::from));
+        }
+    }
+
+    #[test]
+    fn a_name_is_needed_and_is_an_identifier() {
+        let name = |name: Value| parse(json!({ "name": name })).unwrap().check_name();
+        assert_eq!(name(json!("multus-cni.network_1")), Ok(()));
+        for bad in [
+            json!(null),
+            json!(""),
+            json!("a/b"),
+            json!("-a"),
+            json!("a b"),
+        ] {
+            let ConfigError::Key { key, .. } = name(bad).unwrap_err();
+            assert_eq!(key, "name");
         }
     }
 

@@ -2,6 +2,7 @@
 //! (Network Plumbing Working Group, "Kubernetes Network Custom Resource Definition De-facto Standard",
 //! section 4). Pure; which network an element means is `wanted`'s business.
 
+mod entries;
 mod json;
 mod short;
 
@@ -28,9 +29,9 @@ pub struct Element {
     pub interface: Option<String>,
     /// Addresses as they were asked for: each an address or a CIDR.
     pub ips: Vec<String>,
-    /// A hardware address.
+    /// A hardware address, as `02:00:00:00:00:0a`.
     pub mac: Option<String>,
-    /// An InfiniBand GUID.
+    /// An InfiniBand GUID, in the same form.
     pub infiniband_guid: Option<String>,
     /// Port mappings, as the portmap plugin reads them.
     pub port_mappings: Option<Value>,

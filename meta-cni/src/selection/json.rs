@@ -1,12 +1,15 @@
-//! The JSON form of the annotation: a list of selection elements. Unknown fields are ignored.
+//! The JSON form of the annotation: a list of selection elements. Unknown fields are ignored; the case of
+//! a field's name does not matter, as it does not for Multus.
 
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use serde_json::{Map, Value};
 
+use super::entries::{bandwidth_problems, port_mapping_problems};
 use super::{Element, SelectionProblem, is_label, is_subdomain};
 use crate::cni::name::interface_name_problem;
+use crate::cni::{hardware, key};
 
 pub(super) fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
     let whole = |problem: String| vec![SelectionProblem::new("annotation", problem)];
@@ -53,7 +56,7 @@ impl Reader<'_> {
             (!is_subdomain(name))
                 .then(|| format!("{name:?} cannot name a NetworkAttachmentDefinition"))
         });
-        if name.is_none() && !self.fields.get("name").is_some_and(Value::is_string) {
+        if present(self.fields, "name").is_none_or(|name| name == "") {
             self.wrong::<()>("name", "is missing");
         }
         Element {
@@ -63,15 +66,31 @@ impl Reader<'_> {
             }),
             interface: self.interface(),
             ips: self.texts("ips", address_problem),
-            mac: self.text("mac", |mac| hardware_problem(mac, &[6, 8, 20])),
-            infiniband_guid: self.text("infiniband-guid", |guid| hardware_problem(guid, &[8])),
-            port_mappings: self.list("portMappings"),
-            bandwidth: self.object("bandwidth").map(Value::Object),
+            mac: self.hardware("mac", &[6, 8, 20]),
+            infiniband_guid: self.hardware("infiniband-guid", &[8]),
+            port_mappings: self.port_mappings(),
+            bandwidth: self.bandwidth(),
             default_route: self.gateways(),
             cni_args: self.object("cni-args"),
             device_id: self.text("deviceID", |_| None),
             ipam_claim_reference: self.text("ipam-claim-reference", |_| None),
         }
+    }
+
+    /// A hardware address of one of these lengths, in the one form in which plugins compare it.
+    fn hardware(&mut self, field: &str, lengths: &[usize]) -> Option<String> {
+        let octets =
+            |text: &str| hardware::octets(text).filter(|octets| lengths.contains(&octets.len()));
+        let problem = format!(
+            "is not {} pairs of hexadecimal digits with colons between them",
+            lengths[0]
+        );
+        let text = self.text(field, |text| {
+            octets(text)
+                .is_none()
+                .then(|| format!("{text:?} {problem}"))
+        })?;
+        octets(&text).map(|octets| hardware::text(&octets))
     }
 
     /// `interface`, or its older name `interfaceRequest`.
@@ -139,13 +158,31 @@ impl Reader<'_> {
         texts
     }
 
-    fn list(&mut self, field: &str) -> Option<Value> {
-        match present(self.fields, field)? {
-            Value::Array(items) if items.iter().all(Value::is_object) => {
-                Some(Value::Array(items.clone()))
+    fn port_mappings(&mut self) -> Option<Value> {
+        let field = "portMappings";
+        let entries = present(self.fields, field)?;
+        let Value::Array(items) = entries else {
+            return self.wrong(field, "must be a list of objects");
+        };
+        for (index, item) in items.iter().enumerate() {
+            let place = format!("{field}[{index}]");
+            let Value::Object(entry) = item else {
+                self.wrong::<()>(&place, "must be an object");
+                continue;
+            };
+            for (key, problem) in port_mapping_problems(entry) {
+                self.wrong::<()>(&format!("{place}.{key}"), problem);
             }
-            _ => self.wrong(field, "must be a list of objects"),
         }
+        Some(entries.clone())
+    }
+
+    fn bandwidth(&mut self) -> Option<Value> {
+        let limits = self.object("bandwidth")?;
+        for (key, problem) in bandwidth_problems(&limits) {
+            self.wrong::<()>(&format!("bandwidth.{key}"), problem);
+        }
+        Some(Value::Object(limits))
     }
 
     fn object(&mut self, field: &str) -> Option<Map<String, Value>> {
@@ -166,7 +203,7 @@ impl Reader<'_> {
 
 /// The field, unless it is absent or `null`.
 fn present<'a>(fields: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
-    fields.get(field).filter(|value| !value.is_null())
+    key::value_of(fields, field).filter(|value| !value.is_null())
 }
 
 fn address_problem(text: &str) -> Option<String> {
@@ -176,19 +213,4 @@ fn address_problem(text: &str) -> Option<String> {
         text.parse::<IpAddr>().is_ok()
     };
     (!good).then(|| format!("{text:?} is neither an IP address nor a CIDR"))
-}
-
-/// What is wrong with `text` as octets in hexadecimal, separated by colons.
-fn hardware_problem(text: &str, lengths: &[usize]) -> Option<String> {
-    let octets: Vec<&str> = text.split(':').collect();
-    let hexadecimal = octets
-        .iter()
-        .all(|octet| octet.len() == 2 && octet.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let good = hexadecimal && lengths.contains(&octets.len());
-    (!good).then(|| {
-        format!(
-            "{text:?} is not {} pairs of hexadecimal digits with colons between them",
-            lengths[0]
-        )
-    })
 }

@@ -37,6 +37,10 @@ fn element(item: &str) -> Result<Element, String> {
     if !is_label(name) || !namespace.is_none_or(is_label) {
         return Err(form());
     }
+    // The kernel takes an `@` in a name; here it would be one separator too many.
+    if interface.is_some_and(|interface| interface.contains('@')) {
+        return Err(form());
+    }
     if let Some(problem) = interface.and_then(interface_name_problem) {
         return Err(format!("{item:?}: {problem}"));
     }

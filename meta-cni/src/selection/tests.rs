@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -50,7 +50,10 @@ fn every_bad_element_of_the_short_form_is_told() {
         "-a",
         "a-",
         "A",
+        "a@b@c",
         "a@b@c:",
+        "net-a@b@",
+        "a@@b",
         "a@1234567890123456",
         "../x",
     ] {
@@ -102,6 +105,125 @@ fn every_bad_field_is_named() {
             "[5].name"
         ]
     );
+}
+
+#[test]
+fn a_value_that_its_type_cannot_hold_is_refused_by_its_field() {
+    let mapping = |more: Value| {
+        let mut mapping = json!({"hostPort": 8080, "containerPort": 80, "protocol": "TCP"});
+        let more = more.as_object().unwrap().clone();
+        mapping.as_object_mut().unwrap().extend(more);
+        json!({"portMappings": [mapping]})
+    };
+    let limits = |limits: Value| json!({"bandwidth": limits});
+    let huge = r#"{"hostPort": 99999999999999999999}"#;
+    for (fields, place) in [
+        (
+            mapping(serde_json::from_str(huge).unwrap()),
+            "portMappings[0].hostPort",
+        ),
+        (mapping(json!({"hostPort": 0})), "portMappings[0].hostPort"),
+        (mapping(json!({"hostPort": -1})), "portMappings[0].hostPort"),
+        (
+            mapping(json!({"HostPort": "80"})),
+            "portMappings[0].hostPort",
+        ),
+        (
+            mapping(json!({"containerPort": 65536})),
+            "portMappings[0].containerPort",
+        ),
+        (
+            mapping(json!({"containerPort": 80.5})),
+            "portMappings[0].containerPort",
+        ),
+        (
+            mapping(json!({"protocol": "icmp"})),
+            "portMappings[0].protocol",
+        ),
+        (mapping(json!({"protocol": 6})), "portMappings[0].protocol"),
+        (mapping(json!({"hostIP": "host"})), "portMappings[0].hostIP"),
+        (mapping(json!({"hostIP": 1})), "portMappings[0].hostIP"),
+        (json!({"portMappings": [{}, 1]}), "portMappings[1]"),
+        (json!({"portMappings": {}}), "portMappings"),
+        (
+            limits(json!({"ingressRate": "1M"})),
+            "bandwidth.ingressRate",
+        ),
+        (limits(json!({"egressRate": -1})), "bandwidth.egressRate"),
+        (limits(json!({"egressRate": 1.5})), "bandwidth.egressRate"),
+        (
+            limits(json!({"ingressRate": u64::MAX})),
+            "bandwidth.ingressRate",
+        ),
+        (
+            limits(json!({"ingressBurst": 1_u64 << 35})),
+            "bandwidth.ingressBurst",
+        ),
+        (
+            limits(json!({"egressBurst": true})),
+            "bandwidth.egressBurst",
+        ),
+        (json!({"bandwidth": []}), "bandwidth"),
+        (json!({"interface": 1}), "interface"),
+        (json!({"interfaceRequest": ["a"]}), "interfaceRequest"),
+        (json!({"namespace": {}}), "namespace"),
+        (json!({"ips": "10.0.0.1"}), "ips"),
+        (json!({"mac": 2}), "mac"),
+        (json!({"infiniband-guid": []}), "infiniband-guid"),
+        (json!({"default-route": "10.0.0.1"}), "default-route"),
+        (json!({"default-route": [1]}), "default-route[0]"),
+        (json!({"cni-args": "a=b"}), "cni-args"),
+        (json!({"deviceID": 3}), "deviceID"),
+        (json!({"ipam-claim-reference": 4}), "ipam-claim-reference"),
+        (json!({"name": 5}), "name"),
+        (json!({"name": ""}), "name"),
+    ] {
+        let mut element = json!({"name": "a"});
+        let more = fields.as_object().unwrap().clone();
+        element.as_object_mut().unwrap().extend(more);
+        let found = places(&json!([element]).to_string());
+        assert_eq!(found[0], format!("[0].{place}"), "{element}");
+    }
+}
+
+#[test]
+fn values_at_the_ends_of_their_ranges_are_taken_as_they_are() {
+    let mappings = json!([
+        {"hostPort": 1, "containerPort": 65535, "hostIP": "::1", "protocol": "sctp"},
+        {"hostport": 65535, "ContainerPort": 1, "protocol": "", "hostIP": null, "more": [1]},
+    ]);
+    let bandwidth =
+        json!({"ingressRate": i64::MAX, "ingressBurst": 34_359_738_359_u64, "egressRate": 0});
+    let text = json!([{"name": "a", "portMappings": mappings, "bandwidth": bandwidth}]);
+    let element = parse(&text.to_string()).unwrap().remove(0);
+    assert_eq!(element.port_mappings, Some(mappings));
+    assert_eq!(element.bandwidth, Some(bandwidth));
+}
+
+#[test]
+fn the_case_of_a_field_does_not_matter() {
+    let text =
+        json!([{"Name": "a", "MAC": "02:00:00:00:00:01", "Interface": "x", "deviceid": "d"}]);
+    let element = parse(&text.to_string()).unwrap().remove(0);
+    assert_eq!(element.name, "a");
+    assert_eq!(element.mac.as_deref(), Some("02:00:00:00:00:01"));
+    assert_eq!(element.interface.as_deref(), Some("x"));
+    assert_eq!(element.device_id.as_deref(), Some("d"));
+}
+
+#[test]
+fn hardware_addresses_are_taken_in_every_form_and_handed_on_in_one() {
+    for (mac, guid) in [
+        ("02:00:00:00:00:0A", "C2:11:22:33:44:55:66:77"),
+        ("02-00-00-00-00-0a", "c2-11-22-33-44-55-66-77"),
+        ("0200.0000.000a", "C211.2233.4455.6677"),
+    ] {
+        let text = json!([{"name": "a", "mac": mac, "infiniband-guid": guid}]);
+        let element = parse(&text.to_string()).unwrap().remove(0);
+        assert_eq!(element.mac.as_deref(), Some("02:00:00:00:00:0a"));
+        let guid = element.infiniband_guid.unwrap();
+        assert_eq!(guid, "c2:11:22:33:44:55:66:77");
+    }
 }
 
 #[test]

@@ -36,6 +36,10 @@ impl<'a> Context<'a> {
         let config = Config::parse(&request.conf)
             .inspect_err(|_| crate::logging::start(&Config::default()))?;
         crate::logging::start(&config);
+        // What an earlier configuration made is deleted also under one that has lost its name.
+        if !matches!(request.env.command, Command::Del | Command::Gc) {
+            config.check_name()?;
+        }
         let exec = HostExec {
             dirs: config.plugin_dirs(&request.env.path),
             limit: config.delegate_timeout(),

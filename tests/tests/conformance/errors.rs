@@ -96,6 +96,45 @@ fn code_7_is_a_value_that_a_key_cannot_have() {
 }
 
 #[test]
+fn code_7_is_a_name_that_is_missing_or_invalid_before_the_pod_is_looked_up() {
+    let (node, pod) = node("name", json!({}));
+    for name in [json!(null), json!(""), json!("a/b"), json!(7)] {
+        let add = node.call("ADD").pod(&pod).conf(json!({ "name": name }));
+        let nobody = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=nobody";
+        add.env("CNI_ARGS", nobody).run().fails(7, &["key name"]);
+    }
+    assert!(node.calls().is_empty());
+    node.add(&pod).ok();
+    let del = node.call("DEL").pod(&pod).conf(json!({ "name": null }));
+    del.run().ok();
+    node.assert_clean();
+}
+
+#[test]
+fn code_7_is_a_value_that_a_field_of_an_element_cannot_hold_and_nothing_runs() {
+    let (node, _) = node("element", json!({}));
+    let mapping = |port: &str| {
+        format!(
+            r#"[{{"name": "red", "portMappings": [{{"hostPort": {port}, "containerPort": 80}}]}}]"#
+        )
+    };
+    for (networks, place) in [
+        ("red@b@c", "element 1"),
+        (&mapping("99999999999999999999"), "portMappings[0].hostPort"),
+        (&mapping("-1"), "portMappings[0].hostPort"),
+        (
+            r#"[{"name": "red", "bandwidth": {"ingressRate": "fast"}}]"#,
+            "bandwidth.ingressRate",
+        ),
+        (r#"[{"name": "red", "deviceID": 7}]"#, "deviceID"),
+    ] {
+        let pod = node.pod("default", "bad").networks(networks).create();
+        node.add(&pod).fails(7, &[place]);
+    }
+    assert!(node.calls().is_empty());
+}
+
+#[test]
 fn code_7_is_a_configuration_without_a_default_network() {
     let (node, pod) = node("none", json!({}));
     let add = node.call("ADD").pod(&pod).conf(json!({ "delegates": [] }));

@@ -40,11 +40,11 @@ fn tuning_sets_the_mac_that_a_pod_asks_for() {
         });
         node.nad("default", "net", after_bridge(&node, "tuning", rest));
         let element = |mac: &str| json!({ "name": "net", "mac": mac });
-        let elements = [element("02:00:00:00:00:0a"), element("02:00:00:00:00:0b")];
+        let elements = [element("02:00:00:00:00:0a"), element("0200.0000.000B")];
         with_elements(&node, [&elements[0], &elements[1]], |a, b| {
-            for (pod, element) in [a, b].into_iter().zip(&elements) {
+            for (pod, mac) in [(a, "02:00:00:00:00:0a"), (b, "02:00:00:00:00:0b")] {
                 let link = pod.netns().link("net1").expect("net1 is there");
-                assert_eq!(link["address"], element["mac"]);
+                assert_eq!(link["address"], mac);
             }
             reach(a, b, "net1");
         });
