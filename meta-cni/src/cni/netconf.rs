@@ -1,7 +1,8 @@
 //! Network configurations and configuration lists (CNI specification 1.1.0, section 1), as this
 //! program reads them from NetworkAttachmentDefinitions, from its own configuration and from files.
 //!
-//! Fields that are not named here pass through unchanged and in their order. A number that fits
+//! The case of a field's name does not matter, as it does not for libcni and for plugins in Go. Fields that
+//! are not named here pass through unchanged and in their order. A number that fits
 //! neither 64 bits nor a double exactly is rounded by the JSON reader.
 
 mod file;
@@ -12,6 +13,7 @@ pub use file::{FileError, find_by_name, load_file, load_first};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::key;
 use super::name::is_identifier;
 use super::version::Version;
 
@@ -93,7 +95,7 @@ impl PluginConf {
                 format!("{field}.{name}")
             }
         };
-        match conf.get("type") {
+        match key::value_of(&conf, "type") {
             Some(Value::String(kind)) if is_identifier(kind) => Ok(PluginConf(conf)),
             Some(Value::String(kind)) => Err(NetConfError::field(
                 at("type"),
@@ -109,24 +111,23 @@ impl PluginConf {
 
     /// `type`: the file name of the plugin.
     pub fn plugin_type(&self) -> &str {
-        self.0
-            .get("type")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    }
-
-    /// `ipam.type`: the file name of the plugin that it executes for addresses, if it executes one.
-    pub fn ipam_type(&self) -> Option<&str> {
-        let kind = self.0.get("ipam")?.get("type")?.as_str()?;
-        (!kind.is_empty()).then_some(kind)
+        self.get("type").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Whether the plugin declares `capability`.
     pub fn has_capability(&self, capability: &str) -> bool {
-        self.0
-            .get("capabilities")
-            .and_then(|all| all.get(capability))
-            == Some(&Value::Bool(true))
+        self.get("capabilities").and_then(|all| all.get(capability)) == Some(&Value::Bool(true))
+    }
+
+    /// `ipam`: the configuration of the plugin that it executes for addresses.
+    pub fn ipam(&self) -> Option<&Map<String, Value>> {
+        self.get("ipam")?.as_object()
+    }
+
+    /// `ipam.type`: the file name of that plugin; nothing if it is empty.
+    pub fn ipam_type(&self) -> Option<&str> {
+        let kind = key::value_of(self.ipam()?, "type")?.as_str()?;
+        (!kind.is_empty()).then_some(kind)
     }
 
     /// The whole configuration.
@@ -134,18 +135,30 @@ impl PluginConf {
         &self.0
     }
 
-    /// The value of a field.
+    /// The value of a field, whatever the case of its name: plugins in Go read it so.
     pub fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field)
+        key::value_of(&self.0, field)
     }
 
     /// Sets a field.
     pub fn set(&mut self, field: &str, value: Value) {
+        self.in_usual_case(field);
         self.0.insert(field.to_owned(), value);
+    }
+
+    /// Gives a field its usual name, if it is there in another case: else a plugin might read either.
+    fn in_usual_case(&mut self, field: &str) {
+        let is_other = |key: &String| key != field && key.eq_ignore_ascii_case(field);
+        if self.0.keys().any(is_other) {
+            let value = self.get(field).cloned();
+            self.0.retain(|key, _| !key.eq_ignore_ascii_case(field));
+            self.0.extend(value.map(|value| (field.to_owned(), value)));
+        }
     }
 
     /// The object at `field`, made if it is not there; nothing if another kind of value is there.
     pub fn object_mut(&mut self, field: &str) -> Option<&mut Map<String, Value>> {
+        self.in_usual_case(field);
         match self
             .0
             .entry(field)
@@ -174,10 +187,7 @@ impl NetConfList {
     /// # Errors
     /// [`NetConfError`], naming the field.
     pub fn parse(text: &str) -> Result<NetConfList, NetConfError> {
-        let value = serde_json::from_str(text).map_err(|error| NetConfError::NotJson {
-            problem: error.to_string(),
-        })?;
-        Self::from_value(value)
+        Self::from_value(from_text(text)?)
     }
 
     /// Reads a configuration (an object with `type`) or a list (an object with `plugins`).
@@ -191,6 +201,27 @@ impl NetConfList {
                 "plugins",
                 "a configuration needs a type, or a list of plugins",
             ));
+        }
+        Ok(list)
+    }
+
+    /// Reads what Multus ran from its JSON text. Multus takes a configuration with a `type` for that one
+    /// plugin, which is given `plugins` too if they stand beside it (multus-cni, `LoadDelegateNetConf`).
+    ///
+    /// # Errors
+    /// [`NetConfError`], naming the field.
+    pub fn parse_as_multus(text: &str) -> Result<NetConfList, NetConfError> {
+        let mut value = from_text(text)?;
+        let is_one = |conf: &&mut Map<String, Value>| {
+            key::value_of(conf, "type").is_some_and(|kind| kind != "" && !kind.is_null())
+        };
+        let beside = value
+            .as_object_mut()
+            .filter(is_one)
+            .and_then(|conf| conf.remove_entry("plugins"));
+        let mut list = Self::from_value(value)?;
+        if let (Some((key, plugins)), Some(plugin)) = (beside, list.plugins.first_mut()) {
+            plugin.0.insert(key, plugins);
         }
         Ok(list)
     }
@@ -218,7 +249,7 @@ impl NetConfList {
         let check_by_plugins = flag(&conf, "checkByPlugins")?;
         let inlined_only = flag(&conf, "loadOnlyInlinedPlugins")?;
         let mut plugins = match conf.remove("plugins") {
-            None if conf.contains_key("type") => {
+            None if key::value_of(&conf, "type").is_some() => {
                 let plugins = vec![PluginConf::new(Value::Object(conf), "")?];
                 return Ok(NetConfList {
                     name,
@@ -263,6 +294,12 @@ impl NetConfList {
     }
 }
 
+fn from_text(text: &str) -> Result<Value, NetConfError> {
+    serde_json::from_str(text).map_err(|error| NetConfError::NotJson {
+        problem: error.to_string(),
+    })
+}
+
 /// The highest known version among `cniVersions` and `cniVersion`.
 fn negotiate(conf: &Map<String, Value>) -> Result<Version, NetConfError> {
     let mut offered = Vec::new();
@@ -300,7 +337,7 @@ fn negotiate(conf: &Map<String, Value>) -> Result<Version, NetConfError> {
 }
 
 fn optional_string(conf: &Map<String, Value>, field: &str) -> Result<Option<String>, NetConfError> {
-    match conf.get(field) {
+    match key::value_of(conf, field) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(NetConfError::field(field, "must be a string")),
@@ -309,7 +346,7 @@ fn optional_string(conf: &Map<String, Value>, field: &str) -> Result<Option<Stri
 
 /// A switch; libcni also takes the texts "true" and "false".
 fn flag(conf: &Map<String, Value>, field: &str) -> Result<bool, NetConfError> {
-    match conf.get(field) {
+    match key::value_of(conf, field) {
         None => Ok(false),
         Some(Value::Bool(on)) => Ok(*on),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),

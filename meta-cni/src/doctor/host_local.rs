@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::addresses::is_low;
 use super::finding::{Area, Finding};
 use super::networks::Network;
+use crate::cni::key;
 
 /// Where host-local keeps its files unless told otherwise.
 const DATA_DIR: &str = "/var/lib/cni/networks";
@@ -24,11 +25,10 @@ pub(super) struct Folder {
     taken: Vec<IpAddr>,
 }
 
-/// `ipam` of host-local, as far as it says which addresses there are.
+/// `ipam` of host-local in lower case, as far as it says which addresses there are.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct HostLocal {
-    #[serde(default)]
+    #[serde(default, rename = "datadir")]
     data_dir: Option<PathBuf>,
     #[serde(default)]
     ranges: Vec<Vec<Range>>,
@@ -38,12 +38,11 @@ struct HostLocal {
 
 /// A range of addresses.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Range {
     subnet: IpNetwork,
-    #[serde(default)]
+    #[serde(default, rename = "rangestart")]
     range_start: Option<IpAddr>,
-    #[serde(default)]
+    #[serde(default, rename = "rangeend")]
     range_end: Option<IpAddr>,
     #[serde(default)]
     gateway: Option<IpAddr>,
@@ -57,9 +56,8 @@ pub(super) fn look(networks: &[Network]) -> Vec<Folder> {
             continue;
         };
         for plugin in &found.list.plugins {
-            let ipam = plugin
-                .get("ipam")
-                .filter(|ipam| ipam["type"] == "host-local");
+            let is_host_local = plugin.ipam_type() == Some("host-local");
+            let ipam = plugin.get("ipam").filter(|_| is_host_local);
             if let Some((data_dir, sets)) = ipam.and_then(read) {
                 let path = data_dir.join(&found.list.name);
                 folders.push(Folder {
@@ -75,7 +73,7 @@ pub(super) fn look(networks: &[Network]) -> Vec<Folder> {
 }
 
 fn read(ipam: &Value) -> Option<(PathBuf, Vec<Vec<Range>>)> {
-    let ipam: HostLocal = serde_json::from_value(ipam.clone()).ok()?;
+    let ipam: HostLocal = serde_json::from_value(key::in_lower_case(ipam)).ok()?;
     let mut sets = ipam.ranges;
     sets.extend(ipam.single.map(|range| vec![range]));
     Some((ipam.data_dir.unwrap_or_else(|| DATA_DIR.into()), sets))
@@ -185,6 +183,17 @@ mod tests {
             sets,
             taken: taken.iter().map(|text| text.parse().unwrap()).collect(),
         }
+    }
+
+    #[test]
+    fn the_case_of_keys_does_not_matter() {
+        let (dir, sets) = read(&json!({
+            "Type": "host-local", "DataDir": "/d",
+            "RANGES": [[{"Subnet": "10.1.0.0/16", "RangeStart": "10.1.0.5", "rangeend": "10.1.0.6"}]],
+        }))
+        .unwrap();
+        assert_eq!(dir, Path::new("/d"));
+        assert_eq!(sets[0][0].capacity(), 2);
     }
 
     #[test]

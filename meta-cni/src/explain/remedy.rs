@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::cni::error::Code;
+use crate::cni::key;
 use crate::journal::Operation;
 use crate::plugin_failure;
 use crate::trace::Step;
@@ -57,8 +58,8 @@ pub(super) fn missing_link(operation: &Operation) -> Option<String> {
     {
         return None;
     }
-    let given = failed.evidence.get("given")?;
-    let of_key = |key| Some((key, given.get(key)?.as_str()?));
+    let given = failed.evidence.get("given")?.as_object()?;
+    let of_key = |name| Some((name, key::value_of(given, name)?.as_str()?));
     let (key, name) = of_key("master").or_else(|| of_key("device"))?;
     (!error.contains(name)).then(|| format!("{key} {name}"))
 }

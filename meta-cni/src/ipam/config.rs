@@ -7,6 +7,8 @@ use dial::files::{Files, Names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::cni::key;
+
 /// The plugin's name, as `ipam.type` gives it.
 pub const TYPE: &str = "meta-ipam";
 
@@ -146,8 +148,9 @@ impl IpamConfig {
 }
 
 fn ours(conf: &Map<String, Value>) -> Option<&Value> {
-    let ipam = conf.get("ipam")?;
-    (ipam.get("type").and_then(Value::as_str) == Some(TYPE)).then_some(ipam)
+    let ipam = key::value_of(conf, "ipam")?;
+    let kind = key::value_of(ipam.as_object()?, "type");
+    (kind.and_then(Value::as_str) == Some(TYPE)).then_some(ipam)
 }
 
 fn wrong(field: &str, problem: String) -> IpamConfigError {
@@ -272,6 +275,13 @@ mod tests {
         assert_eq!(config.pools, ["blue"]);
         assert_eq!(config.server.address, "unix:///run/meta-cni/ipam.sock");
         assert_eq!(config.timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_object_is_found_in_any_case_as_the_main_plugin_finds_it() {
+        let conf = json!({"Type": "bridge", "IPAM": {"Type": "meta-ipam", "pool": "blue"}});
+        let config = IpamConfig::of(conf.as_object().unwrap()).unwrap();
+        assert_eq!(config.unwrap().pools, ["blue"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::config::{IpamConfig, NETWORK, TYPE};
 use crate::cni::args::Args;
+use crate::cni::key;
 use crate::cni::netconf::PluginConf;
 
 /// One attachment as a plugin sees it.
@@ -55,9 +56,7 @@ impl Attachment<'_> {
 
     fn owner(&self, config: &IpamConfig) -> Owner {
         let arg = |name| self.args.get(name).unwrap_or_default().to_owned();
-        let claim = self
-            .conf
-            .get("args")
+        let claim = key::value_of(self.conf, "args")
             .and_then(|args| args.pointer("/cni/ipam-claim-reference"));
         Owner {
             kind: "pod".to_owned(),
@@ -79,14 +78,11 @@ impl Attachment<'_> {
             let list = value.and_then(Value::as_array).into_iter().flatten();
             list.filter_map(Value::as_str).map(str::to_owned).collect()
         };
-        let runtime = of(self
-            .conf
-            .get("runtimeConfig")
-            .and_then(|config| config.get("ips")));
+        let runtime = of(self.runtime_config("ips"));
         if !runtime.is_empty() {
             return runtime;
         }
-        if let Some(args) = self.conf.get("args") {
+        if let Some(args) = key::value_of(self.conf, "args") {
             return of(args.pointer("/cni/ips"));
         }
         let wanted = self.args.get("IP").unwrap_or_default().split(',');
@@ -97,12 +93,12 @@ impl Attachment<'_> {
             .collect()
     }
 
+    fn runtime_config(&self, name: &str) -> Option<&Value> {
+        key::value_of(self.conf, "runtimeConfig")?.get(name)
+    }
+
     fn mac(&self) -> String {
-        let runtime = self
-            .conf
-            .get("runtimeConfig")
-            .and_then(|config| config.get("mac"));
-        match text(runtime) {
+        match text(self.runtime_config("mac")) {
             "" => self.args.get("MAC").unwrap_or_default().to_owned(),
             mac => mac.to_owned(),
         }
@@ -112,8 +108,8 @@ impl Attachment<'_> {
 /// The network that leases are filed under: `ipam.network` if it is there ([`set_network`] puts it
 /// there), else the name of the configuration.
 pub fn network_of(conf: &Map<String, Value>) -> &str {
-    match text(conf.get("ipam").and_then(|ipam| ipam.get(NETWORK))) {
-        "" => text(conf.get("name")),
+    match text(key::value_of(conf, "ipam").and_then(|ipam| ipam.get(NETWORK))) {
+        "" => text(key::value_of(conf, "name")),
         network => network,
     }
 }

@@ -235,7 +235,8 @@ impl MultusFiles {
             .decode(base64)
             .map_err(|error| invalid(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
-        let mut list = NetConfList::parse(&text).map_err(|source| MultusError::Configuration {
+        let list = NetConfList::parse_as_multus(&text);
+        let mut list = list.map_err(|source| MultusError::Configuration {
             path: path.to_owned(),
             source,
         })?;

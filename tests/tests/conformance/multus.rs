@@ -188,6 +188,25 @@ fn a_failed_del_of_a_pod_made_by_multus_is_tried_again_and_leaves_no_file_then()
 }
 
 #[test]
+fn a_type_beside_plugins_is_what_multus_ran_and_what_is_deleted() {
+    for cache in [Cache::Kept, Cache::Lost] {
+        let node = Node::recorder("beside");
+        let default = node.recording("default", json!({}));
+        let mut red = node.recording("red", json!({}));
+        red["plugins"] = json!([{ "type": "no-such-plugin" }]);
+        let networks = [("", "eth0", &default), ("default/red", "ext0", &red)];
+        let pod = made_by_multus(&node, &networks, cache);
+        node.del(&pod).ok();
+        assert_eq!(node.summaries()[2..], ["DEL ext0 red", "DEL eth0 default"]);
+        assert_eq!(
+            node.last_call("DEL ext0 red").conf()["plugins"],
+            red["plugins"]
+        );
+        node.assert_clean();
+    }
+}
+
+#[test]
 fn a_scratch_file_that_cannot_be_read_is_an_error_and_stays() {
     let (node, pod) = recorded("broken", Cache::Kept);
     let path = scratch_file(&node, &pod);

@@ -39,6 +39,21 @@ fn macvlan_connects_pods() {
 }
 
 #[test]
+fn keys_of_a_plugin_may_be_of_any_case() {
+    if !lacking::require("macvlan") {
+        return;
+    }
+    for node in both("any-case") {
+        node.master("mst0");
+        let conf = json!({
+            "cniVersion": node.delegate_version(), "name": "net", "Type": "macvlan",
+            "MASTER": "mst0", "Mode": "bridge", "IPAM": addresses(&node),
+        });
+        secondary(&node, &conf, |a, b| reach(a, b, "net1"));
+    }
+}
+
+#[test]
 fn macvlan_connects_pods_as_the_default_network() {
     if !lacking::require("macvlan") {
         return;

@@ -69,6 +69,63 @@ fn a_bad_field_is_named() {
 }
 
 #[test]
+fn the_case_of_keys_does_not_matter() {
+    let conf = json!({
+        "CNIVersion": "1.0.0", "Name": "lan", "Type": "macvlan", "Master": "eth1",
+        "Capabilities": {"ips": true}, "RuntimeConfig": {"mac": "x"}, "DisableGC": true,
+        "IPAM": {"TYPE": "host-local"},
+    });
+    let mut list = NetConfList::from_value(conf).unwrap();
+    assert_eq!((list.name.as_str(), list.version), ("lan", Version::V1_0_0));
+    assert!(list.disable_gc);
+    let plugin = &mut list.plugins[0];
+    assert_eq!(plugin.plugin_type(), "macvlan");
+    assert_eq!(plugin.get("master"), Some(&json!("eth1")));
+    assert!(plugin.has_capability("ips"));
+    assert_eq!(plugin.ipam_type(), Some("host-local"));
+    plugin.set("name", json!("blue"));
+    plugin.set("master", json!("eth2"));
+    let runtime = plugin.object_mut("runtimeConfig").unwrap();
+    runtime.insert("ips".to_owned(), json!([]));
+    let stdin: Value = serde_json::from_slice(&plugin.stdin_with([])).unwrap();
+    assert_eq!(
+        stdin,
+        json!({
+            "CNIVersion": "1.0.0", "Type": "macvlan", "Capabilities": {"ips": true},
+            "DisableGC": true, "IPAM": {"TYPE": "host-local"}, "name": "blue", "master": "eth2",
+            "runtimeConfig": {"mac": "x", "ips": []},
+        }),
+        "what is set is there once"
+    );
+}
+
+#[test]
+fn beside_a_type_multus_did_not_run_the_plugins() {
+    let plugins = json!([{"type": "bridge"}, {"type": "tuning"}]);
+    for (case, kind, expected) in [
+        ("a type", json!({"type": "macvlan"}), vec!["macvlan"]),
+        ("in any case", json!({"Type": "macvlan"}), vec!["macvlan"]),
+        (
+            "an empty type",
+            json!({"type": ""}),
+            vec!["bridge", "tuning"],
+        ),
+        ("no type", json!({}), vec!["bridge", "tuning"]),
+    ] {
+        let mut conf = json!({"cniVersion": "0.4.0", "name": "lan", "plugins": plugins});
+        let kind = kind.as_object().unwrap().clone();
+        conf.as_object_mut().unwrap().extend(kind);
+        let list = NetConfList::parse_as_multus(&conf.to_string()).unwrap();
+        let types = list.plugins.iter().map(PluginConf::plugin_type);
+        assert_eq!(types.collect::<Vec<_>>(), expected, "{case}");
+        if expected.len() == 1 {
+            let stdin: Value = serde_json::from_slice(&list.plugins[0].stdin_with([])).unwrap();
+            assert_eq!(stdin, conf, "{case}: the plugin is given all of it");
+        }
+    }
+}
+
+#[test]
 fn switches_may_be_texts() {
     let list = NetConfList::from_value(
         json!({"plugins": [{"type": "a"}], "disableCheck": "true", "disableGC": true, "checkByPlugins": "TRUE"}),
