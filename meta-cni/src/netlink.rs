@@ -15,7 +15,7 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
-use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::route::{RouteFlags, RouteMessage};
 
 use exchange::Exchange;
 pub use lookup::{Detection, LinkAddress, TableRoute};
@@ -299,9 +299,30 @@ impl Netlink {
     /// [`NetlinkError::Refused`] with ENETUNREACH (IPv4) or EHOSTUNREACH (IPv6) if the gateway is not on
     /// the link; others as they are documented.
     pub fn replace_default(&mut self, gateway: IpAddr, link: u32) -> Result<(), NetlinkError> {
+        self.set_default(gateway, link, RouteFlags::empty())
+    }
+
+    /// The same for a gateway that is on the link although no prefix of the link has it (RTNH_F_ONLINK).
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn replace_default_on_link(
+        &mut self,
+        gateway: IpAddr,
+        link: u32,
+    ) -> Result<(), NetlinkError> {
+        self.set_default(gateway, link, RouteFlags::Onlink)
+    }
+
+    fn set_default(
+        &mut self,
+        gateway: IpAddr,
+        link: u32,
+        flags: RouteFlags,
+    ) -> Result<(), NetlinkError> {
         self.exchange.tell(
             &format!("set the default route via {gateway}"),
-            RouteNetlinkMessage::NewRoute(message::new_default(gateway, link)),
+            RouteNetlinkMessage::NewRoute(message::new_default(gateway, link, flags)),
             NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
         )
     }

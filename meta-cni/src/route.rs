@@ -2,6 +2,7 @@
 //! sandbox, one family at a time, and never with a moment in which a family that had a default route
 //! has none. The messages to the kernel are those of [`crate::netlink`].
 
+mod beside;
 mod plan;
 mod told;
 
@@ -118,6 +119,10 @@ pub enum RouteError {
 
 /// Makes the default routes of the sandbox what `wants` ask for; gives all that are true afterwards.
 ///
+/// A gateway outside of the prefixes of its interface is taken where no prefix could have it: a link-local
+/// router, an interface with host addresses only (/32, /128), and one without an address of the family, which
+/// borrows that of another interface (unnumbered).
+///
 /// For each family with a gateway, `default via GATEWAY dev IFNAME` replaces in one step what was there
 /// with the same metric, and then all other default routes of that family go. A want without gateways
 /// takes the default routes of both families off its interface. Other families and routes are left
@@ -229,8 +234,7 @@ fn name_of(index: u32, links: &[Link]) -> String {
 
 fn take(netlink: &mut Netlink, step: Step<'_>, links: &[Link]) -> Result<(), RouteError> {
     match step {
-        Step::Set { gateway, link } => netlink
-            .replace_default(gateway, link)
+        Step::Set { gateway, link } => set(netlink, gateway, link, links)
             .map_err(|source| refused(netlink, gateway, link, links, source)),
         Step::Remove { route } => netlink.delete(route).map_err(|source| {
             let link = route.hops.first().map_or(0, |hop| hop.link);
@@ -240,6 +244,37 @@ fn take(netlink: &mut Netlink, step: Step<'_>, links: &[Link]) -> Result<(), Rou
             .delete_hops(route, link)
             .map_err(|source| kept(route, link, links, source)),
     }
+}
+
+/// Sets the default route, also via a router that is on the link beside its prefixes.
+fn set(
+    netlink: &mut Netlink,
+    gateway: IpAddr,
+    link: u32,
+    links: &[Link],
+) -> Result<(), NetlinkError> {
+    match netlink.replace_default(gateway, link) {
+        Err(error) if is_off_link(&error) => {
+            let family = Family::from(gateway);
+            let own = netlink.addresses(family, link)?;
+            let mut others = Vec::new();
+            for other in links.iter().filter(|other| other.index != link) {
+                others.extend(netlink.addresses(family, other.index)?);
+            }
+            match beside::is_on_link(gateway, &own, &others) {
+                true => netlink.replace_default_on_link(gateway, link),
+                false => Err(error),
+            }
+        }
+        done => done,
+    }
+}
+
+/// Whether the kernel found no way to the gateway over the link.
+fn is_off_link(error: &NetlinkError) -> bool {
+    use nix::libc::{EHOSTUNREACH, ENETUNREACH};
+
+    matches!(error.errno(), Some(ENETUNREACH | EHOSTUNREACH))
 }
 
 fn kept(route: &Route, link: u32, links: &[Link], source: NetlinkError) -> RouteError {
@@ -258,10 +293,8 @@ fn refused(
     links: &[Link],
     source: NetlinkError,
 ) -> RouteError {
-    use nix::libc::{EHOSTUNREACH, ENETUNREACH};
-
     let ifname = name_of(link, links);
-    if !matches!(source.errno(), Some(ENETUNREACH | EHOSTUNREACH)) {
+    if !is_off_link(&source) {
         return RouteError::Set {
             gateway,
             ifname,

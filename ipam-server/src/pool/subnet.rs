@@ -78,7 +78,7 @@ impl Subnet {
                 excludes.push(range);
             }
         }
-        let gateway = gateway(at, message, family, &all, problems);
+        let gateway = gateway(at, message, family, &all, prefix, problems);
         if let Some(gateway) = gateway {
             leasable.take(gateway);
         }
@@ -278,6 +278,7 @@ fn gateway(
     message: &mut ipam::Subnet,
     family: Family,
     all: &RangeInclusive<u128>,
+    prefix: u8,
     problems: &mut Problems,
 ) -> Option<u128> {
     if message.gateway.is_empty() {
@@ -285,12 +286,26 @@ fn gateway(
     }
     let field = format!("{at}.gateway");
     let gateway = problems.address(&field, &message.gateway, Some(family))?;
-    if !all.contains(&number(gateway)) {
-        problems.add(field, format!("{gateway} is not inside the cidr"));
+    if !all.contains(&number(gateway)) && !may_be_outside(gateway, prefix) {
+        problems.add(
+            field,
+            format!(
+                "{gateway} is not inside the cidr; give a router inside, a link-local one, or routes with a gw"
+            ),
+        );
         return None;
     }
     message.gateway = gateway.to_string();
     Some(number(gateway))
+}
+
+/// Whether the router may be outside of the network: a link-local one is on every link, and the network of
+/// one address only has no room for it.
+fn may_be_outside(gateway: IpAddr, prefix: u8) -> bool {
+    match gateway {
+        IpAddr::V4(four) => four.is_link_local() || prefix == 32,
+        IpAddr::V6(six) => six.is_unicast_link_local() || prefix == 128,
+    }
 }
 
 fn routes(at: &str, message: &mut ipam::Subnet, family: Family, problems: &mut Problems) {

@@ -123,6 +123,35 @@ fn what_is_wrong_is_named_by_field_all_at_once() {
 }
 
 #[test]
+fn a_router_outside_of_the_network_is_taken_where_the_network_cannot_have_it() {
+    for (cidr, gateway, leasable) in [
+        ("10.0.0.0/24", "169.254.1.1", 254),
+        ("fd00::/120", "fe80::1", 255),
+        ("10.0.0.7/32", "10.9.0.1", 1),
+        ("fd00::7/128", "fd09::1", 1),
+    ] {
+        let half = ipam::Subnet {
+            gateway: gateway.into(),
+            ..subnet(cidr)
+        };
+        let is_ipv4 = cidr.contains('.');
+        let message = ipam::Pool {
+            name: "blue".into(),
+            ipv4: Some(half.clone()).filter(|_| is_ipv4),
+            ipv6: Some(half).filter(|_| !is_ipv4),
+            ..Default::default()
+        };
+        let pool = Pool::decode(message).unwrap();
+        let half = pool.ipv4.as_ref().or(pool.ipv6.as_ref()).unwrap();
+        assert_eq!(
+            half.gateway.map(|at| half.address(at)),
+            gateway.parse().ok()
+        );
+        assert_eq!(half.leasable.count(), leasable, "{cidr}");
+    }
+}
+
+#[test]
 fn gateway_excludes_and_ends_are_kept_back() {
     let pool = pool(
         Some(ipam::Subnet {

@@ -128,9 +128,10 @@ pub(super) fn route_hops(message: &RouteMessage) -> Vec<Hop> {
         .collect()
 }
 
-pub(super) fn new_default(gateway: IpAddr, link: u32) -> RouteMessage {
+pub(super) fn new_default(gateway: IpAddr, link: u32, flags: RouteFlags) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
+        flags,
         address_family: address_family(gateway.into()),
         table: RouteHeader::RT_TABLE_MAIN,
         // As `ip route` and the reference plugins have it.

@@ -164,8 +164,39 @@ fn a_gateway_beside_the_link_is_named_with_what_the_link_has() {
     }
     assert_eq!(listed(&netns, "-4"), ["default via 10.0.0.1 dev eth0"]);
     netns.ip("addr flush dev net1 scope global");
+    netns.ip("addr flush dev eth0 scope global");
     let error = apply(&netns.path(), &[want("net1", &["10.1.0.1"])]).unwrap_err();
     assert!(error.to_string().contains("no IPv4 address"), "{error}");
+}
+
+#[test]
+fn a_router_that_no_prefix_could_have_is_on_the_link() {
+    for (case, addresses, gateways) in [
+        (
+            "link-local",
+            &["10.1.0.2/24", "fd01::2/64"][..],
+            ["169.254.1.1", "fe80::1"],
+        ),
+        (
+            "host addresses",
+            &["10.7.0.2/32", "fd07::2/128"],
+            ["10.9.0.1", "fd09::1"],
+        ),
+        ("unnumbered", &[], ["10.9.0.1", "fd09::1"]),
+    ] {
+        let netns = sandbox();
+        netns.ip("route add default via 10.0.0.1 dev eth0");
+        netns.ip("addr flush dev net1 scope global");
+        for address in addresses {
+            netns.ip(&format!("addr add {address} dev net1"));
+        }
+        let wants = [want("net1", &gateways)];
+        let after = apply(&netns.path(), &wants).unwrap();
+        let expected = gateways.map(|gateway| format!("{gateway}@net1"));
+        assert_eq!(brief(&after), expected, "{case}");
+        assert_eq!(apply(&netns.path(), &wants).unwrap(), after, "{case}");
+        assert_eq!(inspect(&netns.path()).unwrap().default_routes, after);
+    }
 }
 
 #[test]

@@ -182,6 +182,37 @@ fn a_gateway_that_is_not_on_the_link_fails_the_add_and_everything_is_undone() {
 }
 
 #[test]
+fn a_router_that_no_prefix_could_have_is_on_the_link() {
+    for (case, addresses, gateways, expected) in [
+        (
+            "link-local",
+            json!([{ "address": "10.2.0.7/24" }, { "address": "fd00:2::7/64" }]),
+            ["169.254.1.1", "fe80::1"],
+            ["169.254.1.1 net1", "fe80::1 net1"],
+        ),
+        (
+            "host addresses",
+            json!([{ "address": "10.2.0.7/32" }, { "address": "fd00:2::7/128" }]),
+            ["10.9.0.1", "fd00:9::1"],
+            ["10.9.0.1 net1", "fd00:9::1 net1"],
+        ),
+    ] {
+        let node = node("beside");
+        let mut conf = node.side_bridge("br-blue", &BLUE);
+        conf["isGateway"] = json!(false);
+        // The bridge's own CHECK takes a network without a gateway for broken.
+        conf["disableCheck"] = json!(true);
+        conf["ipam"] = json!({ "type": "static", "addresses": addresses });
+        node.nad("default", "blue", conf);
+        let pod = add(&node, json!([asking("blue", &gateways)]));
+        assert_eq!(pod.netns().default_routes(), expected, "{case}");
+        node.check(&pod).ok();
+        node.del(&pod).ok();
+        node.assert_clean();
+    }
+}
+
+#[test]
 fn check_finds_a_default_route_that_is_gone_or_has_a_rival() {
     let node = node("check");
     let mut unasked = node.side_bridge("br-blue", &BLUE);
