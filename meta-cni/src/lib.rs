@@ -21,6 +21,7 @@ pub mod lease;
 pub mod logging;
 pub mod netlink;
 pub mod netns;
+pub mod order;
 pub mod plan;
 mod plugin_failure;
 pub mod problem;

@@ -19,6 +19,7 @@ use crate::cni::requested_ips;
 use crate::config::Config;
 use crate::device::{self, info::DeviceInfoFiles};
 use crate::gather::{Found, label};
+use crate::order;
 use crate::problem::{Problem, Problems};
 use crate::wanted::Wanted;
 
@@ -83,7 +84,7 @@ pub struct Inputs<'a> {
 ///
 /// # Errors
 /// Everything that is wrong: networks that were not found, names that clash, plugins that may not be
-/// run, default routes that two attachments ask for.
+/// run, default routes that two attachments ask for, attachments that stand on a later one or on none.
 pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
     let mut problems = Vec::new();
     let names = interface_names(inputs, &mut problems);
@@ -111,6 +112,9 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
             Ok(attachment) => attachments.push(attachment),
             Err(problem) => problems.push(problem),
         }
+    }
+    if attachments.len() == inputs.wanted.len() {
+        problems.extend(order::problems(&attachments.iter().collect::<Vec<_>>()));
     }
     if problems.is_empty() {
         Ok(attachments)

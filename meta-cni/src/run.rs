@@ -1,5 +1,5 @@
-//! Running a plan: the default network first, then the others side by side; and the way back, the
-//! others first. Every failure names its network and interface.
+//! Running a plan: the default network first, then the others side by side, each behind those that it
+//! stands on; and the way back, the others first. Every failure names its network and interface.
 
 mod side_by_side;
 
@@ -8,6 +8,7 @@ use tracing::{Span, info_span};
 use crate::cni::chain::{self, ChainError};
 use crate::cni::exec::{Exec, Target};
 use crate::cni::result::CniResult;
+use crate::order;
 use crate::record::{Entry, Phase, Record};
 use crate::trace::{note, step};
 use side_by_side::side_by_side;
@@ -57,8 +58,6 @@ impl Runner<'_> {
         record: &mut Record,
         before_others: impl FnOnce(),
     ) -> Result<(), RunError> {
-        let defaults = record.attachments.len().min(1);
-        let (default, others) = record.attachments.split_at(defaults);
         let add = |entry: &&Entry| {
             let attachment = &entry.attachment;
             let target = target(&record.container_id, &record.netns, &record.path, entry);
@@ -69,18 +68,13 @@ impl Runner<'_> {
             })
             .map_err(|error| RunError::new(entry, error))
         };
-        let mut outcomes = side_by_side(&default.iter().collect::<Vec<_>>(), 1, true, add);
-        if outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, Some(Ok(_))))
-        {
-            let others: Vec<_> = others.iter().collect();
-            if !others.is_empty() {
+        let mut before_others = Some(before_others);
+        let before = |level| {
+            if let Some(before_others) = before_others.take_if(|_| level == 1) {
                 before_others();
             }
-            outcomes.extend(side_by_side(&others, self.parallel, true, add));
-        }
-        outcomes.resize_with(record.attachments.len(), || None);
+        };
+        let outcomes = self.by_levels(record, self.levels(record), true, before, add);
         let mut failure = None;
         let entries = std::mem::take(&mut record.attachments);
         for (mut entry, outcome) in entries.into_iter().zip(outcomes) {
@@ -103,8 +97,6 @@ impl Runner<'_> {
     /// # Errors
     /// All failures.
     pub fn detach(&self, record: &mut Record, netns: &str) -> Result<(), Vec<RunError>> {
-        let defaults = record.attachments.len().min(1);
-        let (default, others) = record.attachments.split_at(defaults);
         let del = |entry: &&Entry| {
             let target = target(&record.container_id, netns, &record.path, entry);
             let done = span(entry).in_scope(|| {
@@ -118,11 +110,10 @@ impl Runner<'_> {
                     .collect::<Vec<_>>()
             })
         };
-        let others: Vec<_> = others.iter().rev().collect();
-        let mut outcomes = side_by_side(&others, self.parallel, false, del);
-        outcomes.reverse();
-        let default = side_by_side(&default.iter().collect::<Vec<_>>(), 1, false, del);
-        let outcomes: Vec<_> = default.into_iter().chain(outcomes).collect();
+        let mut levels = self.levels(record);
+        levels.reverse();
+        levels.iter_mut().for_each(|level| level.reverse());
+        let outcomes = self.by_levels(record, levels, false, |_| {}, del);
         let mut failures = Vec::new();
         let entries = std::mem::take(&mut record.attachments);
         for (mut entry, outcome) in entries.into_iter().zip(outcomes) {
@@ -137,6 +128,44 @@ impl Runner<'_> {
         } else {
             Err(failures)
         }
+    }
+
+    /// The attachments of a record in levels, see [`order::levels`]; strictly in order, each is one.
+    fn levels(&self, record: &Record) -> Vec<Vec<usize>> {
+        match self.parallel {
+            1 => (0..record.attachments.len()).map(|one| vec![one]).collect(),
+            _ => order::levels(&record.attachments().collect::<Vec<_>>()),
+        }
+    }
+
+    /// Does `work` on the attachments level by level, those of one level side by side, and `before` before
+    /// each level with its number; gives the outcomes in the record's order. With `stop`, nothing is begun
+    /// any more once one has failed.
+    fn by_levels<R: Send, E: Send>(
+        &self,
+        record: &Record,
+        levels: Vec<Vec<usize>>,
+        stop: bool,
+        mut before: impl FnMut(usize),
+        work: impl Fn(&&Entry) -> Result<R, E> + Sync,
+    ) -> Vec<Option<Result<R, E>>> {
+        let entries = &record.attachments;
+        let mut outcomes: Vec<_> = entries.iter().map(|_| None).collect();
+        for (number, level) in levels.into_iter().enumerate() {
+            before(number);
+            let items: Vec<_> = level.iter().map(|&index| &entries[index]).collect();
+            for (index, outcome) in
+                level
+                    .into_iter()
+                    .zip(side_by_side(&items, self.parallel, stop, &work))
+            {
+                outcomes[index] = outcome;
+            }
+            if stop && outcomes.iter().flatten().any(Result::is_err) {
+                break;
+            }
+        }
+        outcomes
     }
 
     /// CHECK by the plugins of the default network, and of the networks that ask for it, each against its own

@@ -306,6 +306,22 @@ fn all_problems_are_told_at_once_and_a_lasting_one_decides_the_code() {
 }
 
 #[test]
+fn what_stands_on_a_later_network_is_refused() {
+    let over = |master: &str| json!({"type": "macvlan", "linkInContainer": true, "master": master});
+    let asked = Asked::new()
+        .and_of("shop/top", json!({}), over("net2"))
+        .and("shop/low", json!({}));
+    let problems = asked.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let start = "network shop/top: its master net2 is the interface of network shop/low";
+    assert!(problems[0].starts_with(start), "{problems:?}");
+    let asked = Asked::new()
+        .and("shop/low", json!({}))
+        .and_of("shop/top", json!({}), over("net1"));
+    assert_eq!(asked.names(), ["eth0", "net1", "net2"]);
+}
+
+#[test]
 fn an_attachment_keeps_what_is_needed_later() {
     let mut asked = Asked::new().and_of(
         "shop/blue",

@@ -9,4 +9,5 @@ mod chained;
 mod check;
 mod duplicates;
 mod links;
+mod standing;
 mod together;
