@@ -2,6 +2,8 @@
 //! name and exactly what every plugin will be given. A pure function: everything wrong is found here,
 //! before anything runs.
 
+mod bandwidth;
+mod flannel;
 mod inject;
 
 use std::collections::HashMap;
@@ -113,6 +115,8 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Vec<Attachment>, Problems> {
             Err(problem) => problems.push(problem),
         }
     }
+    flannel::separate(&mut attachments);
+    problems.extend(bandwidth::problems(&attachments));
     if attachments.len() == inputs.wanted.len() {
         problems.extend(order::problems(&attachments.iter().collect::<Vec<_>>()));
     }
