@@ -22,6 +22,7 @@ mod pods;
 mod records;
 mod report;
 mod state;
+mod together;
 
 use std::io;
 use std::panic::resume_unwind;
@@ -210,6 +211,7 @@ impl<'o> Examination<'o> {
         self.take(pods::check_status(&networks.pods, records.living()));
         self.take(dhcp::check(&networks.networks));
         self.take(host_local::check(&host_local::look(&networks.networks)));
+        self.take(together::check(&config, &networks, together::look()));
         self.examine_interfaces(&networks, &records);
         self.examine_others(&networks, &records);
         self.report

@@ -38,3 +38,4 @@ pub mod trace;
 mod underlay;
 pub mod verbs;
 pub mod wanted;
+pub mod warnings;

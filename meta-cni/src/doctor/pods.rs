@@ -11,8 +11,8 @@ use crate::cni::args::Args;
 use crate::cni::error::with_causes;
 use crate::config::Config;
 use crate::device;
-use crate::plan::{Device, Inputs, plan};
-use crate::problem::Problem;
+use crate::plan::{Attachment, Device, Inputs, plan};
+use crate::problem::{Problem, Problems};
 use crate::record::Record;
 use crate::wanted::{Source, Wanted};
 
@@ -44,18 +44,7 @@ fn problems(config: &Config, asking: &Asking) -> Vec<Problem> {
         Ok(wanted) => wanted,
         Err(problems) => return problems.0.clone(),
     };
-    let devices: Vec<Option<Device>> = vec![None; wanted.len()];
-    let planned = plan(Inputs {
-        config,
-        container_id: "doctor",
-        ifname: "eth0",
-        args: &Args::default(),
-        pod_ref: Some(&asking.pod.reference()),
-        pod: Some(&asking.pod),
-        wanted,
-        found: &asking.found,
-        devices: &devices,
-    });
+    let planned = planned(config, asking, wanted);
     let is_of_network = |problem: &Problem| {
         let networks = wanted.iter().zip(&asking.found);
         networks
@@ -70,6 +59,26 @@ fn problems(config: &Config, asking: &Asking) -> Vec<Problem> {
             .filter(|problem| !is_of_network(problem))
             .collect(),
     }
+}
+
+/// The plan of one pod as ADD would make it, but for devices.
+pub(super) fn planned(
+    config: &Config,
+    asking: &Asking,
+    wanted: &[Wanted],
+) -> Result<Vec<Attachment>, Problems> {
+    let devices: Vec<Option<Device>> = vec![None; wanted.len()];
+    plan(Inputs {
+        config,
+        container_id: "doctor",
+        ifname: "eth0",
+        args: &Args::default(),
+        pod_ref: Some(&asking.pod.reference()),
+        pod: Some(&asking.pod),
+        wanted,
+        found: &asking.found,
+        devices: &devices,
+    })
 }
 
 /// Whether the devices that the networks of a pod need were given to it; the kubelet is asked.

@@ -24,7 +24,7 @@ use crate::route::{self, Want};
 use crate::settle::{self, Open, Questions, settle};
 use crate::trace::{note, step};
 use crate::wanted::wanted;
-use crate::{device, lease, netns, selection};
+use crate::{device, lease, netns, selection, warnings};
 
 /// How often a file that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -201,11 +201,32 @@ pub(super) fn make_plan(
         devices: &devices,
     })?;
     note("attachments", summary(&attachments));
+    warn(&attachments);
     let missing = context.missing_plugins(&attachments);
     if missing.is_empty() {
         Ok(attachments)
     } else {
         Err(Problems(missing).into())
+    }
+}
+
+/// Tells in the log what works and yet surprises.
+fn warn(attachments: &[Attachment]) {
+    let mut found = warnings::of_pod(attachments);
+    if attachments
+        .iter()
+        .any(|one| warnings::forwards_ipv6(&one.list))
+    {
+        match warnings::route_at_stake() {
+            Ok(ifname) => found.extend(ifname.as_deref().map(warnings::of_forwarding)),
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::debug!(error, "the node's IPv6 default routes cannot be read");
+            }
+        }
+    }
+    for warning in found {
+        tracing::warn!(what = warning.what, remedy = warning.remedy, "a surprise");
     }
 }
 

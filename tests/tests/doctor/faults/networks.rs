@@ -111,6 +111,11 @@ pub(super) const FAULTS: &[Fault] = &[
         &["pod default/web: default-route: net1, net2 all ask for the IPv4 default route"],
         two_default_routes,
     ),
+    warning(
+        "default routes of two networks",
+        &["eth0 (br-default), net1 (default/blue) each have an IPv4 default route"],
+        rival_default_route,
+    ),
     fault(
         "annotation that cannot be read",
         &["pod default/web: annotation k8s.v1.cni.cncf.io/networks: element 1"],
@@ -279,6 +284,10 @@ fn two_default_routes() -> Scene {
         "routes",
         &json!([route("10.2.0.1"), route("10.2.0.2")]).to_string(),
     )
+}
+
+fn rival_default_route() -> Scene {
+    Scene::with_blue("rival", |node| node.bridge("br-blue", &SUBNETS))
 }
 
 fn wrong_annotation() -> Scene {
