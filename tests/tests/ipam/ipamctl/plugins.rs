@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use e2e::locate;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Bench, json, text};
 use crate::plugin::{good, plugin};
