@@ -15,7 +15,9 @@ mod host_local;
 mod kernel;
 mod known;
 mod links;
+mod names;
 mod networks;
+mod nobody;
 mod ourselves;
 mod plugins;
 mod pods;
@@ -64,7 +66,7 @@ What is looked at:
   plugin          every plugin that a network, or the DEL of a pod, needs: there, executable, of the right CNI version
   link            masters and devices: there, up, with a carrier; MTU of a network against that of what it lies on
   addresses       meta-ipam: server, certificate, pools; host-local: free addresses; dhcp: its daemon
-  network         definitions that cannot be read or are missing, or that set one default route twice
+  network         definitions that cannot be read or are missing, share a name, or set one default route twice
   pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded
   record          records of sandboxes that are gone, unfinished or unreadable; releases of leases that wait
 
@@ -206,6 +208,7 @@ impl<'o> Examination<'o> {
         self.report.looked.networks = networks.networks.len();
         self.report.looked.pods = networks.pods.len();
         self.take(networks::check(&networks));
+        self.take(names::check(&networks.networks));
         self.take(default_routes::check(&networks.networks));
         self.take(pods::check(&config, &networks.pods));
         self.take(pods::check_status(&networks.pods, records.living()));
@@ -230,7 +233,11 @@ impl<'o> Examination<'o> {
     ) -> known::Known {
         let cluster = match (sources.knowledge(seen), &self.options.pod) {
             (Knowledge::Known(cluster), _) => cluster,
-            (Knowledge::Nowhere, None) => return known::Known::default(),
+            (Knowledge::Nowhere, None) => {
+                let found = nobody::check(&nobody::look(&self.ours.config, records));
+                self.take(found);
+                return known::Known::default();
+            }
             (Knowledge::Nowhere, Some(pod)) => {
                 let cause =
                     format!("pod {pod} is known to nobody: the configuration names no cluster");

@@ -23,6 +23,8 @@ pub struct Found {
     pub list: NetConfList,
     /// The device plugin resource whose device goes to the attachment.
     pub resource_name: Option<String>,
+    /// Whether the configuration names no network: its name is then that of what holds it.
+    pub is_nameless: bool,
 }
 
 impl Found {
@@ -30,6 +32,7 @@ impl Found {
     pub(crate) fn of(list: NetConfList) -> Found {
         Found {
             network: list.name.clone(),
+            is_nameless: list.name.is_empty(),
             list,
             resource_name: None,
         }

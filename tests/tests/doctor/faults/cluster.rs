@@ -63,6 +63,16 @@ pub(super) const FAULTS: &[Fault] = &[
         no_kubeconfig,
     ),
     fault(
+        "nobody knows of networks",
+        &["nobody knows which networks pods ask for: the configuration has no kubeconfig"],
+        nobody_knows,
+    ),
+    fault(
+        "nobody knows of networks, and a pod came",
+        &["nobody knows which networks pods ask for: the configuration has no kubeconfig"],
+        nobody_knew,
+    ),
+    fault(
         "networksDir missing",
         &["the folder ", "/networks: No such file"],
         no_folder,
@@ -142,6 +152,25 @@ fn no_kubeconfig() -> Scene {
     let node = Node::new("no-file").with_agent();
     let absent = node.folder().join("absent.kubeconfig");
     Scene::of(node.conf(json!({ "kubeconfig": absent, "agentSocket": "" })))
+}
+
+/// A node whose configuration names nobody.
+fn nobody(name: &str, more: Value) -> Scene {
+    let node = Node::new(name).conf(json!({ "networksDir": null, "agentSocket": "" }));
+    Scene::of(node.conf(more))
+}
+
+fn nobody_knows() -> Scene {
+    let kubelet = tempfile::tempdir().expect("make a folder");
+    fs::create_dir(kubelet.path().join("pods")).expect("make a folder");
+    nobody("nobody", json!({ "kubeletDir": kubelet.path() })).keep(kubelet)
+}
+
+fn nobody_knew() -> Scene {
+    let scene = nobody("nobody", json!({}));
+    let pod = scene.node.pod("default", "web").create();
+    scene.node.add(&pod).error();
+    scene
 }
 
 fn no_folder() -> Scene {

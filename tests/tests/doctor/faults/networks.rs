@@ -65,6 +65,11 @@ pub(super) const FAULTS: &[Fault] = &[
         &["the network's MTU 9000 is above that of up0, the port of its bridge br-blue: 1500"],
         narrow_port,
     ),
+    warning(
+        "nameless networks of two namespaces",
+        &["2 networks without a `name` are one network to plugins, blue"],
+        one_name_of_two,
+    ),
     fault(
         "one default route of bridge and its IPAM",
         &[
@@ -210,6 +215,18 @@ fn narrow_port() -> Scene {
         blue["mtu"] = json!(9000);
         blue
     })
+}
+
+fn one_name_of_two() -> Scene {
+    let scene = Scene::new("nameless");
+    for (namespace, subnet) in [("default", "10.2.0.0/24"), ("other", "10.3.0.0/24")] {
+        let mut blue = scene.node.side_bridge("br-blue", &[subnet]);
+        blue.as_object_mut()
+            .expect("an object")
+            .shift_remove("name");
+        scene.node.nad(namespace, "blue", blue);
+    }
+    scene
 }
 
 fn one_default_route_twice() -> Scene {
