@@ -265,11 +265,13 @@ fn default_gateway(node: &Node, subnets: &[&str]) -> Value {
     network
 }
 
+/// An ADD that failed left a bridge without a MAC address; the network was corrected since.
 fn again_on_a_new_bridge() -> Scene {
     let node = Node::with_debian_plugins("called")
         .default_network(|node| default_gateway(node, &DEFAULT_SUBNETS));
     let pod = node.pod("default", "web").create();
     node.add(&pod).error();
+    let node = node.default_network(|node| node.bridge("br-default", &DEFAULT_SUBNETS));
     let (_, msg, _) = node.add(&pod).error();
     assert!(msg.ends_with("install 1.10"), "{msg}");
     node.into()
