@@ -3,6 +3,7 @@
 
 mod addresses;
 mod dump;
+mod filing;
 mod names;
 mod networks;
 mod pods;

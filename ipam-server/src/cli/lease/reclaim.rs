@@ -151,7 +151,7 @@ pub(super) async fn run(args: ReclaimArgs, remote: &Remote, out: &mut Out) -> Re
             format!("more than {LISTED} leases stay, too many for one request; go node by node"),
         ));
     }
-    tell_unjudged(&judged);
+    note_unknown(&judged);
     let request = ReclaimOrphansRequest {
         node: args.node.clone().unwrap_or_default(),
         network: args.network.clone().unwrap_or_default(),
@@ -268,7 +268,7 @@ fn owner(lease: &Lease) -> Owner {
     lease.owner.clone().unwrap_or_default()
 }
 
-fn tell_unjudged(judged: &Judged) {
+fn note_unknown(judged: &Judged) {
     if judged.unknown > 0 {
         note(&format!(
             "{} leases are not judged by this list: they stay",

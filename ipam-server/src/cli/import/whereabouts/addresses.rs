@@ -8,8 +8,8 @@ use ipnetwork::IpNetwork;
 
 use super::WhereaboutsArgs;
 use super::dump::{Dump, IpPool, Reservation, Written, decode};
+use super::filing::Filing;
 use super::names::{self, PoolName};
-use super::networks::Network;
 use super::pods::Pod;
 use crate::cli::import::held::{Held, Holder, Place};
 use crate::cli::import::ranges::Range;
@@ -76,7 +76,7 @@ pub(super) fn find(dump: &Dump, args: &WhereaboutsArgs) -> Found {
         args,
         found: Found::default(),
         by_address: BTreeMap::new(),
-        noted: BTreeSet::new(),
+        filing: Filing::new(dump, args.network.as_deref()),
         reserved: Vec::new(),
         known: &known,
     };
@@ -90,6 +90,7 @@ pub(super) fn find(dump: &Dump, args: &WhereaboutsArgs) -> Found {
     for reserved in finder.reserved.clone() {
         finder.reservation(reserved);
     }
+    finder.found.notes.append(&mut finder.filing.notes);
     finder.found
 }
 
@@ -101,8 +102,7 @@ struct Finder<'d, 'k> {
     found: Found,
     /// Where in `found.held` an address of a network_name is.
     by_address: BTreeMap<(String, IpAddr), usize>,
-    /// Ranges whose networks were noted.
-    noted: BTreeSet<String>,
+    filing: Filing<'d>,
 }
 
 impl<'d> Finder<'d, '_> {
@@ -126,6 +126,7 @@ impl<'d> Finder<'d, '_> {
                 vrf,
                 name: known.name.network_name.to_owned(),
                 settings: self
+                    .filing
                     .networks(known.name.network_name, whole)
                     .flat_map(|network| {
                         network
@@ -138,14 +139,6 @@ impl<'d> Finder<'d, '_> {
             });
         }
         self.found.ranges = ranges.into_values().collect();
-    }
-
-    /// The networks that lease of a range.
-    fn networks(&self, network_name: &str, cidr: IpNetwork) -> impl Iterator<Item = &'d Network> {
-        self.dump.networks.iter().filter(move |network| {
-            network.network_name == network_name
-                && network.settings.iter().any(|setting| setting.cidr == cidr)
-        })
     }
 
     /// Reads the addresses of all reservations.
@@ -262,6 +255,7 @@ impl<'d> Finder<'d, '_> {
     /// The address with these low bits that a network's range_start and range_end allow.
     fn lifted(&self, range: &Known<'_>, low: u64) -> Option<IpAddr> {
         let settings = self
+            .filing
             .networks(range.name.network_name, range.whole())
             .flat_map(|network| &network.settings)
             .filter(|setting| setting.cidr == range.whole());
@@ -347,9 +341,9 @@ impl<'d> Finder<'d, '_> {
         let given = Some(written.ifname.as_str()).filter(|name| !name.is_empty());
         let ifname = given.or(told.filter(|name| !name.is_empty()));
         let name = pod_name(written);
-        let (network, certain) = self.network(
+        let (network, certain) = self.filing.network(
             network_name,
-            range,
+            range.map(|range| (range.pool.name.as_str(), range.whole())),
             name.as_ref(),
             pod,
             ifname.unwrap_or(FIRST_INTERFACE),
@@ -383,65 +377,6 @@ impl<'d> Finder<'d, '_> {
 
     fn pod(&self, written: &Written) -> Option<&'d Pod> {
         self.dump.pods.get(&pod_name(written)?)
-    }
-
-    /// The network that the lease of a holder is filed under, and whether that is certain.
-    fn network(
-        &mut self,
-        network_name: &str,
-        range: Option<&Known<'d>>,
-        name: Option<&PodName>,
-        pod: Option<&Pod>,
-        ifname: &str,
-    ) -> (String, bool) {
-        if let Some(given) = &self.args.network {
-            return (given.clone(), true);
-        }
-        let of_status = pod
-            .and_then(|pod| pod.interface(ifname))
-            .map(|at| at.name.as_str());
-        let all = &self.dump.networks;
-        if let Some(network) =
-            of_status.and_then(|name| all.iter().find(|one| one.full_name == name))
-        {
-            return (network.owner.clone(), true);
-        }
-        let Some(range) = range else {
-            return match network_name {
-                "" => ("whereabouts".to_owned(), false),
-                name => (name.to_owned(), false),
-            };
-        };
-        let candidates: Vec<&Network> = self.networks(network_name, range.whole()).collect();
-        let near = |network: &&&Network| name.is_some_and(|pod| pod.namespace == network.namespace);
-        let mut owners: BTreeSet<&str> = candidates
-            .iter()
-            .filter(near)
-            .map(|network| network.owner.as_str())
-            .collect();
-        if owners.is_empty() {
-            owners = candidates
-                .iter()
-                .map(|network| network.owner.as_str())
-                .collect();
-        }
-        let place = format!("IPPool {}", range.pool.name);
-        let network = match owners.first() {
-            Some(first) => (*first).to_owned(),
-            None if network_name.is_empty() => range.pool.name.clone(),
-            None => network_name.to_owned(),
-        };
-        let why = match owners.len() {
-            0 => "no NetworkAttachmentDefinition of the file leases from it",
-            1 => return (network, true),
-            _ => "several networks lease from it, and no pod of the file tells which one",
-        };
-        if self.noted.insert(range.pool.name.clone()) {
-            self.found.notes.push(format!(
-                "{place}: {why}; leases are filed under {network}, and DEL and GC find them only if that is the network's name (--network)"
-            ));
-        }
-        (network, false)
     }
 }
 
