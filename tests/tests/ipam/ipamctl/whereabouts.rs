@@ -290,7 +290,11 @@ fn an_import_that_is_repeated_ends_what_whereabouts_has_no_more_and_nothing_else
         "first.json",
         &[
             ip_pool("10.30.0.0-24", "10.30.0.0/24", of(&["7", "8", "9"])),
-            ip_pool("10.31.0.0-24", "10.31.0.0/24", of(&["7"])),
+            ip_pool(
+                "10.31.0.0-24",
+                "10.31.0.0/24",
+                json!({"7": holder("d7", "ns/q7")}),
+            ),
             reservation("10.30.0.20", "c20", "ns/p20"),
         ],
     );
