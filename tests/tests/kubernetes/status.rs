@@ -15,7 +15,7 @@ fn blue(node: &Node, namespace: &str) {
 fn network_status_says_what_the_pod_has() {
     let (node, api) = (node("told"), ApiServer::shared());
     blue(&node, "told");
-    // The reference plugins say nothing of the MTU, which plugins may since CNI 1.1.0.
+    // The reference plugins say nothing of the MTU, which plugins may since CNI 1.1.0: it is the kernel's then.
     let small = node.recording(
         "small",
         json!({ "link": true, "result": {
@@ -43,6 +43,7 @@ fn network_status_says_what_the_pod_has() {
                 "interface": "eth0",
                 "ips": ["10.1.0.2", "fd00:1::2"],
                 "mac": mac("eth0"),
+                "mtu": 1500,
                 "default": true,
                 "dns": {},
                 "gateway": ["10.1.0.1", "fd00:1::1"],
@@ -52,6 +53,7 @@ fn network_status_says_what_the_pod_has() {
                 "interface": "blue0",
                 "ips": ["10.31.0.2", "fd00:31::2"],
                 "mac": mac("blue0"),
+                "mtu": 1500,
                 "dns": {},
                 "gateway": ["10.31.0.1", "fd00:31::1"],
             },

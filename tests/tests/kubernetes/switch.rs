@@ -160,7 +160,8 @@ fn check_names_the_interface_that_a_pod_made_by_multus_has_lost() {
         let (site, pod) = switched("checked", form);
         pod.netns().sh("ip link delete net2");
         let named = format!("{}/ports (net2)", pod.namespace);
-        site.ours("CHECK", &pod).fails(999, &[&named]);
+        site.ours("CHECK", &pod)
+            .fails(100, &[&named, "net2 is gone"]);
         site.ours("DEL", &pod).ok();
         assert_clean(&site);
     }
