@@ -63,7 +63,8 @@ pub(super) const FAULTS: &[Fault] = &[
         "bridge before 1.10 after a failed ADD",
         &[
             "ADD failed",
-            "(eth0): bridge ADD: could not set bridge's mac",
+            "(eth0): bridge ADD",
+            "could not set bridge's mac",
         ],
         Some("the next tries succeed; install 1.10"),
         again_on_a_new_bridge,
