@@ -8,6 +8,7 @@
 pub mod api;
 pub mod config;
 pub mod cri;
+mod deletions;
 pub mod events;
 mod http;
 pub mod index;
@@ -41,6 +42,7 @@ use tonic::transport::Server;
 
 use self::api::Api;
 use self::config::Arguments;
+use self::deletions::Failing;
 use self::events::Events;
 use self::http::Pages;
 use self::index::Index;
@@ -172,6 +174,7 @@ impl Agent {
             passed_on = Some(counts);
         }
         deliver(&mut parts, arguments, Waiting::register(&mut registry));
+        count_deletions(&mut parts, arguments, Failing::register(&mut registry));
         tell_operations(&mut parts, arguments, &node, &mut registry)?;
         follow(&mut parts, &api, &node, &index, &states);
         let (close, closing) = oneshot::channel();
@@ -330,6 +333,12 @@ fn tell_where(arguments: &Arguments) {
 fn deliver(parts: &mut Parts, arguments: &Arguments, waiting: Waiting) {
     let state_dir = arguments.state_dir.clone();
     parts.work(async move { match releases::run(state_dir, waiting).await {} });
+}
+
+/// Counts the sandboxes of this node that could not be deleted.
+fn count_deletions(parts: &mut Parts, arguments: &Arguments, failing: Failing) {
+    let state_dir = arguments.state_dir.clone();
+    parts.work(async move { match deletions::run(state_dir, failing).await {} });
 }
 
 /// Tells what meta-cni does on this node: as metrics, and as traces if somebody wants them.

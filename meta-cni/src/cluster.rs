@@ -160,7 +160,7 @@ impl EventReason {
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// The object is not there.
-    #[error("{what} was not found")]
+    #[error("there is no {what}")]
     NotFound {
         /// Kind and name, for example `pod default/web`.
         what: String,

@@ -8,16 +8,18 @@ use std::path::PathBuf;
 use proto::ipam::v1::{
     AllocateRequest, AllocateResponse, BatchAllocateRequest, ReleaseAttachmentRequest,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::info_span;
 
 use crate::cni::args::{Args, ArgsError};
+use crate::cni::error::with_causes;
+use crate::cni::netconf::PluginConf;
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, Server};
 use crate::ipam::failure::IpamFailure;
 use crate::ipam::queue::Queue;
 use crate::ipam::{request, verbs};
-use crate::record::{Entry, Phase, Record};
+use crate::record::{Entry, Record};
 use crate::trace;
 
 /// Requests that one batch may have (ipam.v1).
@@ -63,6 +65,23 @@ struct Wanted {
     network: String,
 }
 
+impl Wanted {
+    fn held(&self) -> Held {
+        Held {
+            config: self.config.clone(),
+            release: self.release.clone(),
+            network: self.network.clone(),
+        }
+    }
+}
+
+/// What one attachment may hold.
+struct Held {
+    config: IpamConfig,
+    release: ReleaseAttachmentRequest,
+    network: String,
+}
+
 /// Leases for every attachment of `record` that uses meta-ipam: one batch for each server. Nothing is held if it fails.
 ///
 /// # Errors
@@ -70,7 +89,7 @@ struct Wanted {
 pub fn take(record: &Record) -> Result<(), LeaseError> {
     let mut by_server: BTreeMap<Server, Vec<Wanted>> = BTreeMap::new();
     for entry in &record.attachments {
-        for wanted in wanted(record, entry)? {
+        if let Some(wanted) = wanted(record, entry)? {
             by_server
                 .entry(wanted.config.server.clone())
                 .or_default()
@@ -84,7 +103,7 @@ pub fn take(record: &Record) -> Result<(), LeaseError> {
             taken.extend(some);
             let span = info_span!("batch", server = server.address);
             if let Err(failure) = trace::step(span, || batch(server, some)) {
-                give_back_all(&taken);
+                give_back_all(taken.into_iter().map(Wanted::held));
                 return Err(LeaseError::Lease(failure));
             }
         }
@@ -99,7 +118,7 @@ pub fn take(record: &Record) -> Result<(), LeaseError> {
 pub fn check(record: &Record, entry: &Entry) -> Result<(), LeaseError> {
     let ips = entry.result.iter().flat_map(|result| &result.ips);
     let ips: Vec<IpAddr> = ips.map(|ip| ip.address.ip()).collect();
-    for wanted in wanted(record, entry)? {
+    if let Some(wanted) = wanted(record, entry)? {
         let span = info_span!("lease", network = wanted.network);
         let held = trace::step(span, || {
             verbs::check_held(&wanted.config, &wanted.release, &ips)
@@ -113,28 +132,40 @@ pub fn check(record: &Record, entry: &Entry) -> Result<(), LeaseError> {
     Ok(())
 }
 
-/// Gives back what the attachments of `planned` hold whose ADD was not completed and that are not in `left` any more:
-/// their plugins may never have run. One whose DEL failed keeps its addresses, since its interface may be there. What
-/// cannot be delivered is kept and delivered later.
-pub fn give_back(planned: &Record, left: &Record) {
-    let record = planned;
-    let gone = planned.attachments.iter().filter(|entry| {
+/// Gives back what the attachments of `before` hold that are not in `left` any more, whatever their plugins did about it:
+/// some never ran, some succeed without asking their IPAM plugin. One whose DEL failed keeps its addresses, since its
+/// interface may be there. What cannot be delivered is kept and delivered later.
+pub fn give_back(before: &Record, left: &Record) {
+    let gone = before.attachments.iter().filter(|entry| {
         let name = &entry.attachment.ifname;
-        entry.phase != Phase::Added && left.attachments().all(|left| left.ifname != *name)
+        left.attachments().all(|left| left.ifname != *name)
     });
-    let wanted = gone
-        .filter_map(|entry| wanted(record, entry).ok())
-        .flatten();
-    let wanted: Vec<Wanted> = wanted.collect();
-    give_back_all(&wanted.iter().collect::<Vec<_>>());
+    give_back_all(gone.filter_map(|entry| held(before, entry)));
 }
 
-fn give_back_all(wanted: &[&Wanted]) {
-    for wanted in wanted {
-        let span = info_span!("release", network = wanted.network);
-        let released = trace::step(span, || verbs::release(&wanted.config, &wanted.release));
+/// One connection for each server. What waits already, because a plugin could not deliver it, is left to those who
+/// deliver later: the server is not waited for again.
+fn give_back_all(held: impl Iterator<Item = Held>) {
+    let mut by_server: BTreeMap<Server, Vec<Held>> = BTreeMap::new();
+    for held in held {
+        if !Queue::new(&held.config.state_dir).waits(&held.release) {
+            by_server
+                .entry(held.config.server.clone())
+                .or_default()
+                .push(held);
+        }
+    }
+    for (server, held) in &by_server {
+        let span = info_span!("release", server = server.address);
+        let released = trace::step(span, || {
+            let networks = held.iter().map(|held| (&held.network, &held.release));
+            trace::note("networks", names(networks));
+            let releases = held.iter().map(|held| (&held.config, &held.release));
+            verbs::release(server, releases)
+        });
         if let Err(error) = released {
-            tracing::error!(%error, network = wanted.network, "a lease stays; GC ends it");
+            let error = with_causes(&error);
+            tracing::error!(error, "a lease stays; GC ends it");
         }
     }
 }
@@ -166,7 +197,10 @@ fn batch(server: &Server, wanted: &[Wanted]) -> Result<(), IpamFailure> {
         trace::note("leases", leases(wanted, &answer.responses));
     }
     answer.map(|_| ()).map_err(|status| IpamFailure::Refused {
-        what: format!("networks {}", names(wanted)),
+        what: format!(
+            "networks {}",
+            names(wanted.iter().map(|one| (&one.network, &one.release)))
+        ),
         status: Box::new(status),
     })
 }
@@ -184,18 +218,18 @@ fn leases(wanted: &[Wanted], answers: &[AllocateResponse]) -> Value {
     .collect()
 }
 
-fn names(wanted: &[Wanted]) -> String {
-    let names: Vec<_> = wanted
-        .iter()
-        .map(|one| format!("{} ({})", one.network, one.release.ifname))
+/// The networks, as people call them, and their interfaces.
+fn names<'a>(of: impl Iterator<Item = (&'a String, &'a ReleaseAttachmentRequest)>) -> String {
+    let names: Vec<_> = of
+        .map(|(network, release)| format!("{network} ({})", release.ifname))
         .collect();
     names.join(", ")
 }
 
 /// What the plugins of an attachment will ask meta-ipam for: the same as they will, from the same input.
-fn wanted(record: &Record, entry: &Entry) -> Result<Vec<Wanted>, LeaseError> {
+fn wanted(record: &Record, entry: &Entry) -> Result<Option<Wanted>, LeaseError> {
     let attachment = &entry.attachment;
-    let mut all = Vec::new();
+    // A second plugin of the list would ask for the same attachment, and get the same lease.
     for plugin in &attachment.list.plugins {
         let conf = plugin.as_map();
         let config = IpamConfig::of(conf).map_err(|error| LeaseError::Attachment {
@@ -207,20 +241,42 @@ fn wanted(record: &Record, entry: &Entry) -> Result<Vec<Wanted>, LeaseError> {
             continue;
         };
         let args = Args::parse(&attachment.args)?;
-        let asks = request::Attachment {
-            conf,
-            container_id: &record.container_id,
-            ifname: &attachment.ifname,
-            args: &args,
-        };
-        all.push(Wanted {
+        let asks = asks(record, entry, conf, &args);
+        return Ok(Some(Wanted {
             allocate: asks.allocate(&config),
             release: asks.release(),
             network: attachment.network.clone(),
             config,
-        });
-        // A second plugin of the list would ask for the same attachment, and get the same lease.
-        break;
+        }));
     }
-    Ok(all)
+    Ok(None)
+}
+
+/// What an attachment may hold: a network that never could lease holds nothing.
+fn held(record: &Record, entry: &Entry) -> Option<Held> {
+    let plugins = entry.attachment.list.plugins.iter();
+    plugins.map(PluginConf::as_map).find_map(|conf| {
+        let config = IpamConfig::of_release(conf).ok()??;
+        let release = asks(record, entry, conf, &Args::default()).release();
+        let network = entry.attachment.network.clone();
+        Some(Held {
+            config,
+            release,
+            network,
+        })
+    })
+}
+
+fn asks<'a>(
+    record: &'a Record,
+    entry: &'a Entry,
+    conf: &'a Map<String, Value>,
+    args: &'a Args,
+) -> request::Attachment<'a> {
+    request::Attachment {
+        conf,
+        container_id: &record.container_id,
+        ifname: &entry.attachment.ifname,
+        args,
+    }
 }

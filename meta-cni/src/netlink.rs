@@ -1,6 +1,7 @@
 //! Links and default routes of the network namespace that the calling thread is in, over rtnetlink
 //! (rtnetlink(7)), without an async runtime. What to change is decided in [`crate::route`].
 
+mod change;
 mod exchange;
 mod lookup;
 mod message;
@@ -59,6 +60,8 @@ pub struct Link {
     pub index: u32,
     /// Its name, 1 to 15 bytes.
     pub name: String,
+    /// What was written about it (IFLA_IFALIAS, `ip link set … alias`); host-device writes the name that it had in the host.
+    pub alias: String,
     /// More names that it goes by, of up to 127 bytes (IFLA_ALT_IFNAME; `ip link property`).
     pub alternative_names: Vec<String>,
     /// Its hardware address as `02:00:00:00:00:01`; empty if it has none.

@@ -25,10 +25,11 @@ use lock::Lock;
 
 pub use lock::LockError;
 pub use multus::{MultusError, MultusFiles};
-pub use orphans::Orphans;
+pub use orphans::{Failed, Mark, Orphans};
 
-/// The version of the format of records that is written. Older ones are read.
-const FORMAT: u32 = 1;
+/// The version of the format of records that is written. Older ones are read: format 1 also had the folders of the plugins,
+/// which are elsewhere after an upgrade.
+const FORMAT: u32 = 2;
 /// The most that is read of one record.
 const RECORD_BYTES: u64 = 64 << 20;
 
@@ -42,8 +43,6 @@ pub struct Record {
     pub container_id: String,
     /// CNI_NETNS of the ADD.
     pub netns: String,
-    /// CNI_PATH that the delegates are given.
-    pub path: String,
     /// The pod, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodRef>,
@@ -73,6 +72,25 @@ pub struct Entry {
         with = "stored_result"
     )]
     pub result: Option<CniResult>,
+    /// Whether its ADD ended in its first plugin, which said no: it is not likely that anything was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// The places in the list of the plugins whose DEL succeeded: they are not asked again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<usize>,
+}
+
+impl Entry {
+    /// An attachment that is about to be made.
+    pub fn planned(attachment: Attachment) -> Entry {
+        Entry {
+            attachment,
+            phase: Phase::Planned,
+            result: None,
+            refused: false,
+            deleted: Vec::new(),
+        }
+    }
 }
 
 /// How far an attachment came.
@@ -92,23 +110,16 @@ impl Record {
     pub fn planned(
         container_id: &str,
         netns: &str,
-        path: &str,
         pod: Option<PodRef>,
         attachments: Vec<Attachment>,
     ) -> Record {
-        let entry = |attachment| Entry {
-            attachment,
-            phase: Phase::Planned,
-            result: None,
-        };
         Record {
             format: FORMAT,
             container_id: container_id.to_owned(),
             netns: netns.to_owned(),
-            path: path.to_owned(),
             pod,
             asked: BTreeMap::new(),
-            attachments: attachments.into_iter().map(entry).collect(),
+            attachments: attachments.into_iter().map(Entry::planned).collect(),
             network_status: None,
         }
     }
@@ -180,6 +191,7 @@ pub enum RecordError {
 pub struct Records {
     attachments: PathBuf,
     locks: PathBuf,
+    orphans: Orphans,
 }
 
 impl Records {
@@ -188,7 +200,13 @@ impl Records {
         Records {
             attachments: state_dir.join("attachments"),
             locks: state_dir.join("locks"),
+            orphans: Orphans::new(state_dir),
         }
+    }
+
+    /// The marks of sandboxes that are to be deleted.
+    pub fn orphans(&self) -> &Orphans {
+        &self.orphans
     }
 
     /// Makes the folders, readable by their owner only.
@@ -375,7 +393,7 @@ impl Sandbox<'_> {
         })
     }
 
-    /// Forgets the sandbox: its record, and the lock's file. Nothing there is success.
+    /// Forgets the sandbox: its record, its mark, and the lock's file. Nothing there is success.
     ///
     /// # Errors
     /// [`RecordError::Remove`].
@@ -392,6 +410,7 @@ impl Sandbox<'_> {
                 _ => {}
             }
         }
+        self.records.orphans.unmark(&self.container_id)?;
         if let Some(lock) = self.lock.take() {
             lock.remove();
         }
@@ -474,7 +493,9 @@ fn read_record(path: &Path) -> Result<Option<Record>, RecordError> {
             format,
         });
     }
-    serde_json::from_value(value).map(Some).map_err(corrupt)
+    let mut record: Record = serde_json::from_value(value).map_err(corrupt)?;
+    record.format = FORMAT;
+    Ok(Some(record))
 }
 
 /// Results stand in records in the newest version, which can say everything.

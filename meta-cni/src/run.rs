@@ -3,10 +3,12 @@
 
 mod side_by_side;
 
+use std::collections::BTreeMap;
+
 use tracing::{Span, info_span};
 
-use crate::cni::chain::{self, ChainError};
-use crate::cni::exec::{Exec, Target};
+use crate::cni::chain::{self, ChainError, PluginFailure};
+use crate::cni::exec::{Exec, ExecError, Target};
 use crate::cni::result::CniResult;
 use crate::order;
 use crate::record::{Entry, Phase, Record};
@@ -60,13 +62,12 @@ impl Runner<'_> {
     ) -> Result<(), RunError> {
         let add = |entry: &&Entry| {
             let attachment = &entry.attachment;
-            let target = target(&record.container_id, &record.netns, &record.path, entry);
-            step(span(entry), || {
+            let target = target(&record.container_id, &record.netns, entry);
+            step(span(entry), || -> Result<_, PluginFailure> {
                 let result = chain::add(self.exec, &attachment.list, target)?;
                 note("ips", addresses(&result));
                 Ok(result)
             })
-            .map_err(|error| RunError::new(entry, error))
         };
         let mut before_others = Some(before_others);
         let before = |level| {
@@ -84,50 +85,89 @@ impl Runner<'_> {
                     entry.phase = Phase::Added;
                     entry.result = Some(result);
                 }
-                Some(Err(error)) => failure = failure.or(Some(error)),
+                Some(Err(failed)) => {
+                    entry.refused = failed.place == 0 && failed.error.is_refusal();
+                    failure = failure.or(Some(RunError::new(&entry, failed.error)));
+                }
             }
             record.attachments.push(entry);
         }
         failure.map_or(Ok(()), Err)
     }
 
-    /// DEL of every attachment of `record` in `netns` (which may be gone, or empty), the last one first
-    /// and the default network last; all are tried. Those that succeeded are dropped from the record.
+    /// DEL of every attachment of `record` in `netns` (empty: it is gone), the last one first and the default network last;
+    /// all are tried. What failed is tried once more, one after the other: attachments of one network can be in each other's
+    /// way. Attachments that are deleted are dropped from the record, and in the others the plugins that are done are
+    /// noted: they are not asked again.
     ///
     /// # Errors
-    /// All failures.
+    /// All failures, in the record's order.
     pub fn detach(&self, record: &mut Record, netns: &str) -> Result<(), Vec<RunError>> {
-        let del = |entry: &&Entry| {
-            let target = target(&record.container_id, netns, &record.path, entry);
-            let done = span(entry).in_scope(|| {
-                let (list, result) = (&entry.attachment.list, entry.result.as_ref());
-                chain::del(self.exec, list, target, result)
-            });
-            done.map_err(|errors| {
-                errors
-                    .into_iter()
-                    .map(|error| RunError::new(entry, error))
-                    .collect::<Vec<_>>()
-            })
-        };
         let mut levels = self.levels(record);
         levels.reverse();
         levels.iter_mut().for_each(|level| level.reverse());
-        let outcomes = self.by_levels(record, levels, false, |_| {}, del);
-        let mut failures = Vec::new();
+        let order = levels.concat();
+        let mut failures = self.detach_once(record, netns, levels);
+        let is_tried_again = |place: &usize| {
+            failures
+                .get(place)
+                .is_some_and(|of| is_worth_another_try(of))
+        };
+        let again: Vec<usize> = order.into_iter().filter(is_tried_again).collect();
+        for place in &again {
+            failures.remove(place);
+        }
+        let one_by_one = again.into_iter().map(|place| vec![place]).collect();
+        failures.extend(self.detach_once(record, netns, one_by_one));
+        let mut errors = Vec::new();
         let entries = std::mem::take(&mut record.attachments);
-        for (mut entry, outcome) in entries.into_iter().zip(outcomes) {
-            if let Some(Err(errors)) = outcome {
-                failures.extend(errors);
+        for (place, mut entry) in entries.into_iter().enumerate() {
+            if let Some(failures) = failures.remove(&place) {
+                let failures = failures.into_iter();
+                errors.extend(failures.map(|failure| RunError::new(&entry, failure.error)));
                 entry.phase = Phase::Deleting;
                 record.attachments.push(entry);
             }
         }
-        if failures.is_empty() {
+        if errors.is_empty() {
             Ok(())
         } else {
-            Err(failures)
+            Err(errors)
         }
+    }
+
+    /// Tries those at the places of `levels`, notes which plugins are done, and gives the failures of each.
+    fn detach_once(
+        &self,
+        record: &mut Record,
+        netns: &str,
+        levels: Vec<Vec<usize>>,
+    ) -> BTreeMap<usize, Vec<PluginFailure>> {
+        let del = |entry: &&Entry| {
+            let target = target(&record.container_id, netns, entry);
+            let (list, result) = (&entry.attachment.list, entry.result.as_ref());
+            let failures = span(entry)
+                .in_scope(|| chain::del(self.exec, list, target, result, &entry.deleted));
+            if failures.is_empty() {
+                Ok(())
+            } else {
+                Err(failures)
+            }
+        };
+        let outcomes = self.by_levels(record, levels, false, |_| {}, del);
+        let mut all = BTreeMap::new();
+        for (place, outcome) in outcomes.into_iter().enumerate() {
+            let Some(outcome) = outcome else { continue };
+            let failures = outcome.err().unwrap_or_default();
+            let entry = &mut record.attachments[place];
+            let has_failed = |place: &usize| failures.iter().any(|failure| failure.place == *place);
+            let plugins = 0..entry.attachment.list.plugins.len();
+            entry.deleted = plugins.filter(|place| !has_failed(place)).collect();
+            if !failures.is_empty() {
+                all.insert(place, failures);
+            }
+        }
+        all
     }
 
     /// The attachments of a record in levels, see [`order::levels`]; strictly in order, each is one.
@@ -180,7 +220,7 @@ impl Runner<'_> {
             .map(|(_, entry)| entry)
             .collect();
         let check = |entry: &&Entry| {
-            let target = target(&record.container_id, netns, &record.path, entry);
+            let target = target(&record.container_id, netns, entry);
             match &entry.result {
                 Some(result) => step(span(entry), || {
                     chain::check(self.exec, &entry.attachment.list, target, result)
@@ -204,24 +244,31 @@ fn span(entry: &Entry) -> Span {
     )
 }
 
+/// Whether a plugin that failed may do better a moment later: it came to an end, and nobody has waited for long.
+fn is_worth_another_try(failures: &[PluginFailure]) -> bool {
+    use ExecError::{Failed, FailedSilently, TimedOut};
+    let causes = failures.iter().filter_map(|failure| match &failure.error {
+        ChainError::Plugin { source, .. } => Some(source.as_ref()),
+        _ => None,
+    });
+    let causes: Vec<&ExecError> = causes.collect();
+    let has_ended = |cause: &&ExecError| matches!(cause, Failed { .. } | FailedSilently { .. });
+    let has_timed_out = |cause: &&ExecError| matches!(cause, TimedOut { .. });
+    causes.iter().any(has_ended) && !causes.iter().any(has_timed_out)
+}
+
 fn addresses(result: &CniResult) -> Vec<String> {
     let ips = result.ips.iter();
     ips.map(|ip| ip.address.to_string()).collect()
 }
 
-fn target<'a>(
-    container_id: &'a str,
-    netns: &'a str,
-    path: &'a str,
-    entry: &'a Entry,
-) -> Target<'a> {
+fn target<'a>(container_id: &'a str, netns: &'a str, entry: &'a Entry) -> Target<'a> {
     let attachment = &entry.attachment;
     Target {
         container_id,
         netns,
         ifname: &attachment.ifname,
         args: &attachment.args,
-        path,
     }
 }
 

@@ -95,6 +95,21 @@ pub fn default_network(config: &Config, clustered: bool) -> Option<Wanted> {
         .next()
 }
 
+/// The networks of the configuration that people call `network`; the default network as well if it is asked for.
+pub fn of_network(
+    config: &Config,
+    network: &str,
+    with_default: bool,
+    clustered: bool,
+) -> Vec<Wanted> {
+    let secondaries = config.default_networks.iter();
+    let secondaries = secondaries.map(|name| plain(by_name(config, name, clustered)));
+    let default = default_network(config, clustered);
+    let default = default.filter(|default| with_default || default.source.label() == network);
+    let secondaries = secondaries.filter(|other| other.source.label() == network);
+    default.into_iter().chain(secondaries).collect()
+}
+
 fn of_configuration(
     config: &Config,
     pod: Option<&Pod>,

@@ -180,7 +180,7 @@ mod tests {
             ("gone", gone.as_str(), Some(pod("gone"))),
             ("podless", gone.as_str(), None),
         ] {
-            let record = Record::planned(id, netns, "/opt/cni/bin", pod, vec![]);
+            let record = Record::planned(id, netns, pod, vec![]);
             let sandbox = records.lock(id, Duration::ZERO).unwrap();
             sandbox.save(&record).unwrap();
         }

@@ -179,7 +179,7 @@ mod tests {
             name: name.into(),
             uid: Some(uid.into()),
         };
-        let mut record = Record::planned("c1", "/run/netns/x", "/opt/cni/bin", Some(pod), vec![]);
+        let mut record = Record::planned("c1", "/run/netns/x", Some(pod), vec![]);
         record.network_status = status.map(str::to_owned);
         Found {
             record,

@@ -2,6 +2,10 @@
 //! (CNI specification 1.1.0, section 3): forwards on ADD, CHECK, STATUS and GC, backwards on DEL,
 //! handing results on as `prevResult`.
 
+mod del;
+
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use super::exec::{Exec, ExecError, Target};
@@ -11,6 +15,8 @@ use super::result::{CniResult, ResultError};
 use super::skel::Command;
 use super::version::Version;
 use crate::trace;
+
+pub use del::{del, del_ipam};
 
 /// A step of a list that failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +54,37 @@ pub enum ChainError {
     },
 }
 
+impl ChainError {
+    /// Whether the plugin was run and said no, in an error object.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            ChainError::Plugin { source, .. } => matches!(**source, ExecError::Failed { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// A plugin of a list that failed.
+#[derive(Debug)]
+pub struct PluginFailure {
+    /// Its place in the list, from 0.
+    pub place: usize,
+    /// Why.
+    pub error: ChainError,
+}
+
+impl fmt::Display for PluginFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for PluginFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
 /// Another attachment of a network, for GC.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttachmentId {
@@ -60,52 +97,35 @@ pub struct AttachmentId {
 /// ADD: every plugin in order, each given the result of the one before it. Returns the last result.
 ///
 /// # Errors
-/// [`ChainError`] of the first plugin that fails; the ones behind it were not run.
+/// The first plugin that fails; the ones behind it were not run.
 pub fn add(
     exec: &dyn Exec,
     list: &NetConfList,
     target: Target<'_>,
-) -> Result<CniResult, ChainError> {
+) -> Result<CniResult, PluginFailure> {
     let mut result = None;
-    for plugin in &list.plugins {
-        let prev = prev_result(list, result.as_ref())?;
-        let stdout = run(exec, plugin, Command::Add, target, prev)?;
-        let read =
-            CniResult::parse(&stdout, list.version).map_err(|source| ChainError::Result {
-                plugin: plugin.plugin_type().to_owned(),
-                command: Command::Add.as_str(),
-                source,
-            })?;
-        result = Some(read);
+    for (place, plugin) in list.plugins.iter().enumerate() {
+        let added = add_one(exec, list, plugin, target, result.as_ref());
+        result = Some(added.map_err(|error| PluginFailure { place, error })?);
     }
     Ok(result.unwrap_or_default())
 }
 
-/// DEL: every plugin in reverse order, all tried, each given `result` if the version has that.
-///
-/// # Errors
-/// All failures, in the order in which they came.
-pub fn del(
+fn add_one(
     exec: &dyn Exec,
     list: &NetConfList,
+    plugin: &PluginConf,
     target: Target<'_>,
-    result: Option<&CniResult>,
-) -> Result<(), Vec<ChainError>> {
-    let prev = match prev_result(list, result.filter(|_| list.version.has_check())) {
-        Ok(prev) => prev,
-        Err(error) => return Err(vec![error]),
-    };
-    let failures: Vec<_> = list
-        .plugins
-        .iter()
-        .rev()
-        .filter_map(|plugin| run(exec, plugin, Command::Del, target, prev.clone()).err())
-        .collect();
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(failures)
-    }
+    before: Option<&CniResult>,
+) -> Result<CniResult, ChainError> {
+    let prev = prev_result(list, before)?;
+    let kind = plugin.plugin_type();
+    let stdout = run(exec, kind, plugin, Command::Add, target, prev)?;
+    CniResult::parse(&stdout, list.version).map_err(|source| ChainError::Result {
+        plugin: kind.to_owned(),
+        command: Command::Add.as_str(),
+        source,
+    })
 }
 
 /// CHECK: every plugin in order, each given `result`. Passes at once if the list disables it.
@@ -122,23 +142,24 @@ pub fn check(
         return Ok(());
     }
     let prev = prev_result(list, Some(result))?;
-    list.plugins
-        .iter()
-        .try_for_each(|plugin| run(exec, plugin, Command::Check, target, prev.clone()).map(drop))
+    list.plugins.iter().try_for_each(|plugin| {
+        let kind = plugin.plugin_type();
+        run(exec, kind, plugin, Command::Check, target, prev.clone()).map(drop)
+    })
 }
 
 /// STATUS: every plugin in order. Passes at once if the list's version does not have it.
 ///
 /// # Errors
 /// [`ChainError`] of the first plugin that fails.
-pub fn status(exec: &dyn Exec, list: &NetConfList, path: &str) -> Result<(), ChainError> {
+pub fn status(exec: &dyn Exec, list: &NetConfList) -> Result<(), ChainError> {
     if !list.version.has_gc_and_status() {
         return Ok(());
     }
-    let target = nowhere(path);
-    list.plugins
-        .iter()
-        .try_for_each(|plugin| run(exec, plugin, Command::Status, target, []).map(drop))
+    list.plugins.iter().try_for_each(|plugin| {
+        let kind = plugin.plugin_type();
+        run(exec, kind, plugin, Command::Status, NOWHERE, []).map(drop)
+    })
 }
 
 /// GC: every plugin in order, all tried, each given the attachments that are `valid`. Passes at once
@@ -149,7 +170,6 @@ pub fn status(exec: &dyn Exec, list: &NetConfList, path: &str) -> Result<(), Cha
 pub fn gc(
     exec: &dyn Exec,
     list: &NetConfList,
-    path: &str,
     valid: &[AttachmentId],
 ) -> Result<(), Vec<ChainError>> {
     if !list.allows_gc() {
@@ -164,7 +184,8 @@ pub fn gc(
         .iter()
         .filter_map(|plugin| {
             let extra = [("cni.dev/valid-attachments", valid.clone())];
-            run(exec, plugin, Command::Gc, nowhere(path), extra).err()
+            let kind = plugin.plugin_type();
+            run(exec, kind, plugin, Command::Gc, NOWHERE, extra).err()
         })
         .collect();
     if failures.is_empty() {
@@ -175,15 +196,12 @@ pub fn gc(
 }
 
 /// GC and STATUS are about a network and not about a container.
-fn nowhere(path: &str) -> Target<'_> {
-    Target {
-        container_id: "",
-        netns: "",
-        ifname: "",
-        args: "",
-        path,
-    }
-}
+const NOWHERE: Target<'_> = Target {
+    container_id: "",
+    netns: "",
+    ifname: "",
+    args: "",
+};
 
 fn prev_result(
     list: &NetConfList,
@@ -201,14 +219,15 @@ fn prev_result(
     Ok(Some(("prevResult", value)))
 }
 
+/// Runs the plugin called `kind` with the configuration of `plugin`, which is its own or that of who would ask it.
 fn run(
     exec: &dyn Exec,
+    kind: &str,
     plugin: &PluginConf,
     command: Command,
     target: Target<'_>,
     extra: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Result<Vec<u8>, ChainError> {
-    let kind = plugin.plugin_type();
     let span = tracing::info_span!(
         "delegate",
         plugin = kind,

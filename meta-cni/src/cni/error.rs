@@ -1,6 +1,8 @@
 //! The error object of the CNI specification and its codes.
 
+use std::error::Error;
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 use serde::{Deserialize, Serialize};
 
@@ -105,11 +107,11 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// The error and its causes in one line, each said once.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = said(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
+        let said = said(error);
         if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
@@ -118,3 +120,19 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// What an error says itself, without its causes. The system's words for something that is missing are put in others: containerd takes a DEL
+/// whose error has them for one that succeeded, forgets the sandbox, and never asks again (go-cni, `Remove`).
+pub(crate) fn said(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == ErrorKind::NotFound && error.get_ref().is_none() => {
+            let number = error.raw_os_error();
+            let number = number.map_or(String::new(), |number| format!(" (os error {number})"));
+            format!("No such file or folder{number}")
+        }
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

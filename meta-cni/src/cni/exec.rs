@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::error::ErrorObject;
 use super::skel::Command;
 
-/// Where a plugin is to act: its CNI variables but for CNI_COMMAND.
+/// Where a plugin is to act: its CNI variables but for CNI_COMMAND and CNI_PATH.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// CNI_CONTAINERID.
@@ -24,8 +24,6 @@ pub struct Target<'a> {
     pub ifname: &'a str,
     /// CNI_ARGS.
     pub args: &'a str,
-    /// CNI_PATH: the folders in which plugins look for others.
-    pub path: &'a str,
 }
 
 /// Runs plugins.

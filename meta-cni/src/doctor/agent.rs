@@ -57,7 +57,7 @@ pub(super) fn look(socket: &Path, limit: Duration) -> Seen {
 }
 
 fn ask(socket: &Path, limit: Duration) -> Result<GetStatusResponse, Silence> {
-    let odd = |error: &dyn std::error::Error| Silence::Odd(with_causes(error));
+    let odd = |error: &(dyn std::error::Error + 'static)| Silence::Odd(with_causes(error));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -135,7 +135,6 @@ fn versions(exec: &HostExec, name: &str) -> Result<Vec<String>, String> {
         netns: "",
         ifname: "",
         args: "",
-        path: "",
     };
     let stdin = format!(r#"{{"cniVersion":"{}"}}"#, Version::LATEST);
     let answer = exec.run(name, Command::Version, nowhere, stdin.as_bytes());

@@ -245,8 +245,7 @@ mod tests {
             name: "web".to_owned(),
             uid: Some("u".to_owned()),
         };
-        let mut record =
-            Record::planned("c", "/n", "/p", Some(reference), vec![attachment.unwrap()]);
+        let mut record = Record::planned("c", "/n", Some(reference), vec![attachment.unwrap()]);
         let right = r#"[{"name":"d","interface":"eth0"}]"#.to_owned();
         record.network_status = Some(right.clone());
         for (status, cause) in [

@@ -232,7 +232,7 @@ mod tests {
             name: pod.to_owned(),
             uid: None,
         };
-        let mut record = Record::planned("c", "/n", "/p", Some(reference), vec![attachment]);
+        let mut record = Record::planned("c", "/n", Some(reference), vec![attachment]);
         record.attachments[0].phase = phase;
         Sandbox {
             path: "/a/c.json".into(),

@@ -49,8 +49,7 @@ impl Node {
         let records = Records::new(self.0.path());
         records.make_folders().unwrap();
         let pod = Some(pod("shop", "web"));
-        let mut record =
-            Record::planned(container_id, "/run/netns/x", "/bin", pod, vec![attachment]);
+        let mut record = Record::planned(container_id, "/run/netns/x", pod, vec![attachment]);
         record.attachments[0].phase = phase;
         let sandbox = records.lock(container_id, std::time::Duration::from_secs(60));
         sandbox.unwrap().save(&record).unwrap();

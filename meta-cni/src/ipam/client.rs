@@ -19,7 +19,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::config::Server;
 use super::failure::IpamFailure;
-use crate::cni::error::with_causes;
+use crate::cni::error::{said, with_causes};
 use crate::{rpc, trace};
 
 /// The pause before a call that found the server away is made again.
@@ -230,12 +230,12 @@ async fn dial(server: &Server, tls: Option<&Trust>) -> Result<Channel, IpamFailu
 }
 
 /// The innermost cause: what surrounds it says only that a transport failed.
-fn cause(error: &dyn std::error::Error) -> Box<dyn std::error::Error + Send + Sync> {
+fn cause(error: &(dyn std::error::Error + 'static)) -> Box<dyn std::error::Error + Send + Sync> {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string().into()
+    said(inner).into()
 }
 
 #[cfg(test)]

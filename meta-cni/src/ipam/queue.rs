@@ -98,6 +98,11 @@ impl Queue {
         })
     }
 
+    /// Whether a release waits.
+    pub fn waits(&self, release: &ReleaseAttachmentRequest) -> bool {
+        self.file(release).exists()
+    }
+
     /// The files of all releases that wait.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tonic::Status;
 
 use super::client::Client;
-use super::config::IpamConfig;
+use super::config::{IpamConfig, Server};
 use super::failure::IpamFailure;
 use super::queue::Queue;
 use super::request::{Attachment, node};
@@ -73,36 +73,55 @@ fn add(
 
 /// Success whatever the server says of a lease that is not there; kept for later if it says nothing.
 fn del(config: &IpamConfig, attachment: &Attachment<'_>) -> Result<(), IpamFailure> {
-    release(config, &attachment.release())
+    release(&config.server, [(config, &attachment.release())])
 }
 
-/// Gives a lease back, now or later.
+/// Gives leases of one server back, now or later.
 ///
 /// # Errors
-/// [`IpamFailure::Queue`] if it can be neither delivered nor kept.
-pub fn release(
-    config: &IpamConfig,
-    release: &ipam::ReleaseAttachmentRequest,
+/// [`IpamFailure::Queue`] of the first that can be neither delivered nor kept; all are tried.
+pub fn release<'a>(
+    server: &Server,
+    releases: impl IntoIterator<Item = (&'a IpamConfig, &'a ipam::ReleaseAttachmentRequest)>,
 ) -> Result<(), IpamFailure> {
-    let queue = Queue::new(&config.state_dir);
-    let delivered = Client::connect(&config.server, config.timeout, false).and_then(|client| {
-        let what = format!("releasing {} of {}", release.ifname, release.network);
-        client
-            .call(release.clone(), |mut leases, request| async move {
-                leases.release_attachment(request).await
-            })
-            .map_err(|status| refused(what, status))?;
-        queue.deliver(&config.server, &client);
-        Ok(())
-    });
-    if let Err(failure) = delivered {
-        tracing::warn!(
-            error = with_causes(&failure),
-            "the release is kept and delivered later"
-        );
-        queue.keep(&config.server, release)?;
+    let releases: Vec<_> = releases.into_iter().collect();
+    let limit = releases.iter().map(|(config, _)| config.timeout).max();
+    let client = Client::connect(server, limit.unwrap_or_default(), false)
+        .inspect_err(warn_kept)
+        .ok();
+    let mut kept = Ok(());
+    let mut reached = BTreeSet::new();
+    for (config, release) in releases {
+        if client
+            .as_ref()
+            .is_some_and(|client| deliver(client, release))
+        {
+            reached.insert(&config.state_dir);
+        } else {
+            kept = kept.and(Queue::new(&config.state_dir).keep(server, release));
+        }
     }
-    Ok(())
+    for state_dir in reached {
+        if let Some(client) = &client {
+            Queue::new(state_dir).deliver(server, client);
+        }
+    }
+    Ok(kept?)
+}
+
+/// Whether the server took a release.
+fn deliver(client: &Client, release: &ipam::ReleaseAttachmentRequest) -> bool {
+    let answer = client.call(release.clone(), |mut leases, request| async move {
+        leases.release_attachment(request).await
+    });
+    let what = format!("releasing {} of {}", release.ifname, release.network);
+    let answer = answer.map_err(|status| refused(what, status));
+    answer.inspect_err(warn_kept).is_ok()
+}
+
+fn warn_kept(failure: &IpamFailure) {
+    let error = with_causes(failure);
+    tracing::warn!(error, "the release is kept and delivered later");
 }
 
 fn check(

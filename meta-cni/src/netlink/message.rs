@@ -30,6 +30,7 @@ pub(super) fn link(message: LinkMessage) -> Link {
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::IfAlias(alias) => link.alias = alias,
             LinkAttribute::PropList(properties) => {
                 link.alternative_names = properties
                     .into_iter()

@@ -113,7 +113,6 @@ impl MultusFiles {
         container_id: &str,
         netns: &str,
         ifname: &str,
-        path: &str,
         args: &Args,
         pod: Option<PodRef>,
     ) -> Result<Option<Record>, MultusError> {
@@ -141,7 +140,7 @@ impl MultusFiles {
         } else {
             netns
         };
-        let mut record = Record::planned(container_id, netns, path, pod, Vec::new());
+        let mut record = Record::planned(container_id, netns, pod, Vec::new());
         record.attachments = attachments;
         Ok(Some(record))
     }
@@ -198,11 +197,7 @@ impl MultusFiles {
         };
         let Some(bytes) = read_if_there(&path)? else {
             let list = prepare(list, &Map::new()).map_err(invalid)?;
-            return Ok(Entry {
-                attachment: attachment(list, args.to_string(), None),
-                phase: Phase::Planned,
-                result: None,
-            });
+            return Ok(Entry::planned(attachment(list, args.to_string(), None)));
         };
         let cached: Cached =
             serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
@@ -220,9 +215,9 @@ impl MultusFiles {
         let device_info_file = device_info_file(&capabilities);
         let list = prepare(cached_list, &capabilities).map_err(invalid)?;
         Ok(Entry {
-            attachment: attachment(list, cached_args.to_string(), device_info_file),
             phase: Phase::Added,
             result,
+            ..Entry::planned(attachment(list, cached_args.to_string(), device_info_file))
         })
     }
 

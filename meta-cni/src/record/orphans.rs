@@ -1,24 +1,91 @@
-//! Sandboxes that the agent found to be gone: one file each under `<stateDir>/orphans`, which has a text once deleting it
-//! has failed. The agent runs no plugin, so it only marks them; the next `meta-cni` that the runtime executes has them
-//! deleted.
+//! Marks of sandboxes that are to be deleted: one file each under `<stateDir>/orphans`. The agent marks those that the runtime
+//! no longer has; a `meta-cni` whose DEL failed marks the sandbox too, since not every runtime asks again. The agent runs no
+//! plugin, so the next `meta-cni` that the runtime executes has them deleted.
+//!
+//! The file of a mark is empty, or says in JSON how deleting the sandbox has failed so far ([`Failed`]): it is left alone until
+//! `nextTry`, for twice as long each time. A mark goes with its record.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
 use super::RecordError;
 
-/// How long one that could not be deleted is left alone.
-const PAUSE: Duration = Duration::from_secs(60);
-/// What the mark says then.
-const FAILED: &str = "deleting it failed; it is tried again\n";
+/// How long one whose deletion failed for the first time is left alone.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// The most that a mark says of a failure, in bytes.
+const FAILURE_BYTES: usize = 1024;
 
 /// The marks below a state folder.
 #[derive(Clone, Debug)]
 pub struct Orphans {
     folder: PathBuf,
+}
+
+/// A sandbox that is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// CNI_CONTAINERID.
+    pub container_id: String,
+    /// How deleting it failed so far; nothing if that was not tried since the agent marked it.
+    pub failed: Option<Failed>,
+}
+
+/// How deleting a sandbox has failed so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    /// How often, by the runtime's DEL or by us.
+    pub tries: u32,
+    /// When for the first time.
+    pub since: Timestamp,
+    /// When we try again; the runtime may do so earlier.
+    pub next_try: Timestamp,
+    /// The pause before that, 60 to 3600 seconds.
+    pub pause_seconds: u64,
+    /// What failed last, in one line.
+    pub failure: String,
+}
+
+impl Failed {
+    /// What a mark says after one more failure. The pause is doubled by a try of its time only: a runtime that asks every few
+    /// seconds does not make it longer.
+    fn after(earlier: Option<Failed>, now: Timestamp, failure: &str) -> Failed {
+        let mut failed = earlier.unwrap_or_else(|| Failed {
+            tries: 0,
+            since: now,
+            next_try: now,
+            pause_seconds: 0,
+            failure: String::new(),
+        });
+        if failed.is_due(now) {
+            let pause = Duration::from_secs(failed.pause_seconds) * 2;
+            failed.pause_seconds = pause.clamp(FIRST_PAUSE, LONGEST_PAUSE).as_secs();
+            failed.next_try = now + Duration::from_secs(failed.pause_seconds);
+        }
+        failed.tries = failed.tries.saturating_add(1);
+        let end = failure.floor_char_boundary(failure.len().min(FAILURE_BYTES));
+        failure[..end].clone_into(&mut failed.failure);
+        failed
+    }
+
+    /// Whether the pause is over. One that is longer than any comes of a clock that was set back.
+    fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.next_try || self.next_try > now + LONGEST_PAUSE
+    }
+
+    /// Whether the first failure is a pause ago at least: what was in the way for a moment would be gone.
+    pub fn is_lasting(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.since);
+        age >= SignedDuration::try_from(FIRST_PAUSE).unwrap_or(SignedDuration::MAX)
+    }
 }
 
 impl Orphans {
@@ -29,24 +96,34 @@ impl Orphans {
         }
     }
 
-    /// Marks a sandbox. Marked again, it stays marked.
+    /// Marks a sandbox that the runtime no longer has.
     ///
     /// # Errors
     /// [`RecordError::Write`].
     pub fn mark(&self, container_id: &str) -> Result<(), RecordError> {
-        self.write(container_id, "")
+        self.write(container_id, b"")
     }
 
-    /// Marks a sandbox again whose deletion has failed and has written its record: it is left alone for a minute.
+    /// Marks a sandbox whose deletion has failed at `now`, after its record was written: it is left alone for a while.
     ///
     /// # Errors
     /// [`RecordError::Write`].
-    pub fn mark_failed(&self, container_id: &str) -> Result<(), RecordError> {
-        self.write(container_id, FAILED)
+    pub fn mark_failed(
+        &self,
+        container_id: &str,
+        now: Timestamp,
+        failure: &str,
+    ) -> Result<(), RecordError> {
+        let failed = Failed::after(self.failed(container_id), now, failure);
+        let text = serde_json::to_vec(&failed).map_err(|error| RecordError::Write {
+            path: self.file(container_id),
+            source: error.into(),
+        })?;
+        self.write(container_id, &text)
     }
 
-    fn write(&self, container_id: &str, text: &str) -> Result<(), RecordError> {
-        let path = self.folder.join(container_id);
+    fn write(&self, container_id: &str, text: &[u8]) -> Result<(), RecordError> {
+        let path = self.file(container_id);
         let write = || -> io::Result<()> {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -54,7 +131,7 @@ impl Orphans {
                 .create(&self.folder)?;
             let mut mark = File::options();
             let mark = mark.write(true).create(true).truncate(true).mode(0o600);
-            mark.open(&path)?.write_all(text.as_bytes())
+            mark.open(&path)?.write_all(text)
         };
         write().map_err(|source| RecordError::Write { path, source })
     }
@@ -68,7 +145,7 @@ impl Orphans {
     /// Whether a record that was written at this time is newer than its mark, or has none. Files that are written one after
     /// the other may have one time: the record of a failed deletion comes before its mark, any other behind it.
     pub fn is_outdated(&self, container_id: &str, written: SystemTime) -> bool {
-        let Ok(mark) = fs::metadata(self.folder.join(container_id)) else {
+        let Ok(mark) = fs::metadata(self.file(container_id)) else {
             return true;
         };
         mark.modified().is_ok_and(|marked| match mark.len() {
@@ -82,9 +159,10 @@ impl Orphans {
     /// # Errors
     /// [`RecordError::Remove`].
     pub fn unmark(&self, container_id: &str) -> Result<(), RecordError> {
-        let path = self.folder.join(container_id);
+        let path = self.file(container_id);
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            // A read-only file system refuses this before it looks for the file.
+            Err(source) if fs::exists(&path).unwrap_or(true) => {
                 Err(RecordError::Remove { path, source })
             }
             _ => Ok(()),
@@ -93,29 +171,48 @@ impl Orphans {
 
     /// The sandboxes that are marked, in order; none if the folder cannot be read.
     pub fn marked(&self) -> Vec<String> {
-        self.list(|_| true)
-    }
-
-    /// Those that are to be deleted now.
-    pub fn due(&self, now: SystemTime) -> Vec<String> {
-        self.list(|mark| {
-            let written = mark.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            mark.len() == 0 || now.duration_since(written).is_ok_and(|age| age >= PAUSE)
-        })
-    }
-
-    fn list(&self, wants: impl Fn(&Metadata) -> bool) -> Vec<String> {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return Vec::new();
         };
-        let wanted = entries
-            .flatten()
-            .filter(|entry| entry.metadata().is_ok_and(|mark| wants(&mark)));
-        let mut ids: Vec<String> = wanted
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let mut ids: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
         ids.sort();
         ids
+    }
+
+    /// All marks, in order of their sandboxes.
+    pub fn marks(&self) -> Vec<Mark> {
+        let mark = |container_id: String| Mark {
+            failed: self.failed(&container_id),
+            container_id,
+        };
+        self.marked().into_iter().map(mark).collect()
+    }
+
+    /// How deleting a sandbox has failed so far, if it has.
+    pub fn failed(&self, container_id: &str) -> Option<Failed> {
+        let path = self.file(container_id);
+        let text = fs::read(&path).ok().filter(|text| !text.is_empty())?;
+        // An earlier version told that it had failed, and not how.
+        let of_earlier_version = || {
+            let marked = fs::metadata(&path).and_then(|mark| mark.modified()).ok()?;
+            let since = Timestamp::try_from(marked).ok()?;
+            Some(Failed::after(None, since, ""))
+        };
+        serde_json::from_slice(&text)
+            .ok()
+            .or_else(of_earlier_version)
+    }
+
+    /// Those that are to be deleted now.
+    pub fn due(&self, now: Timestamp) -> Vec<String> {
+        let is_due = |mark: &Mark| mark.failed.as_ref().is_none_or(|failed| failed.is_due(now));
+        let due = self.marks().into_iter().filter(is_due);
+        due.map(|mark| mark.container_id).collect()
+    }
+
+    fn file(&self, container_id: &str) -> PathBuf {
+        self.folder.join(container_id)
     }
 }
 
@@ -137,19 +234,76 @@ mod tests {
         assert_eq!(orphans.marked(), ["b"]);
     }
 
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
     #[test]
-    fn one_that_could_not_be_deleted_stays_marked_and_is_left_alone_for_a_while() {
+    fn one_that_could_not_be_deleted_stays_marked_and_is_left_alone_for_longer_and_longer() {
         let folder = tempfile::tempdir().unwrap();
         let orphans = Orphans::new(folder.path());
         for id in ["a", "b"] {
             orphans.mark(id).unwrap();
         }
-        orphans.mark_failed("a").unwrap();
-        let written = folder.path().join("orphans/a").metadata().unwrap();
-        let written = written.modified().unwrap();
+        let mut tries = Vec::new();
+        for second in 0..20_000 {
+            if orphans.due(at(second)).contains(&"a".to_owned()) {
+                orphans.mark_failed("a", at(second), "busy").unwrap();
+                tries.push(second);
+            }
+        }
+        assert_eq!(
+            tries,
+            [0, 60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]
+        );
         assert_eq!(orphans.marked(), ["a", "b"]);
-        assert_eq!(orphans.due(written), ["b"]);
-        assert_eq!(orphans.due(written + PAUSE), ["a", "b"]);
+        assert_eq!(orphans.due(at(20_000)), ["b"]);
+    }
+
+    #[test]
+    fn a_mark_says_how_often_since_when_and_why_deleting_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let orphans = Orphans::new(folder.path());
+        orphans.mark("fresh").unwrap();
+        // The runtime asks again before our own time: that is counted and makes no pause longer.
+        for second in [0, 5, 59] {
+            let failure = format!("bridge DEL: no {second}");
+            orphans.mark_failed("old", at(second), &failure).unwrap();
+        }
+        let failed = Failed {
+            tries: 3,
+            since: at(0),
+            next_try: at(60),
+            pause_seconds: 60,
+            failure: "bridge DEL: no 59".to_owned(),
+        };
+        assert!(!failed.is_lasting(at(59)) && failed.is_lasting(at(60)));
+        let mark = |container_id: &str, failed| Mark {
+            container_id: container_id.to_owned(),
+            failed,
+        };
+        let marks = [mark("fresh", None), mark("old", Some(failed))];
+        assert_eq!(orphans.marks(), marks);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_pause_longer() {
+        let failed = Failed::after(None, at(0), "busy");
+        assert!(!failed.is_due(at(59)));
+        assert!(failed.is_due(at(-4000)));
+    }
+
+    #[test]
+    fn a_mark_of_an_earlier_version_has_failed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let orphans = Orphans::new(folder.path());
+        orphans.mark("a").unwrap();
+        let text = "deleting it failed; it is tried again\n";
+        fs::write(folder.path().join("orphans/a"), text).unwrap();
+        let failed = orphans.failed("a").unwrap();
+        assert_eq!((failed.tries, failed.pause_seconds), (1, 60));
+        assert!(orphans.due(failed.since).is_empty());
+        assert_eq!(orphans.due(failed.next_try), ["a"]);
     }
 
     #[test]
@@ -175,7 +329,7 @@ mod tests {
         assert!(orphans.is_outdated("a", marked));
         assert!(orphans.is_outdated("a", marked + moment));
         assert!(orphans.is_outdated("never-marked", marked - moment));
-        orphans.mark_failed("a").unwrap();
+        orphans.mark_failed("a", at(0), "busy").unwrap();
         let marked = folder.path().join("orphans/a").metadata().unwrap();
         let marked = marked.modified().unwrap();
         assert!(!orphans.is_outdated("a", marked));

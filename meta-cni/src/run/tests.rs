@@ -33,7 +33,7 @@ fn record(ifnames: &[&str]) -> Record {
         }
     };
     let attachments = ifnames.iter().map(attachment).collect();
-    Record::planned("c1", "/run/netns/pod", "/opt/cni/bin", None, attachments)
+    Record::planned("c1", "/run/netns/pod", None, attachments)
 }
 
 /// A record of networks that were all made.
@@ -130,8 +130,8 @@ fn add_notes_every_result() {
     for call in exec.calls() {
         assert_eq!(call.plugin, format!("plugin-{}", call.ifname));
         assert_eq!(call.args, format!("IFNAME={}", call.ifname));
-        let told = [&call.container_id, &call.netns, &call.path];
-        assert_eq!(told, ["c1", "/run/netns/pod", "/opt/cni/bin"]);
+        let told = [&call.container_id, &call.netns];
+        assert_eq!(told, ["c1", "/run/netns/pod"]);
     }
 }
 

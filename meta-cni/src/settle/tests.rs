@@ -36,7 +36,7 @@ fn record(netns: &TestNetns, results: &[Value]) -> Record {
         device_info_file: None,
     };
     let attachments = (0..results.len()).map(attachment).collect();
-    let mut record = Record::planned("c1", &path, "", None, attachments);
+    let mut record = Record::planned("c1", &path, None, attachments);
     for (entry, result) in record.attachments.iter_mut().zip(results) {
         let mut result = result.clone();
         result["cniVersion"] = json!("1.1.0");

@@ -212,7 +212,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
 }
 
 /// Does `work` within `span`, and notes in it how that failed, if it did.
-pub(crate) fn step<T, E: Error>(span: Span, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn step<T, E: Error + 'static>(
+    span: Span,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let _entered = span.enter();
     let done = work();
     if let Err(error) = &done {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tracing::{Span, info_span};
 
 use super::context::Context;
-use super::del::still_there;
+use super::del::{Origin, detach, keep};
 use super::failure::Failure;
 use super::report;
 use crate::advertisements::{Accept, Guard};
@@ -85,7 +85,6 @@ fn attach(
     let mut record = Record::planned(
         context.container_id(),
         &env.netns,
-        &context.delegate_path(),
         pod_of_record(context, pod),
         attachments,
     );
@@ -288,13 +287,10 @@ fn undo_earlier_attempt(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<
     tracing::warn!("an earlier ADD of this sandbox was not completed; undoing it first");
     let netns = record.netns.clone();
     let planned = record.clone();
-    let detached = context.runner().detach(&mut record, still_there(&netns));
-    lease::give_back(&planned, &record);
-    detached.map_err(|errors| {
-        if let Err(error) = sandbox.save_soon(&record) {
-            tracing::warn!(%error, "the record still has attachments that are gone");
-        }
-        Failure::Undeleted(errors)
+    detach(context, &planned, &mut record, Origin::Recorded, &netns).map_err(|errors| {
+        let failure = Failure::Undeleted(errors);
+        keep(context, sandbox, &record, &failure);
+        failure
     })
 }
 
@@ -415,12 +411,12 @@ fn undo(
     let netns = record.netns.clone();
     let _undo = info_span!("undo").entered();
     device::clean_up(&context.config, planned.attachments());
-    let detached = context.runner().detach(&mut record, still_there(&netns));
-    // A failure to lease has given all back by itself.
-    if !matches!(failure, Failure::Lease(_)) {
-        lease::give_back(&planned, &record);
-    }
-    match detached {
+    let leased = match failure {
+        // It has given all back by itself.
+        Failure::Lease(_) => record.clone(),
+        _ => planned,
+    };
+    match detach(context, &leased, &mut record, Origin::Recorded, &netns) {
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {
             for error in &errors {
@@ -430,9 +426,7 @@ fn undo(
                     "an attachment could not be undone; DEL will try again"
                 );
             }
-            if let Err(error) = sandbox.save_soon(&record) {
-                tracing::warn!(%error, "the record still has attachments that are gone");
-            }
+            keep(context, &sandbox, &record, &Failure::Undeleted(errors));
             if let Failure::Report { undone, .. } = &mut failure {
                 *undone = false;
             }

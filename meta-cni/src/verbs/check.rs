@@ -81,16 +81,11 @@ fn recorded(context: &Context<'_>) -> Result<(Record, MadeBy), Failure> {
             Err(Failure::Incomplete)
         };
     }
-    let path = context.delegate_path();
     let pod = context.pod_ref.clone();
-    let record = context.multus.record(
-        &env.container_id,
-        &env.netns,
-        &env.ifname,
-        &path,
-        &env.args,
-        pod,
-    )?;
+    let record =
+        context
+            .multus
+            .record(&env.container_id, &env.netns, &env.ifname, &env.args, pod)?;
     record
         .map(|record| (record, MadeBy::Multus))
         .ok_or_else(|| Failure::NotRecorded {

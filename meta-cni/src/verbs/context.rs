@@ -70,17 +70,6 @@ impl<'a> Context<'a> {
         &self.request.env.container_id
     }
 
-    /// CNI_PATH as the delegates are given it: binDir first.
-    pub(super) fn delegate_path(&self) -> String {
-        let dirs: Vec<_> = self
-            .exec
-            .dirs
-            .iter()
-            .map(|dir| dir.to_string_lossy())
-            .collect();
-        dirs.join(":")
-    }
-
     /// The plugins of `attachments` that are not on this node.
     pub(super) fn missing_plugins(&self, attachments: &[Attachment]) -> Vec<Problem> {
         let mut problems = Vec::new();

@@ -1,21 +1,52 @@
 //! DEL: removes what is recorded for a sandbox. It needs nobody: not the API server, not the network's
 //! definition.
 
+mod give_up;
+mod today;
+
 use std::path::Path;
+
+use jiff::Timestamp;
 
 use super::add::make_plan;
 use super::context::Context;
 use super::failure::Failure;
 use crate::cluster::Pod;
+use crate::cni::error::with_causes;
 use crate::netns::{self, NetnsError};
 use crate::record::{LockError, Record, RecordError, Sandbox};
-use crate::{device, lease};
+use crate::run::RunError;
+use crate::{device, host_device, lease};
+use give_up::give_up;
 
-/// Serves DEL. Nothing recorded, and nothing to be found out, is success.
+/// Where the attachments that are to be deleted are known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Our record, or the files of Multus.
+    Recorded,
+    /// What the pod asks for now: whether anything of it was made is not known.
+    PlannedAnew,
+}
+
+/// Serves DEL. Nothing recorded, and nothing to be found out, is success. Whatever failed, a sandbox that stays recorded is
+/// marked.
 pub(super) fn del(context: &Context<'_>) -> Result<(), Failure> {
+    let id = context.container_id();
+    delete_known(context).inspect_err(|failure| {
+        let is_marked = matches!(failure, Failure::Undeleted(_));
+        if !is_marked && context.records.file(id).exists() {
+            mark(context, id, failure);
+        }
+    })
+}
+
+fn delete_known(context: &Context<'_>) -> Result<(), Failure> {
     let sandbox = lock(context)?;
     match recorded(context, &sandbox)? {
-        Some(record) => delete(context, sandbox, record, &context.request.env.netns),
+        Some((record, origin)) => {
+            let netns = &context.request.env.netns;
+            delete(context, sandbox, record, origin, netns)
+        }
         None => Ok(sandbox.forget()?),
     }
 }
@@ -26,26 +57,74 @@ pub(super) fn delete(
     context: &Context<'_>,
     sandbox: Sandbox<'_>,
     mut record: Record,
+    origin: Origin,
     netns: &str,
 ) -> Result<(), Failure> {
     device::clean_up(&context.config, record.attachments());
     let whole = record.clone();
-    let detached = context.runner().detach(&mut record, still_there(netns));
-    lease::give_back(&whole, &record);
-    match detached {
+    match detach(context, &whole, &mut record, origin, netns) {
         Ok(()) => {
             context.multus.forget(&whole)?;
             Ok(sandbox.forget()?)
         }
         Err(errors) => {
-            match sandbox.save_soon(&record) {
-                Ok(()) => forget_results(context, &whole, &record),
-                Err(error) => {
-                    tracing::warn!(%error, "the record still has attachments that are gone");
-                }
+            let failure = Failure::Undeleted(errors);
+            if keep(context, &sandbox, &record, &failure) {
+                forget_results(context, &whole, &record);
             }
-            Err(Failure::Undeleted(errors))
+            Err(failure)
         }
+    }
+}
+
+/// DEL of every attachment of `record`. Those that are deleted or given up are dropped from it, and so are the leases of
+/// those of `leased` that are not in it then.
+pub(super) fn detach(
+    context: &Context<'_>,
+    leased: &Record,
+    record: &mut Record,
+    origin: Origin,
+    netns: &str,
+) -> Result<(), Vec<RunError>> {
+    let netns = still_there(netns);
+    let before = record.clone();
+    let detached = context.runner().detach(record, netns);
+    let left = match detached {
+        Ok(()) => Vec::new(),
+        Err(errors) => give_up(context, record, origin, netns, errors),
+    };
+    if netns.is_empty() {
+        host_device::give_names_back(&before, record);
+    }
+    lease::give_back(leased, record);
+    if left.is_empty() { Ok(()) } else { Err(left) }
+}
+
+/// Keeps what could not be deleted, and marks the sandbox so that it is tried again by whoever comes next: not every runtime
+/// does. Gives whether the record was written.
+pub(super) fn keep(
+    context: &Context<'_>,
+    sandbox: &Sandbox<'_>,
+    record: &Record,
+    failure: &Failure,
+) -> bool {
+    let saved = sandbox.save_soon(record);
+    if let Err(error) = &saved {
+        let error = with_causes(error);
+        tracing::warn!(error, "the record still has attachments that are gone");
+    }
+    // After the record, which counts as newer otherwise.
+    mark(context, &record.container_id, failure);
+    saved.is_ok()
+}
+
+/// Marks a sandbox that could not be deleted.
+pub(super) fn mark(context: &Context<'_>, container_id: &str, failure: &Failure) {
+    let orphans = context.records.orphans();
+    let marked = orphans.mark_failed(container_id, Timestamp::now(), &failure.line());
+    if let Err(error) = marked {
+        let error = with_causes(&error);
+        tracing::warn!(error, container_id, "only the runtime can have it deleted");
     }
 }
 
@@ -62,7 +141,7 @@ fn forget_results(context: &Context<'_>, whole: &Record, rest: &Record) {
 
 /// The network namespace for a DEL: none once it is gone, since some plugins take a path that leads
 /// nowhere for a failure, and none for the end of the pod (CNI specification 1.1.0, "DEL").
-pub(super) fn still_there(netns: &str) -> &str {
+fn still_there(netns: &str) -> &str {
     match netns::exists(Path::new(netns)) {
         Err(NetnsError::Missing { .. } | NetnsError::NotANamespace { .. }) => "",
         _ => netns,
@@ -89,23 +168,24 @@ fn lock<'a>(context: &'a Context<'_>) -> Result<Sandbox<'a>, Failure> {
 }
 
 /// What there is to delete: our record, else what Multus left, else what can still be found out.
-fn recorded(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<Option<Record>, Failure> {
+fn recorded(
+    context: &Context<'_>,
+    sandbox: &Sandbox<'_>,
+) -> Result<Option<(Record, Origin)>, Failure> {
     let env = &context.request.env;
     match sandbox.load() {
-        Ok(Some(record)) => Ok(Some(record)),
+        Ok(Some(record)) => Ok(Some((record, Origin::Recorded))),
         Ok(None) => {
-            let path = context.delegate_path();
             let pod = context.pod_ref.clone();
             let made_by_multus = context.multus.record(
                 &env.container_id,
                 &env.netns,
                 &env.ifname,
-                &path,
                 &env.args,
                 pod,
             )?;
             match made_by_multus {
-                Some(record) => Ok(Some(record)),
+                Some(record) => Ok(Some((record, Origin::Recorded))),
                 None if context.records.container_ids()?.is_empty() => Ok(found_out(context)),
                 None => Ok(None),
             }
@@ -113,7 +193,7 @@ fn recorded(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<Option<Recor
         Err(source @ RecordError::Corrupt { .. }) => {
             let aside = sandbox.set_aside()?;
             match found_out(context) {
-                Some(record) => Ok(Some(record)),
+                Some(found) => Ok(Some(found)),
                 None => Err(Failure::SetAside { aside, source }),
             }
         }
@@ -122,8 +202,13 @@ fn recorded(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<Option<Recor
 }
 
 /// Plans the sandbox again from the pod and its networks, if these can still be read and the pod is
-/// still the same one.
-fn found_out(context: &Context<'_>) -> Option<Record> {
+/// still the same one. Without CNI_NETNS the runtime says that the sandbox has ended: what was made in it is gone, and
+/// what the pod asks for now may be for another sandbox.
+fn found_out(context: &Context<'_>) -> Option<(Record, Origin)> {
+    if context.request.env.netns.is_empty() {
+        tracing::info!("nothing is recorded and nothing is planned anew without CNI_NETNS");
+        return None;
+    }
     let pod_ref = context.pod_ref.as_ref()?;
     let pod: Pod = match context.cluster()?.pod(pod_ref) {
         Ok(pod) => pod,
@@ -135,14 +220,13 @@ fn found_out(context: &Context<'_>) -> Option<Record> {
     match make_plan(context, Some(&pod)) {
         Ok(attachments) => {
             let env = &context.request.env;
-            let path = context.delegate_path();
-            Some(Record::planned(
+            let record = Record::planned(
                 &env.container_id,
                 &env.netns,
-                &path,
                 Some(pod_ref.clone()),
                 attachments,
-            ))
+            );
+            Some((record, Origin::PlannedAnew))
         }
         Err(failure) => {
             tracing::info!(%failure, "nothing is recorded and the networks cannot be looked up");

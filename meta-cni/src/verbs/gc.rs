@@ -4,12 +4,13 @@
 mod networks;
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::context::Context;
-use super::del::delete;
+use super::del::{Origin, delete, mark};
 use super::failure::Failure;
 use crate::cni::chain::{self, AttachmentId};
 use crate::cni::name::is_identifier;
@@ -118,15 +119,15 @@ fn known_containers(context: &Context<'_>) -> Result<BTreeSet<String>, Failure> 
     Ok(known)
 }
 
-/// Deletes the sandboxes that the agent marked, unless another process is at it.
+/// Deletes the sandboxes that are marked, unless another process is at it.
 pub(super) fn collect_orphans(context: &Context<'_>) -> Result<(), Failure> {
-    let orphans = Orphans::new(&context.config.state_dir);
+    let orphans = context.records.orphans();
     let Some(_turn) = orphans.turn() else {
         return Ok(());
     };
     let mut failures = Vec::new();
-    for id in orphans.due(SystemTime::now()) {
-        match collect_orphan(context, &orphans, &id) {
+    for id in orphans.due(Timestamp::now()) {
+        match collect_orphan(context, orphans, &id) {
             Ok(()) => failures.extend(orphans.unmark(&id).err().map(Failure::from)),
             Err(failure) => failures.push(failure),
         }
@@ -149,10 +150,10 @@ fn collect_orphan(context: &Context<'_>, orphans: &Orphans, id: &str) -> Result<
     {
         return Ok(());
     }
-    collect(context, id, sandbox, &mut Networks::default()).inspect_err(|_| {
-        // What is left was recorded anew, which is not to be taken for another ADD.
-        if let Err(error) = orphans.mark_failed(id) {
-            tracing::warn!(container_id = id, %error, "an orphan's mark stays as it was");
+    collect(context, id, sandbox, &mut Networks::default()).inspect_err(|failure| {
+        // One whose plugins failed is marked already.
+        if !matches!(failure, Failure::Undeleted(_)) {
+            mark(context, id, failure);
         }
     })
 }
@@ -190,17 +191,16 @@ fn collect(
         } else {
             record.netns.clone()
         };
-        delete(context, sandbox, record, &netns)
+        delete(context, sandbox, record, Origin::Recorded, &netns)
     })
 }
 
 /// What Multus made for a sandbox. GC is not told the interface of the default network: it is the one
 /// that every runtime uses for pods.
 fn made_by_multus(context: &Context<'_>, id: &str) -> Result<Option<Record>, Failure> {
-    let path = context.delegate_path();
     Ok(context
         .multus
-        .record(id, "", "eth0", &path, &context.request.env.args, None)?)
+        .record(id, "", "eth0", &context.request.env.args, None)?)
 }
 
 /// Whether another recorded sandbox has the same network namespace.
@@ -224,11 +224,10 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     }
     let mut failures = Vec::new();
     let exec = context.exec_within(context.config.delegate_timeout());
-    let path = context.delegate_path();
     let default = default_of_configuration(context);
     let unused = default.iter().filter(|list| !networks.has(&list.name));
     for list in networks.lists().chain(unused) {
-        if let Err(errors) = chain::gc(&exec, list, &path, &networks.valid(&list.name)) {
+        if let Err(errors) = chain::gc(&exec, list, &networks.valid(&list.name)) {
             failures.extend(errors.into_iter().map(|source| Failure::NetworkGc {
                 network: list.name.clone(),
                 source,

@@ -1,10 +1,11 @@
-//! Sandboxes that the agent marked are deleted by a process of their own, behind the answer to whatever the runtime
+//! Sandboxes that are marked are deleted by a process of their own, behind the answer to whatever the runtime
 //! asked: no pod waits for what another one left.
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
+
+use jiff::Timestamp;
 
 use crate::cni::skel::Request;
 use crate::config::Config;
@@ -17,7 +18,7 @@ pub fn collect_later(request: &Request) {
         return;
     };
     let orphans = Orphans::new(&config.state_dir);
-    if orphans.due(SystemTime::now()).is_empty() || orphans.turn().is_none() {
+    if orphans.due(Timestamp::now()).is_empty() || orphans.turn().is_none() {
         return;
     }
     if let Err(error) = start(request) {

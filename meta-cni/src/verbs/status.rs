@@ -68,8 +68,7 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
             context,
             end: Instant::now() + PLUGINS_LIMIT,
         };
-        chain::status(&exec, &list, &context.delegate_path())
-            .map_err(Failure::DefaultNotAvailable)?;
+        chain::status(&exec, &list).map_err(Failure::DefaultNotAvailable)?;
     }
     Ok(())
 }

@@ -102,6 +102,31 @@ fn a_sandbox_that_was_marked_is_deleted_behind_the_next_call() {
 }
 
 #[test]
+fn the_agent_counts_the_sandboxes_that_could_not_be_deleted() {
+    let ((node, agent), api) = (node("failing"), ApiServer::shared());
+    let broken = node.folder().join("broken");
+    fs::write(&broken, "").unwrap();
+    let mut red = network(&node, "red", 1);
+    red["record"]["while"] = json!(broken);
+    red["record"]["failOn"] = json!({ "DEL": { "code": 7, "msg": "no" } });
+    api.nad("failing", "red", red);
+    let pod = node.pod("failing", "web").networks("red").create_in(api);
+    node.add(&pod).ok();
+    let counted = |number: f64| {
+        wait_until("the agent counts", PATIENCE, || {
+            (agent.metric("meta_cni_deletions_failing") == number).then_some(())
+        });
+    };
+    node.del(&pod).error();
+    counted(1.0);
+    fs::remove_file(&broken).unwrap();
+    node.del(&pod).ok();
+    counted(0.0);
+    drop(agent);
+    node.assert_clean();
+}
+
+#[test]
 fn a_hung_agent_is_no_reason_for_del_to_wait() {
     let ((node, mut agent), api) = (node("hung"), ApiServer::shared());
     let pod = node.pod("hung", "web").create_in(api);

@@ -181,7 +181,12 @@ fn a_failed_del_of_a_pod_made_by_multus_is_tried_again_and_leaves_no_file_then()
         node.del(&pod).ok();
         assert_eq!(
             node.summaries()[2..],
-            ["DEL ext0 red", "DEL eth0 default", "DEL ext0 red"]
+            [
+                "DEL ext0 red",
+                "DEL eth0 default",
+                "DEL ext0 red",
+                "DEL ext0 red"
+            ]
         );
         node.assert_clean();
     }

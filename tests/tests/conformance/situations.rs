@@ -221,7 +221,7 @@ fn what_could_not_be_undone_stays_recorded_and_the_next_add_cleans_it_first() {
     nad(&node, "b", json!({}));
     node.add(&pod).ok();
     assert_eq!(
-        node.summaries()[6..],
+        node.summaries()[7..],
         ["DEL net1 a", "ADD eth0 default", "ADD net1 a", "ADD net2 b"]
     );
     node.del(&pod).ok();
@@ -291,6 +291,18 @@ fn a_record_that_cannot_be_read_is_an_error_if_nothing_can_be_found_out() {
     node.del(&pod).fails(6, &["unreadable-1", "by hand"]);
     node.del(&pod).ok();
     assert_eq!(node.summaries(), ["ADD eth0 default"]);
+}
+
+/// The sandbox has ended, and what the pod asks for now may be another's.
+#[test]
+fn nothing_is_planned_anew_without_a_namespace() {
+    let node = in_order("anew");
+    let pod = node.pod("default", "web").create();
+    node.call("DEL").pod(&pod).env("CNI_NETNS", "").run().ok();
+    assert!(node.calls().is_empty());
+    node.assert_clean();
+    node.del(&pod).ok();
+    assert_eq!(node.summaries(), ["DEL eth0 default"]);
 }
 
 #[test]

@@ -224,3 +224,31 @@ fn masquerading_of_the_default_network_leaves_no_rule() {
         });
     }
 }
+
+/// One DEL takes the chains' last rule away while the other one still looks for it.
+#[test]
+fn a_masquerading_network_twice_in_a_pod_is_deleted_by_the_first_del() {
+    for node in both("masq-twice") {
+        let mut conf = bridge(&node);
+        conf["ipMasq"] = json!(true);
+        node.nad("default", "net", conf);
+        let pod = node.pod("default", "a").networks("net,net").create();
+        node.add(&pod).ok();
+        node.del(&pod).ok();
+        node.assert_clean();
+    }
+}
+
+#[test]
+fn source_based_routing_is_deleted_once_the_namespace_is_gone() {
+    for node in both("sbr-gone") {
+        let conf = after_bridge(&node, "sbr", json!({}));
+        node.nad("default", "net", conf);
+        let pod = node.pod("default", "a").networks("net").create();
+        node.add(&pod).ok();
+        pod.netns().remove();
+        node.del(&pod).ok();
+        node.call("DEL").pod(&pod).env("CNI_NETNS", "").run().ok();
+        node.assert_clean();
+    }
+}

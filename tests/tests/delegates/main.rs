@@ -9,5 +9,7 @@ mod chained;
 mod check;
 mod duplicates;
 mod links;
+mod moved;
+mod namespace_gone;
 mod standing;
 mod together;

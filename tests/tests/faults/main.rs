@@ -7,5 +7,7 @@ mod disk;
 mod input;
 mod killed;
 mod orphan;
+mod refused;
+mod removed;
 mod scene;
 mod sweep;

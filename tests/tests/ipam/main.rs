@@ -6,6 +6,7 @@ mod certificates;
 mod disk;
 mod failures;
 mod fsync;
+mod given_back;
 mod import;
 mod input;
 mod ipamctl;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+mod deleted;
+
 use super::*;
 use crate::cni::error::Code;
 use crate::cni::exec::recording::{Call, RecordingExec, failed};
@@ -11,7 +13,6 @@ const TARGET: Target<'_> = Target {
     netns: "/run/netns/pod",
     ifname: "net1",
     args: "IgnoreUnknown=1;IP=10.0.0.9",
-    path: "/opt/cni/bin:/usr/lib/cni",
 };
 
 /// A list of the plugins a, b and c.
@@ -124,7 +125,6 @@ fn add_tells_every_plugin_where_to_act() {
                 TARGET.args
             ]
         );
-        assert_eq!(call.path, TARGET.path);
     }
 }
 
@@ -134,9 +134,10 @@ fn add_stops_at_the_first_plugin_that_fails() {
         "b" => Err(failed("b", 7, "no such master")),
         _ => Ok(said(&result("10.0.0.9/24"), Version::LATEST)),
     });
-    let error = add(&exec, &list(Version::LATEST, json!({})), TARGET).unwrap_err();
+    let failure = add(&exec, &list(Version::LATEST, json!({})), TARGET).unwrap_err();
+    assert_eq!(failure.place, 1);
     assert_eq!(
-        named(&error),
+        named(&failure.error),
         ("b", "ADD", Some(Code::INVALID_NETWORK_CONFIG))
     );
     assert_eq!(exec.briefs(), ["ADD a net1", "ADD b net1"]);
@@ -146,57 +147,13 @@ fn add_stops_at_the_first_plugin_that_fails() {
 fn add_stops_at_a_plugin_that_prints_no_result() {
     for printed in ["", "  \n", "{", "[]", "null", r#"{"ips": 7}"#] {
         let exec = RecordingExec::new(|_: &Call| Ok(printed.as_bytes().to_vec()));
-        let error = add(&exec, &list(Version::LATEST, json!({})), TARGET).unwrap_err();
+        let error = add(&exec, &list(Version::LATEST, json!({})), TARGET)
+            .unwrap_err()
+            .error;
         assert!(matches!(error, ChainError::Result { .. }), "{printed:?}");
         assert_eq!(named(&error), ("a", "ADD", None), "{printed:?}");
         assert_eq!(exec.briefs(), ["ADD a net1"], "{printed:?}");
     }
-}
-
-#[test]
-fn del_asks_in_reverse_and_gives_the_result_from_version_0_4_0() {
-    let recorded = result("10.0.0.9/24");
-    for version in Version::ALL {
-        let exec = RecordingExec::new(nothing);
-        del(&exec, &list(version, json!({})), TARGET, Some(&recorded)).unwrap();
-        assert_eq!(
-            exec.briefs(),
-            ["DEL c net1", "DEL b net1", "DEL a net1"],
-            "{version}"
-        );
-        for call in exec.calls() {
-            let expected = (version >= Version::V0_4_0).then(|| recorded.to_value(version));
-            assert_eq!(
-                call.stdin.get("prevResult"),
-                expected.map(Result::unwrap).as_ref(),
-                "{version} {}",
-                call.plugin
-            );
-        }
-    }
-}
-
-#[test]
-fn del_without_a_recorded_result_gives_none() {
-    let exec = RecordingExec::new(nothing);
-    del(&exec, &list(Version::LATEST, json!({})), TARGET, None).unwrap();
-    assert_eq!(exec.calls().len(), 3);
-    for call in exec.calls() {
-        assert_eq!(call.stdin.get("prevResult"), None);
-    }
-}
-
-#[test]
-fn del_goes_on_after_failures_and_tells_them_all() {
-    let exec = RecordingExec::new(|call: &Call| match call.plugin.as_str() {
-        "b" => Ok(Vec::new()),
-        other => Err(failed(other, 11, "busy")),
-    });
-    let errors = del(&exec, &list(Version::LATEST, json!({})), TARGET, None).unwrap_err();
-    assert_eq!(exec.calls().len(), 3);
-    let errors: Vec<_> = errors.iter().map(named).collect();
-    let again = Some(Code::TRY_AGAIN_LATER);
-    assert_eq!(errors, [("c", "DEL", again), ("a", "DEL", again)]);
 }
 
 #[test]
@@ -238,7 +195,7 @@ fn check_and_status_stop_at_the_first_plugin_that_fails() {
     let code = Some(Code::LIMITED_CONNECTIVITY);
     let error = check(&exec, &list, TARGET, &result("10.0.0.9/24")).unwrap_err();
     assert_eq!(named(&error), ("b", "CHECK", code));
-    let error = status(&exec, &list, TARGET.path).unwrap_err();
+    let error = status(&exec, &list).unwrap_err();
     assert_eq!(named(&error), ("b", "STATUS", code));
     assert_eq!(
         exec.briefs(),
@@ -251,8 +208,8 @@ fn status_and_gc_are_asked_from_version_1_1_0_and_of_no_container() {
     for version in Version::ALL {
         let exec = RecordingExec::new(nothing);
         let list = list(version, json!({}));
-        status(&exec, &list, TARGET.path).unwrap();
-        gc(&exec, &list, TARGET.path, &[]).unwrap();
+        status(&exec, &list).unwrap();
+        gc(&exec, &list, &[]).unwrap();
         let expected: &[_] = if version >= Version::V1_1_0 {
             &[
                 "STATUS a ",
@@ -267,7 +224,6 @@ fn status_and_gc_are_asked_from_version_1_1_0_and_of_no_container() {
         };
         assert_eq!(exec.briefs(), expected, "{version}");
         for call in exec.calls() {
-            assert_eq!(call.path, TARGET.path);
             let told: BTreeSet<_> = [call.container_id, call.netns, call.ifname, call.args].into();
             assert_eq!(told, BTreeSet::from([String::new()]));
         }
@@ -281,14 +237,8 @@ fn gc_names_the_attachments_that_are_valid() {
         container_id: container_id.to_owned(),
         ifname: ifname.to_owned(),
     });
-    gc(
-        &exec,
-        &list(Version::LATEST, json!({})),
-        TARGET.path,
-        &valid,
-    )
-    .unwrap();
-    gc(&exec, &list(Version::LATEST, json!({})), TARGET.path, &[]).unwrap();
+    gc(&exec, &list(Version::LATEST, json!({})), &valid).unwrap();
+    gc(&exec, &list(Version::LATEST, json!({})), &[]).unwrap();
     let given: Vec<_> = exec
         .calls()
         .iter()
@@ -308,7 +258,7 @@ fn gc_names_the_attachments_that_are_valid() {
 fn gc_leaves_a_list_alone_that_disables_it() {
     let exec = RecordingExec::new(nothing);
     let list = list(Version::LATEST, json!({"disableGC": true}));
-    gc(&exec, &list, TARGET.path, &[]).unwrap();
+    gc(&exec, &list, &[]).unwrap();
     assert_eq!(exec.calls(), []);
 }
 
@@ -318,7 +268,7 @@ fn gc_goes_on_after_failures_and_tells_them_all() {
         "b" => Ok(Vec::new()),
         other => Err(failed(other, 100, "broken")),
     });
-    let errors = gc(&exec, &list(Version::LATEST, json!({})), TARGET.path, &[]).unwrap_err();
+    let errors = gc(&exec, &list(Version::LATEST, json!({})), &[]).unwrap_err();
     let errors: Vec<_> = errors.iter().map(|error| named(error).0).collect();
     assert_eq!(errors, ["a", "c"]);
     assert_eq!(exec.briefs(), ["GC a ", "GC b ", "GC c "]);

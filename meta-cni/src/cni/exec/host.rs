@@ -1,5 +1,6 @@
 //! Plugins as processes of this host.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -30,7 +31,7 @@ const QUOTED_BYTES: usize = 400;
 /// limit, always reaped.
 #[derive(Clone, Debug)]
 pub struct HostExec {
-    /// The folders that are searched, in order.
+    /// The folders that are searched, in order. Plugins get them as CNI_PATH, to find others there.
     pub dirs: Vec<PathBuf>,
     /// How long one execution may take.
     pub limit: Duration,
@@ -45,7 +46,7 @@ impl Exec for HostExec {
         stdin: &[u8],
     ) -> Result<Vec<u8>, ExecError> {
         let path = self.find(plugin)?;
-        self.finish(plugin, start(&path, command, target)?, stdin)
+        self.finish(plugin, self.start(&path, command, target)?, stdin)
     }
 }
 
@@ -86,6 +87,19 @@ impl HostExec {
         let mut process = std::process::Command::new(&path);
         process.arg(argument);
         self.finish(name, spawn(&path, process)?, b"")
+    }
+
+    fn start(&self, path: &Path, command: Command, target: Target<'_>) -> Result<Child, ExecError> {
+        let dirs: Vec<_> = self.dirs.iter().map(|dir| dir.as_os_str()).collect();
+        let mut process = std::process::Command::new(path);
+        process
+            .env("CNI_COMMAND", command.as_str())
+            .env("CNI_CONTAINERID", target.container_id)
+            .env("CNI_NETNS", target.netns)
+            .env("CNI_IFNAME", target.ifname)
+            .env("CNI_ARGS", target.args)
+            .env("CNI_PATH", dirs.join(OsStr::new(":")));
+        spawn(path, process)
     }
 
     /// Talks to a plugin that was started until it ends.
@@ -146,18 +160,6 @@ impl Drop for Running {
             tracing::warn!(%group, %error, "a plugin could not be waited for");
         }
     }
-}
-
-fn start(path: &Path, command: Command, target: Target<'_>) -> Result<Child, ExecError> {
-    let mut process = std::process::Command::new(path);
-    process
-        .env("CNI_COMMAND", command.as_str())
-        .env("CNI_CONTAINERID", target.container_id)
-        .env("CNI_NETNS", target.netns)
-        .env("CNI_IFNAME", target.ifname)
-        .env("CNI_ARGS", target.args)
-        .env("CNI_PATH", target.path);
-    spawn(path, process)
 }
 
 /// Starts a program in a process group of its own, with pipes.

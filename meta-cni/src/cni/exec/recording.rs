@@ -17,7 +17,6 @@ pub(crate) struct Call {
     pub(crate) netns: String,
     pub(crate) ifname: String,
     pub(crate) args: String,
-    pub(crate) path: String,
     pub(crate) stdin: Value,
 }
 
@@ -67,7 +66,6 @@ impl<A: Fn(&Call) -> Result<Vec<u8>, ExecError> + Sync> Exec for RecordingExec<A
             netns: target.netns.to_owned(),
             ifname: target.ifname.to_owned(),
             args: target.args.to_owned(),
-            path: target.path.to_owned(),
             stdin: serde_json::from_slice(stdin).unwrap(),
         };
         self.calls.lock().unwrap().push(call.clone());

@@ -33,14 +33,8 @@ impl Left {
             name: "web".to_owned(),
             uid: None,
         };
-        self.files.record(
-            "c1",
-            "/run/netns/pod",
-            "eth0",
-            "/opt/cni/bin",
-            &args,
-            Some(pod),
-        )
+        self.files
+            .record("c1", "/run/netns/pod", "eth0", &args, Some(pod))
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -114,7 +108,6 @@ fn a_scratch_file_alone_tells_networks_interfaces_and_configurations() {
     let record = left.record().unwrap().unwrap();
     assert_eq!(record.container_id, "c1");
     assert_eq!(record.netns, "/run/netns/pod");
-    assert_eq!(record.path, "/opt/cni/bin");
     assert_eq!(record.pod.unwrap().to_string(), "shop/web");
     let told: Vec<_> = record
         .attachments

@@ -46,7 +46,7 @@ fn what_is_no_record_is_corrupt() {
 #[test]
 fn a_record_of_a_newer_format_is_not_called_corrupt() {
     let folder = Folder::new();
-    for (format, told) in [(2, 2), (u64::MAX, u32::MAX)] {
+    for (format, told) in [(u64::from(FORMAT) + 1, FORMAT + 1), (u64::MAX, u32::MAX)] {
         folder.write(
             "c1",
             json!({"format": format, "other": "shape"}).to_string(),

@@ -1,5 +1,7 @@
 //! DEL of a whole sandbox, and what its record keeps for the next one.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -50,7 +52,7 @@ fn del_tries_all_and_keeps_those_that_failed_for_the_next_time() {
         };
         let mut record = added(&["eth0", "net1", "net2", "net3"]);
         let errors = runner.detach(&mut record, "/run/netns/pod").unwrap_err();
-        assert_eq!(exec.calls().len(), 4);
+        assert_eq!(exec.calls().len(), 4 + 3, "each failure is tried once more");
         assert_eq!(ifnames(&errors), ["eth0", "net1", "net3"]);
         assert_eq!(
             phases(&record),
@@ -96,4 +98,112 @@ fn every_failed_plugin_of_a_network_is_told() {
         ]
     );
     assert_eq!(record.attachments.len(), 1);
+}
+
+#[test]
+fn what_failed_is_tried_once_more_one_after_the_other_before_the_answer() {
+    let first = Mutex::new(BTreeSet::new());
+    let exec = RecordingExec::new(|call: &Call| match call.ifname.as_str() {
+        "net1" | "eth0" if first.lock().unwrap().insert(call.ifname.clone()) => fails(call),
+        _ => made(call),
+    });
+    let runner = Runner {
+        exec: &exec,
+        parallel: 1,
+    };
+    let mut record = added(&["eth0", "net1", "net2"]);
+    runner.detach(&mut record, "/run/netns/pod").unwrap();
+    assert_eq!(record.attachments, []);
+    assert_eq!(
+        exec.briefs(),
+        [
+            "DEL plugin-net2 net2",
+            "DEL plugin-net1 net1",
+            "DEL plugin-eth0 eth0",
+            "DEL plugin-net1 net1",
+            "DEL plugin-eth0 eth0",
+        ]
+    );
+}
+
+#[test]
+fn a_plugin_that_is_missing_or_was_waited_for_is_not_tried_again_at_once() {
+    let missing = |call: &Call| ExecError::NotFound {
+        plugin: call.plugin.clone(),
+        searched: Vec::new(),
+    };
+    let slow = |call: &Call| ExecError::TimedOut {
+        plugin: call.plugin.clone(),
+        limit: Duration::from_secs(60),
+        stderr: String::new(),
+    };
+    for error in [&missing as &(dyn Fn(&Call) -> ExecError + Sync), &slow] {
+        let exec = RecordingExec::new(|call: &Call| Err(error(call)));
+        let runner = Runner {
+            exec: &exec,
+            parallel: 1,
+        };
+        runner.detach(&mut added(&["eth0"]), "").unwrap_err();
+        assert_eq!(exec.calls().len(), 1);
+    }
+}
+
+#[test]
+fn plugins_that_are_done_are_not_asked_again() {
+    let mut record = added(&["eth0", "net1"]);
+    let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [
+        {"type": "a"}, {"type": "b"}, {"type": "c"},
+    ]});
+    record.attachments[1].attachment.list = NetConfList::from_value(conf).unwrap();
+    let exec = RecordingExec::new(|call: &Call| match call.plugin.as_str() {
+        "b" => fails(call),
+        _ => made(call),
+    });
+    let runner = Runner {
+        exec: &exec,
+        parallel: 1,
+    };
+    let errors = runner.detach(&mut record, "").unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(record.attachments[0].deleted, [0, 2]);
+    let asked = [
+        "DEL c net1",
+        "DEL b net1",
+        "DEL a net1",
+        "DEL plugin-eth0 eth0",
+        "DEL b net1",
+    ];
+    assert_eq!(exec.briefs(), asked);
+    runner.detach(&mut record, "").unwrap_err();
+    assert_eq!(exec.briefs()[asked.len()..], ["DEL b net1"; 2]);
+}
+
+#[test]
+fn the_record_says_whose_first_plugin_refused() {
+    let silent = |call: &Call| ExecError::FailedSilently {
+        plugin: call.plugin.clone(),
+        status: "was killed by signal 9".to_owned(),
+        stdout: String::new(),
+        stderr: String::new(),
+    };
+    let cases = [("a", true, true), ("b", true, false), ("a", false, false)];
+    for (plugin, says_no, refused) in cases {
+        let exec = RecordingExec::new(|call: &Call| match call.plugin == plugin {
+            true if says_no => fails(call),
+            true => Err(silent(call)),
+            false => made(call),
+        });
+        let mut record = record(&["eth0"]);
+        let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "a"}, {"type": "b"}]});
+        record.attachments[0].attachment.list = NetConfList::from_value(conf).unwrap();
+        let runner = Runner {
+            exec: &exec,
+            parallel: 1,
+        };
+        runner.attach(&mut record, || ()).unwrap_err();
+        assert_eq!(
+            record.attachments[0].refused, refused,
+            "{plugin}, {says_no}"
+        );
+    }
 }

@@ -122,13 +122,7 @@ mod tests {
             device: None,
             device_info_file: None,
         };
-        Record::planned(
-            container_id,
-            "/run/netns/pod",
-            "/opt/cni/bin",
-            None,
-            vec![attachment],
-        )
+        Record::planned(container_id, "/run/netns/pod", None, vec![attachment])
     }
 
     fn leasing(network: Option<&str>) -> Value {

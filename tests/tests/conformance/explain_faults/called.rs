@@ -136,8 +136,8 @@ pub(super) const FAULTS: &[Fault] = &[
         ],
         Some("correct what recording-plugin names"),
         || {
-            let code = |msg: &str| json!({ "code": 42, "msg": msg });
-            recorded(json!({ "failOn": { "ADD": code("no uplink"), "DEL": code("busy") } }))
+            let add = json!({ "code": 42, "msg": "no uplink" });
+            recorded(json!({ "failOn": { "ADD": add }, "exit": 1 }))
         },
     ),
     fault(

@@ -19,7 +19,6 @@ const TARGET: Target<'_> = Target {
     netns: "/run/netns/pod",
     ifname: "net1",
     args: "IgnoreUnknown=1;K8S_POD_NAME=web",
-    path: "/opt/cni/bin:/usr/lib/cni",
 };
 
 /// A folder of plugins that are shell scripts.
@@ -74,11 +73,23 @@ fn a_plugin_is_told_what_to_do_and_gives_what_it_prints() {
         r#"cat; echo "|$CNI_COMMAND|$CNI_CONTAINERID|$CNI_NETNS|$CNI_IFNAME|$CNI_ARGS|$CNI_PATH""#,
     );
     let printed = plugins.run(b"{\"type\":\"plugin\"}").unwrap();
+    let folder = plugins.dir.path().display();
     assert_eq!(
         String::from_utf8(printed).unwrap(),
-        "{\"type\":\"plugin\"}|ADD|c1|/run/netns/pod|net1|IgnoreUnknown=1;K8S_POD_NAME=web|\
-         /opt/cni/bin:/usr/lib/cni\n"
+        format!(
+            "{{\"type\":\"plugin\"}}|ADD|c1|/run/netns/pod|net1|IgnoreUnknown=1;K8S_POD_NAME=web|{folder}\n"
+        )
     );
+}
+
+#[test]
+fn a_plugin_finds_others_where_it_was_looked_for_itself() {
+    let plugins = Plugins::with(r#"printf %s "$CNI_PATH""#);
+    let mut exec = plugins.within(LONG);
+    exec.dirs.push("/usr/lib/cni".into());
+    let printed = exec.run("plugin", Command::Add, TARGET, b"{}").unwrap();
+    let path = format!("{}:/usr/lib/cni", plugins.dir.path().display());
+    assert_eq!(String::from_utf8(printed).unwrap(), path);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn record(result: Value) -> Record {
         device: None,
         device_info_file: None,
     };
-    let mut record = Record::planned("c1", NETNS, "", None, vec![attachment]);
+    let mut record = Record::planned("c1", NETNS, None, vec![attachment]);
     record.attachments[0].phase = Phase::Added;
     record.attachments[0].result = Some(CniResult::from_value(&result, Version::LATEST).unwrap());
     record
