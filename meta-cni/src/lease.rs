@@ -1,19 +1,22 @@
 //! The leases of a whole pod in one durable write, before any delegate runs: all attachments that lease by meta-ipam
 //! get their addresses, or none does. The delegates' own meta-ipam finds them there.
 
+mod switched;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proto::ipam::v1::{
-    AllocateRequest, AllocateResponse, BatchAllocateRequest, ReleaseAttachmentRequest,
+    self as ipam, AllocateRequest, AllocateResponse, BatchAllocateRequest, ReleaseAttachmentRequest,
 };
 use serde_json::{Map, Value, json};
 use tracing::info_span;
 
 use crate::cni::args::{Args, ArgsError};
+use crate::cni::chain::AttachmentId;
 use crate::cni::error::with_causes;
-use crate::cni::netconf::PluginConf;
+use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, Server};
 use crate::ipam::failure::IpamFailure;
@@ -83,10 +86,11 @@ struct Held {
 }
 
 /// Leases for every attachment of `record` that uses meta-ipam: one batch for each server. Nothing is held if it fails.
+/// Where its networks lease is noted below `state_dir`.
 ///
 /// # Errors
 /// [`LeaseError`].
-pub fn take(record: &Record) -> Result<(), LeaseError> {
+pub fn take(record: &Record, state_dir: &Path) -> Result<(), LeaseError> {
     let mut by_server: BTreeMap<Server, Vec<Wanted>> = BTreeMap::new();
     for entry in &record.attachments {
         if let Some(wanted) = wanted(record, entry)? {
@@ -106,6 +110,31 @@ pub fn take(record: &Record) -> Result<(), LeaseError> {
                 give_back_all(taken.into_iter().map(Wanted::held));
                 return Err(LeaseError::Lease(failure));
             }
+        }
+    }
+    for wanted in taken {
+        switched::note(state_dir, &wanted.release.network, &wanted.config);
+    }
+    Ok(())
+}
+
+/// Ends the leases of a network on this node whose attachments are not `valid`, if it leases by meta-ipam and allows GC:
+/// most plugins do not hand GC on to their IPAM plugin.
+///
+/// # Errors
+/// [`IpamFailure`].
+pub fn collect(list: &NetConfList, valid: &[AttachmentId]) -> Result<(), IpamFailure> {
+    if !list.allows_gc() {
+        return Ok(());
+    }
+    for conf in list.plugins.iter().map(PluginConf::as_map) {
+        // A network that never could lease has no leases.
+        if let Ok(Some(config)) = IpamConfig::of(conf) {
+            let valid = valid.iter().map(|id| ipam::Attachment {
+                container_id: id.container_id.clone(),
+                ifname: id.ifname.clone(),
+            });
+            return verbs::collect(&config, request::network_of(conf), valid.collect());
         }
     }
     Ok(())
@@ -134,13 +163,17 @@ pub fn check(record: &Record, entry: &Entry) -> Result<(), LeaseError> {
 
 /// Gives back what the attachments of `before` hold that are not in `left` any more, whatever their plugins did about it:
 /// some never ran, some succeed without asking their IPAM plugin. One whose DEL failed keeps its addresses, since its
-/// interface may be there. What cannot be delivered is kept and delivered later.
-pub fn give_back(before: &Record, left: &Record) {
+/// interface may be there. What cannot be delivered is kept and delivered later. An attachment of another IPAM plugin may
+/// hold by an import, if its network is noted below `state_dir`.
+pub fn give_back(before: &Record, left: &Record, state_dir: &Path) {
     let gone = before.attachments.iter().filter(|entry| {
         let name = &entry.attachment.ifname;
         left.attachments().all(|left| left.ifname != *name)
     });
-    give_back_all(gone.filter_map(|entry| held(before, entry)));
+    give_back_all(gone.flat_map(|entry| match held(before, entry) {
+        Some(held) => vec![held],
+        None => switched::held(state_dir, before, entry),
+    }));
 }
 
 /// One connection for each server. What waits already, because a plugin could not deliver it, is left to those who

@@ -11,10 +11,11 @@ use crate::node::Node;
 /// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
 pub(crate) const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What stays: the lock of all who deliver releases that wait, the journal, which is bounded, and the note where the agent
-/// listens.
-const STAYING: [&str; 4] = [
+/// What stays: the lock of all who deliver releases that wait, notes where networks lease, the journal, which is bounded, and
+/// the note where the agent listens. A folder ends in /.
+const STAYING: [&str; 5] = [
     "/releases/lock",
+    "/leasing/",
     "/operations.jsonl",
     "/operations.1.jsonl",
     "/agent",
@@ -39,8 +40,13 @@ impl Node {
         }
         left.extend(self.leases());
         for folder in [self.state_dir(), self.cni_dir()] {
-            let files = files(&folder)
-                .filter(|file| !STAYING.iter().any(|staying| file.ends_with(staying)));
+            let stays = |file: &String| {
+                STAYING.iter().any(|staying| match staying.ends_with('/') {
+                    true => file.contains(staying),
+                    false => file.ends_with(staying),
+                })
+            };
+            let files = files(&folder).filter(|file| !stays(file));
             left.extend(files.map(|file| format!("file {file}")));
         }
         left.extend(rules(self.host()));

@@ -246,23 +246,33 @@ fn gc(
             .unwrap_or_default()
             .to_owned()
     };
+    let valid = valid.iter().map(|one| ipam::Attachment {
+        container_id: text(one, "containerID"),
+        ifname: text(one, "ifname"),
+    });
+    collect(config, attachment.network(), valid.collect())
+}
+
+/// Ends the leases of a network on this node whose attachments are not `valid`.
+///
+/// # Errors
+/// If the server cannot be reached, or refuses.
+pub fn collect(
+    config: &IpamConfig,
+    network: &str,
+    valid: Vec<ipam::Attachment>,
+) -> Result<(), IpamFailure> {
     let question = ReleaseUnlistedRequest {
-        network: attachment.network().to_owned(),
+        network: network.to_owned(),
         node: node(config),
-        attachments: valid
-            .iter()
-            .map(|one| ipam::Attachment {
-                container_id: text(one, "containerID"),
-                ifname: text(one, "ifname"),
-            })
-            .collect(),
+        attachments: valid,
         validate_only: false,
     };
     let client = Client::connect(&config.server, config.timeout, true)?;
     let done = client.call(question, |mut leases, request| async move {
         leases.release_unlisted(request).await
     });
-    done.map_err(|status| refused(what("collecting", config, attachment), status))?;
+    done.map_err(|status| refused(format!("collecting leases of network {network}"), status))?;
     Queue::new(&config.state_dir).deliver(&config.server, &client);
     Ok(())
 }

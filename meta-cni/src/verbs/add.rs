@@ -147,7 +147,9 @@ fn run(
 
 /// What is done for all attachments before the first plugin runs.
 fn prepare(context: &Context<'_>, record: &Record) -> Result<(), Failure> {
-    step(info_span!("lease"), || lease::take(record))?;
+    step(info_span!("lease"), || {
+        lease::take(record, &context.config.state_dir)
+    })?;
     device::prepare(&context.config, record.attachments())?;
     Ok(())
 }

@@ -96,7 +96,7 @@ pub(super) fn detach(
     if netns.is_empty() {
         host_device::give_names_back(&before, record);
     }
-    lease::give_back(leased, record);
+    lease::give_back(leased, record, &context.config.state_dir);
     if left.is_empty() { Ok(()) } else { Err(left) }
 }
 

@@ -11,6 +11,7 @@ use crate::cni::result::ResultError;
 use crate::cni::skel::Request;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
+use crate::ipam::failure::IpamFailure;
 use crate::lease::LeaseError;
 use crate::netns::NetnsError;
 use crate::plugin_failure;
@@ -96,6 +97,12 @@ pub(super) enum Failure {
         #[source]
         source: ChainError,
     },
+    #[error("network {network}")]
+    LeaseGc {
+        network: String,
+        #[source]
+        source: IpamFailure,
+    },
     #[error("cni.dev/valid-attachments[{index}]: {problem}")]
     ValidAttachments { index: usize, problem: String },
     #[error("not available: {reason}")]
@@ -149,6 +156,7 @@ impl Failure {
             Failure::AlreadyAttached { .. } => Code::INVALID_ENVIRONMENT,
             Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,
             Failure::NetworkGc { source, .. } => chain_code(source),
+            Failure::LeaseGc { source, .. } => source.code(),
             Failure::ValidAttachments { .. } => Code::DECODING_FAILURE,
             Failure::NotAvailable { .. } => Code::PLUGIN_NOT_AVAILABLE,
             Failure::DefaultNotAvailable(error) => match chain_code(error) {

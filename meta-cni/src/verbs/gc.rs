@@ -16,6 +16,7 @@ use crate::cni::chain::{self, AttachmentId};
 use crate::cni::name::is_identifier;
 use crate::cni::netconf::NetConfList;
 use crate::gather::gather;
+use crate::lease;
 use crate::plan::inject_capabilities;
 use crate::record::{Orphans, Record, RecordError, Sandbox};
 use crate::trace::step;
@@ -227,11 +228,18 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     let default = default_of_configuration(context);
     let unused = default.iter().filter(|list| !networks.has(&list.name));
     for list in networks.lists().chain(unused) {
-        if let Err(errors) = chain::gc(&exec, list, &networks.valid(&list.name)) {
+        let valid = networks.valid(&list.name);
+        if let Err(errors) = chain::gc(&exec, list, &valid) {
             failures.extend(errors.into_iter().map(|source| Failure::NetworkGc {
                 network: list.name.clone(),
                 source,
             }));
+        }
+        if let Err(source) = lease::collect(list, &valid) {
+            failures.push(Failure::LeaseGc {
+                network: list.name.clone(),
+                source,
+            });
         }
     }
     failures

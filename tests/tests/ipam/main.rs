@@ -19,6 +19,7 @@ mod plugin;
 mod pod;
 mod proxy;
 mod shutdown;
+mod switched;
 #[path = "../../../ipam-server/tests/cli/terminal.rs"]
 mod terminal;
 mod tls;

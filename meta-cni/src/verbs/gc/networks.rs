@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cni::chain::AttachmentId;
 use crate::cni::netconf::NetConfList;
+use crate::ipam::config::TYPE;
 use crate::ipam::request::network_of;
 use crate::record::{Entry, Record};
 
@@ -26,22 +27,21 @@ struct Identity {
     /// How people call it: each NetworkAttachmentDefinition has plugins of its own.
     network: String,
     /// What leases of meta-ipam are filed under: another name if Multus, or an earlier version, made the
-    /// attachment.
-    leases: String,
+    /// attachment, none if the network had another IPAM plugin then.
+    leases: Option<String>,
 }
 
 impl Identity {
     fn of(entry: &Entry) -> Identity {
         let list = &entry.attachment.list;
         let plugins = list.plugins.iter();
-        let mut leases = plugins.map(|plugin| network_of(plugin.as_map()));
+        let mut ours = plugins.filter(|plugin| plugin.ipam_type() == Some(TYPE));
         Identity {
             name: list.name.clone(),
             network: entry.attachment.network.clone(),
-            leases: leases
-                .find(|network| *network != list.name)
-                .unwrap_or(&list.name)
-                .to_owned(),
+            leases: ours
+                .next()
+                .map(|plugin| network_of(plugin.as_map()).to_owned()),
         }
     }
 }
@@ -170,6 +170,18 @@ mod tests {
             .map(|list| network_of(list.plugins[0].as_map()))
             .collect();
         assert_eq!(leases, ["blue", "shop/blue"]);
+    }
+
+    #[test]
+    fn a_network_of_which_older_pods_had_another_ipam_plugin_is_collected_as_each_of_them() {
+        let mut networks = Networks::default();
+        let before = json!({"name": "blue", "type": "bridge", "ipam": {"type": "host-local"}});
+        networks.add_valid(&record("c1", "shop/blue", before));
+        networks.add_valid(&record("c2", "shop/blue", leasing(None)));
+        let ipam = |list: &NetConfList| list.plugins[0].ipam_type().map(str::to_owned);
+        let types: Vec<_> = networks.lists().filter_map(ipam).collect();
+        assert_eq!(types, ["host-local", "meta-ipam"]);
+        assert_eq!(containers(&networks, "blue"), ["c1", "c2"]);
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! Networks that lease by meta-ipam on this node, and from where. A pod from before a network named meta-ipam has another
+//! IPAM plugin in its record; its address was imported, and its DEL ends that lease too.
+//!
+//! One file a network, written when the network first leases here: `<stateDir>/leasing/<hash of the network>.json`.
+
+use std::fs::{self, File};
+use std::hash::Hasher as _;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fnv::FnvHasher;
+use proto::ipam::v1::ReleaseAttachmentRequest;
+use serde::{Deserialize, Serialize};
+
+use super::Held;
+use crate::ipam::config::{IpamConfig, Server};
+use crate::record::{Entry, Record};
+
+/// IPAM plugins whose addresses `ipamctl import` takes in.
+const IMPORTED: [&str; 2] = ["host-local", "whereabouts"];
+
+/// Where a network leases.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Leasing {
+    /// What leases are filed under.
+    network: String,
+    server: Server,
+    timeout_seconds: u64,
+    /// Where releases wait.
+    state_dir: PathBuf,
+}
+
+/// Notes that a network leases by `config`. If it cannot be noted, only DEL of older pods misses it.
+pub(super) fn note(state_dir: &Path, network: &str, config: &IpamConfig) {
+    let leasing = Leasing {
+        network: network.to_owned(),
+        server: config.server.clone(),
+        timeout_seconds: config.timeout.as_secs(),
+        state_dir: config.state_dir.clone(),
+    };
+    let path = file(state_dir, network);
+    if read(&path).as_ref() == Some(&leasing) {
+        return;
+    }
+    if let Err(error) = write(&path, &leasing) {
+        tracing::warn!(path = %path.display(), %error, "where a network leases is not noted");
+    }
+}
+
+/// What an attachment of another IPAM plugin may hold by an import. The lease is filed under the name of the network's
+/// configuration, or under namespace and name of its definition: what is not held is released in vain.
+pub(super) fn held(state_dir: &Path, record: &Record, entry: &Entry) -> Vec<Held> {
+    let attachment = &entry.attachment;
+    let plugins = &attachment.list.plugins;
+    if !plugins.iter().any(|plugin| {
+        plugin
+            .ipam_type()
+            .is_some_and(|kind| IMPORTED.contains(&kind))
+    }) {
+        return Vec::new();
+    }
+    let name = &attachment.list.name;
+    // What Multus left names no namespace.
+    let of_pod = record
+        .pod
+        .as_ref()
+        .map(|pod| format!("{}/{name}", pod.namespace));
+    let mut names = vec![name.clone(), attachment.network.clone()];
+    names.extend(of_pod);
+    names.sort_unstable();
+    names.dedup();
+    let leasing = names
+        .into_iter()
+        .filter_map(|name| read(&file(state_dir, &name)).filter(|leasing| leasing.network == name));
+    leasing
+        .map(|leasing| Held {
+            config: IpamConfig {
+                pools: Vec::new(),
+                server: leasing.server,
+                timeout: Duration::from_secs(leasing.timeout_seconds),
+                state_dir: leasing.state_dir,
+                families: None,
+                node: None,
+            },
+            release: ReleaseAttachmentRequest {
+                network: leasing.network,
+                container_id: record.container_id.clone(),
+                ifname: attachment.ifname.clone(),
+            },
+            network: attachment.network.clone(),
+        })
+        .collect()
+}
+
+/// None if it is not there or cannot be read: another version of this program may have written it.
+fn read(path: &Path) -> Option<Leasing> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn write(path: &Path, leasing: &Leasing) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    // Several ADDs of one network may note it at once.
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(&serde_json::to_vec(leasing)?)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn file(state_dir: &Path, network: &str) -> PathBuf {
+    let mut hasher = FnvHasher::default();
+    hasher.write(network.as_bytes());
+    let name = format!("{:016x}.json", hasher.finish());
+    state_dir.join("leasing").join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::PodRef;
+    use crate::cni::netconf::NetConfList;
+    use crate::plan::Attachment;
+
+    fn record(name: &str, ipam: &Value) -> Record {
+        let conf = json!({"cniVersion": "1.0.0", "name": name, "type": "bridge", "ipam": ipam});
+        let attachment = Attachment {
+            network: "ns/nad".to_owned(),
+            ifname: "net1".to_owned(),
+            args: String::new(),
+            list: NetConfList::from_value(conf).expect("a network"),
+            default_route: None,
+            device: None,
+            device_info_file: None,
+        };
+        let pod = PodRef {
+            namespace: "ns".to_owned(),
+            name: "web".to_owned(),
+            uid: None,
+        };
+        Record::planned("c1", "", Some(pod), vec![attachment])
+    }
+
+    fn config(server: &str) -> IpamConfig {
+        let conf = json!({"ipam": {"type": "meta-ipam", "pool": "p", "server": server, "timeoutSeconds": 3}});
+        let conf = conf.as_object().expect("an object");
+        IpamConfig::of(conf).expect("right").expect("ours")
+    }
+
+    #[test]
+    fn an_attachment_of_before_a_network_leased_by_meta_ipam_may_hold_an_imported_lease() {
+        let folder = tempfile::tempdir().expect("a folder");
+        note(folder.path(), "blue", &config("unix:///old"));
+        note(folder.path(), "blue", &config("unix:///new"));
+        note(folder.path(), "ns/nad", &config("unix:///nameless"));
+        for (name, ipam, expected) in [
+            (
+                "blue",
+                json!({"type": "host-local"}),
+                vec!["blue at unix:///new", "ns/nad at unix:///nameless"],
+            ),
+            (
+                "nad",
+                json!({"type": "whereabouts"}),
+                vec!["ns/nad at unix:///nameless"],
+            ),
+            ("blue", json!({"type": "static"}), vec![]),
+            ("blue", json!({"type": "meta-ipam", "pool": "p"}), vec![]),
+        ] {
+            let record = record(name, &ipam);
+            let entry = &record.attachments[0];
+            let held = held(folder.path(), &record, entry);
+            let told: Vec<_> = held
+                .iter()
+                .map(|held| format!("{} at {}", held.release.network, held.config.server.address))
+                .collect();
+            assert_eq!(told, expected, "{name} {ipam}");
+            assert!(
+                held.iter()
+                    .all(|held| held.release.container_id == "c1" && held.release.ifname == "net1")
+            );
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_noted_nothing_is_held() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let record = record("blue", &json!({"type": "host-local"}));
+        assert!(held(folder.path(), &record, &record.attachments[0]).is_empty());
+        note(folder.path(), "blue", &config("unix:///a"));
+        std::fs::write(file(folder.path(), "blue"), "{").expect("written");
+        assert!(held(folder.path(), &record, &record.attachments[0]).is_empty());
+    }
+}
