@@ -211,7 +211,7 @@ pub(super) fn make_plan(
     }
 }
 
-/// Tells in the log what works and yet surprises.
+/// Logs what works and yet has an unexpected effect.
 fn warn(attachments: &[Attachment]) {
     let mut found = warnings::of_pod(attachments);
     if attachments
@@ -227,7 +227,11 @@ fn warn(attachments: &[Attachment]) {
         }
     }
     for warning in found {
-        tracing::warn!(what = warning.what, remedy = warning.remedy, "a surprise");
+        tracing::warn!(
+            what = warning.what,
+            remedy = warning.remedy,
+            "the plan has a side effect"
+        );
     }
 }
 
