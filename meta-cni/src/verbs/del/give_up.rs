@@ -238,8 +238,9 @@ mod tests {
         let (refuses, missing) = (("bridge", "refuses"), ("istio-cni", "missing"));
         let broken = ("bridge", "cannot be started");
         let removed = "istio-cni";
+        type Failing<'a> = &'a [(&'a str, &'a str)];
         // refused at ADD, added, over, what fails, what was removed on purpose
-        let cases: [(bool, bool, bool, &[_], &str, Option<Reason>); 13] = [
+        let cases: [(bool, bool, bool, Failing<'_>, &str, Option<Reason>); 13] = [
             (true, false, false, &[refuses], "", Some(Refused)),
             (true, false, false, &[broken], "", None),
             (true, false, true, &[refuses, broken], "", None),
