@@ -304,9 +304,16 @@ fn result(answer: &AllocateResponse) -> Result<CniResult, IpamFailure> {
     for route in &answer.routes {
         let dst: IpNetwork = route.dst.parse().map_err(|_| broken("route", &route.dst))?;
         let mtu = Some(route.mtu).filter(|&mtu| mtu != 0);
+        let via = match dst {
+            IpNetwork::V4(_) => gateway(&answer.ipv4_gateway)?,
+            IpNetwork::V6(_) => gateway(&answer.ipv6_gateway)?,
+        };
+        // A main plugin takes a default route for its own only if it names the gateway (bridge, isDefaultGateway). A route
+        // to the gateway itself cannot lead over it.
+        let via = via.filter(|gateway| dst != IpNetwork::from(*gateway));
         routes.push(Route {
             mtu,
-            ..Route::via(dst, gateway(&route.gw)?)
+            ..Route::via(dst, gateway(&route.gw)?.or(via))
         });
     }
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -342,5 +349,39 @@ fn refused(what: String, status: Status) -> IpamFailure {
     IpamFailure::Refused {
         what,
         status: Box::new(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_names_its_own_gateway_else_that_of_its_family_and_is_on_the_link_without_one() {
+        let route = |dst: &str, gw: &str| ipam::Route {
+            dst: dst.to_owned(),
+            gw: gw.to_owned(),
+            mtu: 0,
+        };
+        for (ipv4_gateway, ipv6_gateway, dst, gw, expected) in [
+            ("10.0.0.1", "fd00::1", "0.0.0.0/0", "", Some("10.0.0.1")),
+            ("10.0.0.1", "fd00::1", "::/0", "", Some("fd00::1")),
+            ("10.0.0.1", "", "10.9.0.0/16", "10.0.0.7", Some("10.0.0.7")),
+            ("10.0.0.1", "", "10.9.0.0/16", "0.0.0.0", Some("0.0.0.0")),
+            ("10.0.0.1", "", "::/0", "", None),
+            ("", "fd00::1", "10.9.0.0/16", "", None),
+            ("169.254.1.1", "", "169.254.1.1/32", "", None),
+            ("", "fe80::1", "fe80::1/128", "", None),
+        ] {
+            let answer = AllocateResponse {
+                lease: Some(ipam::Lease::default()),
+                ipv4_gateway: ipv4_gateway.to_owned(),
+                ipv6_gateway: ipv6_gateway.to_owned(),
+                routes: vec![route(dst, gw)],
+                ..AllocateResponse::default()
+            };
+            let found = result(&answer).unwrap().routes[0].gw;
+            assert_eq!(found, expected.map(|gw| gw.parse().unwrap()), "{dst} {gw}");
+        }
     }
 }

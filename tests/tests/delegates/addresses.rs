@@ -1,8 +1,9 @@
 //! Plugins that give addresses, with and without a wish of the pod.
 
+use e2e::{IpamServer, locate};
 use serde_json::{Value, json};
 
-use crate::attach::{addresses, both, bridge, default, reach, secondary, with_elements};
+use crate::attach::{addresses, both, bridge, default, plugin, reach, secondary, with_elements};
 
 /// What two pods ask for.
 const WISHES: [[&str; 2]; 2] = [
@@ -19,6 +20,33 @@ fn host_local_leases_and_gives_back() {
             reach(a, b, "net1");
         });
         assert!(node.leased("br-net").is_empty());
+    }
+}
+
+/// The bridge plugin takes the default route of its IPAM for its own only if that names the gateway.
+#[test]
+fn meta_ipam_leases_for_a_bridge_that_is_the_default_gateway() {
+    let pools = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/pools.yaml");
+    for node in both("meta-ipam") {
+        let server = IpamServer::start_with(&["--pools", pools]);
+        node.install(&locate::executable("meta-ipam"));
+        let mut conf = plugin(
+            &node,
+            "bridge",
+            json!({"bridge": "br-net", "isDefaultGateway": true}),
+        );
+        let socket = format!("unix://{}", server.socket().display());
+        conf["ipam"] = json!({"type": "meta-ipam", "pool": "pods", "server": socket, "stateDir": node.state_dir()});
+        default(node, conf, |_, a, b| {
+            reach(a, b, "eth0");
+            let routes = a.netns().sh("ip route") + &a.netns().sh("ip -6 route");
+            for route in [
+                "default via 10.10.0.1 dev eth0",
+                "default via fd00:10::1 dev eth0",
+            ] {
+                assert_eq!(routes.matches(route).count(), 1, "{routes}");
+            }
+        });
     }
 }
 
