@@ -54,7 +54,8 @@ pub struct Arguments {
     /// What the store may keep in memory, in bytes. [default: 16777216]
     #[arg(long, env = "IPAM_SERVER_STORE_CACHE_BYTES", value_name = "BYTES")]
     pub store_cache_bytes: Option<u64>,
-    /// Pools to make or change at the start: YAML with a list `pools`. None is removed.
+    /// Pools to make or change at the start: YAML with a list `pools`. None is removed; one that cannot be made or changed
+    /// is reported by log, /readyz and ipam_pool_refused.
     #[arg(long, env = "IPAM_SERVER_POOLS", value_name = "FILE")]
     pub pools: Option<PathBuf>,
     /// YAML file with any of these settings.

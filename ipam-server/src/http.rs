@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
 use crate::metrics::Metrics;
+use crate::seed::Refused;
 
 /// Connections that are served at once.
 const CONNECTIONS: usize = 64;
@@ -40,6 +41,8 @@ struct Loaded {
     ledger: Ledger,
     /// Watches that are open.
     watchers: Arc<AtomicI64>,
+    /// Pools of the file that are not in force.
+    refused: Vec<Refused>,
 }
 
 /// Serves the pages until it is dropped.
@@ -90,9 +93,13 @@ impl Pages {
     }
 
     /// From now on the server is ready.
-    pub fn loaded(&self, ledger: Ledger, watchers: Arc<AtomicI64>) {
+    pub fn loaded(&self, ledger: Ledger, watchers: Arc<AtomicI64>, refused: Vec<Refused>) {
         // Only the first time counts.
-        let _ = self.loaded.set(Loaded { ledger, watchers });
+        let _ = self.loaded.set(Loaded {
+            ledger,
+            watchers,
+            refused,
+        });
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -102,7 +109,7 @@ impl Pages {
         match request.uri().path() {
             "/healthz" => page(StatusCode::OK, "ok\n".into()),
             "/readyz" => match self.ready() {
-                Ok(()) => page(StatusCode::OK, "ok\n".into()),
+                Ok(details) => page(StatusCode::OK, format!("ok\n{details}")),
                 Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
             "/metrics" => match self.metrics().await {
@@ -116,18 +123,24 @@ impl Pages {
         }
     }
 
-    fn ready(&self) -> Result<(), String> {
+    /// Lines about what the server serves without.
+    fn ready(&self) -> Result<String, String> {
         let loaded = self
             .loaded
             .get()
             .ok_or_else(|| "the leases are being loaded".to_owned())?;
         let health = loaded.ledger.health();
         let health = health.borrow();
-        health.as_ref().copied().map_err(ToString::to_string)
+        health.as_ref().copied().map_err(ToString::to_string)?;
+        let details = loaded.refused.iter().map(|pool| format!("{pool}\n"));
+        Ok(details.collect())
     }
 
     async fn metrics(&self) -> Result<String, Error> {
-        let Some(Loaded { ledger, watchers }) = self.loaded.get() else {
+        let Some(Loaded {
+            ledger, watchers, ..
+        }) = self.loaded.get()
+        else {
             return Ok(self.metrics.text(&[], 0, 0));
         };
         let pools = ledger.list_pools(&Caller::default()).await?;

@@ -14,12 +14,18 @@ use prometheus_client::registry::Registry;
 use proto::ipam::v1::{self as ipam, EventType};
 
 use crate::ledger::Observer;
+use crate::seed::Refused;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Addresses {
     pool: String,
     family: &'static str,
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfPool {
+    pool: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -32,6 +38,7 @@ struct Rpc {
 pub struct Metrics {
     registry: Registry,
     addresses: Family<Addresses, Gauge<f64, AtomicU64>>,
+    refused: Family<OfPool, Gauge>,
     rpcs: Family<Rpc, Histogram, fn() -> Histogram>,
     commit_changes: Histogram,
     commit_seconds: Histogram,
@@ -49,6 +56,7 @@ impl Default for Metrics {
         let mut metrics = Metrics {
             registry: Registry::default(),
             addresses: Family::default(),
+            refused: Family::default(),
             rpcs: Family::new_with_constructor(seconds),
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: seconds(),
@@ -72,6 +80,11 @@ impl Metrics {
             "ipam_pool_addresses",
             "Addresses of a pool",
             self.addresses.clone(),
+        );
+        registry.register(
+            "ipam_pool_refused",
+            "1 for a pool of --pools that could not be made or changed",
+            self.refused.clone(),
         );
         registry.register(
             "ipam_rpc_duration_seconds",
@@ -114,6 +127,16 @@ impl Metrics {
         );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("ipam_server_build", "The program", build);
+    }
+
+    /// Pools of the file that are not in force.
+    pub fn refused(&self, pools: &[Refused]) {
+        for refused in pools {
+            let label = OfPool {
+                pool: refused.pool.clone(),
+            };
+            self.refused.get_or_create(&label).set(1);
+        }
     }
 
     /// One request that was answered.

@@ -1,14 +1,20 @@
-//! Pools from a file: made if they are missing, changed if they are not as in the file, never removed.
+//! Pools from a file: made if they are missing, changed if they are not as in the file, never removed. A pool that cannot
+//! be made or changed keeps no other pool from its clients: it is reported, and stays as it was.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use proto::ipam::v1::{self as ipam};
 use serde::Deserialize;
+use serde_norway::Value;
 
 use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
 
-/// A file of pools that cannot be used.
+/// Characters of a problem that are shown.
+const PROBLEM: usize = 160;
+
+/// A file of pools that cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// It cannot be read.
@@ -26,15 +32,42 @@ pub enum SeedError {
         /// Where and what.
         problem: String,
     },
-    /// A pool cannot be made or changed.
+    /// The store cannot be written.
     #[error("pool {pool}")]
-    Pool {
-        /// Its name.
+    Store {
+        /// The first pool that could not be written.
         pool: String,
         /// Why.
         #[source]
         source: Error,
     },
+}
+
+/// A pool of the file that is not in force as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its name; without one, its place in the file: `pools[2]`.
+    pub pool: String,
+    /// Whether the server has a pool of this name, as it was before.
+    pub exists: bool,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refused {
+            pool,
+            exists,
+            problem,
+        } = self;
+        let state = if *exists {
+            "stays as it was"
+        } else {
+            "does not exist"
+        };
+        write!(f, "pool {pool} of --pools {state}: {problem}")
+    }
 }
 
 #[derive(Deserialize)]
@@ -56,11 +89,33 @@ pub fn parse_pools(text: &str) -> Result<Vec<ipam::Pool>, SeedError> {
         })
 }
 
-/// Makes and changes the pools of a file.
+/// The pools of a text, each read by itself.
+fn each_pool(text: &str) -> Result<Vec<Result<ipam::Pool, Refused>>, SeedError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entries {
+        pools: Vec<Value>,
+    }
+    let entries = serde_path_to_error::deserialize(serde_norway::Deserializer::from_str(text));
+    let entries: Entries = entries.map_err(|error| SeedError::Form {
+        problem: error.to_string(),
+    })?;
+    let read = |(index, entry): (usize, Value)| {
+        let name = entry.get("name").and_then(Value::as_str).map(str::to_owned);
+        serde_path_to_error::deserialize(entry).map_err(|error| Refused {
+            pool: name.unwrap_or_else(|| format!("pools[{index}]")),
+            exists: false,
+            problem: short(&error),
+        })
+    };
+    Ok(entries.pools.into_iter().enumerate().map(read).collect())
+}
+
+/// Makes and changes the pools of a file; returns those that cannot be made or changed.
 ///
 /// # Errors
-/// [`SeedError`]; pools before the one that is wrong are made.
-pub async fn seed(ledger: &Ledger, path: &Path) -> Result<(), SeedError> {
+/// [`SeedError`]; pools before the one that cannot be written are made.
+pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedError> {
     let file = path.to_owned();
     let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
     let text = read
@@ -73,13 +128,44 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<(), SeedError> {
         actor: "ipam-server --pools".into(),
         deadline: None,
     };
-    for pool in parse_pools(&text)? {
-        let name = pool.name.clone();
-        apply(ledger, &caller, pool)
-            .await
-            .map_err(|source| SeedError::Pool { pool: name, source })?;
+    let mut refused = Vec::new();
+    for pool in each_pool(&text)? {
+        let problem = match pool {
+            Err(problem) => problem,
+            Ok(pool) => {
+                let name = pool.name.clone();
+                match apply(ledger, &caller, pool).await {
+                    Ok(()) => continue,
+                    Err(source @ (Error::Store(_) | Error::Stopping)) => {
+                        return Err(SeedError::Store { pool: name, source });
+                    }
+                    Err(error) => Refused {
+                        pool: name,
+                        exists: false,
+                        problem: short(&error),
+                    },
+                }
+            }
+        };
+        let exists = ledger.get_pool(&caller, problem.pool.clone()).await.is_ok();
+        refused.push(Refused { exists, ..problem });
     }
-    Ok(())
+    for pool in &refused {
+        tracing::error!(
+            "{pool}; correct {} and start ipam-server again",
+            path.display()
+        );
+    }
+    Ok(refused)
+}
+
+/// What is wrong, without the end of a text that lists all that would be right.
+fn short(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    match text.char_indices().nth(PROBLEM) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
 }
 
 async fn apply(ledger: &Ledger, caller: &Caller, pool: ipam::Pool) -> Result<(), Error> {

@@ -60,7 +60,7 @@ pub enum ServerError {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] FilesError),
-    /// The pools of the file cannot be made.
+    /// The file of pools cannot be used.
     #[error(transparent)]
     Seed(#[from] SeedError),
     /// The ready file cannot be written.
@@ -103,9 +103,11 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     let mut pages_task = JoinSet::new();
     pages_task.spawn(http::serve(metrics_listener, pages.clone()));
     let ledger = open(&config, metrics.clone()).await?;
-    if let Some(path) = &config.pools {
-        seed(&ledger, path).await?;
-    }
+    let refused = match &config.pools {
+        Some(path) => seed(&ledger, path).await?,
+        None => Vec::new(),
+    };
+    metrics.refused(&refused);
     let (stop, stopping) = watch::channel(false);
     let service = Service::new(ledger.clone(), stopping.clone());
     let watchers = service.watchers();
@@ -119,7 +121,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         let server = builder(&config, &bound, tls.as_ref(), &metrics)?;
         tasks.spawn(serve(server, bound, routes.clone(), stopping.clone()));
     }
-    pages.loaded(ledger.clone(), watchers);
+    pages.loaded(ledger.clone(), watchers, refused);
     let mut health = JoinSet::new();
     health.spawn(tell_health(reporter.clone(), ledger.clone()));
     tracing::info!(?addresses, metrics = metrics_address, "serving");

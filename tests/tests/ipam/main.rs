@@ -17,6 +17,7 @@ mod pages;
 mod parallel;
 mod plugin;
 mod pod;
+mod pools_file;
 mod proxy;
 mod shutdown;
 mod switched;
