@@ -4,9 +4,11 @@
 //! [`state`] is what is remembered, [`draft`] a group of decisions that is not durable yet; the other files
 //! are the commands, one family each.
 
+pub mod adopt;
 pub mod check;
 pub mod draft;
 pub mod lookup;
+pub mod restore;
 pub mod state;
 
 mod choose;

@@ -83,6 +83,10 @@ pub struct Arguments {
         value_name = "NUMBER"
     )]
     pub max_concurrent_per_connection: Option<usize>,
+    /// How long a store that was restored from a backup waits for the nodes that its leases name to report what they
+    /// hold; until then no new lease is made. 0: not at all. [default: 60]
+    #[arg(long, env = "IPAM_SERVER_RESTORE_WAIT_SECONDS", value_name = "SECONDS")]
+    pub restore_wait_seconds: Option<u64>,
     /// How long requests that were begun may take after a signal to end. [default: 10]
     #[arg(long, env = "IPAM_SERVER_SHUTDOWN_SECONDS", value_name = "SECONDS")]
     pub shutdown_seconds: Option<u64>,
@@ -140,6 +144,7 @@ struct Settings {
     log_level: Option<String>,
     history_events: Option<u64>,
     max_concurrent_per_connection: Option<usize>,
+    restore_wait_seconds: Option<u64>,
     shutdown_seconds: Option<u64>,
 }
 
@@ -172,6 +177,8 @@ pub struct Config {
     pub history_events: u64,
     /// Requests of one connection at once.
     pub max_concurrent_per_connection: usize,
+    /// How long a restored store waits for the reports of nodes.
+    pub restore_wait: Duration,
     /// Time to finish.
     pub shutdown: Duration,
 }
@@ -308,6 +315,12 @@ impl Config {
                 .max_concurrent_per_connection
                 .or(file.max_concurrent_per_connection)
                 .unwrap_or(1024),
+            restore_wait: Duration::from_secs(
+                arguments
+                    .restore_wait_seconds
+                    .or(file.restore_wait_seconds)
+                    .unwrap_or(60),
+            ),
             shutdown: Duration::from_secs(
                 arguments
                     .shutdown_seconds

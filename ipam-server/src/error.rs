@@ -188,6 +188,24 @@ pub enum Error {
         /// By which lease or reservation, and how many there are.
         why: String,
     },
+    /// REPORT_FIRST.
+    #[error(
+        "the store does not know yet what this node holds: it is new or was restored; report that (ReportHeld), then try again"
+    )]
+    ReportFirst {
+        /// The store to report to.
+        store: String,
+    },
+    /// STORE_RESTORED.
+    #[error(
+        "the store was restored and waits up to {seconds} s more until these nodes have reported what they hold: {nodes}; try again"
+    )]
+    Restored {
+        /// The nodes, a few of them by name.
+        nodes: String,
+        /// How long it waits at most.
+        seconds: u64,
+    },
     /// COMPACTED.
     #[error("the history begins at revision {oldest}; {wanted} is no longer kept")]
     Compacted {
@@ -243,6 +261,8 @@ impl Error {
             Error::Stale { .. } => "STALE_GENERATION",
             Error::LeaseExpired { .. } => "LEASE_EXPIRED",
             Error::PoolInUse { .. } => "POOL_IN_USE",
+            Error::ReportFirst { .. } => "REPORT_FIRST",
+            Error::Restored { .. } => "STORE_RESTORED",
             Error::Compacted { .. } => "COMPACTED",
             Error::BadToken => "BAD_TOKEN",
             Error::DeadlineExceeded => "DEADLINE_EXCEEDED",

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::allocator::restore;
 use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
 use crate::metrics::Metrics;
@@ -132,8 +133,16 @@ impl Pages {
         let health = loaded.ledger.health();
         let health = health.borrow();
         health.as_ref().copied().map_err(ToString::to_string)?;
-        let details = loaded.refused.iter().map(|pool| format!("{pool}\n"));
-        Ok(details.collect())
+        let refused = loaded.refused.iter().map(|pool| format!("{pool}\n"));
+        let mut details: String = refused.collect();
+        let origin = loaded.ledger.origin();
+        let origin = origin.borrow();
+        if !origin.awaited.is_empty() {
+            let nodes = restore::names(&origin);
+            details.push_str("the store was restored: no new lease before these nodes have reported what they hold, ");
+            details.push_str(&format!("or the wait is over: {nodes}\n"));
+        }
+        Ok(details)
     }
 
     async fn metrics(&self) -> Result<String, Error> {
@@ -144,6 +153,7 @@ impl Pages {
             return Ok(self.metrics.text(&[], 0, 0));
         };
         let pools = ledger.list_pools(&Caller::default()).await?;
+        self.metrics.awaited(ledger.origin().borrow().awaited.len());
         let revision = *ledger.revision().borrow();
         let watchers = watchers.load(Ordering::Relaxed);
         Ok(self.metrics.text(&pools, revision, watchers))

@@ -5,6 +5,7 @@
 //! goes through everything in small steps.
 
 mod check;
+mod held;
 mod history;
 mod reads;
 mod worker;
@@ -25,13 +26,14 @@ use proto::ipam::v1::{self as ipam, EventType};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::allocator::lookup::Question;
+use crate::allocator::restore::new_id;
 use crate::allocator::{Draft, load};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::lease::Wish;
 use crate::pool::Pool;
 use crate::store::durable::Durable;
-use crate::store::{Store, StoreError};
+use crate::store::{Batch, Origin, OriginChange, Store, StoreError};
 use worker::{Job, Message, Worker};
 
 /// Leases that one BatchAllocate may ask for.
@@ -55,6 +57,8 @@ pub struct Limits {
     pub group: usize,
     /// Commands that may wait; more wait before they are queued.
     pub queue: usize,
+    /// How long a restored store waits for the reports of nodes.
+    pub restore_wait: Duration,
 }
 
 impl Default for Limits {
@@ -63,6 +67,7 @@ impl Default for Limits {
             history_events: 200_000,
             group: 1024,
             queue: 8192,
+            restore_wait: Duration::from_secs(60),
         }
     }
 }
@@ -87,6 +92,7 @@ pub struct Ledger {
     revision: watch::Receiver<u64>,
     oldest: watch::Receiver<u64>,
     health: watch::Receiver<Health>,
+    origin: watch::Receiver<Origin>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -102,11 +108,25 @@ impl Ledger {
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Ledger, Error> {
         let store: Arc<dyn Store> = Arc::new(Durable::new(store));
-        let state = load(store.as_ref())?;
+        let mut state = load(store.as_ref())?;
+        state.restore_wait = i64::try_from(limits.restore_wait.as_millis()).unwrap_or(i64::MAX);
+        if state.origin.id.is_empty() {
+            state.origin.id = new_id();
+            let after = state.origin.clone();
+            let origin = Some(OriginChange {
+                before: None,
+                after,
+            });
+            store.commit(&Batch {
+                origin,
+                ..Batch::default()
+            })?;
+        }
         let (queue, jobs) = std::sync::mpsc::channel();
         let (revision_sender, revision) = watch::channel(state.revision);
         let (oldest_sender, oldest) = watch::channel(state.oldest_revision);
         let (health_sender, health) = watch::channel(Ok(()));
+        let (origin_sender, origin) = watch::channel(state.origin.clone());
         let worker = Worker {
             state,
             store: store.clone(),
@@ -116,6 +136,7 @@ impl Ledger {
             revision: revision_sender,
             oldest: oldest_sender,
             health: health_sender,
+            origin: origin_sender,
             retry_at: None,
         };
         let thread = std::thread::Builder::new()
@@ -132,6 +153,7 @@ impl Ledger {
             revision,
             oldest,
             health,
+            origin,
             thread: Arc::new(Mutex::new(Some(thread))),
         })
     }
@@ -161,6 +183,11 @@ impl Ledger {
     /// Whether the store can be written.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// Which store it is, and whose reports it waits for.
+    pub fn origin(&self) -> watch::Receiver<Origin> {
+        self.origin.clone()
     }
 
     /// Has a command decided. `keep` is false for what changes nothing.
@@ -197,6 +224,25 @@ impl Ledger {
             .send(Message::Job(job))
             .map_err(|_| Error::Stopping)?;
         answered.await.map_err(|_| Error::Stopping)?
+    }
+
+    /// The same of a caller who may have to report first; the answer comes with the store that gave it.
+    async fn run_known<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        keep: bool,
+        known: Option<ipam::StoreMark>,
+        decide: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<(T, ipam::StoreMark), Error> {
+        // That the store turns out to be restored is kept although the caller is refused.
+        let answer = self.run(caller, keep, move |draft| {
+            if !draft.is_known(known.as_ref()) {
+                return Ok(Err(draft.store_mark().id));
+            }
+            let answer = decide(draft)?;
+            Ok(Ok((answer, draft.store_mark())))
+        });
+        answer.await?.map_err(|store| Error::ReportFirst { store })
     }
 
     /// See `PoolService.CreatePool`.
@@ -268,11 +314,14 @@ impl Ledger {
         caller: &Caller,
         request: ipam::AllocateRequest,
     ) -> Result<ipam::AllocateResponse, Error> {
+        let known = request.known_store.clone();
         let wish = Wish::decode(request, "")?;
-        self.run(caller, !wish.validate_only, move |draft| {
-            draft.allocate(&wish)
-        })
-        .await
+        let keep = !wish.validate_only;
+        let mut answer = self
+            .run_known(caller, keep, known, move |draft| draft.allocate(&wish))
+            .await?;
+        answer.0.store = Some(answer.1).filter(|_| keep);
+        Ok(answer.0)
     }
 
     /// See `LeaseService.BatchAllocate`.
@@ -284,7 +333,7 @@ impl Ledger {
         if request.requests.len() > BATCH {
             return Err(Error::field("requests", format!("are more than {BATCH}")));
         }
-        let validate_only = request.validate_only;
+        let (validate_only, known) = (request.validate_only, request.known_store);
         let decode = |(index, one): (usize, ipam::AllocateRequest)| {
             if one.validate_only != validate_only {
                 let field = format!("requests[{index}].validate_only");
@@ -298,10 +347,13 @@ impl Ledger {
             .enumerate()
             .map(decode)
             .collect::<Result<Vec<_>, _>>()?;
-        self.run(caller, !validate_only, move |draft| {
-            draft.batch_allocate(&wishes)
-        })
-        .await
+        let mut answer = self
+            .run_known(caller, !validate_only, known, move |draft| {
+                draft.batch_allocate(&wishes)
+            })
+            .await?;
+        answer.0.store = Some(answer.1).filter(|_| !validate_only);
+        Ok(answer.0)
     }
 
     /// See `LeaseService.Release`.

@@ -48,6 +48,7 @@ pub struct Metrics {
     writable: Gauge,
     revision: Gauge,
     watchers: Gauge,
+    awaited: Gauge,
 }
 
 impl Default for Metrics {
@@ -66,6 +67,7 @@ impl Default for Metrics {
             writable: Gauge::default(),
             revision: Gauge::default(),
             watchers: Gauge::default(),
+            awaited: Gauge::default(),
         };
         metrics.writable.set(1);
         metrics.register();
@@ -125,8 +127,18 @@ impl Metrics {
             "Watches that are open",
             self.watchers.clone(),
         );
+        registry.register(
+            "ipam_awaited_nodes",
+            "Nodes whose reports a restored store waits for",
+            self.awaited.clone(),
+        );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("ipam_server_build", "The program", build);
+    }
+
+    /// Nodes whose reports are waited for.
+    pub fn awaited(&self, nodes: usize) {
+        self.awaited.set(i64::try_from(nodes).unwrap_or(i64::MAX));
     }
 
     /// Pools of the file that are not in force.

@@ -157,6 +157,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
 async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Ledger, ServerError> {
     let limits = Limits {
         history_events: config.history_events,
+        restore_wait: config.restore_wait,
         ..Limits::default()
     };
     let (kind, path, cache) = (

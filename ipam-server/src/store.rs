@@ -9,9 +9,11 @@ pub mod memory;
 pub mod salvage;
 pub mod sled;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
+use serde::{Deserialize, Serialize};
 
 /// A lease's number: the revision of the change that made it. Written `l<decimal>` in `ipam.v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +48,31 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// Events up to this revision are no longer kept.
     pub forget_events_to: Option<u64>,
+    /// Which store it is, if that changes.
+    pub origin: Option<OriginChange>,
+}
+
+/// Which store it is, and whose reports it waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Origin {
+    /// Names the store: random, made with it, and made anew when it is restored.
+    pub id: String,
+    /// Nodes whose reports are waited for before a new lease is made; empty: nothing is waited for.
+    pub awaited: BTreeSet<String>,
+    /// Nodes that have reported since it was restored, as long as others are awaited.
+    pub heard: BTreeSet<String>,
+    /// How long is waited, in milliseconds since 1970.
+    pub until: i64,
+}
+
+/// A change of [`Origin`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginChange {
+    /// As it was; none: the store had none.
+    pub before: Option<Origin>,
+    /// As it becomes.
+    pub after: Origin,
 }
 
 impl Batch {
@@ -72,6 +99,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// How far it is.
     fn extent(&self) -> Result<Extent, StoreError>;
+
+    /// Which store it is; none before the first one was committed.
+    fn origin(&self) -> Result<Option<Origin>, StoreError>;
 
     /// All pools, in order of name.
     fn pools(&self) -> Result<Vec<Pool>, StoreError>;

@@ -2,7 +2,7 @@
 //!
 //! [`run`] is the one place where its parts are wired: [`watch`] keeps [`index`] as the API server ([`api`]) has it,
 //! [`service`] answers from it over [`socket`], [`events`] posts behind the answers, `http` tells [`metrics`]. Leases need
-//! none of these: [`proxy`] passes them on, [`releases`] delivers what waits. What
+//! none of these: [`proxy`] passes them on, `held` reports those of this node's records, [`releases`] delivers what waits. What
 //! meta-cni did comes from its journal: `operations` counts it, [`traces`] sends it on. All are tasks of `parts`.
 
 pub mod api;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod cri;
 mod deletions;
 pub mod events;
+mod held;
 mod http;
 pub mod index;
 pub mod metrics;
@@ -170,6 +171,7 @@ impl Agent {
             let counts = proxy::Metrics::register(&mut registry);
             let hidden = Hidden::bind(&arguments.ipam_socket).await?;
             let proxy = proxy::new(upstream, counts.clone(), stopping);
+            report_held(&mut parts, arguments, &node, &proxy.0);
             pass_on(&mut parts, hidden, proxy);
             passed_on = Some(counts);
         }
@@ -327,6 +329,13 @@ fn tell_where(arguments: &Arguments) {
         let file = state_dir.display();
         tracing::warn!(%file, %error, "meta-cni is not told that this node has an agent");
     }
+}
+
+/// Reports what this node's records hold to each ipam-server that is connected to.
+fn report_held(parts: &mut Parts, arguments: &Arguments, node: &Arc<str>, proxy: &Proxy) {
+    let (state_dir, socket) = (arguments.state_dir.clone(), arguments.ipam_socket.clone());
+    let (node, connections) = (Arc::clone(node), proxy.connections());
+    parts.work(async move { match held::run(state_dir, socket, node, connections).await {} });
 }
 
 /// Delivers releases that wait on this node.

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod config;
 pub mod failure;
+pub mod known;
 pub mod queue;
 pub mod request;
 pub mod verbs;

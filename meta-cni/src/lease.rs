@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use proto::ipam::v1::{
-    self as ipam, AllocateRequest, AllocateResponse, BatchAllocateRequest, ReleaseAttachmentRequest,
+    self as ipam, AllocateRequest, AllocateResponse, BatchAllocateRequest, BatchAllocateResponse,
+    ReleaseAttachmentRequest,
 };
 use serde_json::{Map, Value, json};
 use tracing::info_span;
@@ -17,16 +18,20 @@ use crate::cni::args::{Args, ArgsError};
 use crate::cni::chain::AttachmentId;
 use crate::cni::error::with_causes;
 use crate::cni::netconf::{NetConfList, PluginConf};
+use crate::held::{ReportError, Reporter, report_first};
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, Server};
 use crate::ipam::failure::IpamFailure;
+use crate::ipam::known::{Knowledge, Known};
 use crate::ipam::queue::Queue;
 use crate::ipam::{request, verbs};
-use crate::record::{Entry, Record};
+use crate::record::{Entry, Record, Records};
 use crate::trace;
 
 /// Requests that one batch may have (ipam.v1).
 const BATCH: usize = 64;
+/// Times that one ADD reports what its node holds, at most.
+const REPORTS: usize = 3;
 
 /// A lease that cannot be taken or given back.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,9 @@ pub enum LeaseError {
     /// The server gave nothing.
     #[error("leasing the pod's addresses")]
     Lease(#[source] IpamFailure),
+    /// The server has to be told first what this node holds, and is not.
+    #[error("leasing the pod's addresses")]
+    Report(#[from] ReportError),
 }
 
 impl LeaseError {
@@ -55,6 +63,7 @@ impl LeaseError {
     pub fn code(&self) -> crate::cni::error::Code {
         match self {
             LeaseError::Attachment { source, .. } | LeaseError::Lease(source) => source.code(),
+            LeaseError::Report(_) => crate::cni::error::Code::TRY_AGAIN_LATER,
             LeaseError::Args(_) => crate::cni::error::Code::INVALID_ENVIRONMENT,
         }
     }
@@ -87,6 +96,7 @@ struct Held {
 
 /// Leases for every attachment of `record` that uses meta-ipam: one batch for each server. Nothing is held if it fails.
 /// Where its networks lease is noted below `state_dir`.
+/// A server whose store does not know the records of this node, those below `state_dir`, is told of them first.
 ///
 /// # Errors
 /// [`LeaseError`].
@@ -106,9 +116,9 @@ pub fn take(record: &Record, state_dir: &Path) -> Result<(), LeaseError> {
             // Of a batch that failed the answer may be lost only: it is given back as well.
             taken.extend(some);
             let span = info_span!("batch", server = server.address);
-            if let Err(failure) = trace::step(span, || batch(server, some)) {
+            if let Err(failure) = trace::step(span, || batch(server, some, state_dir)) {
                 give_back_all(taken.into_iter().map(Wanted::held));
-                return Err(LeaseError::Lease(failure));
+                return Err(failure);
             }
         }
     }
@@ -203,39 +213,83 @@ fn give_back_all(held: impl Iterator<Item = Held>) {
     }
 }
 
-fn batch(server: &Server, wanted: &[Wanted]) -> Result<(), IpamFailure> {
+fn batch(server: &Server, wanted: &[Wanted], state_dir: &Path) -> Result<(), LeaseError> {
     let limit = wanted
         .iter()
         .map(|one| one.config.timeout)
         .max()
         .unwrap_or_default();
-    let client = Client::connect(server, limit, true)?;
+    let client = Client::connect(server, limit, true).map_err(LeaseError::Lease)?;
     let mut settled: Vec<&PathBuf> = Vec::new();
     for one in wanted {
         let queue = Queue::new(&one.config.state_dir);
-        queue.settle(server, &client, &one.release)?;
+        let settled_one = queue.settle(server, &client, &one.release);
+        settled_one.map_err(|error| LeaseError::Lease(error.into()))?;
         if !settled.contains(&&one.config.state_dir) {
             queue.deliver(server, &client);
             settled.push(&one.config.state_dir);
         }
     }
-    let question = BatchAllocateRequest {
-        requests: wanted.iter().map(|one| one.allocate.clone()).collect(),
-        validate_only: false,
+    let answer = allocate(server, &client, wanted, state_dir)?;
+    trace::note("leases", leases(wanted, &answer.responses));
+    Ok(())
+}
+
+/// Asks for a batch; reports what this node holds before, if the server wants that.
+fn allocate(
+    server: &Server,
+    client: &Client,
+    wanted: &[Wanted],
+    state_dir: &Path,
+) -> Result<BatchAllocateResponse, LeaseError> {
+    let known = Known::new(state_dir, server);
+    let container_id = wanted.first().map(|one| one.release.container_id.as_str());
+    let node = wanted.first().map(|one| request::node(&one.config));
+    let reporter = Reporter {
+        records: &Records::new(state_dir),
+        known: &known,
+        server,
+        client,
+        node: &node.unwrap_or_default(),
+        own: container_id,
     };
-    let answer = client.call(question, |mut leases, request| async move {
-        leases.batch_allocate(request).await
-    });
-    if let Ok(answer) = &answer {
-        trace::note("leases", leases(wanted, &answer.responses));
+    let mut knowledge = Some(known.read());
+    if let Some(before) = knowledge.take_if(|before| known.is_due(before)) {
+        knowledge = reporter.report(before.store)?;
     }
-    answer.map(|_| ()).map_err(|status| IpamFailure::Refused {
-        what: format!(
-            "networks {}",
-            names(wanted.iter().map(|one| (&one.network, &one.release)))
-        ),
-        status: Box::new(status),
-    })
+    let mut reports = 0;
+    loop {
+        let question = BatchAllocateRequest {
+            requests: wanted.iter().map(|one| one.allocate.clone()).collect(),
+            validate_only: false,
+            known_store: knowledge.as_ref().map(Knowledge::mark),
+        };
+        let answer = client.call(question, |mut leases, request| async move {
+            leases.batch_allocate(request).await
+        });
+        let status = match answer {
+            Ok(answer) => {
+                if let Some(before) = &knowledge {
+                    known.see(before, answer.store.as_ref());
+                }
+                return Ok(answer);
+            }
+            Err(status) => status,
+        };
+        match report_first(&status).filter(|_| reports < REPORTS) {
+            Some(store) => knowledge = trace::step(info_span!("held"), || reporter.report(store))?,
+            None => {
+                return Err(LeaseError::Lease(IpamFailure::Refused {
+                    what: format!(
+                        "networks {}",
+                        names(wanted.iter().map(|one| (&one.network, &one.release)))
+                    ),
+                    status: Box::new(status),
+                }));
+            }
+        }
+        reports += 1;
+    }
 }
 
 /// What was leased for which attachment.

@@ -15,6 +15,7 @@ mod dhcp;
 pub mod doctor;
 pub mod explain;
 pub mod gather;
+pub mod held;
 pub mod host_device;
 pub mod ipam;
 pub mod journal;

@@ -11,11 +11,12 @@ use crate::node::Node;
 /// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
 pub(crate) const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What stays: the lock of all who deliver releases that wait, notes where networks lease, the journal, which is bounded, and
+/// What stays: the lock of all who deliver releases that wait, notes where networks lease and which stores know the records, the journal, which is bounded, and
 /// the note where the agent listens. A folder ends in /.
-const STAYING: [&str; 5] = [
+const STAYING: [&str; 6] = [
     "/releases/lock",
     "/leasing/",
+    "/ipam-servers/",
     "/operations.jsonl",
     "/operations.1.jsonl",
     "/agent",

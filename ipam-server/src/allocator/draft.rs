@@ -11,7 +11,7 @@ use proto::ipam::v1::{self as ipam, EventType, subject};
 use super::state::{Held, Kept, PoolId, PoolState, State, Undo};
 use crate::error::{Error, Family};
 use crate::lease::{Keys, millis, timestamp};
-use crate::store::{Batch, LeaseId, Store};
+use crate::store::{Batch, LeaseId, Origin, OriginChange, Store};
 
 /// Who is behind the changes that nobody asked for.
 pub const SERVER: &str = "ipam-server";
@@ -38,6 +38,7 @@ pub(super) struct Mark {
     leases: usize,
     events: usize,
     revision: u64,
+    origin: Option<OriginChange>,
 }
 
 impl<'a> Draft<'a> {
@@ -83,7 +84,7 @@ impl<'a> Draft<'a> {
 
     /// What is to be written, and nothing if nothing is.
     pub fn batch(&mut self, history_events: u64) -> Option<&Batch> {
-        if self.batch.events.is_empty() {
+        if self.batch.events.is_empty() && self.batch.origin.is_none() {
             return None;
         }
         // In steps, since each one is work for the store.
@@ -120,6 +121,7 @@ impl<'a> Draft<'a> {
             leases: self.batch.leases.len(),
             events: self.batch.events.len(),
             revision: self.state.revision,
+            origin: self.batch.origin.clone(),
         }
     }
 
@@ -141,6 +143,7 @@ impl<'a> Draft<'a> {
         }
         self.batch.events.truncate(mark.events);
         self.state.revision = mark.revision;
+        self.batch.origin.clone_from(&mark.origin);
     }
 
     /// A lease as it is with this group's changes.
@@ -245,6 +248,20 @@ impl<'a> Draft<'a> {
             before.map(|kept| subject::Subject::Reservation((*kept).clone())),
             message.map(subject::Subject::Reservation),
         );
+    }
+
+    /// Changes which store it is, or whose reports it waits for.
+    pub(super) fn set_origin(&mut self, after: Origin) {
+        let before = std::mem::replace(&mut self.state.origin, after.clone());
+        let first = match self.batch.origin.take() {
+            Some(earlier) => earlier.before,
+            None => Some(before.clone()),
+        };
+        self.batch.origin = Some(OriginChange {
+            before: first,
+            after,
+        });
+        self.undo.push(Undo::Origin(before));
     }
 
     pub(super) fn set_cursor(&mut self, pool: PoolId, family: Family, cursor: u128) {

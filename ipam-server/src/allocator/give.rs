@@ -21,6 +21,7 @@ impl Draft<'_> {
         if let Some(lease) = self.existing(wish)? {
             return self.answer(lease, true);
         }
+        self.check_heard()?;
         let mut last = None;
         let mut outside = Vec::new();
         for name in self.in_order(wish) {
@@ -56,7 +57,10 @@ impl Draft<'_> {
             .iter()
             .map(|wish| self.allocate(wish))
             .collect::<Result<_, _>>()?;
-        Ok(ipam::BatchAllocateResponse { responses })
+        Ok(ipam::BatchAllocateResponse {
+            responses,
+            store: None,
+        })
     }
 
     /// One pool's turn, which leaves nothing behind if it fails.
@@ -98,7 +102,7 @@ impl Draft<'_> {
         Ok(lease)
     }
 
-    fn new_lease(
+    pub(super) fn new_lease(
         &self,
         id: LeaseId,
         state: &PoolState,
@@ -219,6 +223,7 @@ impl Draft<'_> {
             routes: ipv4.routes.into_iter().chain(ipv6.routes).collect(),
             dns: message.dns.clone(),
             existing,
+            store: None,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Import: takes pools, reservations and leases in as they were exported, as far as they fit.
 
+use std::collections::BTreeSet;
+
 use proto::ipam::v1::{self as ipam, EventType, export_item::Item};
 
 use super::draft::Draft;
@@ -25,12 +27,15 @@ impl Draft<'_> {
     /// [`Error::Store`].
     pub fn import(&mut self, items: Vec<ipam::ExportItem>) -> Result<ipam::ImportResponse, Error> {
         let mut answer = ipam::ImportResponse::default();
+        // The nodes of leases that come from a backup.
+        let mut restored = None;
         for item in items {
             let Some(item) = item.item else {
                 continue;
             };
             let mark = self.mark();
             let name = name(&item);
+            let node = node_in_backup(&item);
             let outcome = match item {
                 Item::Header(_) => continue,
                 Item::Pool(pool) => self.import_pool(pool),
@@ -38,7 +43,12 @@ impl Draft<'_> {
                 Item::Lease(lease) => self.import_lease(lease),
             };
             match outcome {
-                Ok(Outcome::Imported) => answer.imported += 1,
+                Ok(Outcome::Imported) => {
+                    answer.imported += 1;
+                    if let Some(node) = node {
+                        restored.get_or_insert_with(BTreeSet::new).insert(node);
+                    }
+                }
                 Ok(Outcome::Unchanged) => answer.unchanged += 1,
                 Err(Error::Store(error)) => return Err(Error::Store(error)),
                 Err(error) => {
@@ -49,6 +59,9 @@ impl Draft<'_> {
                     }
                 }
             }
+        }
+        if let Some(nodes) = restored {
+            self.restored(nodes);
         }
         Ok(answer)
     }
@@ -227,6 +240,16 @@ fn name(item: &Item) -> String {
 /// Whether a lease was imported and nobody has asked for it since: no request made it, none made it longer.
 fn is_imported(lease: &ipam::Lease) -> bool {
     lease.requested_pools.is_empty() && lease.request_id.is_empty() && lease.renew_time.is_none()
+}
+
+/// The node of a lease that comes from a backup: other IPAM plugins' leases have no id, and their nodes no records.
+fn node_in_backup(item: &Item) -> Option<String> {
+    match item {
+        Item::Lease(lease) if !lease.id.is_empty() => {
+            Some(lease.owner.clone().unwrap_or_default().node)
+        }
+        _ => None,
+    }
 }
 
 /// Whether a lease that is there is the one that comes: same pool and addresses, and held by the same attachment, or

@@ -26,6 +26,7 @@ pub fn load(store: &dyn Store) -> Result<State, Error> {
     let extent = store.extent()?;
     let mut state = State {
         revision: extent.revision,
+        origin: store.origin()?.unwrap_or_default(),
         oldest_revision: extent.oldest_revision,
         ..State::default()
     };
@@ -38,7 +39,7 @@ pub fn load(store: &dyn Store) -> Result<State, Error> {
         state.next_pool += 1;
         state.set_pool(id, Some(empty(pool)));
     }
-    let leases = read_leases(&state, store)?;
+    let leases = read_leases(&mut state, store)?;
     fill(&mut state, &leases);
     state.leases = leases.into_iter().collect();
     for message in store.reservations()? {
@@ -50,7 +51,7 @@ pub fn load(store: &dyn Store) -> Result<State, Error> {
     Ok(state)
 }
 
-fn read_leases(state: &State, store: &dyn Store) -> Result<Vec<(LeaseId, Held)>, Error> {
+fn read_leases(state: &mut State, store: &dyn Store) -> Result<Vec<(LeaseId, Held)>, Error> {
     let mut leases = Vec::new();
     let mut after = LeaseId(0);
     loop {
@@ -58,6 +59,11 @@ fn read_leases(state: &State, store: &dyn Store) -> Result<Vec<(LeaseId, Held)>,
         for lease in &page {
             let id: LeaseId = lease.id.parse().map_err(|()| corrupt(&lease.id))?;
             leases.push((id, held(state, lease)?));
+            if let Some(owner) = &lease.owner
+                && !state.nodes.contains(&owner.node)
+            {
+                state.nodes.insert(owner.node.clone());
+            }
             after = id;
         }
         if page.len() < PAGE {

@@ -183,6 +183,10 @@ impl Draft<'_> {
                 return Ok(answer);
             }
         }
+        if let Err(error) = self.check_heard() {
+            step("", error.to_string(), error.reason());
+            return Ok(answer);
+        }
         for name in self.in_order(wish) {
             if let Some((id, state)) = self.state.pool(name) {
                 for family in [Family::V4, Family::V6] {

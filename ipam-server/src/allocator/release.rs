@@ -150,12 +150,13 @@ impl Draft<'_> {
         Ok(after)
     }
 
-    /// Ends what has had its time: leases that expire, quarantines that are over.
+    /// Ends what has had its time: leases that expire, quarantines that are over, the wait of a restored store.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn end_due(&mut self) -> Result<(), Error> {
         self.set_actor(SERVER);
+        self.end_waiting();
         let now = self.now.as_millisecond();
         let due: Vec<_> = self
             .state

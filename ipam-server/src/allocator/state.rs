@@ -12,7 +12,7 @@ use crate::free_set::FreeSet;
 use crate::lease::Keys;
 use crate::pool::Pool;
 use crate::pool::Subnet;
-use crate::store::LeaseId;
+use crate::store::{LeaseId, Origin};
 
 /// A pool's number within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -185,6 +185,12 @@ pub struct State {
     /// Attachments that an orphan reclaim missed once: generation then, and when. Not durable: a restart only
     /// makes the next reclaim the first observation again.
     pub suspects: BTreeMap<LeaseId, (u32, i64)>,
+    /// Which store it is, and whose reports it waits for.
+    pub origin: Origin,
+    /// Nodes that the leases named when they were loaded.
+    pub nodes: BTreeSet<String>,
+    /// How long a restored store waits for the reports of nodes, in milliseconds.
+    pub restore_wait: i64,
 }
 
 /// How one change is undone.
@@ -195,6 +201,7 @@ pub(super) enum Undo {
     Cursor(PoolId, Family, u128),
     Pool(PoolId, Option<Box<PoolState>>),
     Reservation(Arc<str>, Option<Kept>),
+    Origin(Origin),
 }
 
 impl State {
@@ -371,6 +378,7 @@ impl State {
             Undo::Reservation(name, kept) => {
                 self.set_reservation(&name, kept);
             }
+            Undo::Origin(before) => self.origin = before,
         }
     }
 }

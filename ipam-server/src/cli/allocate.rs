@@ -86,6 +86,7 @@ impl AllocateFlags {
             labels: self.label.into_iter().collect(),
             request_id: self.request_id.unwrap_or_default(),
             validate_only: false,
+            known_store: None,
         }
     }
 }

@@ -43,6 +43,16 @@ const COLUMNS: &[Column<Server>] = &[
         cell: |at, _| at.oldest_revision.to_string(),
     },
     Column {
+        heading: "STORE-ID",
+        wide: true,
+        cell: |at, _| at.store_id.clone(),
+    },
+    Column {
+        heading: "AWAITED-NODES",
+        wide: true,
+        cell: |at, _| at.awaited_nodes.join(","),
+    },
+    Column {
         heading: "PROBLEM",
         wide: true,
         cell: |at, _| at.problem.clone(),

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{Caller, Ledger, Limits};
 use crate::clock::Clock;
 use crate::store::memory::MemoryStore;
-use crate::store::{Batch, Extent, LeaseId, Store, StoreError};
+use crate::store::{Batch, Extent, LeaseId, Origin, Store, StoreError};
 
 /// A clock that stands still until it is set.
 pub(super) struct TestClock(AtomicI64);
@@ -77,6 +77,9 @@ impl Store for TestStore {
     fn extent(&self) -> Result<Extent, StoreError> {
         self.inner.extent()
     }
+    fn origin(&self) -> Result<Option<Origin>, StoreError> {
+        self.inner.origin()
+    }
     fn pools(&self) -> Result<Vec<Pool>, StoreError> {
         self.inner.pools()
     }
@@ -99,8 +102,10 @@ impl Store for TestStore {
         if self.fails.load(Ordering::SeqCst) {
             return Err(full());
         }
-        let revisions = batch.events.iter().map(|event| event.revision).collect();
-        self.commits.lock().unwrap().push(revisions);
+        let revisions: Vec<_> = batch.events.iter().map(|event| event.revision).collect();
+        if !revisions.is_empty() {
+            self.commits.lock().unwrap().push(revisions);
+        }
         self.inner.commit(batch)?;
         let held = self.held.lock().unwrap().take();
         if let Some((reached, goes)) = held {

@@ -55,7 +55,7 @@ async fn live(steps: Vec<Step>) -> Bench {
                 let requests = vec![ask("small", 100 + a), ask("other", 200 + b)];
                 let request = ipam::BatchAllocateRequest {
                     requests,
-                    validate_only: false,
+                    ..ipam::BatchAllocateRequest::default()
                 };
                 let _ = bench.ledger.batch_allocate(&caller(), request).await;
             }

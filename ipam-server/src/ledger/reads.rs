@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use proto::ipam::v1 as ipam;
 
 use super::{Caller, Ledger};
 use crate::allocator::lookup::{Question, Summary};
 use crate::allocator::{is_unlisted, listed};
 use crate::error::Error;
+use crate::lease::timestamp;
 use crate::pool::Problems;
 use crate::store::{LeaseId, Store};
 
@@ -156,6 +158,9 @@ impl Ledger {
     pub async fn server(&self, caller: &Caller) -> Result<ipam::Server, Error> {
         let leases = self.summary(caller).await?.leases;
         let problem = self.health.borrow().clone().err();
+        let origin = self.origin.borrow().clone();
+        let until = Timestamp::from_millisecond(origin.until).ok();
+        let until = until.filter(|_| !origin.awaited.is_empty());
         Ok(ipam::Server {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store: self.store.name().to_owned(),
@@ -164,6 +169,9 @@ impl Ledger {
             writable: problem.is_none(),
             problem: problem.map(|error| error.to_string()).unwrap_or_default(),
             leases,
+            store_id: origin.id,
+            awaited_nodes: origin.awaited.into_iter().collect(),
+            awaited_until_time: until.map(timestamp),
         })
     }
 }

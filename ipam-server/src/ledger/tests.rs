@@ -3,6 +3,7 @@ mod history;
 mod import;
 mod pools;
 mod reservations;
+mod restore;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -69,7 +70,7 @@ async fn a_pod_whose_ipv6_pool_is_exhausted_leaves_the_ipv4_pool_exactly_as_it_w
     let requests = vec![ask("four", 2), ask("six", 3)];
     let request = ipam::BatchAllocateRequest {
         requests,
-        validate_only: false,
+        ..ipam::BatchAllocateRequest::default()
     };
     let refused = bench.ledger.batch_allocate(&caller(), request).await;
     assert!(

@@ -8,10 +8,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Health, Limits, Observer};
 use crate::allocator::check::{Place, Step};
-use crate::allocator::{Draft, State};
+use crate::allocator::{Draft, State, restore};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::store::{Store, StoreError};
+use crate::store::{Origin, Store, StoreError};
 
 /// How often a store that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -48,6 +48,7 @@ pub(super) struct Worker {
     pub(super) revision: watch::Sender<u64>,
     pub(super) oldest: watch::Sender<u64>,
     pub(super) health: watch::Sender<Health>,
+    pub(super) origin: watch::Sender<Origin>,
     /// When a store that failed is tried again.
     pub(super) retry_at: Option<Instant>,
 }
@@ -156,8 +157,12 @@ impl Worker {
             }
         }
         let began = Instant::now();
+        let mut origin = None;
         let written = match draft.batch(self.limits.history_events) {
-            Some(batch) => Some(self.store.commit(batch)),
+            Some(batch) => {
+                origin.clone_from(&batch.origin);
+                Some(self.store.commit(batch))
+            }
             None => None,
         };
         let outcome = match written {
@@ -172,6 +177,10 @@ impl Worker {
                 }
                 self.revision.send_replace(self.state.revision);
                 self.oldest.send_replace(self.state.oldest_revision);
+                if let Some(change) = origin {
+                    restore::log(&change);
+                    self.origin.send_replace(change.after);
+                }
                 Ok(())
             }
             Some(Err(error)) => {

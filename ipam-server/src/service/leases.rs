@@ -42,6 +42,18 @@ impl LeaseService for Service {
         ))
     }
 
+    async fn report_held(
+        &self,
+        request: Request<ipam::ReportHeldRequest>,
+    ) -> Result<Response<ipam::ReportHeldResponse>, Status> {
+        let caller = caller(&request);
+        Ok(Response::new(
+            self.ledger
+                .report_held(&caller, request.into_inner())
+                .await?,
+        ))
+    }
+
     async fn release(
         &self,
         request: Request<ipam::ReleaseRequest>,

@@ -43,7 +43,7 @@ impl From<Error> for Status {
                 details.set_retry_info(Some(Duration::from_secs(*seconds)));
             }
             Error::Store(StoreError::Corrupt { .. }) => {}
-            Error::Store(_) | Error::Stopping => {
+            Error::Store(_) | Error::Stopping | Error::Restored { .. } => {
                 details.set_retry_info(Some(STORE_RETRY));
             }
             _ => {}
@@ -71,7 +71,8 @@ fn code(error: &Error) -> Code {
         | Error::PoolOverlap { .. }
         | Error::PoolNotActive { .. }
         | Error::LeaseExpired { .. }
-        | Error::PoolInUse { .. } => Code::FailedPrecondition,
+        | Error::PoolInUse { .. }
+        | Error::ReportFirst { .. } => Code::FailedPrecondition,
         Error::AddressInUse { .. }
         | Error::PoolExists { .. }
         | Error::ReservationExists { .. }
@@ -80,7 +81,7 @@ fn code(error: &Error) -> Code {
         Error::Stale { .. } => Code::Aborted,
         Error::DeadlineExceeded => Code::DeadlineExceeded,
         Error::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
-        Error::Store(_) | Error::Stopping => Code::Unavailable,
+        Error::Store(_) | Error::Stopping | Error::Restored { .. } => Code::Unavailable,
     }
 }
 
@@ -131,6 +132,8 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             put("reservation", name)
         }
         Error::Stale { present, .. } => put("present", present),
+        Error::ReportFirst { store } => put("store", store),
+        Error::Restored { nodes, .. } => put("nodes", nodes),
         Error::Compacted { oldest, .. } => put("oldest_revision", oldest),
         _ => {}
     }
@@ -260,6 +263,19 @@ mod tests {
                 },
                 Code::OutOfRange,
                 "COMPACTED",
+            ),
+            (
+                Error::ReportFirst { store: "s".into() },
+                Code::FailedPrecondition,
+                "REPORT_FIRST",
+            ),
+            (
+                Error::Restored {
+                    nodes: "n1".into(),
+                    seconds: 9,
+                },
+                Code::Unavailable,
+                "STORE_RESTORED",
             ),
             (Error::BadToken, Code::InvalidArgument, "BAD_TOKEN"),
             (

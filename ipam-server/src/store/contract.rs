@@ -5,7 +5,7 @@ use proto::ipam::v1::{Event, EventType, Lease, Pool, Reservation, Subject, subje
 use super::durable::Durable;
 use super::memory::MemoryStore;
 use super::sled::SledStore;
-use super::{Batch, Extent, LeaseId, Store};
+use super::{Batch, Extent, LeaseId, Origin, OriginChange, Store};
 
 fn lease(number: u64, pool: &str) -> Lease {
     Lease {
@@ -146,6 +146,30 @@ fn what_is_removed_is_gone(store: &dyn Store) {
     assert_eq!(numbers(&store.leases(LeaseId(0), 10).unwrap()), [1, 3]);
 }
 
+fn which_store_it_is_is_kept(store: &dyn Store) {
+    assert_eq!(store.origin().unwrap(), None);
+    let mut before = None;
+    for (id, awaited) in [("one", vec!["n1", "n2"]), ("two", vec![])] {
+        let after = Origin {
+            id: id.to_owned(),
+            awaited: awaited.into_iter().map(str::to_owned).collect(),
+            until: 7,
+            ..Origin::default()
+        };
+        let batch = Batch {
+            origin: Some(OriginChange {
+                before,
+                after: after.clone(),
+            }),
+            ..Batch::default()
+        };
+        store.commit(&batch).unwrap();
+        store.recover().unwrap();
+        assert_eq!(store.origin().unwrap().as_ref(), Some(&after));
+        before = Some(after);
+    }
+}
+
 fn it_goes_on_after_a_recovery(store: &dyn Store) {
     store.commit(&leases(1, 3)).unwrap();
     store.recover().unwrap();
@@ -203,6 +227,7 @@ contract! {
     leases_come_in_pages_in_order_of_number
     the_history_is_read_both_ways_and_forgotten_from_its_start
     what_is_removed_is_gone
+    which_store_it_is_is_kept
     it_goes_on_after_a_recovery
     readers_beside_a_writer_see_each_batch_whole
 }

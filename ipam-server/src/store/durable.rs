@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use proto::ipam::v1::subject::Subject as Content;
 use proto::ipam::v1::{Event, Lease, Pool, Reservation, Subject};
 
-use super::{Batch, Extent, LeaseId, Store, StoreError};
+use super::{Batch, Extent, LeaseId, Origin, Store, StoreError};
 
 /// A store that shows of itself what is durable. After a commit that failed it shows what was before it, until
 /// [`Store::recover`] succeeds.
@@ -131,6 +131,10 @@ impl Store for Durable {
         Ok(extent)
     }
 
+    fn origin(&self) -> Result<Option<Origin>, StoreError> {
+        self.inner.origin()
+    }
+
     fn pools(&self) -> Result<Vec<Pool>, StoreError> {
         let pools = self.inner.pools()?;
         Ok(match self.under_way().as_ref() {
@@ -242,6 +246,9 @@ mod tests {
         }
         fn extent(&self) -> Result<Extent, StoreError> {
             self.inner.extent()
+        }
+        fn origin(&self) -> Result<Option<Origin>, StoreError> {
+            self.inner.origin()
         }
         fn pools(&self) -> Result<Vec<Pool>, StoreError> {
             self.inner.pools()

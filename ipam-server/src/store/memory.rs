@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
 
-use super::{Batch, Extent, LeaseId, Store, StoreError};
+use super::{Batch, Extent, LeaseId, Origin, Store, StoreError};
 
 /// Keeps everything in memory.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ struct Content {
     leases: BTreeMap<LeaseId, Lease>,
     events: BTreeMap<u64, Event>,
     revision: u64,
+    origin: Option<Origin>,
 }
 
 impl MemoryStore {
@@ -49,6 +50,10 @@ impl Store for MemoryStore {
             revision: content.revision,
             oldest_revision: oldest.unwrap_or(content.revision + 1),
         })
+    }
+
+    fn origin(&self) -> Result<Option<Origin>, StoreError> {
+        Ok(self.content().origin.clone())
     }
 
     fn pools(&self) -> Result<Vec<Pool>, StoreError> {
@@ -94,6 +99,9 @@ impl Store for MemoryStore {
         for event in &batch.events {
             content.revision = event.revision;
             content.events.insert(event.revision, event.clone());
+        }
+        if let Some(change) = &batch.origin {
+            content.origin = Some(change.after.clone());
         }
         if let Some(to) = batch.forget_events_to {
             content.events = content.events.split_off(&to.saturating_add(1));

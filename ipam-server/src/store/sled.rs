@@ -19,10 +19,12 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use proto::ipam::v1::{Event, Lease, Pool, Reservation, subject::Subject};
 
-use super::{Batch, Extent, LeaseId, Store, StoreError};
+use super::{Batch, Extent, LeaseId, Origin, Store, StoreError};
 
 /// How long a database that was closed a moment ago may stay locked: sled's threads end after its handle.
 const UNLOCKED: Duration = Duration::from_millis(500);
+/// The name of [`Origin`] among what the store says of itself; its value is JSON.
+const ORIGIN: &[u8] = b"origin";
 /// How often it is tried.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -133,9 +135,20 @@ impl SledStore {
                 (None, None) => {}
             }
         }
+        if let Some(change) = &batch.origin {
+            match &change.before {
+                Some(before) => writes.insert(Kind::Meta.key(ORIGIN), origin_value(before)),
+                None => writes.remove(Kind::Meta.key(ORIGIN)),
+            }
+        }
         apply(&self.path, open, writes)?;
         sync(&self.path, open)
     }
+}
+
+fn origin_value(origin: &Origin) -> Vec<u8> {
+    // Texts and numbers are always JSON.
+    serde_json::to_vec(origin).unwrap_or_default()
 }
 
 fn open(path: &Path, cache_bytes: u64) -> Result<Open, StoreError> {
@@ -264,6 +277,9 @@ fn writes(batch: &Batch, oldest: Option<u64>) -> sled::Batch {
     for event in &batch.events {
         writes.insert(&Kind::Event.number(event.revision), event.encode_to_vec());
     }
+    if let Some(change) = &batch.origin {
+        writes.insert(Kind::Meta.key(ORIGIN), origin_value(&change.after));
+    }
     if let (Some(to), Some(oldest)) = (batch.forget_events_to, oldest) {
         for revision in oldest..=to {
             writes.remove(&Kind::Event.number(revision));
@@ -286,6 +302,18 @@ impl Store for SledStore {
         Ok(Extent {
             revision,
             oldest_revision: oldest.unwrap_or(revision + 1),
+        })
+    }
+
+    fn origin(&self) -> Result<Option<Origin>, StoreError> {
+        let found = self.with(|open| {
+            let value = open.db.get(Kind::Meta.key(ORIGIN));
+            value.map_err(|error| failure::of(&self.path, error))
+        })?;
+        let read = found.map(|value| serde_json::from_slice(&value));
+        read.transpose().map_err(|error| StoreError::Corrupt {
+            path: self.path.clone(),
+            what: format!("which store it is: {error}"),
         })
     }
 

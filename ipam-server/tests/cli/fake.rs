@@ -216,6 +216,9 @@ impl LeaseService for Fake {
     ) -> Answer<BatchAllocateResponse> {
         Err(Status::unimplemented("not here"))
     }
+    async fn report_held(&self, _: Request<ReportHeldRequest>) -> Answer<ReportHeldResponse> {
+        Err(Status::unimplemented("not here"))
+    }
     async fn release(&self, request: Request<ReleaseRequest>) -> Answer<ReleaseResponse> {
         let id = request.into_inner().id;
         let mut all = self.state();

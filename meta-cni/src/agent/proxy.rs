@@ -24,8 +24,8 @@ use tonic::Status;
 use tonic::service::Routes;
 
 use self::answer::Answer;
-pub use self::link::Keeper;
 use self::link::Link;
+pub use self::link::{Connections, Keeper};
 pub use self::metrics::Metrics;
 pub use self::upstream::{Upstream, WrongUpstream};
 
@@ -95,6 +95,11 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 impl Proxy {
+    /// The connections to ipam-server, from now on.
+    pub fn connections(&self) -> Connections {
+        self.link.connections()
+    }
+
     /// Ends once there is a connection to ipam-server.
     pub async fn connected(&self) {
         self.link.connected().await;

@@ -7,7 +7,7 @@ use e2e::IpamServer;
 use e2e::ipam::{pool, request};
 use proto::ipam::v1::{
     AllocateRequest, BatchAllocateRequest, CordonPoolRequest, CreatePoolRequest, DeletePoolRequest,
-    ListLeasesRequest, Pool, ReleaseAttachmentRequest, ReleaseRequest, RenewRequest,
+    ListLeasesRequest, Pool, ReleaseAttachmentRequest, ReleaseRequest, RenewRequest, StoreMark,
     UpdatePoolRequest, WatchRequest,
 };
 use serde_json::{Value, json};
@@ -342,6 +342,20 @@ async fn pools_that_give_nothing_are_told_apart() {
         cordoned,
         FailedPrecondition,
         "POOL_NOT_ACTIVE",
+        Nothing,
+    );
+    let elsewhere = AllocateRequest {
+        known_store: Some(StoreMark {
+            id: "another".to_owned(),
+            revision: 7,
+        }),
+        ..request("blue", "new")
+    };
+    refused(
+        "a node that reported to another store",
+        leases.allocate(elsewhere).await,
+        FailedPrecondition,
+        "REPORT_FIRST",
         Nothing,
     );
 }

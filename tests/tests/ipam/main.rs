@@ -19,6 +19,7 @@ mod plugin;
 mod pod;
 mod pools_file;
 mod proxy;
+mod restore;
 mod shutdown;
 mod switched;
 #[path = "../../../ipam-server/tests/cli/terminal.rs"]

@@ -2,7 +2,7 @@
 //! leases do not need.
 
 mod calls;
-mod fixture;
+pub(crate) mod fixture;
 mod releases;
 mod restart;
 mod tls;

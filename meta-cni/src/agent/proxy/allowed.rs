@@ -26,9 +26,10 @@ const fn streams(name: &'static str) -> Method {
     }
 }
 
-const METHODS: [Method; 18] = [
+const METHODS: [Method; 19] = [
     answers("ipam.v1.LeaseService/Allocate"),
     answers("ipam.v1.LeaseService/BatchAllocate"),
+    answers("ipam.v1.LeaseService/ReportHeld"),
     answers("ipam.v1.LeaseService/Release"),
     answers("ipam.v1.LeaseService/ReleaseAttachment"),
     answers("ipam.v1.LeaseService/ReleaseUnlisted"),

@@ -50,6 +50,23 @@ pub(super) struct Link {
     wanted: Arc<Notify>,
 }
 
+/// The connections, as they are made.
+pub struct Connections(watch::Receiver<State>);
+
+impl Connections {
+    /// Ends when a connection is made, also one that takes another one's place.
+    pub async fn next(&mut self) {
+        loop {
+            if self.0.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            if matches!(*self.0.borrow_and_update(), State::Up(_)) {
+                return;
+            }
+        }
+    }
+}
+
 /// The side that makes the connection.
 pub struct Keeper {
     upstream: Arc<Upstream>,
@@ -137,6 +154,13 @@ impl Link {
                 return Err(Status::unavailable("meta-cnid ends"));
             }
         }
+    }
+
+    /// The connections from now on.
+    pub(super) fn connections(&self) -> Connections {
+        let mut state = self.state.clone();
+        state.mark_changed();
+        Connections(state)
     }
 
     /// Ends once there is a connection.

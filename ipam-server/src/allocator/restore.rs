@@ -1,0 +1,161 @@
+//! A store that is not where its callers saw it: restored from a backup, or lost and begun anew. It has another identity
+//! then, so that each node reports what its records hold, and makes no new lease before the nodes that its leases name
+//! have done so, for a limited time.
+
+use proto::ipam::v1 as ipam;
+
+use super::draft::Draft;
+use crate::error::Error;
+use crate::store::{Origin, OriginChange};
+
+/// Nodes that an error names at most.
+const NAMED: usize = 3;
+/// Bytes of a node's name that an error shows.
+const SHOWN: usize = 40;
+
+/// A name for a store, which no other one has.
+pub fn new_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+impl Draft<'_> {
+    /// The store as it is now.
+    pub fn store_mark(&self) -> ipam::StoreMark {
+        ipam::StoreMark {
+            id: self.state.origin.id.clone(),
+            revision: self.state.revision,
+        }
+    }
+
+    /// Whether a caller has reported to this store; always, if he keeps no records. A caller who saw a later revision of
+    /// it proves that it was restored: from then on it is another one.
+    pub fn is_known(&mut self, known: Option<&ipam::StoreMark>) -> bool {
+        let Some(known) = known else {
+            return true;
+        };
+        if known.id != self.state.origin.id {
+            return false;
+        }
+        if known.revision <= self.state.revision {
+            return true;
+        }
+        tracing::error!(
+            revision = self.state.revision,
+            seen = known.revision,
+            "the store is older than a node saw it: a backup was put in its place, or its end was lost"
+        );
+        let nodes = self.state.nodes.clone();
+        self.restored(nodes);
+        false
+    }
+
+    /// Gives the store another identity and waits for the reports of `nodes`. While it waits it keeps its identity and
+    /// waits for more.
+    pub(super) fn restored(&mut self, nodes: impl IntoIterator<Item = String>) {
+        let mut origin = self.state.origin.clone();
+        if origin.awaited.is_empty() {
+            origin = Origin {
+                id: new_id(),
+                ..Origin::default()
+            };
+        }
+        if self.state.restore_wait > 0 {
+            let silent = nodes
+                .into_iter()
+                .filter(|node| !node.is_empty() && !origin.heard.contains(node));
+            let silent: Vec<_> = silent.collect();
+            origin.awaited.extend(silent);
+            origin.until = self
+                .now
+                .as_millisecond()
+                .saturating_add(self.state.restore_wait);
+        }
+        self.set_origin(origin);
+    }
+
+    /// A node has reported all that its records hold.
+    pub fn heard(&mut self, node: &str) {
+        let mut origin = self.state.origin.clone();
+        if origin.awaited.is_empty() {
+            return;
+        }
+        origin.awaited.remove(node);
+        origin.heard.insert(node.to_owned());
+        self.set_origin(origin);
+    }
+
+    /// Ends the wait when its time is over.
+    pub(super) fn end_waiting(&mut self) {
+        let origin = &self.state.origin;
+        if origin.awaited.is_empty() || self.now.as_millisecond() < origin.until {
+            return;
+        }
+        let id = origin.id.clone();
+        self.set_origin(Origin {
+            id,
+            ..Origin::default()
+        });
+    }
+
+    /// Whether a new lease may be made.
+    ///
+    /// # Errors
+    /// [`Error::Restored`] as long as the store waits.
+    pub(super) fn check_heard(&self) -> Result<(), Error> {
+        let origin = &self.state.origin;
+        let left = origin.until.saturating_sub(self.now.as_millisecond());
+        if origin.awaited.is_empty() || left <= 0 {
+            return Ok(());
+        }
+        Err(Error::Restored {
+            nodes: names(origin),
+            seconds: u64::try_from(left).unwrap_or_default().div_ceil(1000),
+        })
+    }
+}
+
+/// The awaited nodes, for people: a few by name, the others counted.
+pub fn names(origin: &Origin) -> String {
+    let short = |name: &String| name.chars().take(SHOWN).collect::<String>();
+    let mut names: Vec<_> = origin.awaited.iter().take(NAMED).map(short).collect();
+    let more = origin.awaited.len() - names.len();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
+}
+
+/// Logs a change that is durable.
+pub fn log(change: &OriginChange) {
+    let after = &change.after;
+    let Some(before) = change.before.as_ref() else {
+        return;
+    };
+    let is_new = before.id != after.id;
+    if is_new && after.awaited.is_empty() {
+        tracing::warn!(store = after.id, "the store was restored");
+    } else if after
+        .awaited
+        .iter()
+        .any(|node| !before.awaited.contains(node))
+    {
+        tracing::warn!(
+            store = after.id,
+            nodes = names(after),
+            "the store was restored: no new lease before these nodes have reported what they hold, or the wait \
+             (--restore-wait-seconds) is over"
+        );
+    } else if !before.awaited.is_empty() && after.awaited.is_empty() {
+        match before.awaited.iter().all(|node| after.heard.contains(node)) {
+            true => tracing::info!(
+                store = after.id,
+                "every node has reported what it holds: leases are made"
+            ),
+            false => tracing::warn!(
+                store = after.id,
+                nodes = names(before),
+                "leases are made although these nodes have not reported what they hold"
+            ),
+        }
+    }
+}
