@@ -32,8 +32,8 @@ pub enum OnStatusFailure {
     Warn,
 }
 
-/// The keys of our configuration. Paths are absolute, and those below `/host` that exist only without it
-/// are meant without it; times are whole seconds.
+/// The keys of our configuration. Paths are absolute; a path below `/host` that exists only without this
+/// prefix is used without it. Times are whole seconds.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Config {
@@ -290,8 +290,8 @@ impl Config {
             .filter(|name| !name.is_empty())
     }
 
-    /// Whether this node is one of Kubernetes, as far as can be said without a pod: `clusterNetwork` is
-    /// Multus' key for such nodes, and a kubelet keeps its pods in a folder.
+    /// Whether this is a node of Kubernetes, as far as a call without a pod can find out: the configuration
+    /// has Multus' key `clusterNetwork`, or a kubelet keeps pods here.
     pub fn is_of_kubernetes(&self) -> bool {
         self.cluster_network.is_some() || self.kubelet_dir.join("pods").is_dir()
     }

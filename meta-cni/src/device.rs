@@ -213,8 +213,8 @@ impl PodDevices {
     }
 
     /// Hands out the next device of a resource: each device once, in container order. None if the pod
-    /// has no device of it: then no device plugin serves the resource (it only chooses the pod's node,
-    /// as those of KubeVirt's bridge-marker do), or the pod did not ask for it.
+    /// has no device of it: no device plugin serves the resource (resources of KubeVirt's bridge-marker
+    /// only choose the node), or the pod does not request it.
     ///
     /// # Errors
     /// [`DeviceError::NoneLeft`] if all of the pod's devices were handed out.

@@ -16,8 +16,8 @@ const MISSING: &str = "there is no such NetworkAttachmentDefinition";
 /// The configuration of a wanted network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// How people call the network, as Multus does: `namespace/name` of its NetworkAttachmentDefinition,
-    /// else the name of its configuration.
+    /// The network's name for people, the same as Multus uses: `namespace/name` of its
+    /// NetworkAttachmentDefinition, else the name of its configuration.
     pub network: String,
     /// The configuration; its name is never empty.
     pub list: NetConfList,
@@ -28,7 +28,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// What a configuration says that comes with nothing else.
+    /// A network that has a configuration only.
     pub(crate) fn of(list: NetConfList) -> Found {
         Found {
             network: list.name.clone(),
@@ -76,7 +76,7 @@ pub(crate) fn of_nad(config: &Config, nad: Nad) -> Result<Found, Problem> {
     finish(from_nad(config, Answer::There(nad)), &source)
 }
 
-/// What people call the network that `source` names, of which `found` was found.
+/// The network's name for people; the name of its source if the network was not found.
 pub fn label(source: &Source, found: &Result<Found, Problem>) -> String {
     match found {
         Ok(found) => found.network.clone(),
@@ -180,9 +180,9 @@ fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
     }
 }
 
-/// Gives a network without a name one: as Multus does, that of its NetworkAttachmentDefinition, since the
-/// state of plugins is kept under it. Two namespaces may have such networks of one name: our own leases
-/// are filed under `namespace/name`.
+/// Names a network whose configuration has no name. Plugins keep their state under this name, so it is the
+/// name that Multus uses: that of the NetworkAttachmentDefinition. Two namespaces can have such networks
+/// of one name: leases of meta-ipam are filed under `namespace/name`.
 fn named(mut found: Found, source: &Source) -> Found {
     if found.list.name.is_empty() {
         found.list.name = match source {

@@ -28,7 +28,7 @@ use crate::wanted::Wanted;
 /// One network of a pod, ready to be run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// How people call the network: `namespace/name` of its NetworkAttachmentDefinition, or the name of
+    /// The network's name for people: `namespace/name` of its NetworkAttachmentDefinition, or the name of
     /// its configuration.
     pub network: String,
     /// CNI_IFNAME.
@@ -43,8 +43,8 @@ pub struct Attachment {
     /// The device that goes to this attachment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
-    /// The file with what is known about the device behind the interface: of every attachment that has a
-    /// device, and of those with a plugin that declares `CNIDeviceInfoFile`, which finds or leaves it there.
+    /// The file about the device behind the interface, for network-status: of every attachment that has a
+    /// device or a plugin that declares `CNIDeviceInfoFile`; such a plugin reads or writes the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_info_file: Option<PathBuf>,
 }
@@ -262,8 +262,8 @@ fn attachment(
     })
 }
 
-/// The device info file, if the attachment has a device or a plugin of the network wants the file. A name
-/// that cannot be is a problem only of such a plugin.
+/// The device info file, if the attachment has a device or a plugin of the network reads the file. An
+/// impossible name of the file is a problem only if a plugin reads it.
 fn device_info_file(
     inputs: Inputs<'_>,
     found: &Found,

@@ -54,10 +54,10 @@ struct Element<'a> {
 
 /// The value of the annotation `k8s.v1.cni.cncf.io/network-status`: a JSON list, indented by 4 spaces.
 ///
-/// Each interface with a sandbox gives one element. An attachment whose result names none gives one
-/// element with its `ifname` and all its addresses; without an address it gives none, unless the result
-/// names `ifname`: a plugin such as istio-cni makes no interface. Addresses that belong to no interface go
-/// to the first one; addresses of interfaces on the host are left out.
+/// Each interface with a sandbox is one element. An attachment whose result names none is one element with
+/// its `ifname` and all its addresses; it is no element if the result has no address and does not name
+/// `ifname`: a plugin such as istio-cni makes no interface. Addresses that belong to no interface go to the
+/// first one; addresses of interfaces on the host are left out.
 ///
 /// Of the first default attachment, and of no other, one element has `default: true`: that of the first
 /// interface that has an address with a gateway, else the first element.

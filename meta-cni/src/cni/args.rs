@@ -52,7 +52,7 @@ impl Args {
         }
     }
 
-    /// Removes `key`, if it is there.
+    /// Removes `key`, if it exists.
     pub fn remove(&mut self, key: &str) {
         self.0.retain(|(name, _)| name != key);
     }

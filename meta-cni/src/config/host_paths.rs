@@ -51,8 +51,8 @@ fn text_on_this_node(text: &mut String, scheme: &str, prefix: &str) {
     }
 }
 
-/// The path without `prefix` if more of that is there: a path that exists is taken as it is written, and
-/// one that is still to be made is made where its folder is.
+/// The path without `prefix`, if more of its parts exist without it: an existing path is used as it is
+/// written, and a file that does not exist yet belongs where its folder exists.
 fn on_this_node(path: &Path, prefix: &str) -> PathBuf {
     let Ok(rest) = path.strip_prefix(prefix) else {
         return path.to_owned();
@@ -65,7 +65,7 @@ fn on_this_node(path: &Path, prefix: &str) -> PathBuf {
     }
 }
 
-/// How many parts of the path are not there.
+/// The number of parts of the path that do not exist.
 fn missing(path: &Path) -> usize {
     path.ancestors().take_while(|part| !part.exists()).count()
 }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spelling_of_which_more_is_there_is_meant() {
+    fn a_path_is_used_without_the_prefix_if_more_of_it_exists_without() {
         let folder = tempfile::tempdir().unwrap();
         let node = folder.path().display().to_string();
         fs::create_dir_all(folder.path().join("etc/net.d")).unwrap();
@@ -103,17 +103,13 @@ mod tests {
         fs::create_dir_all(written("etc/net.d")).unwrap();
         fs::create_dir_all(folder.path().join("run")).unwrap();
         for path in ["etc/net.d", "etc/net.d/absent.conf"] {
-            assert_eq!(
-                meant(&written(path)),
-                written(path),
-                "it is there as written"
-            );
+            assert_eq!(meant(&written(path)), written(path), "it exists as written");
         }
         assert_eq!(meant(&written("run/ready")), bare("run/ready"));
     }
 
     #[test]
-    fn every_key_with_a_path_is_understood_with_the_prefix() {
+    fn every_key_with_a_path_is_read_with_the_prefix() {
         let folder = tempfile::tempdir().unwrap();
         let prefix = folder.path().join("host").display().to_string();
         let paths = [

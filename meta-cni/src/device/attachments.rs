@@ -16,7 +16,7 @@ use crate::wanted::Wanted;
 /// network's resource, if the pod has devices of it. The kubelet is asked only if a network has a resource.
 ///
 /// # Errors
-/// [`DeviceError`] if the pod's devices cannot be learnt, or there are some of a resource but too few.
+/// [`DeviceError`] if the pod's devices cannot be read, or the pod has devices of a resource but too few.
 pub fn assign(
     config: &Config,
     pod: Option<&Pod>,
@@ -49,18 +49,17 @@ pub fn assign(
     Ok(assigned)
 }
 
-/// Whether a plugin of the list is given the device info file.
+/// Whether a plugin of the list reads the device info file (`CNIDeviceInfoFile`).
 pub fn declares_info(list: &NetConfList) -> bool {
     let declares = |plugin: &PluginConf| plugin.has_capability("CNIDeviceInfoFile");
     list.plugins.iter().any(declares)
 }
 
-/// Puts what the device plugins say about the devices where the CNI plugins look for it. A file that
-/// none of an attachment's plugins looks for is for network-status only: if it cannot be copied, the log
-/// tells so.
+/// Copies the device plugins' files about the devices to where the CNI plugins read them. A copy that no
+/// plugin of an attachment reads is for network-status only: a failure of it is a warning in the log.
 ///
 /// # Errors
-/// [`DeviceError`] if a file that a plugin looks for cannot be copied.
+/// [`DeviceError`] if a file that a plugin reads cannot be copied.
 pub fn prepare<'a>(
     config: &Config,
     attachments: impl IntoIterator<Item = &'a Attachment>,

@@ -221,7 +221,7 @@ fn a_network_is_called_by_its_nad_else_by_its_configuration_and_never_by_a_path(
     assert_eq!(
         label(&missing, &found),
         missing.label(),
-        "a file that is not there has no other name"
+        "a missing file has no other name"
     );
 }
 

@@ -105,8 +105,8 @@ impl Attachment<'_> {
     }
 }
 
-/// The network that leases are filed under: `ipam.network` if it is there ([`set_network`] puts it
-/// there), else the name of the configuration.
+/// The network that leases are filed under: `ipam.network`, which [`set_network`] writes, else the name of
+/// the configuration.
 pub fn network_of(conf: &Map<String, Value>) -> &str {
     match text(key::value_of(conf, "ipam").and_then(|ipam| ipam.get(NETWORK))) {
         "" => text(key::value_of(conf, "name")),

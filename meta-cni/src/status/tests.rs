@@ -252,7 +252,7 @@ fn the_default_is_the_first_interface_that_has_an_address_with_a_gateway() {
 }
 
 #[test]
-fn a_result_that_names_no_interface_in_the_pod_and_no_address_is_not_told() {
+fn a_result_without_an_interface_in_the_pod_and_without_an_address_is_no_element() {
     let host = json!([{"name": "veth1"}, {"name": "br0"}]);
     for (name, value) in [
         ("nothing", json!({})),

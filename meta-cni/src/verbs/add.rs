@@ -33,8 +33,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     let env = &context.request.env;
     if context.pod_ref.is_some() && context.cluster().is_none() {
-        // Else the pod would silently start without the networks that it asks for.
-        return Err(Failure::NobodyKnows);
+        // Else the pod would start without its secondary networks, and nobody would notice.
+        return Err(Failure::NoSourceOfNetworks);
     }
     step(info_span!("ready"), || wait_until_ready(context))?;
     netns::exists(Path::new(&env.netns)).map_err(Failure::Netns)?;

@@ -33,10 +33,10 @@ pub(super) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(
-        "no part of this node knows which networks pods ask for: set kubeconfig or networksDir in the configuration \
-         of meta-cni, or run the agent (meta-cnid); what thick Multus generates names none of them"
+        "networks of pods cannot be looked up: the configuration, for example one that thick Multus generated, names no \
+         kubeconfig or networksDir, and this node has no agent; add one of these keys, or run meta-cnid"
     )]
-    NobodyKnows,
+    NoSourceOfNetworks,
     #[error("CNI_NETNS")]
     Netns(#[source] NetnsError),
     #[error("readinessindicatorfile {} is not there after {seconds}s; the default network is not ready on this node", .path.display())]
@@ -149,7 +149,7 @@ impl Failure {
                 .first()
                 .map_or(Code::DELEGATE_FAILED, |error| chain_code(&error.source)),
             Failure::Config(_)
-            | Failure::NobodyKnows
+            | Failure::NoSourceOfNetworks
             | Failure::Route(_)
             | Failure::Result { .. } => Code::INVALID_NETWORK_CONFIG,
             Failure::NotRecorded { .. } => Code::UNKNOWN_CONTAINER,

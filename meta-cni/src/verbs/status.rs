@@ -44,7 +44,7 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
             .ready(CLUSTER_LIMIT)
             .map_err(|error| not_available(with_causes(&error)))?,
         None if context.config.is_of_kubernetes() => {
-            return Err(not_available(Failure::NobodyKnows.to_string()));
+            return Err(not_available(Failure::NoSourceOfNetworks.to_string()));
         }
         None => {}
     }

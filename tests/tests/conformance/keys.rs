@@ -64,8 +64,8 @@ fn what_the_runtime_has_for_capabilities_reaches_the_default_network_alone() {
     assert_eq!(given("ADD net1 red"), Value::Null);
 }
 
-/// A node on which nobody knows of networks: no agent, no API server, no folder.
-fn node_of_nobody(name: &str) -> Node {
+/// A node without a source of networks: no agent, no API server, no folder.
+fn node_without_source(name: &str) -> Node {
     let node = Node::recorder(name);
     let both = json!([
         node.recording("a", json!({})),
@@ -79,7 +79,7 @@ fn node_of_nobody(name: &str) -> Node {
 
 #[test]
 fn without_kubernetes_the_delegates_alone_are_attached() {
-    let node = node_of_nobody("alone");
+    let node = node_without_source("alone");
     let pod = node.pod("default", "web").create();
     let add = node.call("ADD").pod(&pod).without_env("CNI_ARGS");
     add.run().ok();
@@ -93,8 +93,8 @@ fn without_kubernetes_the_delegates_alone_are_attached() {
 }
 
 #[test]
-fn a_pod_of_kubernetes_is_refused_where_nobody_knows_which_networks_it_asks_for() {
-    let node = node_of_nobody("nobody");
+fn a_pod_of_kubernetes_is_refused_without_a_source_of_networks() {
+    let node = node_without_source("nobody");
     let pod = node.pod("default", "web").networks("red").create();
     let words = ["default/web", "kubeconfig", "networksDir", "meta-cnid"];
     node.add(&pod).fails(7, &words);
@@ -106,8 +106,8 @@ fn a_pod_of_kubernetes_is_refused_where_nobody_knows_which_networks_it_asks_for(
 }
 
 #[test]
-fn what_thick_multus_generates_makes_status_and_add_say_what_is_missing() {
-    let node = node_of_nobody("thick");
+fn add_and_status_name_what_is_missing_in_a_configuration_of_thick_multus() {
+    let node = node_without_source("thick");
     node.conf_file("10-calico.conflist", &node.recording("calico", json!({})));
     let calico = format!("/host{}/10-calico.conflist", node.conf_dir().display());
     let networks = json!({ "networksDir": format!("/host{}", node.networks_dir().display()) });

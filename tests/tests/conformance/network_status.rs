@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Node, pod::NETWORK_STATUS};
+use e2e::{Node, Pod, pod::NETWORK_STATUS};
 use serde_json::{Value, json};
 
 #[test]
@@ -47,7 +47,7 @@ fn a_nad_is_told_by_its_own_namespace_whoever_uses_it() {
 }
 
 #[test]
-fn the_default_network_is_told_by_the_name_of_its_configuration_and_not_by_its_path() {
+fn the_default_network_has_the_name_of_its_configuration_and_not_its_path() {
     let node = Node::recorder("path");
     node.conf_file(
         "10-calico.conf",
@@ -99,6 +99,13 @@ fn an_mtu_that_no_result_tells_is_the_kernels() {
     assert_eq!(mtus, [&json!(1500), &json!(1400)]);
 }
 
+/// Interface, default and addresses of each element.
+fn elements(node: &Node, pod: &Pod) -> Vec<Value> {
+    let status = node.network_status(pod);
+    let element = |e: &Value| json!([e["interface"], e["default"], e["ips"]]);
+    status.iter().map(element).collect()
+}
+
 #[test]
 fn exactly_one_element_is_the_default_even_if_networks_make_several_interfaces() {
     let node = Node::recorder("default").default_network(|node| {
@@ -113,13 +120,8 @@ fn exactly_one_element_is_the_default_even_if_networks_make_several_interfaces()
     node.recording_nads(&["red"]);
     let pod = node.pod("default", "web").networks("red").create();
     node.add(&pod).ok();
-    let told: Vec<Value> = node
-        .network_status(&pod)
-        .iter()
-        .map(|e| json!([e["interface"], e["default"], e["ips"]]))
-        .collect();
     assert_eq!(
-        told,
+        elements(&node, &pod),
         [
             json!(["eth0", true, ["fd00:9::5"]]),
             json!(["eth0-b", null, ["10.9.0.5"]]),
@@ -146,13 +148,8 @@ fn the_default_is_the_interface_with_the_gateway_if_the_default_network_makes_se
     });
     let pod = node.pod("default", "web").create();
     node.add(&pod).ok();
-    let told: Vec<Value> = node
-        .network_status(&pod)
-        .iter()
-        .map(|e| json!([e["interface"], e["default"], e["ips"]]))
-        .collect();
     assert_eq!(
-        told,
+        elements(&node, &pod),
         [
             json!(["eth0", null, ["10.244.0.4"]]),
             json!(["ovn-udn1", true, ["10.128.0.4"]]),
@@ -161,7 +158,7 @@ fn the_default_is_the_interface_with_the_gateway_if_the_default_network_makes_se
 }
 
 #[test]
-fn a_network_that_makes_no_interface_is_not_told() {
+fn a_network_that_makes_no_interface_has_no_element() {
     let node = Node::recorder("istio");
     let none = json!({ "cniVersion": "1.0.0" });
     node.nad(

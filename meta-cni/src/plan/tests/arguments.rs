@@ -229,7 +229,7 @@ fn a_device_info_file_is_planned_for_every_attachment_that_has_a_device() {
     assert_eq!(
         stdin(&attachments[1], 0).get("runtimeConfig"),
         None,
-        "a plugin that does not declare the capability is not given it"
+        "a plugin that does not declare the capability does not get it"
     );
     assert_eq!(
         attachments[2].device_info_file, None,

@@ -8,9 +8,9 @@ use crate::ipam::config::TYPE;
 use crate::ipam::request::network_of;
 use crate::record::{Entry, Record};
 
-/// The networks that are recorded, and the valid attachments of each CNI name. Plugins keep their state
-/// by that name, and several networks can have it: what one of them is told to be valid must hold what is
-/// valid of the others.
+/// The recorded networks, and the valid attachments of each CNI name. Plugins keep their state by this
+/// name, and several networks can have it: the list for the plugins of one network must hold the valid
+/// attachments of the others.
 #[derive(Default)]
 pub(super) struct Networks {
     lists: BTreeMap<Identity, NetConfList>,
@@ -19,15 +19,15 @@ pub(super) struct Networks {
     unknown: BTreeSet<String>,
 }
 
-/// What tells two networks of one CNI name apart.
+/// The identity of a network: several networks can have one CNI name.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
     /// The CNI name.
     name: String,
-    /// How people call it: each NetworkAttachmentDefinition has plugins of its own.
+    /// The name for people: each NetworkAttachmentDefinition has plugins of its own.
     network: String,
-    /// What leases of meta-ipam are filed under: another name if Multus, or an earlier version, made the
-    /// attachment, none if the network had another IPAM plugin then.
+    /// The network that leases of meta-ipam are filed under: another one if Multus made the attachment, none
+    /// if the network had another IPAM plugin then.
     leases: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl Networks {
         }
     }
 
-    /// A sandbox of which nobody knows what networks it has.
+    /// A sandbox whose networks are unknown.
     pub(super) fn add_unknown(&mut self, container_id: &str) {
         self.unknown.insert(container_id.to_owned());
     }
@@ -81,7 +81,7 @@ impl Networks {
         }
     }
 
-    /// The unknown sandboxes, if there are any.
+    /// The unknown sandboxes, if any.
     pub(super) fn unknown(&self) -> Option<String> {
         let all: Vec<&str> = self.unknown.iter().map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join(", "))
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_of_one_name_are_each_told_what_is_valid_of_all_of_them() {
+    fn networks_of_one_name_share_one_list_of_valid_attachments() {
         let mut networks = Networks::default();
         networks.add_valid(&record("c1", "shop/blue", leasing(Some("shop/blue"))));
         networks.add_valid(&record("c2", "other/blue", leasing(Some("other/blue"))));
