@@ -14,6 +14,7 @@ mod finding;
 mod host_local;
 mod kernel;
 mod known;
+mod late;
 mod links;
 mod names;
 mod networks;
@@ -23,6 +24,7 @@ mod plugins;
 mod pods;
 mod records;
 mod report;
+mod retries;
 mod state;
 mod together;
 
@@ -67,8 +69,9 @@ What is looked at:
   link            masters and devices: there, up, with a carrier; MTU of a network against that of what it lies on
   addresses       meta-ipam: server, certificate, pools; host-local: free addresses; dhcp: its daemon
   network         definitions that cannot be read or are missing, share a name, or set one default route twice
-  pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded
-  record          records of sandboxes that are gone, unfinished or unreadable; releases of leases that wait
+  pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded;
+                  what interfaces learned from router advertisements
+  record          records of sandboxes that are gone, unfinished or unreadable; DELs that failed; releases of leases that wait
 
 A fault is something that does not work now; a warning is something that will not for long. Findings come in this
 order, faults first, so that a cause stands before what follows from it.
@@ -192,6 +195,8 @@ impl<'o> Examination<'o> {
         let config = self.ours.config.clone();
         let records = records::look(&Records::new(&config.state_dir), self.options.pod.as_ref());
         self.take(state::check(&state::look(&config)));
+        let failing = retries::look(&config, &records, self.options.pod.is_some());
+        self.take(retries::check(&failing, &records, self.now));
         self.take(records::check(&records));
         self.report.looked.records = records.records().count();
 
@@ -212,6 +217,8 @@ impl<'o> Examination<'o> {
         self.take(default_routes::check(&networks.networks));
         self.take(pods::check(&config, &networks.pods));
         self.take(pods::check_status(&networks.pods, records.living()));
+        let late = late::look(records.living(), &mut self.report.not_looked);
+        self.take(late::check(&late));
         self.take(dhcp::check(&networks.networks));
         self.take(host_local::check(&host_local::look(&networks.networks)));
         self.take(together::check(&config, &networks, together::look()));

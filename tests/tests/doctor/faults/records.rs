@@ -35,6 +35,28 @@ pub(super) const FAULTS: &[Fault] = &[
         unfinished,
     ),
     warning(
+        "DEL that is tried again",
+        &[
+            "the DEL of pod default/web failed",
+            "recording-plugin DEL: busy",
+        ],
+        retried,
+    ),
+    warning(
+        "late address",
+        &[
+            "pod default/web has addresses on net1 of network default/blue that network-status does not show: fd00:5::9/64",
+        ],
+        late_address,
+    ),
+    warning(
+        "late default route",
+        &[
+            "pod default/web has learned an IPv6 default route via fe80::1 on net1 of network default/blue",
+        ],
+        late_default_route,
+    ),
+    warning(
         "network-status is not true",
         &["pod default/web has a network-status that does not say which interfaces it has"],
         untrue_status,
@@ -77,6 +99,37 @@ fn vanished() -> Scene {
     let pod = attached(&scene.node, "web", "");
     pod.netns().remove();
     scene
+}
+
+fn retried() -> Scene {
+    let scene = Scene::new("retried");
+    let busy = json!({ "failOn": { "DEL": { "code": 42, "msg": "busy" } } });
+    let blue = scene.node.recording("blue", busy);
+    scene.node.nad("default", "blue", blue);
+    let pod = attached(&scene.node, "web", "blue");
+    scene.node.del(&pod).error();
+    scene
+}
+
+/// A pod whose secondary interface came to more than ADD gave it.
+fn learned(name: &str, what: &str) -> Scene {
+    let scene = Scene::new(name);
+    let blue = scene.node.side_bridge("br-blue", &["10.2.0.0/24"]);
+    scene.node.nad("default", "blue", blue);
+    let pod = attached(&scene.node, "web", "blue");
+    pod.netns().sh(what);
+    scene
+}
+
+fn late_address() -> Scene {
+    learned("late", "ip address add fd00:5::9/64 dev net1 nodad")
+}
+
+fn late_default_route() -> Scene {
+    learned(
+        "learned",
+        "ip -6 route add default via fe80::1 dev net1 proto ra metric 512",
+    )
 }
 
 fn unfinished() -> Scene {
