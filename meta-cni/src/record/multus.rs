@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Entry, Phase, Record};
 use crate::cluster::PodRef;
 use crate::cni::args::Args;
 use crate::cni::netconf::{NetConfError, NetConfList};
 use crate::cni::result::CniResult;
+use crate::device::info::DeviceInfoFiles;
 use crate::plan::{Attachment, inject_capabilities};
 
 /// A file of Multus that cannot be used.
@@ -64,6 +65,30 @@ struct Delegate {
     name: String,
     #[serde(rename = "ifnameRequest", default)]
     interface: String,
+    #[serde(rename = "deviceID", default)]
+    device: String,
+    #[serde(rename = "Bytes")]
+    bytes: String,
+    #[serde(rename = "CNINetworkConfigList", default)]
+    whole: WholeList,
+}
+
+/// The list of a delegate whose configuration is a `.conflist` file: its [`Delegate::bytes`] lack every key that Multus does
+/// not know, for example the ranges of an IPAM.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct WholeList {
+    name: String,
+    #[serde(rename = "CNIVersion")]
+    cni_version: String,
+    disable_check: bool,
+    #[serde(rename = "DisableGC")]
+    disable_gc: bool,
+    plugins: Option<Vec<WholePlugin>>,
+}
+
+#[derive(Deserialize)]
+struct WholePlugin {
     #[serde(rename = "Bytes")]
     bytes: String,
 }
@@ -132,8 +157,12 @@ impl MultusFiles {
                 "" => format!("net{index}"),
                 name => name.to_owned(),
             };
-            let list = self.list(&scratch, &delegate.bytes, &delegate.name)?;
-            attachments.push(self.entry(container_id, ifname, list, args, &delegate.name)?);
+            let text = match &delegate.whole.plugins {
+                Some(plugins) if !plugins.is_empty() => whole(&scratch, &delegate.whole, plugins)?,
+                _ => decoded(&scratch, &delegate.bytes)?,
+            };
+            let list = parsed(&scratch, &text, &delegate.name)?;
+            attachments.push(self.entry(container_id, ifname, list, args, delegate)?);
         }
         let netns = if netns.is_empty() {
             namespace_of(&attachments)
@@ -174,19 +203,20 @@ impl MultusFiles {
         ifname: String,
         list: NetConfList,
         args: &Args,
-        network: &str,
+        delegate: &Delegate,
     ) -> Result<Entry, MultusError> {
         let path = self.cache_file(&list.name, container_id, &ifname);
-        let network = if network.is_empty() {
+        let network = if delegate.name.is_empty() {
             list.name.clone()
         } else {
-            network.to_owned()
+            delegate.name.clone()
         };
+        let device_info_file = device_info_file(delegate, container_id, &ifname);
         let invalid = |problem: String| MultusError::Invalid {
             path: path.clone(),
             problem,
         };
-        let attachment = |list, args: String, device_info_file| Attachment {
+        let attachment = |list, args: String| Attachment {
             network,
             ifname,
             args,
@@ -197,11 +227,11 @@ impl MultusFiles {
         };
         let Some(bytes) = read_if_there(&path)? else {
             let list = prepare(list, &Map::new()).map_err(invalid)?;
-            return Ok(Entry::planned(attachment(list, args.to_string(), None)));
+            return Ok(Entry::planned(attachment(list, args.to_string())));
         };
         let cached: Cached =
             serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-        let cached_list = self.list(&path, &cached.config, &list.name)?;
+        let cached_list = parsed(&path, &decoded(&path, &cached.config)?, &list.name)?;
         let mut cached_args = Args::default();
         for (key, value) in cached.cni_args.iter().flatten() {
             cached_args.set(key, value);
@@ -212,33 +242,12 @@ impl MultusFiles {
             .transpose()
             .map_err(|error| invalid(error.to_string()))?;
         let capabilities = cached.capability_args.unwrap_or_default();
-        let device_info_file = device_info_file(&capabilities);
         let list = prepare(cached_list, &capabilities).map_err(invalid)?;
         Ok(Entry {
             phase: Phase::Added,
             result,
-            ..Entry::planned(attachment(list, cached_args.to_string(), device_info_file))
+            ..Entry::planned(attachment(list, cached_args.to_string()))
         })
-    }
-
-    fn list(&self, path: &Path, base64: &str, name: &str) -> Result<NetConfList, MultusError> {
-        let invalid = |problem: String| MultusError::Invalid {
-            path: path.to_owned(),
-            problem,
-        };
-        let bytes = STANDARD
-            .decode(base64)
-            .map_err(|error| invalid(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
-        let list = NetConfList::parse_as_multus(&text);
-        let mut list = list.map_err(|source| MultusError::Configuration {
-            path: path.to_owned(),
-            source,
-        })?;
-        if list.name.is_empty() {
-            list.name = name.rsplit('/').next().unwrap_or_default().to_owned();
-        }
-        Ok(list)
     }
 
     fn cache_file(&self, network: &str, container_id: &str, ifname: &str) -> PathBuf {
@@ -246,6 +255,52 @@ impl MultusFiles {
             .join("results")
             .join(format!("{network}-{container_id}-{ifname}"))
     }
+}
+
+/// The text behind what Go writes of bytes.
+fn decoded(path: &Path, base64: &str) -> Result<String, MultusError> {
+    let invalid = |problem: String| MultusError::Invalid {
+        path: path.to_owned(),
+        problem,
+    };
+    let bytes = STANDARD
+        .decode(base64)
+        .map_err(|error| invalid(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| invalid(error.to_string()))
+}
+
+/// The configuration list of a file, put together again from what Multus keeps of each plugin.
+fn whole(path: &Path, list: &WholeList, plugins: &[WholePlugin]) -> Result<String, MultusError> {
+    let texts = plugins.iter().map(|plugin| decoded(path, &plugin.bytes));
+    let plugins = texts
+        .map(|text| {
+            serde_json::from_str(&text?).map_err(|error| MultusError::Invalid {
+                path: path.to_owned(),
+                problem: error.to_string(),
+            })
+        })
+        .collect::<Result<Vec<Value>, _>>()?;
+    let list = json!({
+        "cniVersion": list.cni_version,
+        "name": list.name,
+        "disableCheck": list.disable_check,
+        "disableGC": list.disable_gc,
+        "plugins": plugins,
+    });
+    Ok(list.to_string())
+}
+
+/// A configuration, which gets the network's name if it has none.
+fn parsed(path: &Path, text: &str, name: &str) -> Result<NetConfList, MultusError> {
+    let list = NetConfList::parse_as_multus(text);
+    let mut list = list.map_err(|source| MultusError::Configuration {
+        path: path.to_owned(),
+        source,
+    })?;
+    if list.name.is_empty() {
+        list.name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    Ok(list)
 }
 
 fn prepare(
@@ -256,10 +311,13 @@ fn prepare(
     Ok(list)
 }
 
-/// The copy of the device's information that Multus made for the plugin.
-fn device_info_file(capabilities: &Map<String, Value>) -> Option<PathBuf> {
-    let path = capabilities.get("CNIDeviceInfoFile")?.as_str()?;
-    (!path.is_empty()).then(|| PathBuf::from(path))
+/// The copy of the device's information that Multus made for the plugin, where Multus always keeps it.
+fn device_info_file(delegate: &Delegate, container_id: &str, ifname: &str) -> Option<PathBuf> {
+    if delegate.device.is_empty() {
+        return None;
+    }
+    let files = DeviceInfoFiles::default();
+    files.cni_path(&delegate.name, container_id, ifname).ok()
 }
 
 /// The network namespace that the results name; empty if none does.

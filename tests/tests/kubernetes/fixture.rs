@@ -64,6 +64,19 @@ pub(crate) fn changed_kubeconfig(
     path
 }
 
+/// Writes what Kubernetes gives to every pod of a ServiceAccount, as namespace and name, into the folder
+/// `serviceaccount` of a node.
+pub(crate) fn write_service_account(node: &Node, account: (&str, &str)) {
+    let (api, folder) = (ApiServer::shared(), node.folder().join("serviceaccount"));
+    fs::create_dir(&folder).expect("make a folder");
+    let write = |name: &str, text: Vec<u8>| {
+        fs::write(folder.join(name), text).expect("write a file");
+    };
+    write("token", api.token(account.0, account.1).into_bytes());
+    write("ca.crt", fs::read(api.ca()).expect("read the authority"));
+    write("namespace", account.0.as_bytes().to_vec());
+}
+
 /// The requests of the plugin's ServiceAccount about a namespace ([`ApiServer::requests_about`]).
 pub(crate) fn requests(api: &ApiServer, namespace: &str) -> Vec<String> {
     api.requests_about(PLUGIN, api.plugin_kubeconfig(), namespace)

@@ -2,13 +2,12 @@
 //! files have a fixed path: each call sees its own, in a mount namespace of its own.
 
 use std::fs;
-use std::path::Path;
 
 use e2e::kube::PLUGIN;
 use e2e::{ApiServer, Call, Node};
 use serde_json::json;
 
-use crate::fixture::{assert_says, failure, node};
+use crate::fixture::{assert_says, failure, node, write_service_account};
 
 /// Puts a folder at /run/secrets/kubernetes.io/serviceaccount, with nothing else but the named
 /// namespaces in /run, and then runs the rest of the command line.
@@ -32,21 +31,10 @@ fn in_cluster<'n>(call: Call<'n>, node: &Node, api: &ApiServer) -> Call<'n> {
         .under(["unshare", "-m", "sh", "-c", MOUNT, &folder])
 }
 
-fn write_service_account(folder: &Path, api: &ApiServer) {
-    let folder = folder.join("serviceaccount");
-    fs::create_dir(&folder).expect("make a folder");
-    let write = |name: &str, text: Vec<u8>| {
-        fs::write(folder.join(name), text).expect("write a file");
-    };
-    write("token", api.token(PLUGIN.0, PLUGIN.1).into_bytes());
-    write("ca.crt", fs::read(api.ca()).expect("read the authority"));
-    write("namespace", PLUGIN.0.as_bytes().to_vec());
-}
-
 #[test]
 fn the_environment_of_a_pod_is_used_without_kubeconfig() {
     let (node, api) = (node("in-cluster"), ApiServer::shared());
-    write_service_account(node.folder(), api);
+    write_service_account(&node, PLUGIN);
     api.nad(
         "in-cluster",
         "blue",

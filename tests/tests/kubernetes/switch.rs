@@ -5,6 +5,7 @@
 mod site;
 
 use std::fs;
+use std::path::PathBuf;
 
 use e2e::{ApiServer, Node, Pod};
 use serde_json::{Value, json};
@@ -119,7 +120,7 @@ fn device_info() -> Value {
 #[track_caller]
 fn assert_clean(site: &Site) {
     site.node.assert_clean();
-    assert_eq!(site.device_files(), [] as [std::path::PathBuf; 0]);
+    assert_eq!(site.device_files(), [] as [PathBuf; 0]);
 }
 
 #[test]
@@ -151,6 +152,21 @@ fn a_pod_made_by_multus_is_deleted_though_its_namespace_is_gone() {
         pod.netns().remove();
         site.ours("DEL", &pod).ok();
         assert_clean(&site);
+    }
+}
+
+/// Without the rules of host ports: only the cache has those.
+#[test]
+fn a_pod_made_by_multus_is_deleted_though_the_cache_of_libcni_is_gone() {
+    for form in Form::BOTH {
+        let (site, pod) = switched("lost", form);
+        fs::remove_dir_all(site.node.cni_dir().join("results")).expect("remove the cache");
+        site.ours("DEL", &pod).ok();
+        assert_eq!(pod.netns().links(), ["lo"]);
+        for network in ["br-first", "nameless", "br-ports"] {
+            assert_eq!(site.node.leased(network), [""; 0], "{network}");
+        }
+        assert_eq!(site.device_files(), [] as [PathBuf; 0]);
     }
 }
 

@@ -233,7 +233,7 @@ fn thin(node: &Node) -> Value {
 /// Starts the daemon, and reads the configuration that it writes.
 fn thick(node: &Node) -> (Value, Daemon) {
     let folder = node.folder().display().to_string();
-    write_service_account(node);
+    crate::fixture::write_service_account(node, ACCOUNT);
     let mut conf = shared(node);
     let own = json!({
         "chrootDir": "/hostroot",
@@ -273,16 +273,4 @@ fn thick(node: &Node) -> (Value, Daemon) {
         serde_json::from_str(&text).ok()
     });
     (with_ports(conf), daemon)
-}
-
-fn write_service_account(node: &Node) {
-    let api = ApiServer::shared();
-    let folder = node.folder().join("serviceaccount");
-    fs::create_dir(&folder).expect("make a folder");
-    let write = |name: &str, text: Vec<u8>| {
-        fs::write(folder.join(name), text).expect("write a file");
-    };
-    write("token", api.token(ACCOUNT.0, ACCOUNT.1).into_bytes());
-    write("ca.crt", fs::read(api.ca()).expect("read the authority"));
-    write("namespace", ACCOUNT.0.as_bytes().to_vec());
 }
