@@ -49,12 +49,28 @@ impl Scene {
         namespace: &str,
         arguments: &[&str],
     ) -> Scene {
+        Scene::made(node, release, namespace, arguments, json!({}))
+    }
+
+    /// A scene as [`Scene::new`] makes it, with other keys of the bridge that is the default network.
+    pub(crate) fn with_default_bridge(name: &str, keys: Value) -> Scene {
+        Scene::made(Node::new(name), Release::Pinned, name, &[], keys)
+    }
+
+    fn made(
+        node: Node,
+        release: Release,
+        namespace: &str,
+        arguments: &[&str],
+        bridge_keys: Value,
+    ) -> Scene {
         let (ipam, api) = (IpamServer::start(), ApiServer::shared());
         let made = ipam.ipamctl(&["pool", "create", "--file", POOLS]);
         assert!(made.status.success(), "{made:?}");
         node.master("uplink");
         let node = node.with_api(api).default_network(|node| {
-            let bridge = node.bridge("br-pods", &[]);
+            let mut bridge = node.bridge("br-pods", &[]);
+            e2e::merge::merge(&mut bridge, &bridge_keys);
             leased(node, &ipam, bridge, "pods")
         });
         let storage = leased(&node, &ipam, node.bridge("br-storage", &[]), "storage");

@@ -96,6 +96,22 @@ fn runtime_network_status_leases_and_containers_tell_the_same_addresses() {
 }
 
 #[test]
+fn pods_of_the_usual_default_bridge_start_with_the_example_pools() {
+    let usual = json!({ "isDefaultGateway": true, "ipMasq": true, "hairpinMode": true });
+    let scene = Scene::with_default_bridge("newcomer", usual);
+    let (a, b) = (scene.run("a"), scene.run("b"));
+    for pod in [&a, &b] {
+        let routes = scene.runtime.netns(&pod.sandbox).default_routes();
+        assert_eq!(routes, ["10.10.0.1 eth0", "fd00:10::1 eth0"]);
+    }
+    scene.assert_connected(&a, &b);
+    for pod in [&a, &b] {
+        scene.delete(pod);
+    }
+    scene.assert_clean();
+}
+
+#[test]
 fn many_pods_at_once_are_all_connected_and_all_go() {
     let scene = Scene::new("many");
     let names: Vec<String> = (0..8).map(|number| format!("web-{number}")).collect();
