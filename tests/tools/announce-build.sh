@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # Of one core of 2026, measured from scratch (`time make build`: user and sys).
-readonly core_minutes=19
+readonly core_minutes=16
 
 cores=$(nproc)
 printf 'Building meta-cni and ipam-server with some 300 crates, once: about %d minutes on %d cores.\n' \
