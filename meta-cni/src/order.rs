@@ -1,6 +1,7 @@
 //! The order in which a pod's attachments are made: the default network first, then each behind those that
-//! it stands on, as a bond stands on other interfaces of the pod, and a macvlan on its `master` there. Pure,
-//! from configurations alone, so that DEL finds the same order from a record.
+//! it stands on, as a bond stands on other interfaces of the pod, and a macvlan on its `master` there; and
+//! behind earlier attachments of the same network. Pure, from configurations alone, so that DEL finds the
+//! same order from a record.
 
 use serde_json::Value;
 
@@ -51,7 +52,8 @@ pub fn levels(attachments: &[&Attachment]) -> Vec<Vec<usize>> {
 }
 
 /// For each attachment the earlier ones that it stands on, by index. An interface that no attachment is
-/// known to make may come from any earlier one.
+/// known to make may come from any earlier one. Attachments of one network share what plugins keep for a
+/// container and network (the iptables chain of `ipMasq`), and plugins do not lock that.
 pub fn dependences(attachments: &[&Attachment]) -> Vec<Vec<usize>> {
     let below = |(index, attachment): (usize, &&Attachment)| {
         let mut below: Vec<usize> = Vec::new();
@@ -62,11 +64,17 @@ pub fn dependences(attachments: &[&Attachment]) -> Vec<Vec<usize>> {
                 None => below.extend(0..index),
             }
         }
+        below
+            .extend((0..index).filter(|&earlier| is_one_network(attachments[earlier], attachment)));
         below.sort_unstable();
         below.dedup();
         below
     };
     attachments.iter().enumerate().map(below).collect()
+}
+
+fn is_one_network(one: &Attachment, other: &Attachment) -> bool {
+    !one.list.name.is_empty() && one.list.name == other.list.name
 }
 
 /// Attachments that cannot be made in any order, each with what is in the way.

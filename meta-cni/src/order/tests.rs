@@ -24,6 +24,10 @@ fn plain() -> Value {
     json!({"type": "bridge"})
 }
 
+fn named_net(name: &str) -> Value {
+    json!({"name": name, "type": "bridge"})
+}
+
 fn over(master: &str) -> Value {
     json!({"type": "macvlan", "linkInContainer": true, "master": master})
 }
@@ -63,6 +67,11 @@ fn an_attachment_stands_on_those_whose_interfaces_its_plugins_name() {
             vec![1],
         ),
         ("a chained plugin", vec![plain(), plain(), chained], vec![1]),
+        (
+            "an earlier one of the same network",
+            vec![plain(), named_net("n"), named_net("m"), named_net("n")],
+            vec![1],
+        ),
         (
             "a master of the host",
             vec![plain(), plain(), of_the_host],
