@@ -74,7 +74,7 @@ fn a_pod_that_appears_late_is_waited_for_and_one_that_does_not_is_try_again_late
     let ((node, _agent), api) = (node("late"), ApiServer::shared());
     api.namespace("late");
     let pod = node.pod("late", "web").without_manifest().create();
-    node.add(&pod).fails(11, &["late/web", "not found"]);
+    node.add(&pod).fails(11, &["there is no pod late/web"]);
     let made_again = node.pod("late", "again").create_in(api);
     let old = node.pod("late", "again").without_manifest().create();
     assert_ne!(made_again.uid, old.uid);

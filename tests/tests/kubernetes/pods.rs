@@ -12,7 +12,7 @@ fn a_pod_that_is_not_found_is_waited_for_and_then_try_again_later() {
     let pod = node.pod("absent", "web").without_manifest().create();
     let (code, text) = failure(&node.add(&pod));
     assert_eq!(code, 11);
-    assert_says(&text, &["absent/web", "not found"]);
+    assert_says(&text, &["there is no pod absent/web"]);
     let asked = requests(api, "absent");
     assert!(asked.len() > 1, "not waited for: {asked:?}");
     assert!(asked.iter().all(|line| line == "get pods/web"), "{asked:?}");
@@ -109,7 +109,7 @@ fn a_pod_that_is_deleted_during_its_add_is_undone() {
     let (node, pod, outcome) = with_a_pause("deleted", |api| api.delete_pod("deleted", "web"));
     let (code, text) = failure(&outcome);
     assert_eq!(code, 11);
-    assert_says(&text, &["deleted/web", "not found"]);
+    assert_says(&text, &["there is no pod deleted/web"]);
     node.assert_clean();
     node.del(&pod).ok();
     node.assert_clean();

@@ -68,7 +68,7 @@ fn an_address_service_that_is_away_is_told_and_nothing_is_left_of_the_pod() {
 fn a_pod_that_the_api_server_does_not_know_is_told_so() {
     let scene = Scene::on(Node::new("unknown"), Release::Pinned, "unknown");
     let status = refusal(&scene, "ghost", "5e0c7f6e-0000-4000-8000-000000000009");
-    assert_one_line_saying(&status, &["unknown/ghost", "not found"]);
+    assert_one_line_saying(&status, &["there is no pod unknown/ghost"]);
     scene.assert_clean();
     assert_eq!(scene.leases(), [] as [Value; 0]);
 }
