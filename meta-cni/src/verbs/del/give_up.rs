@@ -238,9 +238,10 @@ mod tests {
         let (refuses, missing) = (("bridge", "refuses"), ("istio-cni", "missing"));
         let broken = ("bridge", "cannot be started");
         let removed = "istio-cni";
+        // Refused at ADD, added, over, what fails, what was removed on purpose; why it is given up.
         type Failing<'a> = &'a [(&'a str, &'a str)];
-        // refused at ADD, added, over, what fails, what was removed on purpose
-        let cases: [(bool, bool, bool, Failing<'_>, &str, Option<Reason>); 13] = [
+        type Case<'a> = (bool, bool, bool, Failing<'a>, &'a str, Option<Reason>);
+        let cases: [Case<'_>; 13] = [
             (true, false, false, &[refuses], "", Some(Refused)),
             (true, false, false, &[broken], "", None),
             (true, false, true, &[refuses, broken], "", None),
