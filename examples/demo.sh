@@ -123,8 +123,8 @@ ping_all() {
 
 nothing_left() {
     local left pod
-    # The lock of the releases and the log of operations (meta-cni explain) stay.
-    # The journal, and what the node knows of address services and of networks that lease, are about no pod.
+    # The lock of the releases, the log of operations (meta-cni explain), and what the node knows of address services and of
+    # networks that lease from them are about no single pod: these files stay.
     left=$(find "$work/state" "$work/multus" -type f ! -name lock ! -name 'operations*.jsonl' ! -path '*/ipam-servers/*' \
         ! -path '*/leasing/*' 2>/dev/null || true)
     for pod in "${pods[@]}"; do
