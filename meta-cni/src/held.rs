@@ -48,6 +48,8 @@ pub struct Reporter<'a> {
     pub client: &'a Client,
     /// The node, as the leases of networks that do not name it have it.
     pub node: &'a str,
+    /// Other names of the node, under which a store may wait for it.
+    pub aliases: &'a [String],
     /// The sandbox that this process works on.
     pub own: Option<&'a str>,
 }
@@ -131,6 +133,7 @@ impl Reporter<'_> {
             all.adopted += done.adopted;
             all.unchanged += done.unchanged;
             all.conflicts += done.conflicts;
+            all.missing_pools += done.missing_pools;
             all.conflict_details.extend(done.conflict_details);
         }
         Ok(all)
@@ -174,6 +177,7 @@ impl Reporter<'_> {
             revision: mark.revision,
             node: self.node.to_owned(),
             conflicts: done.conflict_details,
+            is_pool_missing: done.missing_pools > 0,
         };
         self.known.write(&known)?;
         Ok(known)
@@ -183,6 +187,9 @@ impl Reporter<'_> {
     fn gather(&self) -> Result<Held<'_>, ReportError> {
         let until = Instant::now() + BUSY;
         let mut held = Held::default();
+        for name in self.aliases {
+            held.by_node.entry(name.clone()).or_default();
+        }
         held.by_node.entry(self.node.to_owned()).or_default();
         for id in self.records.container_ids()? {
             let Some(record) = self.read(&id)? else {

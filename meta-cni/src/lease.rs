@@ -251,6 +251,7 @@ fn allocate(
         server,
         client,
         node: &node.unwrap_or_default(),
+        aliases: &[],
         own: container_id,
     };
     let mut knowledge = Some(known.read());

@@ -98,8 +98,16 @@ impl Draft<'_> {
                 difference: "addresses".to_owned(),
             });
         }
-        let pools = has.pools.iter().filter_map(|name| self.state.pool(name));
-        let fits = pools.into_iter().find(|(_, state)| {
+        let mut pools = has
+            .pools
+            .iter()
+            .filter_map(|name| self.state.pool(name))
+            .peekable();
+        if let (None, Some(pool)) = (pools.peek(), has.pools.first()) {
+            let pool = pool.clone();
+            return Err(Error::PoolNotFound { pool });
+        }
+        let fits = pools.find(|(_, state)| {
             addresses().all(|(family, address)| {
                 let half = state.half(family);
                 half.is_some_and(|half| half.subnet.leasable.contains(number(address)))
@@ -148,6 +156,7 @@ impl Draft<'_> {
 /// Counts what cannot be adopted, and says why.
 pub fn add_conflict(answer: &mut ipam::ReportHeldResponse, owner: &ipam::Owner, error: &Error) {
     answer.conflicts += 1;
+    answer.missing_pools += u64::from(matches!(error, Error::PoolNotFound { .. }));
     if answer.conflict_details.len() < DETAILS {
         let ipam::Owner {
             network, ifname, ..

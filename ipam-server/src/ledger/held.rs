@@ -70,6 +70,7 @@ impl Ledger {
             answer.adopted += part.adopted;
             answer.unchanged += part.unchanged;
             answer.conflicts += part.conflicts;
+            answer.missing_pools += part.missing_pools;
             answer.conflict_details.extend(part.conflict_details);
             answer.conflict_details.truncate(DETAILS);
         }

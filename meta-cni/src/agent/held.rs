@@ -1,5 +1,5 @@
-//! What this node's records hold, reported to ipam-server as soon as a connection to it is made: its store may be another
-//! one than before. A report that met conflicts is made again.
+//! What this node's records hold, reported to ipam-server as soon as a connection to it is made, and whenever its store is
+//! another one than before: a backup may be restored into a running server. A report that met conflicts is made again.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use crate::ipam::client::Client;
 use crate::ipam::config::Server;
 use crate::ipam::failure::IpamFailure;
 use crate::ipam::known::Known;
+use crate::ipam::request;
 use crate::record::Records;
 
 /// For connecting to the agent's own socket and for the report.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The pause after a report that failed.
-const RETRY: Duration = Duration::from_secs(10);
-/// How often is looked whether a report that met conflicts is due.
-const LOOK: Duration = Duration::from_secs(60);
+/// How often the server is asked whether its store still knows what this node holds. A restored store waits for its nodes
+/// for 60 s (`--restore-wait-seconds`).
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why nothing was reported.
 #[derive(Debug, thiserror::Error)]
@@ -45,31 +45,22 @@ pub(super) async fn run(
         address: format!("unix://{}", socket.display()),
         tls: None,
     };
-    let known = Known::new(&state_dir, &server);
-    let mut told = String::new();
-    let mut pause = LOOK;
+    // The last failure that was logged.
+    let mut reported = String::new();
     loop {
         tokio::select! {
             () = connections.next() => {}
-            () = tokio::time::sleep(pause) => {
-                if told.is_empty() && !known.is_due(&known.read()) {
-                    continue;
-                }
-            }
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
         let (dir, to, node) = (state_dir.clone(), server.clone(), Arc::clone(&node));
         match blocking(move || report(&dir, &to, &node)).await {
-            Ok(()) => {
-                told.clear();
-                pause = LOOK;
-            }
+            Ok(()) => reported.clear(),
             Err(error) => {
                 let error = with_causes(&error);
-                if told != error {
+                if reported != error {
                     tracing::warn!(error, "what this node holds is not reported yet");
-                    told = error;
+                    reported = error;
                 }
-                pause = RETRY;
             }
         }
     }
@@ -78,14 +69,16 @@ pub(super) async fn run(
 fn report(state_dir: &Path, server: &Server, node: &str) -> Result<(), HeldError> {
     let known = Known::new(state_dir, server);
     let client = Client::connect(server, LIMIT, true)?;
-    // As meta-cni calls the node, which knows the host's name.
+    // The leases name the node as meta-cni does, by the host's name, unless their network says otherwise.
+    let host = request::host_name();
     let noted = known.read().node;
     let reporter = Reporter {
         records: &Records::new(state_dir),
         known: &known,
         server,
         client: &client,
-        node: if noted.is_empty() { node } else { &noted },
+        node: if noted.is_empty() { &host } else { &noted },
+        aliases: &[host.clone(), node.to_owned()],
         own: None,
     };
     Ok(reporter.report_if_needed()?)

@@ -43,6 +43,9 @@ pub struct Knowledge {
     pub node: String,
     /// What the records hold and the store could not take in, a sentence each.
     pub conflicts: Vec<String>,
+    /// Whether the store lacks all pools of an address that the records hold: until it has one, another pod could get
+    /// the address.
+    pub is_pool_missing: bool,
 }
 
 impl Knowledge {
@@ -78,6 +81,9 @@ impl Known {
 
     /// Whether a report that met conflicts is to be made again.
     pub fn is_due(&self, knowledge: &Knowledge) -> bool {
+        if knowledge.is_pool_missing {
+            return true;
+        }
         let written = || fs::metadata(&self.path).and_then(|file| file.modified());
         let age = || written().ok().and_then(|written| written.elapsed().ok());
         !knowledge.conflicts.is_empty() && age().is_none_or(|age| age >= CONFLICT_PAUSE)
@@ -184,6 +190,24 @@ mod tests {
         assert_eq!(known.read().mark().id, "one");
         let other = Known::new(folder.path(), &server("unix:///b"));
         assert_eq!(other.read(), Knowledge::default());
+    }
+
+    #[test]
+    fn a_report_is_due_at_once_while_a_pool_is_missing_and_after_a_pause_for_other_conflicts() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = Known::new(folder.path(), &server("unix:///a"));
+        for (conflicts, is_pool_missing, expected) in
+            [(0, false, false), (1, false, false), (1, true, true)]
+        {
+            let knowledge = Knowledge {
+                store: "one".to_owned(),
+                conflicts: vec!["pod default/a".to_owned(); conflicts],
+                is_pool_missing,
+                ..Knowledge::default()
+            };
+            known.write(&knowledge).unwrap();
+            assert_eq!(known.is_due(&known.read()), expected, "{conflicts}");
+        }
     }
 
     #[test]

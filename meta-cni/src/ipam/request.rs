@@ -126,12 +126,14 @@ pub fn set_network(plugin: &mut PluginConf, network: &str) {
 
 /// The node's name: the configured one, else the host's.
 pub fn node(config: &IpamConfig) -> String {
-    let host = || {
-        nix::unistd::gethostname()
-            .ok()
-            .and_then(|name| name.into_string().ok())
-    };
-    config.node.clone().or_else(host).unwrap_or_default()
+    config.node.clone().unwrap_or_else(host_name)
+}
+
+/// The host's name; empty if it is not Unicode.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok();
+    name.and_then(|name| name.into_string().ok())
+        .unwrap_or_default()
 }
 
 fn text(value: Option<&Value>) -> &str {

@@ -25,10 +25,18 @@ fn node(name: &str, socket: &Path) -> Node {
 }
 
 fn blue(node: &Node, socket: &Path, state_dir: &Path) {
-    let ipam = json!({
-        "type": "meta-ipam", "pool": "blue", "server": format!("unix://{}", socket.display()), "node": node.name(),
+    blue_of(node, socket, state_dir, Some(node.name()));
+}
+
+/// The network names the node, or leaves it to the host's name.
+fn blue_of(node: &Node, socket: &Path, state_dir: &Path, name: Option<&str>) {
+    let mut ipam = json!({
+        "type": "meta-ipam", "pool": "blue", "server": format!("unix://{}", socket.display()),
         "stateDir": state_dir, "timeoutSeconds": 2
     });
+    if let Some(name) = name {
+        ipam["node"] = name.into();
+    }
     let conf = json!({"cniVersion": "1.0.0", "name": "blue", "type": "bridge", "bridge": "br-blue", "ipam": ipam});
     node.nad("default", "blue", conf);
 }
@@ -260,7 +268,8 @@ async fn an_agent_reports_by_itself_what_its_node_holds() {
     let state_dir = proxy.folder().join("state");
     let node = Node::new("agent").conf(json!({"stateDir": state_dir}));
     node.install(&locate::executable("meta-ipam"));
-    blue(&node, &proxy.socket(), &state_dir);
+    // The agent's name is not the host's.
+    blue_of(&node, &proxy.socket(), &state_dir, None);
     let before = pod(&node, "before");
     node.add(&before).ok();
     let backup = export(&server);
@@ -277,13 +286,41 @@ async fn an_agent_reports_by_itself_what_its_node_holds() {
         Some(())
     })
     .await;
+    // No node is waited for any more, under any of its names.
+    let mut client = server.lease_client();
+    let other = client.allocate(request("blue", "other"));
+    other.await.expect("nobody is awaited");
     let new = pod(&node, "new");
     node.add(&new).ok();
     all_differ(&[&before, &after, &new]);
     for pod in [&before, &after, &new] {
         node.del(pod).ok();
     }
-    assert_eq!(server.leases().await, []);
+    let left = server.leases().await.into_iter();
+    let left: Vec<_> = left.filter_map(|lease| lease.owner).collect();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].pod, "other");
+}
+
+#[tokio::test]
+async fn a_pool_that_is_created_anew_in_a_lost_store_allocates_no_address_that_a_pod_holds() {
+    let mut server = with_pool().await;
+    let node = node("anew", &server.socket());
+    server.create_pool("green", "10.92.0.0/24", "").await;
+    let held = pod(&node, "held");
+    node.add(&held).ok();
+    server.kill9();
+    fs::remove_dir_all(server.store()).expect("lose the store");
+    server.restart();
+    server.create_pool("green", "10.92.0.0/24", "").await;
+    // The node reports, and pool `blue` does not exist yet.
+    let early = pod(&node, "early");
+    node.add(&early).fails(7, &["blue"]);
+    server.create_pool("blue", "10.91.0.0/24", "").await;
+    let new = pod(&node, "new");
+    node.add(&new).ok();
+    all_differ(&[&held, &new]);
+    assert_eq!(holder(&server, &address(&held)).await, "held");
 }
 
 #[tokio::test]

@@ -262,6 +262,10 @@ async fn what_a_node_holds_is_adopted_if_nobody_else_has_it() {
         );
         assert_eq!(done.conflict_details.len() as u64, done.conflicts);
     }
+    let mut early = held(20, "10.0.0.40");
+    early.request.as_mut().unwrap().pools = vec!["green".to_owned()];
+    let done = bench.report("n0", vec![early]).await.unwrap();
+    assert_eq!((done.conflicts, done.missing_pools), (1, 1), "{done:?}");
     let adopted = bench.give(ask("blue", 12)).await.unwrap();
     assert_eq!(adopted.ipv4, "10.0.0.1/24");
     bench.assert_consistent().await;
