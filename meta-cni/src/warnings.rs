@@ -4,6 +4,7 @@
 mod default_routes;
 mod forwarding;
 mod links;
+mod masquerade;
 mod ports;
 
 use serde_json::Value;
@@ -28,6 +29,7 @@ pub fn of_pod(attachments: &[Attachment]) -> Vec<Warning> {
     let mut warnings = default_routes::of_pod(attachments);
     warnings.extend(ports::of_pod(attachments));
     warnings.extend(links::of_pod(attachments));
+    warnings.extend(masquerade::of_pod(attachments));
     warnings
 }
 

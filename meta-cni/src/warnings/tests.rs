@@ -253,3 +253,53 @@ fn every_warning_fits_a_line() {
         assert!(warning.what.len() < 300, "{}", warning.what);
     }
 }
+
+#[test]
+fn a_masquerading_network_twice_in_a_pod_is_reported_unless_nftables_keeps_its_rules() {
+    let network = |name: &str, masq: bool, backend: &str| {
+        let conf =
+            json!({"name": name, "type": "bridge", "ipMasq": masq, "ipMasqBackend": backend});
+        (conf, None)
+    };
+    let twice = "net1 (n1) and net2 (n2) are both on network a, which masquerades by iptables";
+    let first = || network("pods", true, "");
+    for (confs, expected) in [
+        (
+            vec![first(), network("a", true, ""), network("a", true, "")],
+            Some(twice),
+        ),
+        (
+            vec![
+                first(),
+                network("a", true, "iptables"),
+                network("a", true, "iptables"),
+            ],
+            Some(twice),
+        ),
+        (
+            vec![
+                first(),
+                network("a", true, "nftables"),
+                network("a", true, "nftables"),
+            ],
+            None,
+        ),
+        (
+            vec![first(), network("a", false, ""), network("a", false, "")],
+            None,
+        ),
+        (
+            vec![first(), network("a", true, ""), network("b", true, "")],
+            None,
+        ),
+    ] {
+        let reported = told(&confs);
+        assert_eq!(
+            reported.len(),
+            usize::from(expected.is_some()),
+            "{reported:?}"
+        );
+        let starts = |text: &String| expected.is_some_and(|start| text.starts_with(start));
+        assert!(reported.iter().all(starts), "{reported:?}");
+    }
+}
