@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod listen;
 pub mod measure;
 pub mod metrics;
+pub mod page;
 pub mod pool;
 pub mod process;
 pub mod seed;

@@ -1,7 +1,7 @@
 //! ipam.v1 over gRPC: decodes, asks the ledger, and says what came of it. One file an RPC family.
 
 pub mod filter;
-pub mod page;
+pub mod page_token;
 pub mod status;
 
 mod admin;

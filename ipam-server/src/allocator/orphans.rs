@@ -7,12 +7,13 @@ use proto::ipam::v1::{self as ipam, EventType};
 use super::draft::Draft;
 use super::release::{is_unlisted, listed};
 use crate::error::Error;
+use crate::page::Page;
 use crate::pool::Problems;
 use crate::store::LeaseId;
 
 /// The least time between two observations.
 const GRACE_MILLIS: i64 = 60_000;
-/// Leases that one request ends: more stay suspected, and end with the next one.
+/// Leases that one request ends at most.
 const ENDS: usize = 1024;
 
 impl Draft<'_> {
@@ -30,6 +31,7 @@ impl Draft<'_> {
         let listed = listed(&request.attachments);
         let now = self.now.as_millisecond();
         let mut answer = ipam::ReclaimOrphansResponse::default();
+        let (mut reclaimed, mut suspected) = (Page::new(ENDS), Page::new(usize::MAX));
         let missed: HashSet<LeaseId> = candidates.iter().copied().collect();
         // Who was seen again is no suspect any more.
         let cleared: Vec<_> = self
@@ -58,21 +60,26 @@ impl Draft<'_> {
             }
             match self.state.suspects.get(&id) {
                 Some(&(generation, since)) if generation == held.generation => {
-                    if now - since >= grace && answer.reclaimed.len() < ENDS {
-                        self.end(id, lease.clone(), EventType::Reclaimed)?;
-                        answer.reclaimed.push(lease);
+                    if now - since < grace {
+                        answer.suspected_count += 1;
+                        suspected.fill(lease);
+                    } else if answer.pending_count > 0 || reclaimed.push(lease.clone()).is_err() {
+                        answer.pending_count += 1;
                     } else {
-                        answer.suspected.push(lease);
+                        self.end(id, lease, EventType::Reclaimed)?;
                     }
                 }
                 _ => {
                     if !request.validate_only {
                         self.state.suspects.insert(id, (held.generation, now));
                     }
-                    answer.suspected.push(lease);
+                    answer.suspected_count += 1;
+                    suspected.fill(lease);
                 }
             }
         }
+        answer.reclaimed = reclaimed.into_entries();
+        answer.suspected = suspected.into_entries();
         Ok(answer)
     }
 }

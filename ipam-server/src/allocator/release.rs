@@ -95,7 +95,7 @@ impl Draft<'_> {
         &mut self,
         request: &ipam::ReleaseUnlistedRequest,
         candidates: &[LeaseId],
-    ) -> Result<ipam::ReleaseUnlistedResponse, Error> {
+    ) -> Result<Vec<ipam::Lease>, Error> {
         let listed = listed(&request.attachments);
         let mut leases = Vec::new();
         for &id in candidates {
@@ -107,7 +107,7 @@ impl Draft<'_> {
                 leases.push(lease);
             }
         }
-        Ok(ipam::ReleaseUnlistedResponse { leases })
+        Ok(leases)
     }
 
     /// Makes a lease last longer.

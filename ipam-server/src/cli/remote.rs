@@ -11,6 +11,7 @@ use proto::ipam::v1::admin_service_client::AdminServiceClient;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::reservation_service_client::ReservationServiceClient;
+use proto::ipam::v1::{Lease, ListLeasesRequest};
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
@@ -19,7 +20,9 @@ use super::error::CliError;
 use super::refusal::Refusal;
 use dial::Address;
 
-/// A page of 1000 leases with all their labels.
+/// Leases of a page at most.
+const PAGE: i32 = 1000;
+/// A page of 1000 leases with all their labels, of servers that do not limit a page by size.
 const MESSAGE_BYTES: usize = 64 << 20;
 
 /// Where the server is.
@@ -105,6 +108,26 @@ impl Remote {
     pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Channel>, CliError> {
         let client = AdminServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES))
+    }
+
+    /// All leases that match a filter, page by page, in order of id.
+    pub(crate) async fn leases_matching(&self, filter: String) -> Result<Vec<Lease>, CliError> {
+        let mut client = self.leases().await?;
+        let mut leases = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = self.request(ListLeasesRequest {
+                page_size: PAGE,
+                page_token,
+                filter: filter.clone(),
+            });
+            let page = self.answer(client.list_leases(request)).await?;
+            leases.extend(page.leases);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(leases);
+            }
+        }
     }
 
     /// A request that tells the server how long its caller waits.

@@ -10,6 +10,7 @@ use crate::allocator::lookup::{Question, Summary};
 use crate::allocator::{is_unlisted, listed};
 use crate::error::Error;
 use crate::lease::timestamp;
+use crate::page::Page;
 use crate::pool::Problems;
 use crate::store::{LeaseId, Store};
 
@@ -90,6 +91,7 @@ impl Ledger {
             .await?;
         let request = Arc::new(request);
         let mut answer = ipam::ReleaseUnlistedResponse::default();
+        let mut page = Page::new(usize::MAX);
         for some in found.chunks(ENDS) {
             let (request, some) = (request.clone(), some.to_vec());
             let ended = self
@@ -97,8 +99,10 @@ impl Ledger {
                     draft.release_unlisted(&request, &some)
                 })
                 .await?;
-            answer.leases.extend(ended.leases);
+            answer.count += ended.len() as u64;
+            ended.into_iter().for_each(|lease| page.fill(lease));
         }
+        answer.leases = page.into_entries();
         Ok(answer)
     }
 

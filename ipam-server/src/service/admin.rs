@@ -12,12 +12,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::caller;
-use super::{Service, page};
+use super::{Service, page_token};
 use crate::allocator::draft::lease_of;
 use crate::allocator::lookup::Question;
 use crate::error::Error;
 use crate::lease::{millis, timestamp};
 use crate::ledger::Ledger;
+use crate::page::{self, Page};
 use crate::store::LeaseId;
 
 /// Leases or events that are read at once.
@@ -190,7 +191,7 @@ impl Service {
             .end_time
             .as_ref()
             .map_or(i64::MAX, |time| millis(Some(time)));
-        let begin = page::key(&request.page_token, &binding)?;
+        let begin = page_token::key(&request.page_token, &binding)?;
         let mut cursor = match (&begin, request.start_time, request.end_time) {
             (Some(key), ..) => key.parse().map_err(|_| Error::BadToken)?,
             (None, _, Some(end)) if request.descending => {
@@ -200,7 +201,7 @@ impl Service {
             (None, Some(start), _) => self.ledger.revision_before(start).await?,
             (None, None, _) => self.ledger.oldest_revision().saturating_sub(1),
         };
-        let mut events = Vec::new();
+        let mut page = Page::new(size);
         let mut looked_at = 0;
         loop {
             let chunk = if request.descending {
@@ -219,12 +220,6 @@ impl Service {
             let whole = chunk.len() == CHUNK;
             looked_at += chunk.len();
             for event in chunk {
-                if events.len() == size {
-                    return Ok(ipam::ListEventsResponse {
-                        events,
-                        next_page_token: page::token(&cursor.to_string(), &binding),
-                    });
-                }
                 let at = millis(event.time.as_ref());
                 let over = if request.descending {
                     at < from
@@ -233,23 +228,28 @@ impl Service {
                 };
                 if over {
                     return Ok(ipam::ListEventsResponse {
-                        events,
+                        events: page.into_entries(),
                         next_page_token: String::new(),
                     });
                 }
-                cursor = event.revision;
-                if (from..to).contains(&at) && concerns(&event, question.as_ref()) {
-                    events.push(event);
+                let revision = event.revision;
+                let is_wanted = (from..to).contains(&at) && concerns(&event, question.as_ref());
+                if is_wanted && page.push(event).is_err() {
+                    return Ok(ipam::ListEventsResponse {
+                        events: page.into_entries(),
+                        next_page_token: page_token::token(&cursor.to_string(), &binding),
+                    });
                 }
+                cursor = revision;
             }
             if !whole || looked_at >= LOOKED_AT {
                 let next_page_token = if whole {
-                    page::token(&cursor.to_string(), &binding)
+                    page_token::token(&cursor.to_string(), &binding)
                 } else {
                     String::new()
                 };
                 return Ok(ipam::ListEventsResponse {
-                    events,
+                    events: page.into_entries(),
                     next_page_token,
                 });
             }

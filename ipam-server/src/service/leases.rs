@@ -7,8 +7,9 @@ use tonic::{Request, Response, Status};
 use super::caller::caller;
 use super::filter::Filter;
 use super::watch::Changes;
-use super::{Service, page};
+use super::{Service, page_token};
 use crate::error::Error;
+use crate::page::{self, Page};
 use crate::store::LeaseId;
 
 /// Leases that are read from the store at once.
@@ -118,30 +119,28 @@ impl LeaseService for Service {
         let filter = lease_filter(&request.filter)?;
         let size = page::size(request.page_size)?;
         let mut after = LeaseId(0);
-        if let Some(key) = page::key(&request.page_token, &request.filter)? {
+        if let Some(key) = page_token::key(&request.page_token, &request.filter)? {
             after = key.parse().map_err(|()| Error::BadToken)?;
         }
-        let mut leases = Vec::new();
-        let mut looked_at = 0;
-        let more = loop {
+        let mut page = Page::new(size);
+        let mut read = 0;
+        let more = 'page: loop {
             let wanted = if filter.is_empty() {
-                size - leases.len()
+                page.room()
             } else {
                 CHUNK
             };
             let chunk = self.ledger.leases(after, wanted).await?;
             let whole = chunk.len() == wanted;
-            looked_at += chunk.len();
+            read += chunk.len();
             for lease in chunk {
-                if leases.len() == size {
-                    break;
+                let id = lease.id.parse().unwrap_or(after);
+                if filter.lease(&lease) && page.push(lease).is_err() {
+                    break 'page true;
                 }
-                after = lease.id.parse().unwrap_or(after);
-                if filter.lease(&lease) {
-                    leases.push(lease);
-                }
+                after = id;
             }
-            if leases.len() == size || looked_at >= LOOKED_AT {
+            if page.room() == 0 || read >= LOOKED_AT {
                 break !self.ledger.leases(after, 1).await?.is_empty();
             }
             if !whole {
@@ -149,12 +148,12 @@ impl LeaseService for Service {
             }
         };
         let next_page_token = if more {
-            page::token(&after.to_string(), &request.filter)
+            page_token::token(&after.to_string(), &request.filter)
         } else {
             String::new()
         };
         Ok(Response::new(ipam::ListLeasesResponse {
-            leases,
+            leases: page.into_entries(),
             next_page_token,
         }))
     }

@@ -6,8 +6,9 @@ use tonic::{Request, Response, Status};
 
 use super::caller::caller;
 use super::filter::Filter;
-use super::{Service, page};
+use super::{Service, page_token};
 use crate::error::Error;
+use crate::page::{self, Page};
 
 #[tonic::async_trait]
 impl PoolService for Service {
@@ -44,15 +45,15 @@ impl PoolService for Service {
         let filter = Filter::for_pools(&request.filter)
             .map_err(|error| Error::field("filter", error.to_string()))?;
         let size = page::size(request.page_size)?;
-        let after = page::key(&request.page_token, &request.filter)?.unwrap_or_default();
+        let after = page_token::key(&request.page_token, &request.filter)?.unwrap_or_default();
         let pools = self.ledger.list_pools(&caller).await?;
-        let mut rest = pools
+        let rest = pools
             .into_iter()
             .filter(|pool| pool.name > after && filter.pool(pool));
-        let pools: Vec<_> = rest.by_ref().take(size).collect();
-        let next_page_token = match (rest.next(), pools.last()) {
-            (Some(_), Some(last)) => page::token(&last.name, &request.filter),
-            _ => String::new(),
+        let (pools, is_cut) = Page::of(size, rest);
+        let next_page_token = match pools.last().filter(|_| is_cut) {
+            Some(last) => page_token::token(&last.name, &request.filter),
+            None => String::new(),
         };
         Ok(Response::new(ipam::ListPoolsResponse {
             pools,

@@ -5,7 +5,8 @@ use proto::ipam::v1::{self as ipam};
 use tonic::{Request, Response, Status};
 
 use super::caller::caller;
-use super::{Service, page};
+use super::{Service, page_token};
+use crate::page::{self, Page};
 
 #[tonic::async_trait]
 impl ReservationService for Service {
@@ -40,16 +41,16 @@ impl ReservationService for Service {
         let caller = caller(&request);
         let request = request.into_inner();
         let size = page::size(request.page_size)?;
-        let after = page::key(&request.page_token, &request.pool)?.unwrap_or_default();
+        let after = page_token::key(&request.page_token, &request.pool)?.unwrap_or_default();
         let all = self.ledger.list_reservations(&caller).await?;
-        let mut rest = all.into_iter().filter(|reservation| {
+        let rest = all.into_iter().filter(|reservation| {
             reservation.name > after
                 && (request.pool.is_empty() || reservation.pool == request.pool)
         });
-        let reservations: Vec<_> = rest.by_ref().take(size).collect();
-        let next_page_token = match (rest.next(), reservations.last()) {
-            (Some(_), Some(last)) => page::token(&last.name, &request.pool),
-            _ => String::new(),
+        let (reservations, is_cut) = Page::of(size, rest);
+        let next_page_token = match reservations.last().filter(|_| is_cut) {
+            Some(last) => page_token::token(&last.name, &request.pool),
+            None => String::new(),
         };
         Ok(Response::new(ipam::ListReservationsResponse {
             reservations,

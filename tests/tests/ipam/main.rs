@@ -21,6 +21,7 @@ mod pools_file;
 mod proxy;
 mod restore;
 mod shutdown;
+mod sizes;
 mod switched;
 #[path = "../../../ipam-server/tests/cli/terminal.rs"]
 mod terminal;

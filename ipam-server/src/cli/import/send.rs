@@ -11,8 +11,9 @@ use crate::cli::error::CliError;
 use crate::cli::out::{Column, Out, note};
 use crate::cli::progress::bar;
 use crate::cli::remote::Remote;
+use crate::page::Page;
 
-/// The most that `ipam.v1` takes in a message.
+/// Items that `ipam.v1` takes in a message at most.
 const BATCH: usize = 1000;
 
 /// Batches that are read ahead of the network.
@@ -152,39 +153,41 @@ fn read(
     give: &mpsc::Sender<ImportRequest>,
     progress: &ProgressBar,
 ) -> Read {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Page::new(BATCH);
     let mut read = Read::default();
+    let send = |batch: Page<ExportItem>| {
+        let items = batch.into_entries();
+        progress.inc(items.len() as u64);
+        let request = ImportRequest {
+            items,
+            validate_only,
+        };
+        give.blocking_send(request).is_ok()
+    };
     for item in items {
-        match item {
-            Ok(item) => batch.push(item),
-            Err(error @ CliError::Content { .. }) => read.problems.push(error.to_string()),
+        let item = match item {
+            Ok(item) => item,
+            Err(error @ CliError::Content { .. }) => {
+                read.problems.push(error.to_string());
+                continue;
+            }
             Err(error) => {
                 read.end = Err(error);
                 break;
             }
-        }
-        if batch.len() == BATCH {
-            let items = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-            if give
-                .blocking_send(ImportRequest {
-                    items,
-                    validate_only,
-                })
-                .is_err()
-            {
+        };
+        if let Err(item) = batch.push(item) {
+            let full = std::mem::replace(&mut batch, Page::new(BATCH));
+            batch.fill(item);
+            if !send(full) {
                 // The call has ended; its status says why.
                 return read;
             }
-            progress.inc(BATCH as u64);
         }
     }
-    if !batch.is_empty() {
-        progress.inc(batch.len() as u64);
+    if batch.room() < BATCH {
         // As above.
-        let _ = give.blocking_send(ImportRequest {
-            items: batch,
-            validate_only,
-        });
+        send(batch);
     }
     read
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use proto::ipam::v1::{Lease, ListLeasesRequest, ReleaseRequest};
+use proto::ipam::v1::{Lease, ReleaseRequest};
 
 use crate::cli::error::CliError;
 use crate::cli::lease::table::addresses;
@@ -12,9 +12,6 @@ use crate::cli::remote::Remote;
 
 /// The label of a lease that an import made.
 pub(super) const LABEL: &str = "meta-cni.io/imported-from";
-
-/// Leases that one page of a list has.
-const PAGE: i32 = 1000;
 
 /// Where an address was read. Of two, the later one is the label of a lease with both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +96,7 @@ pub(super) async fn release_gone(
 ) -> Result<Gone, CliError> {
     let mut gone = Gone::default();
     let mut client = remote.leases().await?;
-    for lease in all(filter, remote).await? {
+    for lease in remote.leases_matching(filter).await? {
         if !covers(&lease) || !holdings.lacks(&lease) {
             continue;
         }
@@ -124,25 +121,6 @@ pub(super) async fn release_gone(
         }
     }
     Ok(gone)
-}
-
-async fn all(filter: String, remote: &Remote) -> Result<Vec<Lease>, CliError> {
-    let mut client = remote.leases().await?;
-    let mut leases = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = remote.request(ListLeasesRequest {
-            page_size: PAGE,
-            page_token,
-            filter: filter.clone(),
-        });
-        let page = remote.answer(client.list_leases(request)).await?;
-        leases.extend(page.leases);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(leases);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use pbjson_types::Duration;
-use proto::ipam::v1::{
-    Attachment, Lease, ListLeasesRequest, Owner, ReclaimOrphansRequest, ReclaimOrphansResponse,
-};
+use proto::ipam::v1::{Attachment, Lease, Owner, ReclaimOrphansRequest, ReclaimOrphansResponse};
 use serde::Serialize;
 
 use super::table;
@@ -26,10 +24,6 @@ Examples:
 
 Run it twice, at least --grace-seconds apart, each time with a new list.";
 
-/// Leases that one page of a list has.
-const PAGE: i32 = 1000;
-/// Leases that one request ends at most (ipam.v1).
-const AT_ONCE: usize = 1024;
 /// So many may end whatever share of all leases they are.
 const FEW: usize = 10;
 /// Attachments that fit into one request (4 MiB).
@@ -163,7 +157,8 @@ pub(super) async fn run(args: ReclaimArgs, remote: &Remote, out: &mut Out) -> Re
         validate_only: true,
     };
     let would = ask(&request, remote).await?;
-    let ending = would.reclaimed.len();
+    let pending = usize::try_from(would.pending_count).unwrap_or(usize::MAX);
+    let ending = would.reclaimed.len().saturating_add(pending);
     if ending > FEW && ending * 100 > judged.looked_at * usize::from(args.at_most_percent) {
         return Err(CliError::Incomplete {
             what: format!(
@@ -179,21 +174,17 @@ pub(super) async fn run(args: ReclaimArgs, remote: &Remote, out: &mut Out) -> Re
     }
     if ending > 0 {
         let question = match &would.reclaimed[..] {
-            [one] => format!("End {}?", table::phrase(one)),
-            all => format!(
-                "End {} leases whose pods or containers are gone?",
-                all.len()
-            ),
+            [one] if ending == 1 => format!("End {}?", table::phrase(one)),
+            _ => format!("End {ending} leases whose pods or containers are gone?"),
         };
         confirm(args.yes, &question).await?;
     }
     let done = reclaim(request, remote).await?;
     show(&done, out)?;
-    if !done.suspected.is_empty() {
+    if done.suspected_count > 0 {
         note(&format!(
             "{} leases are missed; those that a new list misses too, {} s from now or later, end",
-            done.suspected.len(),
-            args.grace_seconds
+            done.suspected_count, args.grace_seconds
         ));
     }
     Ok(())
@@ -210,23 +201,10 @@ async fn leases(args: &ReclaimArgs, remote: &Remote) -> Result<Vec<Lease>, CliEr
         .into_iter()
         .filter_map(|(field, value)| Some(term(field, value?)));
     let filter = terms.collect::<Vec<_>>().join(" AND ");
-    let mut client = remote.leases().await?;
-    let mut leases = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = remote.request(ListLeasesRequest {
-            page_size: PAGE,
-            page_token,
-            filter: filter.clone(),
-        });
-        let page = remote.answer(client.list_leases(request)).await?;
-        let attachments = page.leases.into_iter();
-        leases.extend(attachments.filter(|lease| !owner(lease).container_id.is_empty()));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(leases);
-        }
-    }
+    let leases = remote.leases_matching(filter).await?.into_iter();
+    Ok(leases
+        .filter(|lease| !owner(lease).container_id.is_empty())
+        .collect())
 }
 
 /// Leases, as a list judges them.
@@ -286,10 +264,10 @@ async fn reclaim(
     let mut done = ReclaimOrphansResponse::default();
     loop {
         let some = ask(&request, remote).await?;
-        let full = some.reclaimed.len() >= AT_ONCE;
         done.reclaimed.extend(some.reclaimed);
-        if !full {
+        if some.pending_count == 0 {
             done.suspected = some.suspected;
+            done.suspected_count = some.suspected_count;
             return Ok(done);
         }
     }
@@ -315,5 +293,13 @@ fn show(done: &ReclaimOrphansResponse, out: &mut Out) -> Result<(), CliError> {
     let mut listing = Listing::new(out, "orphans", COLUMNS);
     listing.page(&missed(&done.reclaimed, true))?;
     listing.page(&missed(&done.suspected, false))?;
-    listing.finish().map(drop)
+    listing.finish()?;
+    let unlisted = done
+        .suspected_count
+        .saturating_sub(done.suspected.len() as u64)
+        + done.pending_count;
+    if unlisted > 0 {
+        note(&format!("{unlisted} more leases are too many to be listed"));
+    }
+    Ok(())
 }

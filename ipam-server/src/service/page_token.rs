@@ -1,25 +1,8 @@
-//! Page tokens: the last key of a page, bound to the request that it was given for. They hold across restarts.
+//! Page tokens. A token is the last key of a page, bound to the request that it was made for. Tokens hold across restarts.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::Error;
-
-/// Entries of a page if the request does not say.
-const DEFAULT: usize = 100;
-/// Entries of a page at most.
-const MOST: usize = 1000;
-
-/// How many entries a page has.
-///
-/// # Errors
-/// [`Error::InvalidFields`] for a negative size.
-pub fn size(page_size: i32) -> Result<usize, Error> {
-    match usize::try_from(page_size) {
-        Ok(0) => Ok(DEFAULT),
-        Ok(size) => Ok(size.min(MOST)),
-        Err(_) => Err(Error::field("page_size", "must not be negative")),
-    }
-}
 
 /// The token that goes on behind `key`, for a request with the same `binding` (its filter and the like).
 pub fn token(key: &str, binding: &impl Hash) -> String {
