@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pbjson_types as wkt;
 use proto::ipam::v1 as ipam;
 
@@ -171,6 +172,45 @@ impl Wish {
             .collect();
         names.join(", ")
     }
+}
+
+/// Checks what a lease of an import says beside its pool and addresses, and writes its MAC as this server does.
+///
+/// # Errors
+/// [`Error::InvalidFields`] with each field of `lease`.
+pub fn check_imported(lease: &mut ipam::Lease) -> Result<(), Error> {
+    let mut problems = Problems::default();
+    if let Some(owner) = &lease.owner {
+        check_owner(owner, "lease.owner", &mut problems);
+    }
+    lease.mac = mac("lease.mac", &lease.mac, &mut problems);
+    problems.labels("lease.labels", &lease.labels);
+    problems.known(
+        "lease.state",
+        ipam::lease::State::try_from(lease.state).is_ok(),
+    );
+    problems.known(
+        "lease.requested_families",
+        ipam::FamiliesRequired::try_from(lease.requested_families).is_ok(),
+    );
+    for (field, time) in [
+        ("create_time", &lease.create_time),
+        ("renew_time", &lease.renew_time),
+        ("expire_time", &lease.expire_time),
+        ("quarantine_until_time", &lease.quarantine_until_time),
+    ] {
+        let is_time = |time: &wkt::Timestamp| Timestamp::new(time.seconds, time.nanos).is_ok();
+        if !time.as_ref().is_none_or(is_time) {
+            problems.add(
+                format!("lease.{field}"),
+                "must be a time of the years 1 to 9999, with 0 to 999999999 nanoseconds",
+            );
+        }
+    }
+    if lease.request_id.len() > 128 {
+        problems.add("lease.request_id", "is longer than 128 bytes");
+    }
+    problems.into_result()
 }
 
 fn check_owner(owner: &ipam::Owner, at: &str, problems: &mut Problems) {

@@ -7,7 +7,7 @@ use proto::ipam::v1::{self as ipam, EventType, export_item::Item};
 use super::draft::Draft;
 use super::release::same_attachment;
 use crate::error::{Error, Family};
-use crate::lease::attachment;
+use crate::lease::{attachment, check_imported};
 use crate::pool::{Pool, number};
 use crate::store::LeaseId;
 
@@ -94,6 +94,7 @@ impl Draft<'_> {
     /// an id, is of today: it takes an address that rests, and says more of the owner than an earlier import did.
     fn import_lease(&mut self, mut lease: ipam::Lease) -> Result<Outcome, Error> {
         let foreign = lease.id.is_empty();
+        check_imported(&mut lease)?;
         let (pool, state) = self
             .state
             .pool(&lease.pool)

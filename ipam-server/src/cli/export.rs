@@ -63,11 +63,7 @@ async fn online(remote: &Remote, target: &mut Target<'_>) -> Result<u64, CliErro
     let mut expected = None;
     let mut count = 0;
     let progress = bar("export", Some(0));
-    while let Some(item) = stream
-        .message()
-        .await
-        .map_err(|status| remote.failure(&status))?
-    {
+    while let Some(item) = remote.message(&mut stream).await? {
         match &item.item {
             Some(Item::Header(header)) => {
                 let total = items(header);

@@ -14,7 +14,7 @@ use proto::ipam::v1::reservation_service_client::ReservationServiceClient;
 use proto::ipam::v1::{Lease, ListLeasesRequest};
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::error::CliError;
 use super::refusal::Refusal;
@@ -137,6 +137,22 @@ impl Remote {
         request
     }
 
+    /// Waits for the next message of a stream.
+    pub(crate) async fn message<T>(
+        &self,
+        stream: &mut Streaming<T>,
+    ) -> Result<Option<T>, CliError> {
+        match tokio::time::timeout(self.timeout, stream.message()).await {
+            Ok(message) => message.map_err(|status| self.failure(&status)),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    /// How long one answer may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Waits for an answer, or for the first answer of a stream.
     pub(crate) async fn answer<T>(
         &self,
@@ -167,7 +183,8 @@ impl Remote {
         }
     }
 
-    fn late(&self) -> CliError {
+    /// The error of an answer that did not come in time.
+    pub(crate) fn late(&self) -> CliError {
         CliError::Deadline {
             server: self.name.clone(),
             seconds: self.timeout.as_secs(),

@@ -1,6 +1,7 @@
 //! ipamctl and the real server: every command as a person or a script runs it, without a terminal.
 
 mod backup;
+mod hangs;
 mod history;
 mod leases;
 mod plugins;

@@ -32,33 +32,55 @@ fn items(
     reader: impl BufRead + Send + 'static,
     path: PathBuf,
 ) -> impl Iterator<Item = Result<ExportItem, CliError>> + Send + 'static {
-    reader.lines().enumerate().filter_map(move |(index, line)| {
-        let found = match line {
-            Ok(line) => item(&line),
-            Err(source) if source.kind() == ErrorKind::InvalidData => {
-                Err(Wrong::Line(format!("not a line of an export: {source}")))
+    let mut lines = reader.lines().enumerate();
+    let mut is_empty = true;
+    std::iter::from_fn(move || {
+        for (index, line) in lines.by_ref() {
+            is_empty &= line.as_ref().is_ok_and(|line| line.trim().is_empty());
+            if let Some(found) = one(&path, index + 1, line) {
+                return Some(found);
             }
-            Err(source) => {
-                return Some(Err(CliError::File {
-                    doing: "read",
-                    path: path.clone(),
-                    source,
-                }));
-            }
-        };
-        let place = || format!("{}:{}", path.display(), index + 1);
-        match found {
-            Ok(item) => item.map(Ok),
-            Err(Wrong::Line(problem)) => Some(Err(CliError::Content {
-                place: place(),
-                problem,
-            })),
-            Err(Wrong::Format(format)) => Some(Err(CliError::UnknownFormat {
-                place: place(),
-                format,
-            })),
         }
+        std::mem::take(&mut is_empty).then(|| {
+            Err(CliError::Content {
+                place: path.display().to_string(),
+                problem: "it is empty; an export has a header at least".to_owned(),
+            })
+        })
     })
+}
+
+/// The item of a line, if it holds one.
+fn one(
+    path: &Path,
+    number: usize,
+    line: std::io::Result<String>,
+) -> Option<Result<ExportItem, CliError>> {
+    let found = match line {
+        Ok(line) => item(&line),
+        Err(source) if source.kind() == ErrorKind::InvalidData => {
+            Err(Wrong::Line(format!("not a line of an export: {source}")))
+        }
+        Err(source) => {
+            return Some(Err(CliError::File {
+                doing: "read",
+                path: path.to_owned(),
+                source,
+            }));
+        }
+    };
+    let place = || format!("{}:{number}", path.display());
+    match found {
+        Ok(item) => item.map(Ok),
+        Err(Wrong::Line(problem)) => Some(Err(CliError::Content {
+            place: place(),
+            problem,
+        })),
+        Err(Wrong::Format(format)) => Some(Err(CliError::UnknownFormat {
+            place: place(),
+            format,
+        })),
+    }
 }
 
 /// A line that is no item.
@@ -135,6 +157,25 @@ mod tests {
         #[test]
         fn no_line_makes_the_reader_panic(line in ".{0,100}") {
             let _ = item(&line);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_no_export_and_one_with_a_header_is() {
+        let path = || PathBuf::from("backup.jsonl");
+        let header = "{\"header\":{\"format\":1}}\n";
+        for (content, expected) in [
+            ("", Some("backup.jsonl")),
+            (" \n\n", Some("backup.jsonl")),
+            (header, None),
+        ] {
+            let mut found = items(content.as_bytes(), path());
+            let place = found.next().map(|item| match item {
+                Err(CliError::Content { place, .. }) => place,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(place.as_deref(), expected, "{content:?}");
+            assert!(found.next().is_none());
         }
     }
 }

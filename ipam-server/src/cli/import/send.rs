@@ -1,10 +1,13 @@
 //! Items on their way to the server, in batches, and what became of them.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use indicatif::ProgressBar;
 use proto::ipam::v1::{ExportItem, ImportRequest, ImportResponse};
 use serde::{Serialize, Serializer};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::cli::error::CliError;
@@ -92,17 +95,37 @@ pub(super) async fn send(
 ) -> Result<(), CliError> {
     let mut client = remote.admin().await?;
     let progress = bar("import", total);
-    let (give, batches) = mpsc::channel(AHEAD);
-    let shown = progress.clone();
+    let (batches, taken) = mpsc::channel(AHEAD);
+    let batches = Batches {
+        batches,
+        limit: remote.timeout(),
+        runtime: Handle::current(),
+        progress: progress.clone(),
+        validate_only: dry_run,
+    };
     // Reading a file blocks, and its end is the end of the stream.
-    let reading = tokio::task::spawn_blocking(move || read(items, dry_run, &give, &shown));
-    let answer = client.import(ReceiverStream::new(batches).fuse()).await;
+    let mut reading = tokio::task::spawn_blocking(move || read(items, &batches));
+    let call = client.import(ReceiverStream::new(taken).fuse());
+    tokio::pin!(call);
+    // The input may be as slow as it likes; the server may not.
+    let answered = tokio::select! {
+        answer = &mut call => Ok(answer),
+        read = &mut reading => Err(read.unwrap_or_default()),
+    };
+    let (answer, read) = match answered {
+        Ok(Err(status)) => return Err(remote.failure(&status)),
+        // The stream has ended, and the reading with it.
+        Ok(answer) => (answer, reading.await.unwrap_or_default()),
+        Err(read) if read.is_late => return Err(remote.late()),
+        Err(read) => match tokio::time::timeout(remote.timeout(), call).await {
+            Ok(answer) => (answer, read),
+            Err(_) => return Err(remote.late()),
+        },
+    };
     progress.finish_and_clear();
     let answer = answer
         .map_err(|status| remote.failure(&status))?
         .into_inner();
-    // After an answer it is at its end: the stream was.
-    let read = reading.await.unwrap_or_default();
     beside.problems.extend(read.problems);
     let outcome = outcome(&answer, &beside);
     tell(&outcome, &beside.notes, dry_run, out)?;
@@ -135,6 +158,8 @@ struct Read {
     problems: Vec<String>,
     /// What kept the rest from being read, if anything did.
     end: Result<(), CliError>,
+    /// Whether the server did not take a batch in time.
+    is_late: bool,
 }
 
 impl Default for Read {
@@ -142,28 +167,45 @@ impl Default for Read {
         Read {
             problems: Vec::new(),
             end: Ok(()),
+            is_late: false,
         }
     }
 }
 
-/// An entry that makes no sense is left out; what cannot be read at all is the end.
-fn read(
-    items: impl Iterator<Item = Result<ExportItem, CliError>>,
+/// Where batches go.
+struct Batches {
+    batches: mpsc::Sender<ImportRequest>,
+    /// How long the server may take for a batch.
+    limit: Duration,
+    runtime: Handle,
+    progress: ProgressBar,
     validate_only: bool,
-    give: &mpsc::Sender<ImportRequest>,
-    progress: &ProgressBar,
-) -> Read {
-    let mut batch = Page::new(BATCH);
-    let mut read = Read::default();
-    let send = |batch: Page<ExportItem>| {
+}
+
+impl Batches {
+    /// Sends a batch, from a thread that may block.
+    ///
+    /// # Errors
+    /// The call has ended, or the server does not take the batch in time.
+    fn send(&self, batch: Page<ExportItem>) -> Result<(), SendTimeoutError<()>> {
         let items = batch.into_entries();
-        progress.inc(items.len() as u64);
+        self.progress.inc(items.len() as u64);
         let request = ImportRequest {
             items,
-            validate_only,
+            validate_only: self.validate_only,
         };
-        give.blocking_send(request).is_ok()
-    };
+        let sent = self.batches.send_timeout(request, self.limit);
+        self.runtime.block_on(sent).map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => SendTimeoutError::Timeout(()),
+            SendTimeoutError::Closed(_) => SendTimeoutError::Closed(()),
+        })
+    }
+}
+
+/// An entry that makes no sense is left out; what cannot be read at all is the end.
+fn read(items: impl Iterator<Item = Result<ExportItem, CliError>>, batches: &Batches) -> Read {
+    let mut batch = Page::new(BATCH);
+    let mut read = Read::default();
     for item in items {
         let item = match item {
             Ok(item) => item,
@@ -179,15 +221,17 @@ fn read(
         if let Err(item) = batch.push(item) {
             let full = std::mem::replace(&mut batch, Page::new(BATCH));
             batch.fill(item);
-            if !send(full) {
-                // The call has ended; its status says why.
+            if let Err(error) = batches.send(full) {
+                // If the call has ended, its status says why.
+                read.is_late = matches!(error, SendTimeoutError::Timeout(()));
                 return read;
             }
         }
     }
     if batch.room() < BATCH {
         // As above.
-        send(batch);
+        let sent = batches.send(batch);
+        read.is_late = matches!(sent, Err(SendTimeoutError::Timeout(())));
     }
     read
 }

@@ -108,3 +108,47 @@ async fn a_lease_that_somebody_asked_for_is_not_changed_by_an_import() {
     assert_eq!(import(&bench, other).await, (0, 0, 1));
     assert_eq!(bench.leases().await, [given]);
 }
+
+#[tokio::test]
+async fn a_lease_with_a_wrong_field_is_left_out_and_the_field_is_named() {
+    let bench = Bench::new();
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    type Spoil = fn(&mut ipam::Lease);
+    let cases: [(&str, Spoil); 7] = [
+        ("lease.mac", |lease| lease.mac = "02:00".into()),
+        ("lease.labels", |lease| {
+            lease.labels = [("x".repeat(64), String::new())].into();
+        }),
+        ("lease.state", |lease| lease.state = 9),
+        ("lease.requested_families", |lease| {
+            lease.requested_families = 9;
+        }),
+        ("lease.owner.node", |lease| {
+            lease.owner.get_or_insert_default().node = "n".repeat(254);
+        }),
+        ("lease.expire_time", |lease| {
+            let seconds = i64::MAX;
+            lease.expire_time = Some(pbjson_types::Timestamp { seconds, nanos: 0 });
+        }),
+        ("lease.create_time", |lease| {
+            lease.create_time = Some(pbjson_types::Timestamp {
+                seconds: 0,
+                nanos: -1_000_000_000,
+            });
+        }),
+    ];
+    for (field, spoil) in cases {
+        let mut item = lease("", "10.0.0.7", "blue", "c7");
+        let Some(Item::Lease(found)) = &mut item.item else {
+            unreachable!("it is a lease");
+        };
+        spoil(found);
+        let answer = bench.ledger.import(&caller(), vec![item], false).await;
+        let answer = answer.unwrap();
+        let details = answer.conflict_details.concat();
+        assert!(details.contains(field), "{field}: {details}");
+        assert_eq!((answer.imported, answer.conflicts), (0, 1));
+    }
+    assert_eq!(bench.leases().await, []);
+    bench.assert_consistent().await;
+}
