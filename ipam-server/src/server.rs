@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dial::authority::AnyAuthority;
 use dial::files::{FilesError, Names};
+use futures_util::TryStreamExt as _;
 use proto::ipam::v1::admin_service_server::AdminServiceServer;
 use proto::ipam::v1::lease_service_server::LeaseServiceServer;
 use proto::ipam::v1::pool_service_server::PoolServiceServer;
@@ -289,9 +291,8 @@ async fn serve(
                 .await
         }
         Bound::Unix(listener, _file) => {
-            router
-                .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
-                .await
+            let connections = UnixListenerStream::new(listener).map_ok(AnyAuthority::new);
+            router.serve_with_incoming_shutdown(connections, stop).await
         }
     };
     served.map_err(|source| ServerError::Serve {

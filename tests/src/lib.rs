@@ -18,6 +18,7 @@
 pub mod agent;
 pub mod bench;
 pub mod call;
+pub mod certificates;
 pub mod cri;
 pub mod daemon;
 pub mod dial;

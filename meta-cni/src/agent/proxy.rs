@@ -13,11 +13,12 @@ mod upstream;
 use std::io;
 use std::sync::Arc;
 
+use ::dial::authority::AnyAuthority;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use futures_util::{FutureExt as _, Stream};
+use futures_util::{FutureExt as _, Stream, TryStreamExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, watch};
 use tonic::Status;
@@ -82,7 +83,7 @@ pub async fn serve(
     });
     let served = tonic::transport::Server::builder()
         .add_routes(Routes::from(calls))
-        .serve_with_incoming_shutdown(incoming, stop);
+        .serve_with_incoming_shutdown(incoming.map_ok(AnyAuthority::new), stop);
     tokio::select! {
         served = served => served,
         never = keeper.keep() => match never {},

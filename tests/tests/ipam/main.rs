@@ -2,7 +2,7 @@
 //! is full, everybody comes at once, its input is rubbish. No address is ever given twice, and nothing that
 //! was acknowledged is lost.
 
-mod certificates;
+mod authority;
 mod disk;
 mod failures;
 mod fsync;
@@ -26,3 +26,5 @@ mod switched;
 #[path = "../../../ipam-server/tests/cli/terminal.rs"]
 mod terminal;
 mod tls;
+
+use e2e::certificates;

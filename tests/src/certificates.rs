@@ -6,21 +6,28 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 
 /// Whoever issues certificates.
-pub(crate) struct Authority {
+#[derive(Debug)]
+pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(crate) file: PathBuf,
+    /// Its certificate.
+    pub file: PathBuf,
 }
 
 /// A certificate and its key, in files.
-#[derive(Clone)]
-pub(crate) struct Identity {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 impl Authority {
     /// A new one, whose certificate is in `folder`.
-    pub(crate) fn new(folder: &Path, name: &str) -> Authority {
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn new(folder: &Path, name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params
@@ -37,12 +44,18 @@ impl Authority {
     }
 
     /// A certificate for this host, in `folder/NAME.crt` and `.key`: it replaces what is there.
-    pub(crate) fn issue(&self, folder: &Path, name: &str, host: &str) -> Identity {
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn issue(&self, folder: &Path, name: &str, host: &str) -> Identity {
         self.write(folder, name, host, false)
     }
 
     /// The same, but its time is over.
-    pub(crate) fn issue_expired(&self, folder: &Path, name: &str, host: &str) -> Identity {
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn issue_expired(&self, folder: &Path, name: &str, host: &str) -> Identity {
         self.write(folder, name, host, true)
     }
 
