@@ -1,11 +1,17 @@
-//! The example clients of ipam.v1, run as a reader would, against a real server.
+//! The example clients of ipam.v1, run as a reader would, against a real server: each on a unix socket and over TLS, with
+//! the lines that docs/clients.md has.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use e2e::IpamServer;
+use e2e::certificates::Authority;
 use e2e::ipam::request;
+use tempfile::TempDir;
+
+/// Where servers listen, as their certificates have it.
+const HOST: &str = "127.0.0.1";
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/clients")
@@ -31,9 +37,8 @@ struct Client {
 }
 
 impl Client {
-    fn start(command: &mut Command, server: &IpamServer) -> Client {
+    fn start(mut command: Command) -> Client {
         let mut child = command
-            .arg(server.socket())
             .stdout(Stdio::piped())
             .spawn()
             .expect("start the client");
@@ -54,16 +59,63 @@ impl Drop for Client {
     }
 }
 
-/// Lists what is there, then sees what comes and goes.
-async fn lists_and_watches(command: &mut Command) {
+/// A server that wants a certificate over TLS, and the files of a client.
+struct OverTls {
+    server: IpamServer,
+    flags: Vec<String>,
+    _folder: TempDir,
+}
+
+impl OverTls {
+    fn start() -> OverTls {
+        let folder = tempfile::tempdir().expect("make a temporary folder");
+        let authority = Authority::new(folder.path(), "authority");
+        let identity = authority.issue(folder.path(), "server", HOST);
+        let client = authority.issue(folder.path(), "client", "client");
+        let server = IpamServer::start_with(&[
+            format!("--listen=tcp://{HOST}:0"),
+            format!("--tls-cert={}", identity.cert.display()),
+            format!("--tls-key={}", identity.key.display()),
+            format!("--tls-client-ca={}", authority.file.display()),
+        ]);
+        let mut flags = Vec::new();
+        for (flag, file) in [
+            ("--tls-ca", authority.file),
+            ("--tls-cert", client.cert),
+            ("--tls-key", client.key),
+        ] {
+            flags.extend([flag.to_owned(), file.display().to_string()]);
+        }
+        flags.push(format!("{HOST}:{}", server.tcp_address().port()));
+        OverTls {
+            server,
+            flags,
+            _folder: folder,
+        }
+    }
+}
+
+async fn works_on_a_unix_socket(mut command: Command) {
     let server = IpamServer::start();
+    command.arg(server.socket());
+    lists_and_watches(command, &server).await;
+}
+
+async fn works_over_tls(mut command: Command) {
+    let scene = OverTls::start();
+    command.args(&scene.flags);
+    lists_and_watches(command, &scene.server).await;
+}
+
+/// Lists what is there, then sees what comes and goes.
+async fn lists_and_watches(command: Command, server: &IpamServer) {
     server.create_pool("blue", "10.0.0.0/24", "fd00::/64").await;
     let mut leases = server.lease_client();
     leases
         .allocate(request("blue", "one"))
         .await
         .expect("allocate");
-    let mut client = Client::start(command, &server);
+    let mut client = Client::start(command);
     let there = client.line();
     assert!(
         there.starts_with("THERE l2 10.0.0.1/24 fd00::1/64 "),
@@ -92,18 +144,77 @@ async fn lists_and_watches(command: &mut Command) {
     );
 }
 
-#[tokio::test]
-async fn the_rust_client_lists_and_watches() {
-    lists_and_watches(&mut Command::new(env!("CARGO_BIN_EXE_leases"))).await;
+fn rust() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_leases"))
 }
 
-#[tokio::test]
-async fn the_python_client_lists_and_watches() {
-    let python = installed("python-client/bin/python");
-    lists_and_watches(Command::new(python).arg(examples().join("python/leases.py"))).await;
+fn python() -> Command {
+    let mut command = Command::new(installed("python-client/bin/python"));
+    command.arg(examples().join("python/leases.py"));
+    command
 }
 
-#[tokio::test]
-async fn the_go_client_lists_and_watches() {
-    lists_and_watches(&mut Command::new(installed("go-client"))).await;
+fn go() -> Command {
+    Command::new(installed("go-client"))
+}
+
+fn node() -> Command {
+    let mut command = Command::new("node");
+    command
+        .arg(examples().join("node/leases.js"))
+        .env("NODE_PATH", installed("node-client/node_modules"));
+    command
+}
+
+fn java() -> Command {
+    let built = installed("java-client");
+    let classes = built.join("classes").display().to_string();
+    let mut command = Command::new("java");
+    command
+        .arg("-cp")
+        .arg(format!("{classes}:{}/lib/*", built.display()))
+        .arg("Leases");
+    command
+}
+
+/// Both tests of each client.
+macro_rules! tests_of {
+    ($($client:ident)*) => {$(
+        mod $client {
+            #[tokio::test]
+            async fn lists_and_watches_on_a_unix_socket() {
+                super::works_on_a_unix_socket(super::$client()).await;
+            }
+
+            #[tokio::test]
+            async fn lists_and_watches_over_tls() {
+                super::works_over_tls(super::$client()).await;
+            }
+        }
+    )*};
+}
+
+tests_of!(rust python go node java);
+
+/// The lines of docs/clients.md are lines of the examples.
+#[test]
+fn the_table_of_the_documentation_is_what_the_examples_do() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let page = std::fs::read_to_string(folder.join("clients.md")).expect("read the page");
+    let mut lines = 0;
+    for row in page.lines().filter(|line| line.contains("](../examples/")) {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, example, socket, tls] = cells[..] else {
+            panic!("a row of four cells: {row}");
+        };
+        let link = example.split(['(', ')']).nth(1).expect("a link");
+        let example = std::fs::read_to_string(folder.join(link)).expect("read the example");
+        for cell in [socket, tls] {
+            let marks = if cell.starts_with("``") { 2 } else { 1 };
+            let line = &cell[marks..cell.len() - marks];
+            assert!(example.contains(line), "{link} has no {line}");
+            lines += 1;
+        }
+    }
+    assert_eq!(lines, 10);
 }

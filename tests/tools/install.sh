@@ -12,8 +12,9 @@
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
 #            service starts, and the ones that a machine has stay
-# clients    a Python with what examples/clients/python needs, into target/tools/python-client; examples/clients/go
-#            built into target/tools/go-client
+# clients    what each example client needs: a Python with its packages, into target/tools/python-client; those of Node,
+#            into target/tools/node-client; examples/clients/go and java built into target/tools/go-client and
+#            java-client. Node, npm, a JDK and Maven come by apt-get if they are not in PATH
 # deny       cargo-deny, into target/tools
 #
 # E2E_TOOLS_DIR puts them elsewhere than into target/tools.
@@ -45,15 +46,31 @@ packages() {
     done
     ((${#missing[@]})) || return 0
 
-    become_root "apt-get install ${missing[*]}"
-    say "installing ${missing[*]}"
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+    apt_install "${missing[@]}"
     # The package starts a server of its own, which no test uses.
     if [[ " ${missing[*]} " == *" etcd-server "* && -d /run/systemd/system ]]; then
         "${as_root[@]}" systemctl disable --quiet --now etcd
     fi
+}
+
+# apt_install PACKAGE…: installs packages of the distribution.
+apt_install() {
+    become_root "apt-get install $*"
+    say "installing $*"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+# need_commands COMMAND=PACKAGE…: installs the packages whose commands are not in PATH.
+need_commands() {
+    local missing=() pair
+    for pair; do
+        command -v "${pair%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    ((${#missing[@]})) || return 0
+    command -v apt-get >/dev/null ||
+        fail "this is not Debian or Ubuntu; install by hand what these packages hold: ${missing[*]}"
+    apt_install "${missing[@]}"
 }
 
 # become_root WHAT: sets as_root to what makes a command run as root; WHAT is to be done if nothing does.
@@ -133,6 +150,8 @@ download() {
 clients() {
     python_client
     go_client
+    node_client
+    java_client
 }
 
 python_client() {
@@ -153,6 +172,31 @@ go_client() {
     say "building examples/clients/go into $output"
     mkdir -p "$tools"
     (cd "$module" && go generate && CGO_ENABLED=0 go build -trimpath -o "$output" .)
+    printf '%s\n' "$sources" >"$stamp"
+}
+
+node_client() {
+    local module=$here/../../examples/clients/node output=$tools/node-client stamp=$tools/.node-client.stamp pins
+    need_commands node=nodejs npm=npm
+    pins=$(sha256sum <"$module/package-lock.json")
+    [[ -d $output && -f $stamp && $(<"$stamp") == "$pins" ]] && return
+    say "installing grpc-js for Node into $output"
+    rm -rf "$output"
+    mkdir -p "$output"
+    cp "$module"/package*.json "$output/"
+    npm --prefix "$output" ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+    printf '%s\n' "$pins" >"$stamp"
+}
+
+java_client() {
+    local module=$here/../../examples/clients/java output=$tools/java-client stamp=$tools/.java-client.stamp sources
+    need_commands javac=default-jdk-headless mvn=maven
+    sources=$(cd "$module" && cat pom.xml src/*.java ../../../proto/ipam/v1/*.proto | sha256sum)
+    [[ -d $output && -f $stamp && $(<"$stamp") == "$sources" ]] && return
+    say "building examples/clients/java into $output"
+    rm -rf "$output"
+    mkdir -p "$output"
+    mvn --quiet --batch-mode -Dstyle.color=never --file "$module/pom.xml" -Dbuild.folder="$output" compile
     printf '%s\n' "$sources" >"$stamp"
 }
 

@@ -1,15 +1,21 @@
-// Leases lists the leases of an ipam-server and then watches them: leases [--once] [SOCKET]
+// Leases lists the leases of an ipam-server and then watches them:
 //
-// With --once it ends when it has told what is there. The code of the contract is made by `go generate`.
+//	leases [--once] [SOCKET]
+//	leases [--once] --tls-ca FILE [--tls-cert FILE --tls-key FILE] HOST:PORT
+//
+// With --once it ends after the list. The code of the contract is made by `go generate`.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"flag"
 	"fmt"
 	"os"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"example/leases/ipamv1"
@@ -17,21 +23,51 @@ import (
 
 //go:generate go run ./generate
 
+// files holds the PEM files of a connection over TLS; without ca it is a unix socket.
+type files struct{ ca, cert, key string }
+
 func main() {
-	once := flag.Bool("once", false, "end when it has told what is there")
+	var files files
+	once := flag.Bool("once", false, "end after the list")
+	flag.StringVar(&files.ca, "tls-ca", "", "authorities of the server")
+	flag.StringVar(&files.cert, "tls-cert", "", "certificate of this client")
+	flag.StringVar(&files.key, "tls-key", "", "key of the certificate")
 	flag.Parse()
-	socket := "/run/meta-cni/ipam.sock"
+	address := "/run/meta-cni/ipam.sock"
 	if flag.NArg() > 0 {
-		socket = flag.Arg(0)
+		address = flag.Arg(0)
 	}
-	if err := run(context.Background(), socket, *once); err != nil {
+	if err := run(context.Background(), address, files, *once); err != nil {
 		fmt.Fprintln(os.Stderr, "leases:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, socket string, once bool) error {
-	connection, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func connect(address string, files files) (*grpc.ClientConn, error) {
+	if files.ca == "" {
+		// With unix: gRPC for Go sends "localhost" as the host.
+		return grpc.NewClient("unix:"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	}
+	authorities, err := os.ReadFile(files.ca)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !config.RootCAs.AppendCertsFromPEM(authorities) {
+		return nil, fmt.Errorf("%s holds no certificate", files.ca)
+	}
+	if files.cert != "" {
+		pair, err := tls.LoadX509KeyPair(files.cert, files.key)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+}
+
+func run(ctx context.Context, address string, files files, once bool) error {
+	connection, err := connect(address, files)
 	if err != nil {
 		return err
 	}
@@ -51,7 +87,7 @@ func list(ctx context.Context, leases ipamv1.LeaseServiceClient) error {
 			return err
 		}
 		for _, lease := range page.Leases {
-			tell("THERE", lease)
+			show("THERE", lease)
 		}
 		if page.NextPageToken == "" {
 			return nil
@@ -81,12 +117,12 @@ func watch(ctx context.Context, leases ipamv1.LeaseServiceClient) error {
 			subject = event.Before
 		}
 		if lease := subject.GetLease(); lease != nil {
-			tell(event.Type.String(), lease)
+			show(event.Type.String(), lease)
 		}
 	}
 }
 
-func tell(what string, lease *ipamv1.Lease) {
+func show(what string, lease *ipamv1.Lease) {
 	owner := lease.GetOwner()
 	fmt.Printf("%s %s %s %s %s/%s\n", what, lease.Id, lease.Ipv4, lease.Ipv6, owner.GetNamespace(), owner.GetPod())
 }

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""Lists the leases of an ipam-server and then watches them: leases.py [SOCKET]
+"""Lists the leases of an ipam-server and then watches them:
 
-With --once it ends when it has told what is there. The code of the contract is generated from proto/ when it
-starts; needs what requirements.txt names.
+    leases.py [--once] [SOCKET]
+    leases.py [--once] --tls-ca FILE [--tls-cert FILE --tls-key FILE] HOST:PORT
+
+With --once it ends after the list. The code of the contract is generated from proto/ when it starts; needs what
+requirements.txt names.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -29,28 +33,41 @@ def contract():
     return event_pb2, lease_service_pb2, lease_service_pb2_grpc
 
 
-def tell(what, lease):
+def connect(address, options):
+    if not options.tls_ca:
+        return grpc.insecure_channel(f"unix://{address}")
+
+    def read(file):
+        return file and file.read_bytes()
+
+    identity = {"private_key": read(options.tls_key), "certificate_chain": read(options.tls_cert)}
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(read(options.tls_ca), **identity))
+
+
+def show(what, lease):
     owner = lease.owner
     print(what, lease.id, lease.ipv4, lease.ipv6, f"{owner.namespace}/{owner.pod}", flush=True)
 
 
 def main():
-    paths = [word for word in sys.argv[1:] if not word.startswith("--")]
-    socket = paths[0] if paths else "/run/meta-cni/ipam.sock"
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address", nargs="?", default="/run/meta-cni/ipam.sock")
+    parser.add_argument("--once", action="store_true")
+    for name in ("--tls-ca", "--tls-cert", "--tls-key"):
+        parser.add_argument(name, type=Path)
+    options = parser.parse_args()
     event_pb2, messages, services = contract()
-    # Without a name of its own, gRPC for Python sends the socket's path as the host, which is none to the server.
-    options = [("grpc.default_authority", "localhost")]
-    with grpc.insecure_channel(f"unix://{socket}", options) as channel:
+    with connect(options.address, options) as channel:
         leases = services.LeaseServiceStub(channel)
         token = ""
         while True:
             page = leases.ListLeases(messages.ListLeasesRequest(page_token=token))
             for lease in page.leases:
-                tell("THERE", lease)
+                show("THERE", lease)
             token = page.next_page_token
             if not token:
                 break
-        if "--once" in sys.argv:
+        if options.once:
             return
         for change in leases.Watch(messages.WatchRequest()):
             if change.WhichOneof("message") == "bookmark_revision":
@@ -60,7 +77,7 @@ def main():
             event = change.event
             subject = event.after if event.HasField("after") else event.before
             if subject.HasField("lease"):
-                tell(event_pb2.EventType.Name(event.type), subject.lease)
+                show(event_pb2.EventType.Name(event.type), subject.lease)
 
 
 if __name__ == "__main__":
