@@ -10,6 +10,7 @@ use serde_norway::Value;
 
 use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
+use crate::yaml;
 
 /// Characters of a problem that are shown.
 const PROBLEM: usize = 160;
@@ -52,6 +53,8 @@ pub struct Refused {
     pub exists: bool,
     /// What is wrong with it.
     pub problem: String,
+    /// The line of the file that it is about.
+    pub line: Option<usize>,
 }
 
 impl fmt::Display for Refused {
@@ -60,6 +63,7 @@ impl fmt::Display for Refused {
             pool,
             exists,
             problem,
+            line: _,
         } = self;
         let state = if *exists {
             "stays as it was"
@@ -102,8 +106,10 @@ fn each_pool(text: &str) -> Result<Vec<Result<ipam::Pool, Refused>>, SeedError> 
     })?;
     let read = |(index, entry): (usize, Value)| {
         let name = entry.get("name").and_then(Value::as_str).map(str::to_owned);
+        let place = format!("pools[{index}]");
         serde_path_to_error::deserialize(entry).map_err(|error| Refused {
-            pool: name.unwrap_or_else(|| format!("pools[{index}]")),
+            line: yaml::line(text, 0, &format!("{place}.{}", error.path())),
+            pool: name.unwrap_or(place),
             exists: false,
             problem: short(&error),
         })
@@ -129,7 +135,7 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
         deadline: None,
     };
     let mut refused = Vec::new();
-    for pool in each_pool(&text)? {
+    for (index, pool) in each_pool(&text)?.into_iter().enumerate() {
         let problem = match pool {
             Err(problem) => problem,
             Ok(pool) => {
@@ -143,6 +149,7 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
                         pool: name,
                         exists: false,
                         problem: short(&error),
+                        line: yaml::line(&text, 0, &format!("pools[{index}].{}", field(&error))),
                     },
                 }
             }
@@ -151,17 +158,29 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
         refused.push(Refused { exists, ..problem });
     }
     for pool in &refused {
+        let line = pool.line.map(|line| format!(":{line}")).unwrap_or_default();
         tracing::error!(
-            "{pool}; correct {} and start ipam-server again",
+            "{pool}; correct {}{line} and start ipam-server again",
             path.display()
         );
     }
     Ok(refused)
 }
 
-/// What is wrong, without the end of a text that lists all that would be right.
+/// The first field of a pool that is wrong; empty if the error is about no field.
+fn field(error: &Error) -> &str {
+    match error {
+        Error::InvalidFields(problems) => problems
+            .first()
+            .and_then(|problem| problem.field.strip_prefix("pool."))
+            .unwrap_or_default(),
+        _ => "",
+    }
+}
+
+/// What is wrong, shortened.
 fn short(error: &impl fmt::Display) -> String {
-    let text = error.to_string();
+    let text = yaml::short(error);
     match text.char_indices().nth(PROBLEM) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,

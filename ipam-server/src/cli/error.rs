@@ -53,6 +53,14 @@ pub enum CliError {
     /// The server answered, with an error.
     #[error("{0}")]
     Refused(Refusal),
+    /// The server answered what a file asks for with an error.
+    #[error("{place}: {refusal}")]
+    RefusedIn {
+        /// The file, with the line if that is known, and what stands there.
+        place: String,
+        /// The answer.
+        refusal: Refusal,
+    },
     /// Nothing is found that was asked for.
     #[error("{what}")]
     NotFound {
@@ -141,7 +149,7 @@ impl CliError {
         match self {
             CliError::Argument { .. } | CliError::Tls(_) => 2,
             CliError::NotFound { .. } => 3,
-            CliError::Refused(refusal) => refusal.exit_code(),
+            CliError::Refused(refusal) | CliError::RefusedIn { refusal, .. } => refusal.exit_code(),
             _ => 1,
         }
     }

@@ -130,6 +130,13 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Says, behind the result, that a dry run changed nothing.
+pub(crate) fn note_dry_run(is_dry_run: bool) {
+    if is_dry_run {
+        note("nothing was changed (--dry-run)");
+    }
+}
+
 /// YAML of a JSON value.
 pub(crate) fn yaml(value: &serde_json::Value) -> Result<String, CliError> {
     serde_norway::to_string(value)

@@ -10,6 +10,7 @@ pub struct Refusal {
     message: String,
     reason: String,
     retry_seconds: Option<u64>,
+    field: Option<String>,
 }
 
 impl Refusal {
@@ -23,6 +24,10 @@ impl Refusal {
                 .error_info()
                 .map(|info| info.reason.clone())
                 .unwrap_or_default(),
+            field: details
+                .bad_request()
+                .and_then(|request| request.field_violations.first())
+                .map(|wrong| wrong.field.clone()),
             retry_seconds: details
                 .retry_info()
                 .and_then(|info| info.retry_delay)
@@ -33,6 +38,11 @@ impl Refusal {
     /// The reason of `google.rpc.ErrorInfo`; empty: none.
     pub(crate) fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// The first field that the server found wrong.
+    pub(crate) fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// 1 failed, 2 wrong arguments, 3 not found.

@@ -9,7 +9,7 @@ use proto::ipam::v1::{
 use super::confirm::confirm;
 use super::error::CliError;
 use super::labels::{PodName, joined, label, pod};
-use super::out::{Column, Listing, Out, note};
+use super::out::{Column, Listing, Out, note, note_dry_run};
 use super::remote::Remote;
 use super::time::age;
 
@@ -182,7 +182,10 @@ async fn create(args: CreateArgs, remote: &Remote, out: &mut Out) -> Result<(), 
     });
     let mut client = remote.reservations().await?;
     let made = remote.answer(client.create_reservation(request)).await?;
-    out.one(COLUMNS, &made)
+    out.one(COLUMNS, &made)?;
+    out.flush()?;
+    note_dry_run(args.dry_run);
+    Ok(())
 }
 
 async fn get(args: GetArgs, remote: &Remote, out: &mut Out) -> Result<(), CliError> {

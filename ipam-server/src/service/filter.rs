@@ -2,7 +2,9 @@
 
 use proto::ipam::v1 as ipam;
 
+use crate::error::Family;
 use crate::lease::owner_fields;
+use crate::pool::Problems;
 
 /// A filter that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,8 @@ struct Term {
     value: String,
     /// The value is a beginning.
     prefix: bool,
+    /// Where the value stands, in characters from 1.
+    at: usize,
 }
 
 /// A filter that cannot be read.
@@ -63,9 +67,13 @@ impl Filter {
     pub fn for_leases(text: &str) -> Result<Filter, FilterError> {
         let owner = ipam::Owner::default();
         let owned = owner_fields(&owner).map(|(name, _)| format!("owner.{name}"));
-        Filter::parse(text)?.with_fields(|field| {
+        let filter = Filter::parse(text)?.with_fields(|field| {
             LEASE_FIELDS.contains(&field) || owned.iter().any(|at| at == field)
-        })
+        })?;
+        filter.with_values(&[
+            ipam::lease::State::Active.as_str_name(),
+            ipam::lease::State::Quarantined.as_str_name(),
+        ])
     }
 
     /// Reads a filter of pools.
@@ -73,7 +81,34 @@ impl Filter {
     /// # Errors
     /// As [`Filter::parse`]; also for a field that pools do not have.
     pub fn for_pools(text: &str) -> Result<Filter, FilterError> {
-        Filter::parse(text)?.with_fields(|field| POOL_FIELDS.contains(&field))
+        let filter = Filter::parse(text)?.with_fields(|field| POOL_FIELDS.contains(&field))?;
+        filter.with_values(&[
+            ipam::pool::State::Active.as_str_name(),
+            ipam::pool::State::Cordoned.as_str_name(),
+        ])
+    }
+
+    /// Refuses values that nothing can have, and writes addresses and MACs as leases have them.
+    fn with_values(mut self, states: &[&str]) -> Result<Filter, FilterError> {
+        for term in &mut self.terms {
+            if term.prefix || term.value.is_empty() {
+                continue;
+            }
+            let value = match term.field.as_str() {
+                "state" if !states.contains(&term.value.as_str()) => {
+                    Err(format!("state is one of {}", states.join(", ")))
+                }
+                "ipv4" => address(&term.value, Family::V4),
+                "ipv6" => address(&term.value, Family::V6),
+                "mac" => mac(&term.value),
+                _ => continue,
+            };
+            term.value = value.map_err(|expected| FilterError {
+                at: term.at,
+                expected,
+            })?;
+        }
+        Ok(self)
     }
 
     fn with_fields(self, known: impl Fn(&str) -> bool) -> Result<Filter, FilterError> {
@@ -145,6 +180,21 @@ impl Filter {
     }
 }
 
+fn address(text: &str, family: Family) -> Result<String, String> {
+    let plain = text.split_once('/').map_or(text, |(plain, _)| plain);
+    let address = crate::pool::parse_address(plain, Some(family));
+    address.map(|address| address.to_string())
+}
+
+fn mac(text: &str) -> Result<String, String> {
+    let mut problems = Problems::default();
+    let mac = crate::lease::mac("mac", text, &mut problems);
+    match problems.into_result() {
+        Ok(()) => Ok(mac),
+        Err(_) => Err(format!("{text:?} is not a MAC such as 02:00:00:00:00:09")),
+    }
+}
+
 impl Term {
     fn holds(&self, value: &str) -> bool {
         let same = if self.prefix {
@@ -209,6 +259,7 @@ impl<'a> Reader<'a> {
             return Err(self.error("= or != is expected"));
         };
         self.skip_space();
+        let at = self.error("").at;
         let value = self.value()?;
         let prefix = value.ends_with('*');
         Ok(Term {
@@ -216,6 +267,7 @@ impl<'a> Reader<'a> {
             equal,
             value: value.strip_suffix('*').map(str::to_owned).unwrap_or(value),
             prefix,
+            at,
         })
     }
 
@@ -276,6 +328,11 @@ mod tests {
             ("ipv4=10.0.*", true),
             ("ipv4=10.1.*", false),
             ("state=ACTIVE", true),
+            ("state!=QUARANTINED", true),
+            ("ipv4=10.0.0.7/24", true),
+            ("ipv6=FD00:0::7", false),
+            ("mac=02-00-00-00-00-0A", false),
+            ("mac=\"\"", true),
             ("labels.team=ran", true),
             ("labels.none=\"\"", true),
             ("id!=l7", false),
@@ -298,6 +355,11 @@ mod tests {
             ("pool=a pool=b", 8),
             ("pool=\"a", 6),
             ("=a", 1),
+            ("pool=a AND state=FOO", 18),
+            ("state=active", 7),
+            ("ipv4=fd00::1", 6),
+            ("ipv6=nonsense", 6),
+            ("mac=02:00", 5),
         ] {
             assert_eq!(Filter::for_leases(filter).unwrap_err().at, at, "{filter}");
         }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::cli::error::CliError;
-use crate::cli::out::{Column, Out, note};
+use crate::cli::out::{Column, Out, note, note_dry_run};
 use crate::cli::progress::bar;
 use crate::cli::remote::Remote;
 use crate::page::Page;
@@ -246,8 +246,6 @@ fn tell(outcome: &Outcome, notes: &[String], dry_run: bool, out: &mut Out) -> Re
     if outcome.conflicts > told {
         note(&format!("… and {} more", outcome.conflicts - told));
     }
-    if dry_run {
-        note("nothing was changed (--dry-run)");
-    }
+    note_dry_run(dry_run);
     Ok(())
 }

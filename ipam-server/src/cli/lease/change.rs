@@ -6,7 +6,7 @@ use proto::ipam::v1::{AllocateResponse, RenewRequest};
 use super::COLUMNS;
 use crate::cli::allocate::AllocateFlags;
 use crate::cli::error::CliError;
-use crate::cli::out::{Out, note};
+use crate::cli::out::{Out, note, note_dry_run};
 use crate::cli::remote::Remote;
 
 /// Takes a lease for something that no plugin speaks for.
@@ -46,7 +46,10 @@ pub(super) async fn allocate(
     let given = remote
         .answer(remote.leases().await?.allocate(request))
         .await?;
-    show(&given, out)
+    show(&given, out)?;
+    out.flush()?;
+    note_dry_run(args.dry_run);
+    Ok(())
 }
 
 fn show(given: &AllocateResponse, out: &mut Out) -> Result<(), CliError> {

@@ -13,7 +13,7 @@ use super::table;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
 use crate::cli::lease::list::term;
-use crate::cli::out::{Column, Listing, Out, note};
+use crate::cli::out::{Column, Listing, Out, note, note_dry_run};
 use crate::cli::remote::Remote;
 use live::{Life, Live};
 
@@ -169,7 +169,7 @@ pub(super) async fn run(args: ReclaimArgs, remote: &Remote, out: &mut Out) -> Re
     }
     if args.dry_run {
         show(&would, out)?;
-        note("nothing was changed (--dry-run)");
+        note_dry_run(true);
         return Ok(());
     }
     if ending > 0 {

@@ -6,7 +6,7 @@ use super::get;
 use super::table::phrase;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
-use crate::cli::out::note;
+use crate::cli::out::{note, note_dry_run};
 use crate::cli::remote::Remote;
 
 /// Ends leases. Asks first: whoever still uses an address meets the next one that gets it.
@@ -43,5 +43,6 @@ pub(super) async fn run(args: ReleaseArgs, remote: &Remote) -> Result<(), CliErr
             false => note(&format!("{named} is released")),
         }
     }
+    note_dry_run(args.dry_run);
     Ok(())
 }

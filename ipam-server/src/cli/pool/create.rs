@@ -1,14 +1,15 @@
 //! `ipamctl pool create`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use proto::ipam::v1::{CreatePoolRequest, Pairing, Pool, Subnet};
 
+use super::COLUMNS;
+use super::file::{self, PoolFile};
 use super::flags::ConfigFlags;
-use super::{COLUMNS, file};
 use crate::cli::error::CliError;
-use crate::cli::out::{Listing, Out};
+use crate::cli::out::{Listing, Out, note_dry_run};
 use crate::cli::remote::Remote;
 
 const EXAMPLES: &str = "\
@@ -62,39 +63,76 @@ enum Pairs {
 
 pub(super) async fn run(args: CreateArgs, remote: &Remote, out: &mut Out) -> Result<(), CliError> {
     let validate_only = args.dry_run;
-    let one = args.file.is_none();
-    let mut created = Vec::new();
-    let mut client = remote.pools().await?;
-    for pool in pools(args).await? {
-        let request = remote.request(CreatePoolRequest {
-            pool: Some(pool),
-            validate_only,
-            request_id: String::new(),
-        });
-        created.push(remote.answer(client.create_pool(request)).await?);
+    match &args.file {
+        Some(path) => {
+            let file = of_file(path, &args).await?;
+            create_all(&file, validate_only, remote, out).await?;
+        }
+        None => {
+            let pool = of_flags(args)?;
+            out.one(COLUMNS, &create(&pool, validate_only, remote).await?)?;
+        }
     }
-    if let ([pool], true) = (&created[..], one) {
-        return out.one(COLUMNS, pool);
-    }
-    let mut listing = Listing::new(out, "pools", COLUMNS);
-    listing.page(&created)?;
-    listing.finish().map(drop)
+    out.flush()?;
+    note_dry_run(validate_only);
+    Ok(())
 }
 
-async fn pools(args: CreateArgs) -> Result<Vec<Pool>, CliError> {
-    if let Some(path) = &args.file {
-        let flags = args.config != ConfigFlags::default()
-            || args.ipv4_cidr.is_some()
-            || args.ipv6_cidr.is_some()
-            || args.pairing.is_some();
-        return match flags {
-            true => Err(CliError::argument(
-                "--file",
-                "the pools are in the file; leave the other flags out",
-            )),
-            false => file::read(path).await,
-        };
+async fn create(pool: &Pool, validate_only: bool, remote: &Remote) -> Result<Pool, CliError> {
+    let mut client = remote.pools().await?;
+    let request = remote.request(CreatePoolRequest {
+        pool: Some(pool.clone()),
+        validate_only,
+        request_id: String::new(),
+    });
+    remote.answer(client.create_pool(request)).await
+}
+
+/// Creates one after the other, up to the first that is refused; those that were created are listed in any case.
+async fn create_all(
+    file: &PoolFile,
+    validate_only: bool,
+    remote: &Remote,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let mut created = Vec::new();
+    let mut failed = None;
+    for (index, pool) in file.pools().enumerate() {
+        match create(pool, validate_only, remote).await {
+            Ok(pool) => created.push(pool),
+            Err(CliError::Refused(refusal)) => {
+                failed = Some(file.refused(index, refusal));
+                break;
+            }
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
     }
+    if failed.is_none() || !created.is_empty() {
+        let mut listing = Listing::new(out, "pools", COLUMNS);
+        listing.page(&created)?;
+        listing.finish()?;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+async fn of_file(path: &Path, args: &CreateArgs) -> Result<PoolFile, CliError> {
+    let flags = args.config != ConfigFlags::default()
+        || args.ipv4_cidr.is_some()
+        || args.ipv6_cidr.is_some()
+        || args.pairing.is_some();
+    match flags {
+        true => Err(CliError::argument(
+            "--file",
+            "the pools are in the file; leave the other flags out",
+        )),
+        false => file::read(path).await,
+    }
+}
+
+fn of_flags(args: CreateArgs) -> Result<Pool, CliError> {
     let subnet = |cidr: String| Subnet {
         cidr,
         ..Subnet::default()
@@ -114,5 +152,5 @@ async fn pools(args: CreateArgs) -> Result<Vec<Pool>, CliError> {
         .into();
     }
     args.config.apply(&mut pool)?;
-    Ok(vec![pool])
+    Ok(pool)
 }

@@ -5,7 +5,7 @@ use proto::ipam::v1::DeletePoolRequest;
 use super::get;
 use crate::cli::confirm::confirm;
 use crate::cli::error::CliError;
-use crate::cli::out::note;
+use crate::cli::out::{note, note_dry_run};
 use crate::cli::remote::Remote;
 
 /// Removes pools that have no leases. Asks first.
@@ -39,5 +39,6 @@ pub(super) async fn run(args: DeleteArgs, remote: &Remote) -> Result<(), CliErro
             false => note(&format!("pool {name} is deleted")),
         }
     }
+    note_dry_run(args.dry_run);
     Ok(())
 }

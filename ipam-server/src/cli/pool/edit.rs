@@ -10,7 +10,7 @@ use proto::ipam::v1::{Pool, UpdatePoolRequest};
 use super::flags::ConfigFlags;
 use super::{COLUMNS, file, get};
 use crate::cli::error::CliError;
-use crate::cli::out::{Out, note, yaml};
+use crate::cli::out::{Out, note, note_dry_run, yaml};
 use crate::cli::remote::Remote;
 
 const HEAD: &str = "\
@@ -64,7 +64,10 @@ pub(super) async fn run(args: EditArgs, remote: &Remote, out: &mut Out) -> Resul
     let pool = remote
         .answer(remote.pools().await?.update_pool(request))
         .await?;
-    out.one(COLUMNS, &pool)
+    out.one(COLUMNS, &pool)?;
+    out.flush()?;
+    note_dry_run(args.dry_run);
+    Ok(())
 }
 
 /// What an editor shows of a pool.
@@ -94,9 +97,10 @@ impl Edited {
             place: self.path.display().to_string(),
             problem,
         };
-        let mut pools = file::parse(&self.text).map_err(wrong)?;
+        let pools = file::parse(&self.text).map_err(|found| found.in_file(&self.path));
+        let mut pools = pools?;
         let pool = match (pools.pop(), pools.is_empty()) {
-            (Some(pool), true) => pool,
+            (Some(entry), true) => entry.pool,
             _ => return Err(wrong("it must hold one pool".to_owned())),
         };
         match immutable(&pool, present) {

@@ -1,5 +1,6 @@
 //! `ipamctl pool`.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -122,4 +123,28 @@ fn a_pool_is_edited_in_an_editor_and_what_somebody_else_changed_meanwhile_is_kep
         (text(&pool["state"]), &pool["maxTtl"]),
         ("CORDONED", &Value::Null)
     );
+}
+
+#[test]
+fn a_pool_of_a_file_that_the_server_refuses_is_named_with_its_line_and_those_before_it_exist() {
+    let bench = Bench::new();
+    let file = bench.server.folder().join("pools.yaml");
+    let text = "pools:\n- name: blue\n  ipv4: {cidr: 10.0.0.0/24}\n- name: green\n  ipv4:\n    gateway: 10.9.0.1\n    cidr: 10.1.0.0/24\n";
+    fs::write(&file, text).expect("write the pools");
+    let done = bench.run(&format!("pool create -f {}", file.display()));
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let place = format!(
+        "error: {}:6: pool green: pool.ipv4.gateway: ",
+        file.display()
+    );
+    assert!(done.err.starts_with(&place), "{done:?}");
+    assert!(done.out.contains("blue"), "{done:?}");
+    assert_eq!(bench.run("pool get blue").code, Some(0));
+    assert_eq!(bench.run("pool get green").code, Some(3));
+    let dry = bench.run("pool create green --ipv4 10.1.0.0/24 --dry-run");
+    assert!(
+        dry.err.contains("nothing was changed (--dry-run)"),
+        "{dry:?}"
+    );
+    assert_eq!(bench.run("pool get green").code, Some(3));
 }
