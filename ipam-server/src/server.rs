@@ -1,5 +1,7 @@
 //! The server: opens the store, binds, serves, and ends in order.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +172,10 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Ledger, ServerEr
     let opened = tokio::task::spawn_blocking(move || {
         let store: Arc<dyn Store> = match kind {
             StoreKind::Memory => Arc::new(MemoryStore::default()),
-            StoreKind::Sled => Arc::new(SledStore::open(&path, cache)?),
+            StoreKind::Sled => {
+                keep_private(&path);
+                Arc::new(SledStore::open(&path, cache)?)
+            }
         };
         Ledger::start(store, Arc::new(SystemClock), limits, Some(metrics))
             .map_err(ServerError::Load)
@@ -191,6 +196,23 @@ async fn bind_metrics(config: &Config) -> Result<TcpListener, ListenError> {
             address: format!("http://{at} (--metrics-listen)"),
             source,
         })
+}
+
+/// Makes the store's folder one that only its owner enters. A store that an earlier version made is closed to others, too.
+/// Where that cannot be done, opening the store says why.
+fn keep_private(folder: &Path) {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let closed = made.and_then(|()| {
+        let mode = std::fs::metadata(folder)?.permissions().mode();
+        match mode & 0o077 {
+            0 => Ok(()),
+            _ => std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)),
+        }
+    });
+    if let Err(error) = closed {
+        let folder = folder.display();
+        tracing::warn!(%folder, %error, "the store's folder may be open to other users");
+    }
 }
 
 fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, FilesError> {

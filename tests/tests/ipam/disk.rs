@@ -1,6 +1,7 @@
 //! The store's file system is full for a while.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -141,4 +142,18 @@ async fn a_full_disk_refuses_loses_nothing_and_is_gone_on_from_without_a_restart
         );
     }
     server.kill9();
+}
+
+#[test]
+fn a_stores_folder_is_its_owners_only_also_one_that_was_open_before() {
+    let mut server = IpamServer::start();
+    let mode = |server: &IpamServer| {
+        let folder = fs::metadata(server.store()).expect("look at the store");
+        folder.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(&server), 0o700);
+    server.stop();
+    fs::set_permissions(server.store(), Permissions::from_mode(0o755)).expect("open the store");
+    server.restart();
+    assert_eq!(mode(&server), 0o700);
 }
