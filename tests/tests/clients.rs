@@ -95,16 +95,38 @@ impl OverTls {
     }
 }
 
-async fn works_on_a_unix_socket(mut command: Command) {
+async fn works_on_a_unix_socket(client: fn() -> Command) {
     let server = IpamServer::start();
-    command.arg(server.socket());
-    lists_and_watches(command, &server).await;
+    let address = [server.socket().display().to_string()];
+    works(client, &address, &server).await;
 }
 
-async fn works_over_tls(mut command: Command) {
+async fn works_over_tls(client: fn() -> Command) {
     let scene = OverTls::start();
-    command.args(&scene.flags);
-    lists_and_watches(command, &scene.server).await;
+    works(client, &scene.flags, &scene.server).await;
+}
+
+async fn works(client: fn() -> Command, address: &[String], server: &IpamServer) {
+    let empty = client().arg("--once").args(address).output();
+    let empty = empty.expect("run the client");
+    assert!(
+        empty.status.success() && empty.stdout.is_empty(),
+        "{empty:?}"
+    );
+    let mut command = client();
+    command.args(address);
+    lists_and_watches(command, server).await;
+    // Fields that a server leaves out: the second family.
+    server.create_pool("green", "10.1.0.0/24", "").await;
+    let mut leases = server.lease_client();
+    let allocated = leases.allocate(request("green", "three")).await;
+    allocated.expect("allocate");
+    let last = client().arg("--once").args(address).output();
+    let last = String::from_utf8(last.expect("run the client").stdout).expect("UTF-8");
+    assert!(
+        last.ends_with("\nTHERE l6 10.1.0.1/24  default/three\n"),
+        "{last}"
+    );
 }
 
 /// Lists what is there, then sees what comes and goes.
@@ -183,12 +205,12 @@ macro_rules! tests_of {
         mod $client {
             #[tokio::test]
             async fn lists_and_watches_on_a_unix_socket() {
-                super::works_on_a_unix_socket(super::$client()).await;
+                super::works_on_a_unix_socket(super::$client).await;
             }
 
             #[tokio::test]
             async fn lists_and_watches_over_tls() {
-                super::works_over_tls(super::$client()).await;
+                super::works_over_tls(super::$client).await;
             }
         }
     )*};

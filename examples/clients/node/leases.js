@@ -18,7 +18,8 @@ const protoLoader = require("@grpc/proto-loader");
 const PROTO = path.resolve(__dirname, "../../../proto");
 
 function connect(address, options) {
-  const files = { includeDirs: [PROTO], keepCase: true, longs: String, enums: String, oneofs: true };
+  // defaults: a field that the server leaves out, such as an empty list, is not undefined.
+  const files = { includeDirs: [PROTO], keepCase: true, longs: String, enums: String, oneofs: true, defaults: true };
   const definition = protoLoader.loadSync("ipam/v1/lease_service.proto", files);
   const { LeaseService } = grpc.loadPackageDefinition(definition).ipam.v1;
   if (!options["tls-ca"]) {
