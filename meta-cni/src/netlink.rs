@@ -279,6 +279,15 @@ impl Netlink {
     /// # Errors
     /// All of [`NetlinkError`] but `Open`.
     pub fn default_routes(&mut self, family: Family) -> Result<Vec<Route>, NetlinkError> {
+        self.list_routes(family, |route| message::default_route(family, route))
+    }
+
+    /// The routes of a family in all tables, as `read` reads them.
+    fn list_routes<T>(
+        &mut self,
+        family: Family,
+        mut read: impl FnMut(RouteMessage) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
         let mut request = RouteMessage::default();
         request.header.address_family = message::address_family(family);
         let answers = self.exchange.list(
@@ -289,7 +298,7 @@ impl Netlink {
         Ok(answers
             .into_iter()
             .filter_map(|answer| match answer {
-                RouteNetlinkMessage::NewRoute(route) => message::default_route(family, route),
+                RouteNetlinkMessage::NewRoute(route) => read(route),
                 _ => None,
             })
             .collect())

@@ -136,20 +136,7 @@ impl Netlink {
     /// # Errors
     /// All of [`NetlinkError`] but `Open`.
     pub fn all_routes(&mut self, family: Family) -> Result<Vec<TableRoute>, NetlinkError> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = message::address_family(family);
-        let answers = self.exchange.list(
-            &format!("list {family} routes"),
-            RouteNetlinkMessage::GetRoute(request),
-            NLM_F_DUMP,
-        )?;
-        Ok(answers
-            .iter()
-            .filter_map(|answer| match answer {
-                RouteNetlinkMessage::NewRoute(found) => table_route(family, found),
-                _ => None,
-            })
-            .collect())
+        self.list_routes(family, |route| table_route(family, &route))
     }
 }
 
