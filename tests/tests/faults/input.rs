@@ -1,8 +1,6 @@
 //! Rubbish on standard input, in annotations and in networks: an error object of bounded size, never a
 //! panic, and never a delegate that is run.
 
-use std::time::Duration;
-
 use e2e::{Node, Outcome};
 use serde_json::{Value, json};
 
@@ -11,9 +9,6 @@ const INTERNAL: u64 = 999;
 
 /// What a runtime may have to put into an Event.
 const OUTPUT_BYTES: usize = 64 << 10;
-
-/// Far more than a refusal takes, and far less than one whose time grows with the square of the input.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn assert_refused(outcome: &Outcome, what: &str) {
@@ -24,8 +19,6 @@ fn assert_refused(outcome: &Outcome, what: &str) {
     assert!(!outcome.stderr.contains("panicked"), "{what}: {outcome}");
     let size = outcome.stdout.len();
     assert!(size <= OUTPUT_BYTES, "{what}: {size} bytes");
-    let elapsed = outcome.elapsed;
-    assert!(elapsed < PATIENCE, "{what}: {elapsed:?}");
 }
 
 /// JSON that is one value in another, 100,000 times.
