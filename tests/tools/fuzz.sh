@@ -12,7 +12,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 targets=("$@")
-((${#targets[@]})) || targets=(filter page_token pool_yaml cni_stdin)
+((${#targets[@]})) || targets=(authority filter page_token pool_yaml cni_stdin)
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # libFuzzer looks for functions of the C library at run time: these executables are not static. Only crates of the
