@@ -12,4 +12,5 @@ pub mod netconf;
 pub mod requested_ips;
 pub mod result;
 pub mod skel;
+pub mod valid_attachments;
 pub mod version;

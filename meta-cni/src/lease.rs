@@ -330,6 +330,11 @@ fn wanted(record: &Record, entry: &Entry) -> Result<Option<Wanted>, LeaseError> 
         };
         let args = Args::parse(&attachment.args)?;
         let asks = asks(record, entry, conf, &args);
+        asks.check_ips().map_err(|source| LeaseError::Attachment {
+            network: attachment.network.clone(),
+            ifname: attachment.ifname.clone(),
+            source,
+        })?;
         return Ok(Some(Wanted {
             allocate: asks.allocate(&config),
             release: asks.release(),

@@ -1,6 +1,8 @@
 //! Why leasing failed, and the one place where that becomes a CNI code (reference: the reasons of
 //! google.rpc.ErrorInfo with domain `ipam.meta-cni.io`).
 
+use std::net::IpAddr;
+
 use dial::files::FilesError;
 use dial::refusal::Refusal;
 use tonic::{Code as Grpc, Status};
@@ -10,6 +12,7 @@ use super::config::IpamConfigError;
 use super::queue::QueueError;
 use crate::cni::error::{Code, ErrorObject, with_causes};
 use crate::cni::result::ResultError;
+use crate::cni::valid_attachments::WrongList;
 
 /// 101: the address asked for is in none of the pools.
 const NOT_IN_POOL: Code = Code(101);
@@ -29,6 +32,23 @@ pub enum IpamFailure {
     /// The plugin was called for a configuration of another one.
     #[error("ipam.type is not meta-ipam")]
     NotOurs,
+    /// GC: the list of valid attachments cannot be read.
+    #[error(transparent)]
+    ValidAttachments(#[from] WrongList),
+    /// More addresses of one family are asked for than a lease has.
+    #[error(
+        "{count} {family} addresses are asked for ({first}, {second}, …), and a lease has one; name one of each family"
+    )]
+    TooManyAddresses {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        first: IpAddr,
+        /// The second.
+        second: IpAddr,
+    },
     /// Nobody answers.
     #[error("ipam-server at {server} cannot be reached; start it, or correct ipam.server")]
     Unreachable {
@@ -86,9 +106,11 @@ impl IpamFailure {
     /// The CNI code of ADD, DEL, CHECK and GC.
     pub fn code(&self) -> Code {
         match self {
-            IpamFailure::Config(_) | IpamFailure::NotOurs | IpamFailure::Files(_) => {
-                Code::INVALID_NETWORK_CONFIG
-            }
+            IpamFailure::Config(_)
+            | IpamFailure::NotOurs
+            | IpamFailure::Files(_)
+            | IpamFailure::ValidAttachments(_)
+            | IpamFailure::TooManyAddresses { .. } => Code::INVALID_NETWORK_CONFIG,
             IpamFailure::Certificate(refusal) if refusal.is_about_us() => {
                 Code::PLUGIN_NOT_AVAILABLE
             }

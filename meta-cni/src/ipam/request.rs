@@ -1,10 +1,13 @@
 //! What is asked of the server, from a plugin's configuration and environment alone. meta-cni and meta-ipam both ask
 //! through it, so that the same attachment gives the same request.
 
+use std::net::IpAddr;
+
 use proto::ipam::v1::{AllocateRequest, FamiliesRequired, Owner, ReleaseAttachmentRequest};
 use serde_json::{Map, Value};
 
 use super::config::{IpamConfig, NETWORK, TYPE};
+use super::failure::IpamFailure;
 use crate::cni::args::Args;
 use crate::cni::key;
 use crate::cni::netconf::PluginConf;
@@ -43,6 +46,30 @@ impl Attachment<'_> {
             request.set_families_required(families);
         }
         request
+    }
+
+    /// Checks that no more than one address of each family is asked for. What is no address is left to the server.
+    ///
+    /// # Errors
+    /// [`IpamFailure::TooManyAddresses`].
+    pub fn check_ips(&self) -> Result<(), IpamFailure> {
+        let texts = self.ips();
+        let parsed = texts.iter().filter_map(|text| {
+            let address = text.split_once('/').map_or(text.as_str(), |(at, _)| at);
+            address.parse::<IpAddr>().ok()
+        });
+        let (four, six): (Vec<_>, Vec<_>) = parsed.partition(IpAddr::is_ipv4);
+        for (family, addresses) in [("IPv4", four), ("IPv6", six)] {
+            if let [first, second, ..] = addresses[..] {
+                return Err(IpamFailure::TooManyAddresses {
+                    family,
+                    count: addresses.len(),
+                    first,
+                    second,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What DEL asks for.

@@ -16,6 +16,7 @@ use super::request::{Attachment, node};
 use crate::cni::error::{Code, ErrorObject, with_causes};
 use crate::cni::result::{CniResult, Dns, IpConfig, Route};
 use crate::cni::skel::{Command, Request};
+use crate::cni::valid_attachments::valid_attachments;
 
 /// Serves one execution; gives what goes to standard output.
 ///
@@ -58,6 +59,7 @@ fn add(
     config: &IpamConfig,
     attachment: &Attachment<'_>,
 ) -> Result<Value, IpamFailure> {
+    attachment.check_ips()?;
     let client = Client::connect(&config.server, config.timeout, true)?;
     let queue = Queue::new(&config.state_dir);
     queue.settle(&config.server, &client, &attachment.release())?;
@@ -233,22 +235,12 @@ fn gc(
     config: &IpamConfig,
     attachment: &Attachment<'_>,
 ) -> Result<(), IpamFailure> {
-    let valid = match request.conf.get("cni.dev/valid-attachments") {
-        Some(Value::Array(valid)) => valid.as_slice(),
-        // libcni up to 1.3 writes the empty list so.
-        Some(Value::Null) => &[],
-        _ => return Ok(()),
+    let Some(valid) = valid_attachments(&request.conf)? else {
+        return Ok(());
     };
-    let text = |value: &Value, key: &str| {
-        value
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let valid = valid.iter().map(|one| ipam::Attachment {
-        container_id: text(one, "containerID"),
-        ifname: text(one, "ifname"),
+    let valid = valid.into_iter().map(|id| ipam::Attachment {
+        container_id: id.container_id,
+        ifname: id.ifname,
     });
     collect(config, attachment.network(), valid.collect())
 }

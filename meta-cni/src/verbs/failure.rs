@@ -9,6 +9,7 @@ use crate::cni::error::{Code, ErrorObject, one_line, with_causes};
 use crate::cni::exec::ExecError;
 use crate::cni::result::ResultError;
 use crate::cni::skel::Request;
+use crate::cni::valid_attachments::WrongList;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::ipam::failure::IpamFailure;
@@ -103,8 +104,8 @@ pub(super) enum Failure {
         #[source]
         source: IpamFailure,
     },
-    #[error("cni.dev/valid-attachments[{index}]: {problem}")]
-    ValidAttachments { index: usize, problem: String },
+    #[error(transparent)]
+    ValidAttachments(#[from] WrongList),
     #[error("not available: {reason}")]
     NotAvailable { reason: String },
     #[error("the default network's plugin is not available")]
@@ -157,7 +158,7 @@ impl Failure {
             Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,
             Failure::NetworkGc { source, .. } => chain_code(source),
             Failure::LeaseGc { source, .. } => source.code(),
-            Failure::ValidAttachments { .. } => Code::DECODING_FAILURE,
+            Failure::ValidAttachments(_) => Code::INVALID_NETWORK_CONFIG,
             Failure::NotAvailable { .. } => Code::PLUGIN_NOT_AVAILABLE,
             Failure::DefaultNotAvailable(error) => match chain_code(error) {
                 Code::DELEGATE_FAILED | Code::TRY_AGAIN_LATER => Code::PLUGIN_NOT_AVAILABLE,

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::context::Context;
 use super::del::{Origin, delete, mark};
 use super::failure::Failure;
-use crate::cni::chain::{self, AttachmentId};
-use crate::cni::name::is_identifier;
+use crate::cni::chain;
 use crate::cni::netconf::NetConfList;
+use crate::cni::valid_attachments::valid_attachments;
 use crate::gather::gather;
 use crate::lease;
 use crate::plan::inject_capabilities;
@@ -76,41 +76,6 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
         1 => Err(failures.remove(0)),
         _ => Err(Failure::Several(failures)),
     }
-}
-
-/// The attachments that the runtime lists; nothing if it gives no list. Runtimes of 1.1.0 use the key
-/// with a dash; libcni also writes its older name. libcni up to 1.3 writes `null` for the empty list.
-fn valid_attachments(conf: &Map<String, Value>) -> Result<Option<Vec<AttachmentId>>, Failure> {
-    let Some(listed) = conf
-        .get("cni.dev/valid-attachments")
-        .or_else(|| conf.get("cni.dev/attachments"))
-    else {
-        return Ok(None);
-    };
-    let wrong = |index, problem: &str| Failure::ValidAttachments {
-        index,
-        problem: problem.to_owned(),
-    };
-    let listed = match listed {
-        Value::Null => &[][..],
-        Value::Array(listed) => listed,
-        _ => return Err(wrong(0, "the key must hold a list")),
-    };
-    let mut valid = Vec::with_capacity(listed.len());
-    for (index, item) in listed.iter().enumerate() {
-        let text = |field: &str| item.get(field).and_then(Value::as_str).map(str::to_owned);
-        let container_id =
-            text("containerID").ok_or_else(|| wrong(index, "containerID is missing"))?;
-        let ifname = text("ifname").ok_or_else(|| wrong(index, "ifname is missing"))?;
-        if !is_identifier(&container_id) {
-            return Err(wrong(index, "containerID is not a container ID"));
-        }
-        valid.push(AttachmentId {
-            container_id,
-            ifname,
-        });
-    }
-    Ok(Some(valid))
 }
 
 /// Every container that we or Multus have something of.
@@ -262,46 +227,6 @@ fn default_of_configuration(context: &Context<'_>) -> Option<NetConfList> {
                 "the default network is not asked to collect garbage"
             );
             None
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn null_is_the_empty_list_and_an_absent_key_is_no_list() {
-        let c1 = json!([{"containerID": "c1", "ifname": "eth0"}]);
-        let cases = [
-            ("absent", json!({}), None),
-            ("null", json!({"cni.dev/valid-attachments": null}), Some(0)),
-            ("empty", json!({"cni.dev/valid-attachments": []}), Some(0)),
-            ("one", json!({"cni.dev/valid-attachments": c1}), Some(1)),
-            ("older key", json!({"cni.dev/attachments": c1}), Some(1)),
-            (
-                "older key, null",
-                json!({"cni.dev/attachments": null}),
-                Some(0),
-            ),
-            (
-                "both, as libcni writes them",
-                json!({"cni.dev/valid-attachments": null, "cni.dev/attachments": null}),
-                Some(0),
-            ),
-        ];
-        for (name, conf, expected) in cases {
-            let valid = valid_attachments(conf.as_object().unwrap()).unwrap();
-            assert_eq!(valid.map(|valid| valid.len()), expected, "{name}");
-        }
-        for wrong in [json!("x"), json!({}), json!(0), json!(false)] {
-            let conf = json!({"cni.dev/valid-attachments": wrong});
-            assert!(
-                valid_attachments(conf.as_object().unwrap()).is_err(),
-                "{wrong}"
-            );
         }
     }
 }

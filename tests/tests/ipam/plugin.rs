@@ -155,3 +155,36 @@ async fn gc_frees_what_is_not_listed_of_its_network_and_node() {
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].owner.as_ref().expect("an owner").container_id, "c2");
 }
+
+#[tokio::test]
+async fn gc_with_a_list_that_cannot_be_read_is_refused_and_frees_nothing() {
+    let server = with_pool().await;
+    for container in ["c1", "c2"] {
+        good(plugin(&server, "ADD", container, json!({})));
+    }
+    let c1 = json!({"containerID": "c1", "ifname": "net1"});
+    for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        for list in [
+            json!([{}]),
+            json!([null]),
+            json!(["k"]),
+            json!([c1, {"containerId": "c2", "ifname": "net1"}]),
+            json!([c1, {"containerID": "c2", "ifName": "net1"}]),
+            json!([{"containerID": 1, "ifname": "net1"}]),
+            json!([{"containerID": "c1", "ifname": ["net1"]}]),
+            json!("c1"),
+            json!({"containerID": "c1", "ifname": "net1"}),
+        ] {
+            let output = plugin(&server, "GC", "", json!({key: list}));
+            assert_eq!(code(&output), 7, "{list}: {output:?}");
+            assert_eq!(server.leases().await.len(), 2, "{list}");
+        }
+    }
+    good(plugin(
+        &server,
+        "GC",
+        "",
+        json!({"cni.dev/valid-attachments": null}),
+    ));
+    assert_eq!(server.leases().await, []);
+}

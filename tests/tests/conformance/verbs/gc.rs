@@ -174,13 +174,18 @@ fn a_list_that_cannot_be_understood_deletes_nothing() {
         json!("x"),
         json!([1]),
         json!([{ "ifname": "eth0" }]),
+        json!([{}]),
+        json!([null]),
+        json!(["k"]),
+        json!([{ "containerID": a.container_id, "ifName": "eth0" }]),
+        json!([{ "containerID": a.container_id, "ifname": 1 }]),
         json!([{ "containerID": "../x", "ifname": "e" }]),
     ] {
         let conf = json!({ "cni.dev/valid-attachments": list });
         node.call("GC")
             .conf(conf)
             .run()
-            .fails(6, &["cni.dev/valid-attachments"]);
+            .fails(7, &["cni.dev/valid-attachments"]);
     }
     assert!(node.calls().is_empty() && node.record_file(&a).exists());
 }
