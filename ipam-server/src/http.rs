@@ -18,6 +18,7 @@ use crate::allocator::restore;
 use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::seed::Refused;
 
 /// Connections that are served at once.
@@ -34,6 +35,7 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 #[derive(Clone)]
 pub struct Pages {
     metrics: Arc<Metrics>,
+    readiness: Readiness,
     loaded: Arc<OnceLock<Loaded>>,
 }
 
@@ -86,9 +88,10 @@ pub async fn serve(listener: TcpListener, pages: Pages) {
 
 impl Pages {
     /// The pages of a server that has not loaded its leases yet.
-    pub fn new(metrics: Arc<Metrics>) -> Pages {
+    pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Pages {
         Pages {
             metrics,
+            readiness,
             loaded: Arc::default(),
         }
     }
@@ -133,6 +136,12 @@ impl Pages {
         let health = loaded.ledger.health();
         let health = health.borrow();
         health.as_ref().copied().map_err(ToString::to_string)?;
+        let problems = self.readiness.problems();
+        let problems = problems.borrow();
+        if !problems.is_empty() {
+            let problems: Vec<_> = problems.values().map(String::as_str).collect();
+            return Err(problems.join("\n"));
+        }
         let refused = loaded.refused.iter().map(|pool| format!("{pool}\n"));
         let mut details: String = refused.collect();
         let origin = loaded.ledger.origin();

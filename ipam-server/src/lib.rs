@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod page;
 pub mod pool;
 pub mod process;
+pub mod readiness;
 pub mod seed;
 pub mod server;
 pub mod service;

@@ -1,31 +1,40 @@
-//! Sockets: bound before anything is served, and left behind by nobody.
+//! Sockets: bound before anything is served, found by nobody before the store is open, and kept in their place.
+//!
+//! Two servers of one store meet at a rolling restart: the new one waits until the old one has closed the store, and puts
+//! its socket in the place only then. A socket's file is removed only by the server whose it is ([`dial::socket`]).
+
+pub mod incoming;
+pub mod kept;
 
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as Probe;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use dial::socket::{Hidden, Place};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Address;
 
+/// How often an address that another server still has is tried again.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
 /// A socket that is bound.
+#[derive(Debug)]
 pub enum Bound {
-    /// In the file system; the file is removed with it.
-    Unix(UnixListener, SocketFile),
+    /// In the file system, under a name that nobody knows.
+    Unix(Hidden),
     /// On TCP.
     Tcp(TcpListener),
 }
 
-/// A socket's file, removed when this is dropped.
-pub struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(path = %self.0.display(), %error, "the socket's file is gone already");
-        }
-    }
+/// A socket that is reachable.
+#[derive(Debug)]
+pub enum Open {
+    /// In the file system; the file is removed with its place.
+    Unix(UnixListener, Place),
+    /// On TCP.
+    Tcp(TcpListener),
 }
 
 /// A socket that cannot be bound.
@@ -55,91 +64,113 @@ pub enum ListenError {
 }
 
 impl Bound {
-    /// Binds an address. A socket's file that nobody answers at is replaced; its folder is made if missing. The
-    /// file is for its owner only.
+    /// Binds an address. A socket's folder is made if missing; its file is for its owner only. A TCP port that another
+    /// server has is waited for until `patience` ends.
     ///
     /// # Errors
     /// [`ListenError`].
-    pub async fn bind(address: &Address) -> Result<Bound, ListenError> {
+    pub async fn bind(address: &Address, patience: Instant) -> Result<Bound, ListenError> {
         match address {
             Address::Tcp(at) => {
                 let io = |source| ListenError::Io {
                     address: format!("tcp://{at}"),
                     source,
                 };
-                TcpListener::bind(at).await.map(Bound::Tcp).map_err(io)
+                bind_tcp(*at, patience).await.map(Bound::Tcp).map_err(io)
             }
-            Address::Unix(path) => bind_unix(path),
+            Address::Unix(path) => bind_unix(path).await.map(Bound::Unix),
         }
     }
 
-    /// Where it really is, as clients name it.
+    /// Its real address, as clients name it.
     ///
     /// # Errors
-    /// If the system does not tell.
+    /// If the system does not return it.
     pub fn address(&self) -> std::io::Result<String> {
         Ok(match self {
-            Bound::Unix(_, file) => format!("unix://{}", file.0.display()),
+            Bound::Unix(hidden) => format!("unix://{}", hidden.path().display()),
             Bound::Tcp(listener) => format!("tcp://{}", listener.local_addr()?),
         })
     }
+
+    /// Makes it reachable. A socket's file that nobody answers at is replaced.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub async fn open(self) -> Result<Open, ListenError> {
+        match self {
+            Bound::Tcp(listener) => Ok(Open::Tcp(listener)),
+            Bound::Unix(hidden) => publish(hidden).await,
+        }
+    }
 }
 
-fn bind_unix(path: &Path) -> Result<Bound, ListenError> {
+/// Listens on TCP. A port that another process has is waited for until `patience` ends.
+///
+/// # Errors
+/// What the system says.
+pub async fn bind_tcp(at: std::net::SocketAddr, patience: Instant) -> std::io::Result<TcpListener> {
+    loop {
+        match TcpListener::bind(at).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < patience => {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+async fn bind_unix(path: &Path) -> Result<Hidden, ListenError> {
     let io = |source| ListenError::Io {
         address: format!("unix://{}", path.display()),
         source,
     };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(io)?;
-    }
-    // A file that is no socket refuses a connection as well: it is somebody's.
-    match std::fs::symlink_metadata(path) {
-        Ok(there) if !there.file_type().is_socket() => {
-            let path = path.to_owned();
-            return Err(ListenError::NotASocket { path });
-        }
-        Ok(_) => {
-            if still_answers(path).map_err(io)? {
-                let path = path.to_owned();
-                return Err(ListenError::Taken { path });
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(io(error)),
-    }
-    // Bound under another name first: nobody connects before the rights are right.
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    // In a container every process has the same number: an earlier one may have left it.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&temporary).map_err(io)?;
-    let file = std::fs::set_permissions(&temporary, PermissionsExt::from_mode(0o600))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map(|()| SocketFile(path.to_owned()))
-        .map_err(io)?;
-    Ok(Bound::Unix(listener, file))
+    check_kind(path)?;
+    Hidden::bind(path).await.map_err(|error| io(error.source))
 }
 
-/// Whether somebody answers at a socket's file, or it was left behind.
-fn still_answers(path: &Path) -> std::io::Result<bool> {
-    match Probe::connect(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
-        Err(error) => Err(error),
+async fn publish(hidden: Hidden) -> Result<Open, ListenError> {
+    let path = hidden.path().to_owned();
+    check_kind(&path)?;
+    if hidden.is_taken().await {
+        return Err(ListenError::Taken { path });
+    }
+    match hidden.publish() {
+        Ok((place, listener)) => Ok(Open::Unix(listener, place)),
+        Err(error) => Err(ListenError::Io {
+            address: format!("unix://{}", path.display()),
+            source: error.source,
+        }),
+    }
+}
+
+/// A file that is no socket refuses a connection as well: it is somebody's.
+fn check_kind(path: &Path) -> Result<(), ListenError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let path = path.to_owned();
+            Err(ListenError::NotASocket { path })
+        }
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(ListenError::Io {
+            address: format!("unix://{}", path.display()),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
-    fn at(path: &Path) -> Address {
-        Address::Unix(path.to_owned())
+    async fn bound(path: &Path) -> Result<Bound, ListenError> {
+        Bound::bind(&Address::Unix(path.to_owned()), Instant::now()).await
+    }
+
+    async fn open(path: &Path) -> Result<Open, ListenError> {
+        bound(path).await?.open().await
     }
 
     #[tokio::test]
@@ -148,13 +179,28 @@ mod tests {
         let path = folder.path().join("run/ipam.sock");
         std::fs::create_dir(folder.path().join("run")).unwrap();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let bound = Bound::bind(&at(&path)).await.unwrap();
+        let first = open(&path).await.unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let second = Bound::bind(&at(&path)).await;
-        assert!(matches!(second, Err(ListenError::Taken { .. })));
-        drop(bound);
+        assert!(matches!(open(&path).await, Err(ListenError::Taken { .. })));
+        drop(first);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_old_server_leaves_the_socket_of_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ipam.sock");
+        let Open::Unix(listener, place) = open(&path).await.unwrap() else {
+            panic!("a socket in the file system");
+        };
+        let new = bound(&path).await.unwrap();
+        drop(listener);
+        let new = new.open().await.unwrap();
+        drop(place);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        drop(new);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[tokio::test]
@@ -162,19 +208,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
         std::fs::write(&path, "mine").unwrap();
-        let refused = Bound::bind(&at(&path)).await;
+        let refused = open(&path).await;
         assert!(matches!(refused, Err(ListenError::NotASocket { .. })));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     }
 
     #[tokio::test]
-    async fn what_an_earlier_process_of_the_same_number_left_is_in_nobodys_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ipam.sock");
-        let left = folder
-            .path()
-            .join(format!("ipam.sock.{}", std::process::id()));
-        drop(std::os::unix::net::UnixListener::bind(left).unwrap());
-        Bound::bind(&at(&path)).await.unwrap();
+    async fn a_port_that_another_server_has_is_waited_for() {
+        let port = bind_tcp("127.0.0.1:0".parse().unwrap(), Instant::now());
+        let taken = port.await.unwrap();
+        let at = taken.local_addr().unwrap();
+        let refused = bind_tcp(at, Instant::now()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+        let later = Instant::now() + Duration::from_secs(60);
+        let waiting = tokio::spawn(bind_tcp(at, later));
+        tokio::task::yield_now().await;
+        drop(taken);
+        assert_eq!(waiting.await.unwrap().unwrap().local_addr().unwrap(), at);
     }
 }

@@ -4,21 +4,22 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dial::authority::AnyAuthority;
 use dial::files::{FilesError, Names};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use proto::ipam::v1::admin_service_server::AdminServiceServer;
 use proto::ipam::v1::lease_service_server::LeaseServiceServer;
 use proto::ipam::v1::pool_service_server::PoolServiceServer;
 use proto::ipam::v1::reservation_service_server::ReservationServiceServer;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::service::Routes;
+use tonic::transport::server::Connected;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -28,11 +29,14 @@ use crate::config::{Config, StoreKind};
 use crate::error::Error;
 use crate::http::{self, Pages};
 use crate::ledger::{Ledger, Limits};
-use crate::listen::{Bound, ListenError};
+use crate::listen::incoming::Source;
+use crate::listen::{Bound, ListenError, Open, bind_tcp, kept};
 use crate::measure::Measure;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::seed::{SeedError, seed};
 use crate::service::Service;
+use crate::store::folder::{Folder, InFolder};
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
@@ -41,6 +45,10 @@ use crate::store::{Store, StoreError};
 const MESSAGE_BYTES: usize = 4 << 20;
 /// How often a silent connection is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How much longer than --shutdown-seconds an earlier server of the same store is waited for.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often the store's folder is checked, and a store that an earlier server has open is tried.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The names that health is told of, beside the whole server's.
 const SERVICES: [&str; 4] = [
     "ipam.v1.PoolService",
@@ -89,24 +97,31 @@ pub enum ServerError {
 
 /// Runs a server until `shutdown` becomes true; then finishes what was begun.
 ///
+/// An earlier server that has the store, a socket or a port is waited for, as long as --shutdown-seconds lets it take.
+///
 /// # Errors
 /// [`ServerError`] if it cannot start, or a listener fails.
 pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<(), ServerError> {
+    let patience = Instant::now() + config.shutdown + GRACE;
     let mut bound = Vec::new();
     for address in &config.listen {
-        bound.push(Bound::bind(address).await?);
+        bound.push(Bound::bind(address, patience).await?);
     }
-    let metrics_listener = bind_metrics(&config).await?;
+    let metrics_listener = bind_metrics(&config, patience).await?;
     let tls = tls(&config)?;
     let metrics_address = metrics_listener
         .local_addr()
         .map(|at| at.to_string())
         .unwrap_or_default();
-    let metrics = Arc::new(Metrics::default());
-    let pages = Pages::new(metrics.clone());
+    let (metrics, readiness) = (Arc::new(Metrics::default()), Readiness::default());
+    let pages = Pages::new(metrics.clone(), readiness.clone());
     let mut pages_task = JoinSet::new();
     pages_task.spawn(http::serve(metrics_listener, pages.clone()));
-    let ledger = open(&config, metrics.clone()).await?;
+    let opened = tokio::select! {
+        opened = open(&config, &metrics, patience) => opened?,
+        _ = shutdown.wait_for(|shutdown| *shutdown) => return Ok(()),
+    };
+    let (ledger, folder) = opened;
     let refused = match &config.pools {
         Some(path) => seed(&ledger, path).await?,
         None => Vec::new(),
@@ -120,14 +135,31 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         .iter()
         .filter_map(|bound| bound.address().ok())
         .collect();
-    let mut tasks = JoinSet::new();
-    for bound in bound {
+    let (mut tasks, mut keepers) = (JoinSet::new(), JoinSet::new());
+    for (bound, address) in bound.into_iter().zip(&addresses) {
         let server = builder(&config, &bound, tls.as_ref(), &metrics)?;
-        tasks.spawn(serve(server, bound, routes.clone(), stopping.clone()));
+        let open = bound.open().await?;
+        let (routes, stopping, what) = (routes.clone(), stopping.clone(), address.clone());
+        match open {
+            Open::Tcp(listener) => {
+                let (_never, newer) = mpsc::channel(1);
+                let source = Source::new(listener, newer);
+                tasks.spawn(serve(server, source.connections(), routes, stopping, what));
+            }
+            Open::Unix(listener, place) => {
+                let (give, newer) = mpsc::channel(1);
+                let source = Source::new(listener, newer);
+                keepers.spawn(kept::keep(place, give, readiness.clone()));
+                let connections = source.connections().map_ok(AnyAuthority::new);
+                tasks.spawn(serve(server, connections, routes, stopping, what));
+            }
+        }
+    }
+    if let Some(folder) = folder {
+        keepers.spawn(check_folder(folder, readiness.clone()));
     }
     pages.loaded(ledger.clone(), watchers, refused);
-    let mut health = JoinSet::new();
-    health.spawn(tell_health(reporter.clone(), ledger.clone()));
+    keepers.spawn(report_health(reporter.clone(), ledger.clone(), readiness));
     tracing::info!(?addresses, metrics = metrics_address, "serving");
     if let Some(path) = &config.ready_file {
         let ready = json!({"listen": addresses, "metrics": metrics_address});
@@ -141,7 +173,8 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         })),
     };
     tracing::info!("stopping");
-    health.abort_all();
+    // The sockets' files are removed first: nobody comes any more.
+    keepers.shutdown().await;
     for name in SERVICES.into_iter().chain([""]) {
         reporter
             .set_service_status(name, ServingStatus::NotServing)
@@ -158,7 +191,34 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     ended
 }
 
-async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Ledger, ServerError> {
+/// Opens the store and loads what it holds; also the store's folder, if it has one. A store that an earlier server has open
+/// is tried until `patience` ends.
+async fn open(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    patience: Instant,
+) -> Result<(Ledger, Option<Folder>), ServerError> {
+    let mut waited = false;
+    loop {
+        match try_open(config, metrics.clone()).await {
+            Err(ServerError::Store(error @ StoreError::Locked { .. }))
+                if Instant::now() < patience =>
+            {
+                if !waited {
+                    tracing::warn!(%error, "waiting for the end of the server that has the store open");
+                }
+                waited = true;
+                tokio::time::sleep(POLL_INTERVAL / 10).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn try_open(
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> Result<(Ledger, Option<Folder>), ServerError> {
     let limits = Limits {
         history_events: config.history_events,
         restore_wait: config.restore_wait,
@@ -170,15 +230,18 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Ledger, ServerEr
         config.store_cache_bytes,
     );
     let opened = tokio::task::spawn_blocking(move || {
-        let store: Arc<dyn Store> = match kind {
-            StoreKind::Memory => Arc::new(MemoryStore::default()),
+        let (store, folder): (Arc<dyn Store>, _) = match kind {
+            StoreKind::Memory => (Arc::new(MemoryStore::default()), None),
             StoreKind::Sled => {
                 keep_private(&path);
-                Arc::new(SledStore::open(&path, cache)?)
+                let store = Arc::new(SledStore::open(&path, cache)?);
+                let folder = Folder::of(&path);
+                let guarded = InFolder::new(store, folder.clone());
+                (Arc::new(guarded), Some(folder))
             }
         };
-        Ledger::start(store, Arc::new(SystemClock), limits, Some(metrics))
-            .map_err(ServerError::Load)
+        let ledger = Ledger::start(store, Arc::new(SystemClock), limits, Some(metrics));
+        Ok((ledger.map_err(ServerError::Load)?, folder))
     });
     opened.await.unwrap_or_else(|panic| {
         Err(ServerError::Serve {
@@ -188,9 +251,24 @@ async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Ledger, ServerEr
     })
 }
 
-async fn bind_metrics(config: &Config) -> Result<TcpListener, ListenError> {
+/// Shows by readiness when somebody removes the store's folder.
+async fn check_folder(folder: Folder, readiness: Readiness) {
+    loop {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        let checked = folder.clone();
+        match tokio::task::spawn_blocking(move || checked.check()).await {
+            Ok(Err(StoreError::Io { path, source })) => {
+                readiness.report("store", format!("{}: {source}", path.display()));
+            }
+            Ok(_) => readiness.solved("store"),
+            Err(panic) => tracing::error!(%panic, "the store's folder could not be checked"),
+        }
+    }
+}
+
+async fn bind_metrics(config: &Config, patience: Instant) -> Result<TcpListener, ListenError> {
     let at = config.metrics_listen;
-    TcpListener::bind(at)
+    bind_tcp(at, patience)
         .await
         .map_err(|source| ListenError::Io {
             address: format!("http://{at} (--metrics-listen)"),
@@ -294,47 +372,45 @@ fn builder(
     Ok(server.layer(Measure(metrics.clone())))
 }
 
-async fn serve(
+async fn serve<Io>(
     mut server: Server<Layers>,
-    bound: Bound,
+    connections: impl Stream<Item = std::io::Result<Io>> + Send + 'static,
     routes: Routes,
     mut stopping: watch::Receiver<bool>,
-) -> Result<(), ServerError> {
+    what: String,
+) -> Result<(), ServerError>
+where
+    Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let stop = async move {
         // A sender that is gone stops as well.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    let what = bound.address().unwrap_or_default();
     let router = server.add_routes(routes);
-    let served = match bound {
-        Bound::Tcp(listener) => {
-            router
-                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
-                .await
-        }
-        Bound::Unix(listener, _file) => {
-            let connections = UnixListenerStream::new(listener).map_ok(AnyAuthority::new);
-            router.serve_with_incoming_shutdown(connections, stop).await
-        }
-    };
+    let served = router.serve_with_incoming_shutdown(connections, stop).await;
     served.map_err(|source| ServerError::Serve {
         what,
         source: Box::new(source),
     })
 }
 
-/// Says of all services whether changes can be written.
-async fn tell_health(reporter: HealthReporter, ledger: Ledger) {
-    let mut health = ledger.health();
+/// Reports of all services whether they are of use: changes can be written, and the server is reachable.
+async fn report_health(reporter: HealthReporter, ledger: Ledger, readiness: Readiness) {
+    let (mut health, mut problems) = (ledger.health(), readiness.problems());
     loop {
-        let status = match health.borrow_and_update().as_ref() {
-            Ok(()) => ServingStatus::Serving,
-            Err(_) => ServingStatus::NotServing,
+        let writable = health.borrow_and_update().is_ok();
+        let status = match writable && problems.borrow_and_update().is_empty() {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
         };
         for name in SERVICES.into_iter().chain([""]) {
             reporter.set_service_status(name, status).await;
         }
-        if health.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = health.changed() => changed,
+            changed = problems.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }

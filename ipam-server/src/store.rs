@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod contract;
 pub mod durable;
+pub mod folder;
 pub mod memory;
 pub mod salvage;
 pub mod sled;

@@ -1,10 +1,11 @@
 //! The agent of a node: knows pods and networks before they are asked for, and reports what was done. It runs no plugin.
 //!
 //! [`run`] is the one place where its parts are wired: [`watch`] keeps [`index`] as the API server ([`api`]) has it,
-//! [`service`] answers from it over [`socket`], [`events`] posts behind the answers, `http` tells [`metrics`]. Leases need
+//! [`service`] answers from it over [`dial::socket`], [`events`] posts behind the answers, `http` tells [`metrics`]. Leases need
 //! none of these: [`proxy`] passes them on, `held` reports those of this node's records, [`releases`] delivers what waits. What
 //! meta-cni did comes from its journal: `operations` counts it, [`traces`] sends it on. All are tasks of `parts`.
 
+mod accepted;
 pub mod api;
 pub mod config;
 pub mod cri;
@@ -23,7 +24,6 @@ pub mod proxy;
 pub mod releases;
 mod repair;
 pub mod service;
-pub mod socket;
 pub mod traces;
 pub mod watch;
 
@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dial::socket::{Hidden, SocketError};
 use futures_util::{StreamExt as _, stream};
 use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
@@ -52,7 +53,6 @@ use self::parts::{Ended, Parts, blocking, ended};
 use self::proxy::{Keeper, Proxy, WrongUpstream};
 use self::releases::Waiting;
 use self::service::Service;
-use self::socket::{Hidden, SocketError};
 use self::traces::WrongEndpoint;
 use self::watch::States;
 use crate::cluster::ClusterError;
@@ -316,7 +316,7 @@ fn pass_on(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) 
                 Err(_) => std::future::pending().await,
             }
         };
-        let incoming = stream::once(listener).flat_map(socket::of_root);
+        let incoming = stream::once(listener).flat_map(accepted::of_root);
         let served = proxy::serve(proxy, keeper, incoming).await;
         ended("passing ipam.v1 on", served)
     });
@@ -428,7 +428,7 @@ async fn answer(
     };
     let served = Server::builder()
         .add_service(AgentServiceServer::new(service))
-        .serve_with_incoming_shutdown(socket::of_root(listener), stop)
+        .serve_with_incoming_shutdown(accepted::of_root(listener), stop)
         .await;
     ended("serving agent.v1", served)
 }

@@ -45,6 +45,15 @@ pub struct IpamServer {
     reaper: Option<Reaper>,
 }
 
+/// What is done first when a server is replaced.
+#[derive(Clone, Copy, Debug)]
+pub enum Replacing {
+    /// The new one is started.
+    Start,
+    /// The old one is asked to end.
+    End,
+}
+
 impl IpamServer {
     /// Starts one with a store of its own, and waits until it serves.
     ///
@@ -106,6 +115,36 @@ impl IpamServer {
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it still runs");
+        self.launch();
+        self.wait_ready();
+    }
+
+    /// Starts a second process on the same store and socket, ends the first one, and waits until the second one serves.
+    /// `first`: what is done before the other.
+    ///
+    /// # Panics
+    /// When the first one fails, or the second one does not come to serve.
+    #[track_caller]
+    pub fn replace(&mut self, first: Replacing) {
+        if matches!(first, Replacing::End) {
+            self.terminate();
+        }
+        let mut old = self.child.take().expect("it runs");
+        let old_reaper = self.reaper.take();
+        self.launch();
+        if matches!(first, Replacing::Start) {
+            let pid = Pid::from_raw(pid_of(&old, self.wrapper.is_empty()).cast_signed());
+            kill(pid, Signal::SIGTERM).expect("send a signal");
+        }
+        let status = wait_until("the old ipam-server ends", PATIENCE, || {
+            old.try_wait().expect("ask for the state of a child")
+        });
+        drop(old_reaper);
+        assert!(status.success(), "{status}: {}", self.log());
+        self.wait_ready();
+    }
+
+    fn launch(&mut self) {
         let _not_there = fs::remove_file(self.ready_file());
         let log = File::options()
             .create(true)
@@ -119,6 +158,10 @@ impl IpamServer {
         let child = command.spawn().expect("start ipam-server");
         self.reaper = Some(Reaper::of_process(child.id()));
         self.child = Some(child);
+    }
+
+    #[track_caller]
+    fn wait_ready(&mut self) {
         wait_until("ipam-server serves", PATIENCE, || {
             let child = self.child.as_mut().expect("it was started");
             if let Some(status) = child.try_wait().expect("ask for the state of a child") {

@@ -19,6 +19,7 @@ mod plugin;
 mod pod;
 mod pools_file;
 mod proxy;
+mod removed;
 mod restore;
 mod shutdown;
 mod sizes;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::dial::unix_channel;
-use e2e::ipam::request;
+use e2e::ipam::{Replacing, request};
 use e2e::{IpamServer, wait_until};
 use nix::sys::signal::Signal;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
@@ -22,6 +22,8 @@ use crate::meta_ipam::{MetaIpam, good};
 /// Of either kind.
 const WRITERS: usize = 4;
 const ROUNDS: usize = 10;
+/// Of one server taking over from another.
+const HANDOVERS: usize = 50;
 
 /// What the writers share.
 #[derive(Default)]
@@ -106,6 +108,7 @@ async fn batches(proxy: &std::path::Path, books: &Books, name: &str) {
 async fn under_load(
     mut server: IpamServer,
     mut proxy: Proxy,
+    rounds: usize,
     mut disturb: impl FnMut(usize, &mut IpamServer, &mut Proxy),
 ) {
     server.create_pool("blue", "10.0.0.0/16", "fd00::/64").await;
@@ -123,7 +126,7 @@ async fn under_load(
             tokio::spawn(async move { batches(&socket, &books, &format!("batch-{number}")).await })
         })
         .collect();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let before = books.done.load(Ordering::SeqCst);
         wait_until("there is work", PATIENCE, || {
             (books.done.load(Ordering::SeqCst) > before + 4 * WRITERS).then_some(())
@@ -155,9 +158,26 @@ async fn under_load(
 async fn ipam_server_is_killed_over_and_over_and_nobody_notices() {
     let server = IpamServer::start();
     let proxy = Proxy::start(&server);
-    under_load(server, proxy, |_, server, _| {
+    under_load(server, proxy, ROUNDS, |_, server, _| {
         server.kill9();
         server.restart();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_takes_over_from_another_over_and_over_and_nobody_notices() {
+    let server = IpamServer::start();
+    let proxy = Proxy::start(&server);
+    under_load(server, proxy, HANDOVERS, |round, server, _| {
+        server.replace(match round % 2 {
+            0 => Replacing::Start,
+            _ => Replacing::End,
+        });
+        // Not by the agent's connection only.
+        let listed = server.ipamctl(&["pool", "list"]);
+        assert!(listed.status.success(), "round {round}: {listed:?}");
+        assert_eq!(server.page("/readyz").status, 200);
     })
     .await;
 }
@@ -166,7 +186,7 @@ async fn ipam_server_is_killed_over_and_over_and_nobody_notices() {
 async fn the_agent_is_killed_restarted_and_replaced_and_nobody_notices() {
     let server = IpamServer::start();
     let proxy = Proxy::start(&server);
-    under_load(server, proxy, |round, _, proxy| match round % 3 {
+    under_load(server, proxy, ROUNDS, |round, _, proxy| match round % 3 {
         0 => proxy.restart(Signal::SIGKILL),
         1 => proxy.restart(Signal::SIGTERM),
         _ => proxy.replace(),

@@ -1,22 +1,19 @@
-//! Sockets of the agent: for root only, put in place by a rename so that a new agent takes over from an old one, kept
-//! there, and removed only by the agent whose socket it is.
+//! Sockets of servers: for their owner only, put in place by a rename so that a new server takes over from an old one,
+//! kept there, and removed only by the server whose socket it is.
 //!
-//! A socket listens under a name of its own for as long as its agent lives; its place is another link to the same file. So
-//! it can be put there again when the place was lost: a new agent that had taken it ended, or somebody removed it.
+//! A socket listens under a name of its own for as long as its server lives; its place is another link to the same file. So
+//! it can be put there again when the place was lost: a new server that had taken it ended, or somebody removed it.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-use futures_util::{Stream, StreamExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
 
-use crate::random;
-
-/// How often a socket's place is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a socket's place is checked.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A socket that cannot be made, or put in its place.
 #[derive(Debug, thiserror::Error)]
@@ -36,19 +33,19 @@ pub struct Hidden {
     listener: UnixListener,
 }
 
-/// Where a socket is to be found. Its files go with this value, unless another agent has taken the place.
+/// Where a socket is to be found. Its files go with this value, unless another server has taken the place.
 #[derive(Debug)]
 pub struct Place {
     path: PathBuf,
     /// The socket's own name.
     own: PathBuf,
-    /// Of the file, whatever its name.
-    inode: u64,
+    /// Device and inode of the file, whatever its name.
+    identity: (u64, u64),
 }
 
 impl Hidden {
-    /// Binds under a name of its own, in a folder for the owner only, which is made if it is not there. Names that dead
-    /// agents left go.
+    /// Binds under a name of its own, in a folder for the owner only, which is made if it is missing. Names that
+    /// dead servers left are removed.
     ///
     /// # Errors
     /// [`SocketError`].
@@ -68,16 +65,25 @@ impl Hidden {
         };
         make().map_err(failed)?;
         sweep(folder, &prefix).await.map_err(failed)?;
-        let own = folder.join(format!("{prefix}{:016x}", random::number()));
+        let own = folder.join(format!("{prefix}{:016x}", random()));
         let bind = || -> io::Result<Hidden> {
             let listener = UnixListener::bind(&own)?;
             fs::set_permissions(&own, PermissionsExt::from_mode(0o600))?;
-            let inode = fs::metadata(&own)?.ino();
+            let identity = identity(&own)?;
             let (path, own) = (path.to_owned(), own);
-            let place = Place { path, own, inode };
+            let place = Place {
+                path,
+                own,
+                identity,
+            };
             Ok(Hidden { place, listener })
         };
         bind().map_err(failed)
+    }
+
+    /// The place.
+    pub fn path(&self) -> &Path {
+        &self.place.path
     }
 
     /// Whether another process listens in the place.
@@ -85,7 +91,7 @@ impl Hidden {
         answers(&self.place.path).await
     }
 
-    /// Puts it in its place, whoever had that before: calls that an older agent has begun are finished by it.
+    /// Puts it in its place, whoever had that before: calls that an older server has begun are finished by it.
     ///
     /// # Errors
     /// [`SocketError`].
@@ -95,24 +101,52 @@ impl Hidden {
     }
 }
 
+/// Who is found in a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The socket whose place it is.
+    Ours,
+    /// Another process that answers.
+    Taken,
+    /// Nobody.
+    Lost,
+}
+
 impl Place {
-    /// Sees to it that the socket is found for as long as nobody else listens in its place; ends only by failing, for one
-    /// when the folder was emptied: whoever started the agent starts it again.
+    /// Where the socket is to be found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps the socket in its place for as long as nobody else listens there; ends only by failing, for example when the
+    /// folder was emptied: the caller binds anew, or ends.
     pub async fn keep(self) -> SocketError {
         loop {
-            tokio::time::sleep(LOOK).await;
-            if self.is_ours() || answers(&self.path).await {
-                continue;
-            }
-            if let Err(error) = self.take() {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            if let Err(error) = self.check().await {
                 return error;
             }
-            tracing::warn!(socket = %self.path.display(), "nobody listened any more where this agent is looked for: it does again");
         }
     }
 
+    /// Checks the place once, and takes it again if nobody is found there.
+    ///
+    /// # Errors
+    /// [`SocketError`] if it cannot be taken.
+    pub async fn check(&self) -> Result<Standing, SocketError> {
+        if self.is_ours() {
+            return Ok(Standing::Ours);
+        }
+        if answers(&self.path).await {
+            return Ok(Standing::Taken);
+        }
+        self.take()?;
+        tracing::warn!(socket = %self.path.display(), "the socket's file was lost, and is in its place again");
+        Ok(Standing::Lost)
+    }
+
     fn is_ours(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.inode)
+        identity(&self.path).is_ok_and(|found| found == self.identity)
     }
 
     fn take(&self) -> Result<(), SocketError> {
@@ -152,7 +186,7 @@ async fn answers(path: &Path) -> bool {
     }
 }
 
-/// Removes the names of agents that are dead.
+/// Removes the names of servers that are dead.
 async fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -161,7 +195,7 @@ async fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
             continue;
         }
         // One that has just bound it may not listen yet.
-        tokio::time::sleep(LOOK / 20).await;
+        tokio::time::sleep(POLL_INTERVAL / 20).await;
         if !answers(&path).await {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -172,34 +206,15 @@ async fn sweep(folder: &Path, prefix: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The connections of root. Others, which the file's mode keeps out already, are closed.
-pub fn of_root(listener: UnixListener) -> impl Stream<Item = io::Result<UnixStream>> {
-    UnixListenerStream::new(listener).filter(|accepted| {
-        let let_in = match accepted {
-            Ok(stream) => is_root(stream),
-            Err(_) => true,
-        };
-        std::future::ready(let_in)
-    })
+/// Which file a path leads to.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
-/// SO_PEERCRED (unix(7)): who connected, as the kernel noted it then.
-fn is_root(stream: &UnixStream) -> bool {
-    match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 => true,
-        Ok(peer) => {
-            tracing::warn!(
-                uid = peer.uid(),
-                pid = peer.pid(),
-                "a connection was closed: only root may ask"
-            );
-            false
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a connection was closed: whose it is cannot be learnt");
-            false
-        }
-    }
+/// A number that no other process has in its names: the standard library seeds each RandomState from the system.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]
@@ -227,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_agent_takes_the_place_and_the_old_one_leaves_it_alone() {
+    async fn a_new_server_takes_the_place_and_the_old_one_leaves_it_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/agent.sock");
         let (old, old_listener) = published(&path).await;
@@ -257,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_name_of_a_dead_agent_goes() {
+    async fn the_name_of_a_dead_server_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let dead = folder.path().join(".agent.sock.0000000000000001");
         drop(UnixListener::bind(&dead).unwrap());
@@ -271,11 +286,11 @@ mod tests {
     async fn is_found_again(path: &Path, listener: &UnixListener) {
         let found = async {
             while UnixStream::connect(path).await.is_err() {
-                tokio::time::sleep(LOOK / 20).await;
+                tokio::time::sleep(POLL_INTERVAL / 20).await;
             }
             listener.accept().await
         };
-        let found = tokio::time::timeout(60 * LOOK, found).await;
+        let found = tokio::time::timeout(60 * POLL_INTERVAL, found).await;
         assert!(found.is_ok_and(|accepted| accepted.is_ok()));
     }
 
@@ -287,7 +302,7 @@ mod tests {
         let keeping = tokio::spawn(old.keep());
         for lose in [
             |path: &Path| fs::remove_file(path).unwrap(),
-            // An agent that was killed after it had taken the place.
+            // A server that was killed after it had taken the place.
             |path: &Path| {
                 fs::remove_file(path).unwrap();
                 drop(UnixListener::bind(path).unwrap());
@@ -297,7 +312,7 @@ mod tests {
             is_found_again(&path, &listener).await;
         }
         let (new, new_listener) = published(&path).await;
-        tokio::time::sleep(2 * LOOK).await;
+        tokio::time::sleep(2 * POLL_INTERVAL).await;
         assert!(new.is_ours());
         drop((new, new_listener));
         is_found_again(&path, &listener).await;
