@@ -11,3 +11,7 @@ pub mod stream;
 mod tls;
 
 pub use tls::{ConnectError, Connector, connect};
+
+/// The largest header list, and so the largest error with its details, that our clients take; HTTP/2 has no limit by itself,
+/// h2's is 16 KiB, and one that is larger breaks the connection with all its calls (RFC 9113, 10.5.1).
+pub const HEADER_BYTES: u32 = 64 << 10;

@@ -214,6 +214,28 @@ pub enum Error {
         /// The oldest that is kept.
         oldest: u64,
     },
+    /// OTHER_STORE.
+    #[error(
+        "revisions of store {given} mean nothing here: the store is {present}, at revision {revision} (restored from a backup, or new); list again, and watch from there"
+    )]
+    OtherStore {
+        /// The store that the caller saw.
+        given: String,
+        /// The store.
+        present: String,
+        /// Its last revision.
+        revision: u64,
+    },
+    /// REVISION_AHEAD.
+    #[error(
+        "the store is at revision {present} and has no revision {wanted} yet; list again, and watch from there"
+    )]
+    RevisionAhead {
+        /// What was asked for.
+        wanted: u64,
+        /// The last revision.
+        present: u64,
+    },
     /// BAD_TOKEN.
     #[error("page_token is not one that this server gave for this request; begin without one")]
     BadToken,
@@ -264,6 +286,8 @@ impl Error {
             Error::ReportFirst { .. } => "REPORT_FIRST",
             Error::Restored { .. } => "STORE_RESTORED",
             Error::Compacted { .. } => "COMPACTED",
+            Error::OtherStore { .. } => "OTHER_STORE",
+            Error::RevisionAhead { .. } => "REVISION_AHEAD",
             Error::BadToken => "BAD_TOKEN",
             Error::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Error::Store(StoreError::Corrupt { .. }) => "STORE_CORRUPT",

@@ -386,8 +386,14 @@ impl Ledger {
         caller: &Caller,
         request: ipam::RenewRequest,
     ) -> Result<ipam::Lease, Error> {
-        self.run(caller, true, move |draft| draft.renew(&request))
-            .await
+        let id = request.id.clone();
+        let renewed = self.run(caller, true, move |draft| draft.renew(&request));
+        match renewed.await {
+            Err(Error::LeaseNotFound { .. }) if self.has_expired(&id).await? => {
+                Err(Error::LeaseExpired { id })
+            }
+            renewed => renewed,
+        }
     }
 
     /// See `LeaseService.GetLease`.

@@ -43,7 +43,8 @@ pub async fn unix_channel(path: &Path) -> Result<Channel, DialError> {
             .map(TokioIo::new)
         }
     });
-    let endpoint = Endpoint::from_static("http://localhost");
+    let endpoint =
+        Endpoint::from_static("http://localhost").http2_max_header_list_size(dial::HEADER_BYTES);
     Ok(endpoint.connect_with_connector(connector).await?)
 }
 

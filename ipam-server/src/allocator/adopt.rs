@@ -91,6 +91,7 @@ impl Draft<'_> {
             };
             let plain = |text: &String| text.split('/').next().and_then(|text| text.parse().ok());
             if addresses().all(|(family, address)| plain(of(family)) == Some(address)) {
+                self.keep_unended(lease, held.asked.ttl.is_some())?;
                 return Ok(false);
             }
             return Err(Error::RequestMismatch {
@@ -150,6 +151,21 @@ impl Draft<'_> {
         let lease = self.new_lease(id, self.pool(pool)?, &held.asked, choice);
         self.put_lease(EventType::Created, id, None, Some(lease))?;
         Ok(true)
+    }
+
+    /// Takes the end from a lease that a node's record holds and whose request named none: older servers gave it that of the
+    /// pool, which nobody renews.
+    fn keep_unended(&mut self, lease: ipam::Lease, named: bool) -> Result<(), Error> {
+        if named || lease.expire_time.is_none() {
+            return Ok(());
+        }
+        let (id, _) = self.by_id(&lease.id)?;
+        let after = ipam::Lease {
+            expire_time: None,
+            generation: lease.generation + 1,
+            ..lease.clone()
+        };
+        self.put_lease(EventType::Updated, id, Some(lease), Some(after))
     }
 }
 

@@ -67,6 +67,9 @@ impl Draft<'_> {
             .copied()
             .filter(|&family| choice.number(family).is_none())
             .collect();
+        if state.pool.aligned && wanted.len() == 2 && open.is_empty() {
+            check_aligned(state, wish, &choice)?;
+        }
         if state.pool.aligned && wanted.len() == 2 && !open.is_empty() {
             match self.choose_aligned(pool, &open, &mut choice) {
                 // A pair is wanted, not needed: one address by itself will do.
@@ -214,18 +217,8 @@ impl Draft<'_> {
             let base = state.half(other).map_or(0, |half| *half.subnet.all.start());
             let number = half.subnet.all.start().saturating_add(named - base);
             if !half.free.contains(number) {
-                let holder = match half.held.get(&number) {
-                    Some(&id) => self.describe(id)?,
-                    None => "nobody, but is not free: pairs of this pool are ALIGNED".to_owned(),
-                };
-                let state = self.pool(pool)?;
-                let address = half_address(state, family, number);
-                let pool = state.pool.name().to_owned();
-                return Err(Error::AddressInUse {
-                    address,
-                    pool,
-                    holder,
-                });
+                let named = half_address(state, other, named);
+                return Err(self.partner_in_the_way(pool, half, number, named));
             }
             choice.set(family, number);
             return Ok(());
@@ -255,6 +248,55 @@ impl Draft<'_> {
             self.set_cursor(pool, Family::V4, first.saturating_add(1));
         }
         Ok(())
+    }
+
+    /// Why the partner of an address that was asked for cannot be leased.
+    fn partner_in_the_way(
+        &self,
+        pool: PoolId,
+        half: &Half,
+        number: u128,
+        named: std::net::IpAddr,
+    ) -> Error {
+        let address = half.subnet.address(number);
+        let name = match self.pool(pool) {
+            Ok(state) => state.pool.name().to_owned(),
+            Err(error) => return error,
+        };
+        let partner = format!("{address} is the partner of {named}, since pairs are ALIGNED");
+        if let Some(&holder) = half.held.get(&number) {
+            let rests = self
+                .state
+                .leases
+                .get(&holder)
+                .filter(|held| held.quarantined);
+            if let Some(held) = rests {
+                let left = held.until.saturating_sub(self.now.as_millisecond());
+                return Error::AddressQuarantined {
+                    address,
+                    pool: name,
+                    seconds: u64::try_from(left).unwrap_or(0).div_ceil(1000),
+                };
+            }
+            return match self.describe(holder) {
+                Ok(holder) => Error::AddressInUse {
+                    address,
+                    pool: name,
+                    holder: format!("{holder}; {partner}"),
+                },
+                Err(error) => error,
+            };
+        }
+        let why = match (half.subnet.kept_back(number), half.reserved.get(&number)) {
+            (Some(why), _) => why.to_owned(),
+            (None, Some(reservation)) => format!("it is kept by reservation {reservation}"),
+            (None, None) => "it is in none of the ranges".to_owned(),
+        };
+        Error::AddressReserved {
+            address,
+            pool: name,
+            why: format!("{why}; {partner}"),
+        }
     }
 
     fn choose_one(&mut self, pool: PoolId, family: Family) -> Result<u128, Error> {
@@ -340,6 +382,29 @@ impl Draft<'_> {
         };
         Ok(format!("lease {id} of {who}"))
     }
+}
+
+/// Refuses two addresses of a request that are no pair of an ALIGNED pool.
+fn check_aligned(state: &PoolState, wish: &Wish, choice: &Choice) -> Result<(), Error> {
+    let offset = |family| {
+        let base = *state.half(family)?.subnet.all.start();
+        choice.number(family)?.checked_sub(base)
+    };
+    let (four, six) = (offset(Family::V4), offset(Family::V6));
+    if four == six || (wish.ipv4.is_none() && wish.ipv6.is_none()) {
+        return Ok(());
+    }
+    let show = |family| {
+        let number = choice.number(family).unwrap_or_default();
+        half_address(state, family, number)
+    };
+    let problem = format!(
+        "{} and {} are at different offsets, and pairs of pool {} are ALIGNED; name one of them",
+        show(Family::V4),
+        show(Family::V6),
+        state.pool.name()
+    );
+    Err(Error::field("ips", problem))
 }
 
 /// Where to begin to look.

@@ -127,7 +127,7 @@ impl Draft<'_> {
             generation: 1,
             create_time: Some(timestamp(self.now)),
             renew_time: None,
-            expire_time: self.expiry(state, wish.ttl).map(timestamp),
+            expire_time: self.expiry(state, &wish.owner, wish.ttl).map(timestamp),
             quarantine_until_time: None,
             labels: wish.labels.clone(),
             request_id: wish.request_id.clone(),
@@ -137,14 +137,17 @@ impl Draft<'_> {
         }
     }
 
-    /// When a lease of a pool ends if it begins or is renewed now.
+    /// When a lease of a pool ends if it begins or is renewed now. A lease of an attachment ends by itself only if its
+    /// caller names a time, and so promises to renew it: a plugin runs once, and its pod may outlive any time of the pool.
     pub(super) fn expiry(
         &self,
         state: &PoolState,
+        owner: &ipam::Owner,
         ttl: Option<std::time::Duration>,
     ) -> Option<jiff::Timestamp> {
         let pool = &state.pool;
-        let ttl = ttl.or(pool.default_ttl).or(pool.max_ttl)?;
+        let of_pool = pool.default_ttl.or(pool.max_ttl);
+        let ttl = ttl.or(of_pool.filter(|_| owner.container_id.is_empty()))?;
         let ttl = pool.max_ttl.map_or(ttl, |max| ttl.min(max));
         let ttl = SignedDuration::try_from(ttl).ok()?;
         self.now.checked_add(ttl).ok()

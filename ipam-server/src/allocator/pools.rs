@@ -355,8 +355,16 @@ fn apply(message: &mut ipam::Pool, wanted: &ipam::Pool, mask: &[String]) -> Resu
                     Some(("ipv6", name)) => (&mut message.ipv6, &wanted.ipv6, name),
                     _ => return Err(unknown_field(other)),
                 };
+                let lacks_family = half.0.is_none();
                 let (Some(to), Some(from), name) = half else {
-                    continue;
+                    // A pool as a whole changes the families that it has.
+                    if mask.is_empty() || !lacks_family {
+                        continue;
+                    }
+                    let problem = format!(
+                        "{other:?}: the pool has no such family, and a family cannot be added; make another pool"
+                    );
+                    return Err(Error::field("update_mask", problem));
                 };
                 match name {
                     "ranges" => to.ranges.clone_from(&from.ranges),

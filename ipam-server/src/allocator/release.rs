@@ -142,8 +142,9 @@ impl Draft<'_> {
             })?;
         let mut after = before.clone();
         after.renew_time = Some(timestamp(self.now));
+        let owner = before.owner.clone().unwrap_or_default();
         after.expire_time = self
-            .expiry(state, ttl.filter(|ttl| !ttl.is_zero()))
+            .expiry(state, &owner, ttl.filter(|ttl| !ttl.is_zero()))
             .map(timestamp);
         after.generation += 1;
         self.put_lease(EventType::Updated, id, Some(before), Some(after.clone()))?;

@@ -262,3 +262,14 @@ pub(super) fn ask(pool: &str, n: usize) -> ipam::AllocateRequest {
         ..Default::default()
     }
 }
+
+/// The same for the claim of a program, which is no attachment.
+pub(super) fn ask_for_claim(pool: &str, n: usize) -> ipam::AllocateRequest {
+    ipam::AllocateRequest {
+        owner: Some(ipam::Owner {
+            claim: format!("vm-{n}"),
+            ..Default::default()
+        }),
+        ..ask(pool, n)
+    }
+}

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use pbjson_types::Timestamp;
-use proto::ipam::v1 as ipam;
+use proto::ipam::v1::{self as ipam, EventType};
 
 use super::Ledger;
 use crate::allocator::draft::lease_of;
@@ -16,6 +16,8 @@ use crate::store::{LeaseId, Store, StoreError};
 
 /// Events that are read at once.
 const PAGE: usize = 1000;
+/// Changes among which the end of a lease is looked up.
+const RECENT: usize = 10 * PAGE;
 
 impl Ledger {
     /// Up to `limit` events with a revision above `after`, in order and without a gap.
@@ -67,6 +69,37 @@ impl Ledger {
     pub async fn revision_before(&self, time: Timestamp) -> Result<u64, Error> {
         self.read(move |store| Ok(revision_before(store, millis(Some(&time)))?))
             .await
+    }
+
+    /// Whether a lease that is gone ended by itself, as far as the history knows: its last [`RECENT`] changes.
+    pub(super) async fn has_expired(&self, id: &str) -> Result<bool, Error> {
+        let Ok(id) = id.parse::<LeaseId>() else {
+            return Ok(false);
+        };
+        self.read(move |store| {
+            let mut before = u64::MAX;
+            for _ in 0..RECENT / PAGE {
+                let page = store.events_back(before, PAGE)?;
+                for event in &page {
+                    // A lease's number is the revision that made it.
+                    if event.revision <= id.0 {
+                        return Ok(false);
+                    }
+                    let lease = lease_of(event.before.as_ref());
+                    if lease.and_then(|lease| lease.id.parse().ok()) == Some(id)
+                        && event.r#type() == EventType::Expired
+                    {
+                        return Ok(true);
+                    }
+                    before = event.revision;
+                }
+                if page.len() < PAGE {
+                    break;
+                }
+            }
+            Ok(false)
+        })
+        .await
     }
 
     /// Who held at a time: who holds now, and then the history backwards to that time. The first change behind the

@@ -4,11 +4,12 @@ mod import;
 mod pools;
 mod reservations;
 mod restore;
+mod wishes;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::fixture::{Bench, ask, caller, dual, seconds};
+use super::fixture::{Bench, ask, ask_for_claim, caller, dual, seconds};
 use super::*;
 
 fn plain(text: &str) -> &str {
@@ -285,7 +286,7 @@ async fn a_lease_with_a_ttl_ends_by_itself_and_a_renewal_puts_it_off() {
     let mut pool = dual("blue", "10.0.0.0/24", "");
     (pool.default_ttl, pool.max_ttl) = (seconds(60), seconds(100));
     bench.pool(pool).await;
-    let one = bench.give(ask("blue", 1)).await.unwrap();
+    let one = bench.give(ask_for_claim("blue", 1)).await.unwrap();
     let two = bench
         .give(ipam::AllocateRequest {
             ttl: seconds(9999),
@@ -314,9 +315,75 @@ async fn a_lease_with_a_ttl_ends_by_itself_and_a_renewal_puts_it_off() {
         .wait_for("the first lease's end", <[_]>::is_empty)
         .await;
     assert!(matches!(
-        bench.ledger.renew(&caller(), renew).await,
+        bench.ledger.renew(&caller(), renew.clone()).await,
+        Err(Error::LeaseExpired { .. })
+    ));
+    let never = ipam::RenewRequest {
+        id: "l9999".into(),
+        ..renew
+    };
+    assert!(matches!(
+        bench.ledger.renew(&caller(), never).await,
         Err(Error::LeaseNotFound { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_lease_of_an_attachment_ends_by_itself_only_if_its_caller_named_a_time() {
+    let bench = Bench::new();
+    let mut pool = dual("blue", "10.0.0.0/24", "");
+    (pool.default_ttl, pool.max_ttl) = (seconds(60), seconds(100));
+    bench.pool(pool).await;
+    let pod = bench.give(ask("blue", 1)).await.unwrap();
+    assert_eq!(pod.expire_time, None);
+    let timed = ipam::AllocateRequest {
+        ttl: seconds(50),
+        ..ask("blue", 2)
+    };
+    let timed = bench.give(timed).await.unwrap();
+    assert!(timed.expire_time.is_some());
+    let renew = |lease: &ipam::Lease, ttl| ipam::RenewRequest {
+        id: lease.id.clone(),
+        generation: 0,
+        ttl,
+    };
+    for (lease, ttl, ends) in [
+        (&pod, None, false),
+        (&timed, seconds(50), true),
+        (&timed, None, false),
+        (&timed, seconds(50), true),
+    ] {
+        let renewed = bench.ledger.renew(&caller(), renew(lease, ttl)).await;
+        assert_eq!(renewed.unwrap().expire_time.is_some(), ends);
+    }
+    // What a node's record holds loses the time that an older server gave it.
+    let store = bench.ledger.origin().borrow().id.clone();
+    let report = ipam::ReportHeldRequest {
+        node: "n0".into(),
+        store: Some(ipam::StoreMark {
+            id: store,
+            revision: 0,
+        }),
+        held: vec![ipam::HeldLease {
+            request: Some(ask("blue", 2)),
+            ips: vec![timed.ipv4.clone()],
+        }],
+    };
+    let reported = bench.ledger.report_held(&caller(), report).await.unwrap();
+    assert_eq!((reported.unchanged, reported.conflicts), (1, 0));
+    bench.clock.advance(10_000);
+    bench.give(ask_for_claim("blue", 3)).await.unwrap();
+    let held: Vec<_> = bench
+        .leases()
+        .await
+        .into_iter()
+        .map(|lease| lease.id)
+        .collect();
+    assert!(
+        held.contains(&pod.id) && held.contains(&timed.id),
+        "{held:?}"
+    );
+    bench.assert_consistent().await;
 }
 
 #[tokio::test]

@@ -192,6 +192,9 @@ impl Service {
             .as_ref()
             .map_or(i64::MAX, |time| millis(Some(time)));
         let begin = page_token::key(&request.page_token, &binding)?;
+        if let (None, Some(start)) = (&begin, request.start_time) {
+            self.check_kept(start).await?;
+        }
         let mut cursor = match (&begin, request.start_time, request.end_time) {
             (Some(key), ..) => key.parse().map_err(|_| Error::BadToken)?,
             (None, _, Some(end)) if request.descending => {
@@ -254,6 +257,25 @@ impl Service {
                 });
             }
         }
+    }
+}
+
+impl Service {
+    /// Refuses a time before what the history keeps: what was forgotten would be missing without a word.
+    async fn check_kept(&self, start: pbjson_types::Timestamp) -> Result<(), Error> {
+        let oldest = self.ledger.oldest_revision();
+        let first = self.ledger.events_back(oldest.saturating_add(1), 1).await?;
+        let kept = first.first().is_none_or(|event| {
+            event.revision <= 1 || millis(event.time.as_ref()) <= millis(Some(&start))
+        });
+        if kept {
+            return Ok(());
+        }
+        let start = jiff::Timestamp::new(start.seconds, start.nanos).unwrap_or_default();
+        Err(Error::Compacted {
+            wanted: format!("time {start}"),
+            oldest,
+        })
     }
 }
 

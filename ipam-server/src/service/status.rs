@@ -19,41 +19,90 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// What a message of prost begins with that says so.
 const UNDECODABLE: &str = "failed to decode Protobuf message";
 
+/// Problems that one error names at most.
+const PROBLEMS: usize = 10;
+/// Bytes of an error as it is sent: the message, percent-encoded, and the details, in base64. Both are trailers of HTTP/2,
+/// of which clients take 8 to 16 KiB; a client that gets more breaks the connection, and every call on it.
+const BYTES: usize = 2048;
+/// Bytes of a text in the details at most; halved until the error fits.
+const TEXT: usize = 400;
+
 impl From<Error> for Status {
     fn from(error: Error) -> Status {
-        let mut details = ErrorDetails::new();
-        details.set_error_info(error.reason(), DOMAIN, metadata(&error));
-        match &error {
-            Error::InvalidFields(problems) => {
-                let violations = problems
-                    .iter()
-                    .map(|at| FieldViolation::new(&at.field, &at.problem));
-                details.set_bad_request(violations.collect::<Vec<_>>());
+        let mut limit = TEXT;
+        loop {
+            let status = within(&error, limit);
+            if limit == 0 || sent_bytes(&status) <= BYTES {
+                return status;
             }
-            Error::InvalidAttachment { missing } => {
-                details.set_bad_request(vec![FieldViolation::new(
-                    "owner",
-                    format!("{missing} is missing"),
-                )]);
-            }
-            Error::Undecodable { problem } => {
-                details.set_bad_request(vec![FieldViolation::new("(message)", problem)]);
-            }
-            Error::AddressQuarantined { seconds, .. } => {
-                details.set_retry_info(Some(Duration::from_secs(*seconds)));
-            }
-            Error::Store(StoreError::Corrupt { .. }) => {}
-            Error::Store(_) | Error::Stopping | Error::Restored { .. } => {
-                details.set_retry_info(Some(STORE_RETRY));
-            }
-            _ => {}
+            limit /= 2;
         }
-        let mut message = error.to_string();
-        if let Some(cause) = error.source() {
-            message = format!("{message}: {cause}");
-        }
-        Status::with_error_details(code(&error), message, details)
     }
+}
+
+/// Bytes of an error in its trailers.
+fn sent_bytes(status: &Status) -> usize {
+    let encoded = |byte: u8| {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            1
+        } else {
+            3
+        }
+    };
+    let message: usize = status.message().bytes().map(encoded).sum();
+    message + status.details().len().div_ceil(3) * 4
+}
+
+/// The first bytes of a text.
+fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    format!("{}...", &text[..text.floor_char_boundary(limit)])
+}
+
+/// The status of an error, whose texts are cut.
+fn within(error: &Error, limit: usize) -> Status {
+    let mut details = ErrorDetails::new();
+    let metadata = metadata(error).into_iter();
+    let metadata = metadata.map(|(key, value)| (key, cut(&value, limit)));
+    details.set_error_info(error.reason(), DOMAIN, metadata.collect::<HashMap<_, _>>());
+    let mut message = None;
+    match error {
+        Error::InvalidFields(problems) => {
+            let violations = problems.iter().take(PROBLEMS).map(|at| {
+                FieldViolation::new(cut(&at.field, limit / 2), cut(&at.problem, limit / 2))
+            });
+            details.set_bad_request(violations.collect::<Vec<_>>());
+            let texts = problems.iter().take(PROBLEMS);
+            let texts = texts.map(|at| cut(&format!("{}: {}", at.field, at.problem), limit / 2));
+            let more = problems.len().saturating_sub(PROBLEMS);
+            let more = (more > 0).then(|| format!("and {more} more problems"));
+            message = Some(texts.chain(more).collect::<Vec<_>>().join("; "));
+        }
+        Error::InvalidAttachment { missing } => {
+            details.set_bad_request(vec![FieldViolation::new(
+                "owner",
+                format!("{missing} is missing"),
+            )]);
+        }
+        Error::Undecodable { problem } => {
+            details.set_bad_request(vec![FieldViolation::new("(message)", cut(problem, limit))]);
+        }
+        Error::AddressQuarantined { seconds, .. } => {
+            details.set_retry_info(Some(Duration::from_secs(*seconds)));
+        }
+        Error::Store(StoreError::Corrupt { .. }) => {}
+        Error::Store(_) | Error::Stopping | Error::Restored { .. } => {
+            details.set_retry_info(Some(STORE_RETRY));
+        }
+        _ => {}
+    }
+    let message = message.unwrap_or_else(|| match error.source() {
+        Some(cause) => cut(&format!("{error}: {cause}"), 2 * limit),
+        None => cut(&error.to_string(), 2 * limit),
+    });
+    Status::with_error_details(code(error), message, details)
 }
 
 fn code(error: &Error) -> Code {
@@ -65,13 +114,16 @@ fn code(error: &Error) -> Code {
         Error::PoolNotFound { .. }
         | Error::LeaseNotFound { .. }
         | Error::ReservationNotFound { .. } => Code::NotFound,
-        Error::AddressNotInPool { .. } | Error::Compacted { .. } => Code::OutOfRange,
+        Error::AddressNotInPool { .. } | Error::Compacted { .. } | Error::RevisionAhead { .. } => {
+            Code::OutOfRange
+        }
         Error::AddressReserved { .. }
         | Error::AddressQuarantined { .. }
         | Error::PoolOverlap { .. }
         | Error::PoolNotActive { .. }
         | Error::LeaseExpired { .. }
         | Error::PoolInUse { .. }
+        | Error::OtherStore { .. }
         | Error::ReportFirst { .. } => Code::FailedPrecondition,
         Error::AddressInUse { .. }
         | Error::PoolExists { .. }
@@ -135,6 +187,13 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         Error::ReportFirst { store } => put("store", store),
         Error::Restored { nodes, .. } => put("nodes", nodes),
         Error::Compacted { oldest, .. } => put("oldest_revision", oldest),
+        Error::OtherStore {
+            present, revision, ..
+        } => {
+            put("store", present);
+            put("revision", revision);
+        }
+        Error::RevisionAhead { present, .. } => put("revision", present),
         _ => {}
     }
     metadata
@@ -277,6 +336,23 @@ mod tests {
                 Code::Unavailable,
                 "STORE_RESTORED",
             ),
+            (
+                Error::OtherStore {
+                    given: "a".into(),
+                    present: "b".into(),
+                    revision: 7,
+                },
+                Code::FailedPrecondition,
+                "OTHER_STORE",
+            ),
+            (
+                Error::RevisionAhead {
+                    wanted: 9,
+                    present: 7,
+                },
+                Code::OutOfRange,
+                "REVISION_AHEAD",
+            ),
             (Error::BadToken, Code::InvalidArgument, "BAD_TOKEN"),
             (
                 Error::DeadlineExceeded,
@@ -306,6 +382,49 @@ mod tests {
                 (DOMAIN, reason)
             );
         }
+    }
+
+    #[test]
+    fn an_error_is_bounded_whatever_is_wrong_with_a_request() {
+        let problems = |count: usize, text: &str| {
+            let problem = |n| crate::error::FieldProblem {
+                field: format!("pool.ipv4.ranges[{n}]{text}"),
+                problem: format!("{text} is not inside the cidr"),
+            };
+            Error::InvalidFields((0..count).map(problem).collect())
+        };
+        let long = "x".repeat(100_000);
+        let foreign = "\u{4e2d}%\n".repeat(10_000);
+        for text in ["", "10.0.0.1-10.0.0.9", &long, &foreign] {
+            for count in [1, 10, 11, 5000] {
+                let status = Status::from(problems(count, text));
+                assert!(sent_bytes(&status) <= BYTES, "{count} of {}", text.len());
+                let shown = status.get_details_bad_request().unwrap().field_violations;
+                assert_eq!(shown.len(), count.min(PROBLEMS));
+                let more = status.message().contains("more problems");
+                assert_eq!(more, count > PROBLEMS, "{}", status.message());
+                assert!(status.get_details_error_info().is_some());
+            }
+            for error in [
+                Error::PoolNotFound { pool: text.into() },
+                Error::AddressNotInPool {
+                    address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    pools: vec![text.to_owned(); 1000],
+                },
+                Error::Undecodable {
+                    problem: text.into(),
+                },
+                Error::Restored {
+                    nodes: text.into(),
+                    seconds: 1,
+                },
+            ] {
+                assert!(sent_bytes(&Status::from(error)) <= BYTES);
+            }
+        }
+        // One that fits is whole.
+        let short = Status::from(problems(2, "10.0.0.1"));
+        assert!(!short.message().contains("..."), "{}", short.message());
     }
 
     #[test]

@@ -44,6 +44,7 @@ struct Gone;
 impl Service {
     pub(super) fn changes(&self, request: ipam::WatchRequest) -> Result<Changes, Status> {
         let filter = lease_filter(&request.filter)?;
+        self.check_resumable(&request)?;
         let (sender, receiver) = channel(AHEAD);
         self.watchers.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(self.watchers.clone());
@@ -63,6 +64,29 @@ impl Service {
             }
         });
         Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    /// Refuses a revision that this store never had: the changes behind it would be others than the watcher believes.
+    fn check_resumable(&self, request: &ipam::WatchRequest) -> Result<(), Error> {
+        let (store, present) = (self.store_id(), *self.ledger.revision().borrow());
+        if !request.store_id.is_empty() && request.store_id != store {
+            return Err(Error::OtherStore {
+                given: request.store_id.clone(),
+                present: store,
+                revision: present,
+            });
+        }
+        if request.after_revision > present {
+            return Err(Error::RevisionAhead {
+                wanted: request.after_revision,
+                present,
+            });
+        }
+        Ok(())
+    }
+
+    fn store_id(&self) -> String {
+        self.ledger.origin().borrow().id.clone()
     }
 
     /// Sends changes until something ends it.
@@ -93,9 +117,11 @@ impl Service {
                 continue;
             }
             if told.is_none() {
-                send(sender, Message::BookmarkRevision(cursor))
-                    .await
-                    .map_err(|Gone| None)?;
+                let bookmark = ipam::WatchResponse {
+                    message: Some(Message::BookmarkRevision(cursor)),
+                    store_id: self.store_id(),
+                };
+                sender.send(Ok(bookmark)).await.map_err(|_| None)?;
                 told = Some(cursor);
             }
             match tokio::time::timeout(BOOKMARK, revision.wait_for(|&now| now > cursor)).await {
@@ -152,6 +178,7 @@ async fn send(
 ) -> Result<(), Gone> {
     let response = ipam::WatchResponse {
         message: Some(message),
+        store_id: String::new(),
     };
     sender.send(Ok(response)).await.map_err(|_| Gone)
 }

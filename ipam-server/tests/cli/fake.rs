@@ -311,6 +311,7 @@ impl LeaseService for Fake {
         let sent = messages.into_iter().map(|message| {
             Ok(WatchResponse {
                 message: Some(message),
+                store_id: String::new(),
             })
         });
         Ok(Response::new(Box::pin(stream::iter(sent))))

@@ -211,6 +211,7 @@ async fn dial(server: &Server, tls: Option<&Trust>) -> Result<Channel, IpamFailu
     let invalid = |error: tonic::transport::Error| unreachable(cause(&error));
     let Some(tls) = tls else {
         let endpoint = Endpoint::from_shared(server.address.clone()).map_err(invalid)?;
+        let endpoint = endpoint.http2_max_header_list_size(dial::HEADER_BYTES);
         let connected = endpoint.connect_with_connector(resolver::connector()).await;
         return connected.map_err(invalid);
     };
@@ -221,7 +222,9 @@ async fn dial(server: &Server, tls: Option<&Trust>) -> Result<Channel, IpamFailu
         .map_err(|error| unreachable(Box::new(error)))?;
     let connector = Connector::new(uri.clone(), config, tls.noted.clone());
     // tonic would want to speak TLS itself if it saw https; requests are addressed to it all the same.
-    let endpoint = Endpoint::from_static("http://ipam-server").origin(uri);
+    let endpoint = Endpoint::from_static("http://ipam-server")
+        .http2_max_header_list_size(dial::HEADER_BYTES)
+        .origin(uri);
     let connected = endpoint.connect_with_connector(connector).await;
     connected.map_err(|error| match tls.refusal(&server.address) {
         Some(refusal) => IpamFailure::Certificate(refusal),

@@ -3,6 +3,7 @@
 //! was acknowledged is lost.
 
 mod authority;
+mod bounded;
 mod disk;
 mod failures;
 mod fsync;
@@ -27,5 +28,6 @@ mod switched;
 #[path = "../../../ipam-server/tests/cli/terminal.rs"]
 mod terminal;
 mod tls;
+mod ttl;
 
 use e2e::certificates;

@@ -23,6 +23,9 @@ pub(crate) struct WatchArgs {
     /// Changes after this revision. Default: 0, from now on.
     #[arg(long, default_value_t = 0, value_name = "REVISION")]
     after_revision: u64,
+    /// The store that --after-revision is of, as a bookmark in -o json names it: another store is refused.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    store_id: String,
     /// Shows the present leases first.
     #[arg(long)]
     include_existing: bool,
@@ -37,6 +40,7 @@ pub(super) async fn run(args: WatchArgs, remote: &Remote, out: &mut Out) -> Resu
         after_revision: args.after_revision,
         include_existing: args.include_existing,
         filter: args.filter.into_filter(),
+        store_id: args.store_id,
     };
     let mut client = remote.leases().await?;
     let mut stream = remote.answer(client.watch(request)).await?;

@@ -85,7 +85,8 @@ pub(super) struct ConfigFlags {
     /// How long an address rests after its release, in seconds. Default: 0.
     #[arg(long, value_name = "SECONDS")]
     quarantine_seconds: Option<u32>,
-    /// How long a lease lasts if its request does not say, in seconds. Default: 0, until released.
+    /// How long a lease lasts if its request does not say, in seconds; those of pods last until released. Default: 0, until
+    /// released.
     #[arg(long, value_name = "SECONDS")]
     default_ttl_seconds: Option<u32>,
     /// The longest that a lease may last without renewal, in seconds. Default: 0, no limit.

@@ -153,6 +153,7 @@ async fn unix(path: &Path, timeout: Duration) -> Result<Channel, tonic::transpor
 fn endpoint(uri: Uri, timeout: Duration) -> Endpoint {
     Endpoint::from(uri)
         .connect_timeout(timeout)
+        .http2_max_header_list_size(dial::HEADER_BYTES)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_while_idle(true)
 }

@@ -84,8 +84,12 @@ async fn a_store_that_failed_shows_what_was_before() {
 async fn a_lease_whose_end_is_late_is_not_given_again_as_it_was() {
     let bench = Bench::new();
     let mut pool = dual("blue", "10.0.0.0/16", "");
-    pool.default_ttl = seconds(60);
+    pool.max_ttl = seconds(60);
     bench.pool(pool).await;
+    let ask = |pool: &str, n| ipam::AllocateRequest {
+        ttl: seconds(60),
+        ..ask(pool, n)
+    };
     let mut last = None;
     for n in 0..1100 {
         last = Some(bench.give(ask("blue", n)).await.unwrap());

@@ -108,6 +108,7 @@ impl Upstream {
         let stream = self.stream(credentials.as_ref(), &noted).await?;
         let (mut sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
+            .max_header_list_size(dial::HEADER_BYTES)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(KEEPALIVE)
