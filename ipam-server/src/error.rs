@@ -38,6 +38,14 @@ pub enum Error {
     /// INVALID_FIELD: all the fields that are wrong.
     #[error("{}", fields(.0))]
     InvalidFields(Vec<FieldProblem>),
+    /// One of several requests in a batch cannot be served: the reason and everything else are those of `error`.
+    #[error("requests[{index}]: {error}")]
+    OfRequest {
+        /// Which one, from 0.
+        index: usize,
+        /// Why.
+        error: Box<Error>,
+    },
     /// INVALID_ATTACHMENT: network, container_id and ifname are given in part.
     #[error(
         "owner: network, container_id and ifname name an attachment together; {missing} is missing"
@@ -265,6 +273,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Error::InvalidFields(_) => "INVALID_FIELD",
+            Error::OfRequest { error, .. } => error.reason(),
             Error::InvalidAttachment { .. } => "INVALID_ATTACHMENT",
             Error::Undecodable { .. } => "DECODE",
             Error::PoolNotFound { .. } => "POOL_NOT_FOUND",

@@ -12,6 +12,8 @@ use proto::ipam::v1::{
     ReleaseAttachmentRequest,
 };
 use serde_json::{Map, Value, json};
+use tonic::Status;
+use tonic_types::StatusExt as _;
 use tracing::info_span;
 
 use crate::cni::args::{Args, ArgsError};
@@ -280,16 +282,30 @@ fn allocate(
         match report_first(&status).filter(|_| reports < REPORTS) {
             Some(store) => knowledge = trace::step(info_span!("held"), || reporter.report(store))?,
             None => {
-                return Err(LeaseError::Lease(IpamFailure::Refused {
-                    what: format!(
-                        "networks {}",
-                        names(wanted.iter().map(|one| (&one.network, &one.release)))
-                    ),
-                    status: Box::new(status),
-                }));
+                return Err(LeaseError::Lease(refused(wanted, status)));
             }
         }
         reports += 1;
+    }
+}
+
+/// What a refused batch means: about the one network that the server names by its place in the batch, else about all of them.
+fn refused(wanted: &[Wanted], status: Status) -> IpamFailure {
+    let info = status.get_details_error_info();
+    let index = info.and_then(|info| info.metadata.get("request")?.parse::<usize>().ok());
+    let named = |one: &Wanted| format!("network {} ({})", one.network, one.release.ifname);
+    let what = index.and_then(|index| wanted.get(index)).map(named);
+    let message = match index {
+        Some(index) => status
+            .message()
+            .trim_start_matches(&format!("requests[{index}]: ")),
+        None => status.message(),
+    };
+    let all = || names(wanted.iter().map(|one| (&one.network, &one.release)));
+    let details = status.details().to_vec().into();
+    IpamFailure::Refused {
+        what: what.unwrap_or_else(|| format!("networks {}", all())),
+        status: Box::new(Status::with_details(status.code(), message, details)),
     }
 }
 

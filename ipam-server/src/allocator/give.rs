@@ -48,14 +48,24 @@ impl Draft<'_> {
     /// Gives all leases or none.
     ///
     /// # Errors
-    /// That of the first request that cannot be served.
+    /// That of the first request that cannot be served, as [`Error::OfRequest`] if there are several.
     pub fn batch_allocate(
         &mut self,
         wishes: &[Wish],
     ) -> Result<ipam::BatchAllocateResponse, Error> {
         let responses = wishes
             .iter()
-            .map(|wish| self.allocate(wish))
+            .enumerate()
+            .map(|(index, wish)| {
+                self.allocate(wish).map_err(|error| match error {
+                    error @ Error::Store(_) => error,
+                    error if wishes.len() == 1 => error,
+                    error => Error::OfRequest {
+                        index,
+                        error: Box::new(error),
+                    },
+                })
+            })
             .collect::<Result<_, _>>()?;
         Ok(ipam::BatchAllocateResponse {
             responses,

@@ -63,6 +63,9 @@ fn cut(text: &str, limit: usize) -> String {
 
 /// The status of an error, whose texts are cut.
 fn within(error: &Error, limit: usize) -> Status {
+    if let Error::OfRequest { error, index } = error {
+        return of_request(*index, within(error, limit));
+    }
     let mut details = ErrorDetails::new();
     let metadata = metadata(error).into_iter();
     let metadata = metadata.map(|(key, value)| (key, cut(&value, limit)));
@@ -105,8 +108,21 @@ fn within(error: &Error, limit: usize) -> Status {
     Status::with_error_details(code(error), message, details)
 }
 
+/// The status of one request in a batch: the same, with its index as `request` in the metadata of ErrorInfo.
+fn of_request(index: usize, status: Status) -> Status {
+    let mut details = status.get_error_details();
+    if let Some(info) = details.error_info() {
+        let (reason, mut metadata) = (info.reason.clone(), info.metadata.clone());
+        metadata.insert("request".to_owned(), index.to_string());
+        details.set_error_info(reason, DOMAIN, metadata);
+    }
+    let message = format!("requests[{index}]: {}", status.message());
+    Status::with_error_details(status.code(), message, details)
+}
+
 fn code(error: &Error) -> Code {
     match error {
+        Error::OfRequest { error, .. } => code(error),
         Error::InvalidFields(_)
         | Error::InvalidAttachment { .. }
         | Error::Undecodable { .. }
@@ -382,6 +398,26 @@ mod tests {
                 (DOMAIN, reason)
             );
         }
+    }
+
+    #[test]
+    fn an_error_of_a_batch_is_that_of_the_request_with_its_place() {
+        let pool = || Error::PoolNotFound {
+            pool: "blue".into(),
+        };
+        let alone = Status::from(pool());
+        let status = Status::from(Error::OfRequest {
+            index: 3,
+            error: Box::new(pool()),
+        });
+        assert_eq!(status.code(), alone.code());
+        assert_eq!(
+            status.message(),
+            format!("requests[3]: {}", alone.message())
+        );
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.reason, "POOL_NOT_FOUND");
+        assert_eq!(info.metadata["request"], "3");
     }
 
     #[test]
