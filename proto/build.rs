@@ -23,6 +23,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = descriptors.encode_to_vec();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), &bytes)?;
+    // ipam-server does not serve what the agent does.
+    let mut of_ipam = descriptors.clone();
+    of_ipam
+        .file
+        .retain(|file| !file.package().starts_with("agent."));
+    fs::write(out.join("ipam.bin"), of_ipam.encode_to_vec())?;
     tonic_prost_build::configure()
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")

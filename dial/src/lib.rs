@@ -2,6 +2,7 @@
 //! files ([`files`]), and what TLS refuses is told with the file and the flag that gave it ([`refusal`]). The other side of a
 //! unix socket: its file keeps its place ([`socket`]), and clients that send its path as the host are served ([`authority`]).
 
+pub mod accept;
 pub mod authority;
 pub mod files;
 pub mod refusal;

@@ -87,6 +87,14 @@ pub struct Arguments {
     /// hold; until then no new lease is made. 0: not at all. [default: 60]
     #[arg(long, env = "IPAM_SERVER_RESTORE_WAIT_SECONDS", value_name = "SECONDS")]
     pub restore_wait_seconds: Option<u64>,
+    /// How long a connection may stay without a first request before it is closed; one in use is closed when its peer is
+    /// silent for 90 s, also to HTTP/2's keepalive. [default: 30]
+    #[arg(
+        long,
+        env = "IPAM_SERVER_FIRST_REQUEST_SECONDS",
+        value_name = "SECONDS"
+    )]
+    pub first_request_seconds: Option<u64>,
     /// How long requests that were begun may take after a signal to end. [default: 10]
     #[arg(long, env = "IPAM_SERVER_SHUTDOWN_SECONDS", value_name = "SECONDS")]
     pub shutdown_seconds: Option<u64>,
@@ -145,6 +153,7 @@ struct Settings {
     history_events: Option<u64>,
     max_concurrent_per_connection: Option<usize>,
     restore_wait_seconds: Option<u64>,
+    first_request_seconds: Option<u64>,
     shutdown_seconds: Option<u64>,
 }
 
@@ -179,6 +188,8 @@ pub struct Config {
     pub max_concurrent_per_connection: usize,
     /// How long a restored store waits for the reports of nodes.
     pub restore_wait: Duration,
+    /// How long a connection may stay without a first request.
+    pub first_request: Duration,
     /// Time to finish.
     pub shutdown: Duration,
 }
@@ -320,6 +331,12 @@ impl Config {
                     .restore_wait_seconds
                     .or(file.restore_wait_seconds)
                     .unwrap_or(60),
+            ),
+            first_request: Duration::from_secs(
+                arguments
+                    .first_request_seconds
+                    .or(file.first_request_seconds)
+                    .unwrap_or(30),
             ),
             shutdown: Duration::from_secs(
                 arguments

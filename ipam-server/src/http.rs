@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dial::accept::{Backoff, Guarded, Patience};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -25,6 +26,13 @@ use crate::seed::Refused;
 const CONNECTIONS: usize = 64;
 /// How long a connection may take to ask, and may be idle between two questions.
 const SILENCE: Duration = Duration::from_secs(30);
+/// For a connection that asks again and again, and for one that does not read its answer.
+const PATIENCE: Patience = Patience {
+    first_request: LIFETIME,
+    silence: SILENCE,
+};
+/// The longest life of a connection: a client connects again.
+const LIFETIME: Duration = Duration::from_secs(600);
 /// The form of /metrics; without its name Prometheus 3 refuses the text.
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -51,17 +59,19 @@ struct Loaded {
 /// Serves the pages until it is dropped.
 pub async fn serve(listener: TcpListener, pages: Pages) {
     let mut connections = JoinSet::new();
+    let mut backoff = Backoff::new("--metrics-listen");
     loop {
         let accepted = listener.accept().await;
         while connections.try_join_next().is_some() {}
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection for metrics was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                pages.metrics.accept_failed();
+                backoff.failed(&error).await;
                 continue;
             }
         };
+        backoff.succeeded();
         if connections.len() >= CONNECTIONS {
             continue;
         }
@@ -76,6 +86,8 @@ pub async fn serve(listener: TcpListener, pages: Pages) {
             connection
                 .timer(TokioTimer::new())
                 .header_read_timeout(SILENCE);
+            // Also who asks and does not read the answer.
+            let stream = Guarded::new(stream, PATIENCE);
             if let Err(error) = connection
                 .serve_connection(TokioIo::new(stream), answer)
                 .await

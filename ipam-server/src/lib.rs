@@ -8,6 +8,7 @@ pub mod allocator;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod ending;
 pub mod error;
 pub mod free_set;
 pub mod http;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tonic::Code;
 use tower::{Layer, Service};
 
+use crate::listen::incoming::note_request;
 use crate::metrics::Metrics;
 use crate::service::status;
 
@@ -51,6 +52,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let began = Instant::now();
+        note_request(request.extensions());
         let path = request.uri().path().trim_start_matches('/').to_owned();
         let metrics = self.metrics.clone();
         // Of W3C Trace Context: the trace of the pod's ADD, for example.

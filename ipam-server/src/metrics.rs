@@ -49,6 +49,7 @@ pub struct Metrics {
     revision: Gauge,
     watchers: Gauge,
     awaited: Gauge,
+    accept_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -68,6 +69,7 @@ impl Default for Metrics {
             revision: Gauge::default(),
             watchers: Gauge::default(),
             awaited: Gauge::default(),
+            accept_failures: Counter::default(),
         };
         metrics.writable.set(1);
         metrics.register();
@@ -132,8 +134,18 @@ impl Metrics {
             "Nodes whose reports a restored store waits for",
             self.awaited.clone(),
         );
+        registry.register(
+            "ipam_accept_failures",
+            "Connections that could not be accepted, for want of file descriptors for example",
+            self.accept_failures.clone(),
+        );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("ipam_server_build", "The program", build);
+    }
+
+    /// A connection that could not be accepted.
+    pub fn accept_failed(&self) {
+        self.accept_failures.inc();
     }
 
     /// Nodes whose reports are waited for.

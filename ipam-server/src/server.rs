@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dial::accept::Patience;
 use dial::authority::AnyAuthority;
 use dial::files::{FilesError, Names};
 use futures_util::{Stream, TryStreamExt as _};
@@ -20,12 +21,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::transport::server::Connected;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::layer::util::{Identity, Stack};
 
 use crate::clock::SystemClock;
 use crate::config::{Config, StoreKind};
+use crate::ending::EndStreams;
 use crate::error::Error;
 use crate::http::{self, Pages};
 use crate::ledger::{Ledger, Limits};
@@ -45,6 +48,8 @@ use crate::store::{Store, StoreError};
 const MESSAGE_BYTES: usize = 4 << 20;
 /// How often a silent connection is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long a connection may be silent: longer than a live peer takes to answer the keepalive.
+const SILENCE: Duration = Duration::from_secs(90);
 /// How much longer than --shutdown-seconds an earlier server of the same store is waited for.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often the store's folder is checked, and a store that an earlier server has open is tried.
@@ -135,20 +140,24 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         .iter()
         .filter_map(|bound| bound.address().ok())
         .collect();
+    let patience = Patience {
+        first_request: config.first_request,
+        silence: SILENCE,
+    };
     let (mut tasks, mut keepers) = (JoinSet::new(), JoinSet::new());
     for (bound, address) in bound.into_iter().zip(&addresses) {
-        let server = builder(&config, &bound, tls.as_ref(), &metrics)?;
+        let server = builder(&config, &bound, tls.as_ref(), &metrics, &stopping)?;
         let open = bound.open().await?;
         let (routes, stopping, what) = (routes.clone(), stopping.clone(), address.clone());
         match open {
             Open::Tcp(listener) => {
                 let (_never, newer) = mpsc::channel(1);
-                let source = Source::new(listener, newer);
+                let source = Source::new(address, listener, newer, patience, metrics.clone());
                 tasks.spawn(serve(server, source.connections(), routes, stopping, what));
             }
             Open::Unix(listener, place) => {
                 let (give, newer) = mpsc::channel(1);
-                let source = Source::new(listener, newer);
+                let source = Source::new(address, listener, newer, patience, metrics.clone());
                 keepers.spawn(kept::keep(place, give, readiness.clone()));
                 let connections = source.connections().map_ok(AnyAuthority::new);
                 tasks.spawn(serve(server, connections, routes, stopping, what));
@@ -315,7 +324,9 @@ fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, FilesError> {
             .as_ref()
             .map(|(path, pem)| (path.as_path(), pem.as_slice())),
     )?;
-    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(cert_pem, key_pem));
+    let mut tls = ServerTlsConfig::new()
+        .timeout(config.first_request)
+        .identity(TlsIdentity::from_pem(cert_pem, key_pem));
     if let Some((_, pem)) = clients {
         tls = tls.client_ca_root(Certificate::from_pem(pem));
     }
@@ -325,16 +336,19 @@ fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, FilesError> {
 /// All services, health and reflection among them.
 fn routes(service: Service) -> Result<(HealthReporter, Routes), ServerError> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|source| ServerError::Serve {
-            what: "reflection".into(),
-            source: Box::new(source),
-        })?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::IPAM_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let failed = |source| ServerError::Serve {
+        what: "reflection".into(),
+        source: Box::new(source),
+    };
     let routes = Routes::new(health)
-        .add_service(reflection)
+        .add_service(reflection().build_v1().map_err(failed)?)
+        // Python's client speaks only this one.
+        .add_service(reflection().build_v1alpha().map_err(failed)?)
         .add_service(
             PoolServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES),
         )
@@ -348,13 +362,14 @@ fn routes(service: Service) -> Result<(HealthReporter, Routes), ServerError> {
     Ok((reporter, routes.prepare()))
 }
 
-type Layers = tower::layer::util::Stack<Measure, tower::layer::util::Identity>;
+type Layers = Stack<Measure, Stack<EndStreams, Identity>>;
 
 fn builder(
     config: &Config,
     bound: &Bound,
     tls: Option<&ServerTlsConfig>,
     metrics: &Arc<Metrics>,
+    stopping: &watch::Receiver<bool>,
 ) -> Result<Server<Layers>, ServerError> {
     let mut server = Server::builder()
         .concurrency_limit_per_connection(config.max_concurrent_per_connection)
@@ -369,7 +384,8 @@ fn builder(
                 source: Box::new(source),
             })?;
     }
-    Ok(server.layer(Measure(metrics.clone())))
+    let ends = EndStreams(stopping.clone());
+    Ok(server.layer(ends).layer(Measure(metrics.clone())))
 }
 
 async fn serve<Io>(

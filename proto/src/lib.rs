@@ -18,5 +18,8 @@ pub mod ipam {
     }
 }
 
-/// All contracts as an encoded `FileDescriptorSet`, for server reflection.
+/// All contracts as an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The same without the agent's, for the reflection of a server of ipam.v1.
+pub const IPAM_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ipam.bin"));

@@ -6,6 +6,7 @@ use tonic::Request;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 
 use crate::ledger::Caller;
+use crate::listen::incoming::Peer;
 
 /// The most that a request may take if the caller sets no deadline.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
@@ -25,16 +26,19 @@ pub(super) fn caller<T>(request: &Request<T>) -> Caller {
 /// For the history: the user on a unix socket, the certificate or address on TCP.
 fn actor<T>(request: &Request<T>) -> String {
     let extensions = request.extensions();
-    if let Some(unix) = extensions.get::<UdsConnectInfo>() {
+    if let Some(unix) = extensions.get::<Peer<UdsConnectInfo>>() {
         return unix
+            .info
             .peer_cred
             .map_or_else(|| "unix".to_owned(), |peer| format!("uid:{}", peer.uid()));
     }
-    let address = request
-        .remote_addr()
+    let tls = extensions.get::<TlsConnectInfo<Peer<TcpConnectInfo>>>();
+    let tcp = extensions.get::<Peer<TcpConnectInfo>>();
+    let address = tcp
+        .or(tls.map(TlsConnectInfo::get_ref))
+        .and_then(|peer| peer.info.remote_addr)
         .map_or_else(|| "unknown".to_owned(), |at| at.ip().to_string());
-    let certified = extensions
-        .get::<TlsConnectInfo<TcpConnectInfo>>()
+    let certified = tls
         .and_then(TlsConnectInfo::peer_certs)
         .is_some_and(|certificates| !certificates.is_empty());
     if certified {

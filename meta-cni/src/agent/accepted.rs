@@ -2,18 +2,25 @@
 
 use std::io;
 
-use futures_util::{Stream, StreamExt as _};
+use dial::accept::Backoff;
+use futures_util::{Stream, stream};
 use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
 
-/// The connections of root. Others, which the file's mode keeps out already, are closed.
+/// The connections of root. Others, which the file's mode keeps out already, are closed. Without file descriptors it waits.
 pub(super) fn of_root(listener: UnixListener) -> impl Stream<Item = io::Result<UnixStream>> {
-    UnixListenerStream::new(listener).filter(|accepted| {
-        let let_in = match accepted {
-            Ok(stream) => is_root(stream),
-            Err(_) => true,
-        };
-        std::future::ready(let_in)
+    let backoff = Backoff::new("a socket of the agent");
+    stream::unfold((listener, backoff), |(listener, mut backoff)| async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    backoff.succeeded();
+                    if is_root(&stream) {
+                        return Some((Ok(stream), (listener, backoff)));
+                    }
+                }
+                Err(error) => backoff.failed(&error).await,
+            }
+        }
     })
 }
 

@@ -10,9 +10,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
+use dial::accept::{Backoff, Guarded, Patience};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::index::{Index, Kind};
 use super::metrics::Metrics;
@@ -23,6 +25,12 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// How often an address that is in use is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a connection may be silent, and may live: its client connects again.
+const PATIENCE: Patience = Patience {
+    first_request: Duration::from_secs(600),
+    silence: Duration::from_secs(90),
+};
 
 /// What the pages tell of.
 #[derive(Clone)]
@@ -75,13 +83,47 @@ pub(super) async fn serve(place: Place, pages: Pages) -> io::Result<()> {
     let mut listener = place.listener;
     loop {
         if let Some(listener) = listener {
-            return axum::serve(listener, router(pages)).await;
+            return axum::serve(Guarding::new(listener), router(pages)).await;
         }
         tokio::time::sleep(LOOK).await;
         listener = match TcpListener::bind(place.address).await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             bound => Some(bound?),
         };
+    }
+}
+
+/// Accepts as file descriptors allow; connections that are silent, or old, are closed.
+struct Guarding {
+    listener: TcpListener,
+    backoff: Backoff,
+}
+
+impl Guarding {
+    fn new(listener: TcpListener) -> Guarding {
+        let backoff = Backoff::new("--metrics-listen");
+        Guarding { listener, backoff }
+    }
+}
+
+impl Listener for Guarding {
+    type Io = Guarded<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Guarded<TcpStream>, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, from)) => {
+                    self.backoff.succeeded();
+                    return (Guarded::new(stream, PATIENCE), from);
+                }
+                Err(error) => self.backoff.failed(&error).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }
 

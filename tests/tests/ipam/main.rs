@@ -4,6 +4,7 @@
 
 mod authority;
 mod bounded;
+mod connections;
 mod disk;
 mod failures;
 mod fsync;
@@ -14,6 +15,7 @@ mod ipamctl;
 mod kill;
 mod meta_ipam;
 mod nameless;
+mod open_streams;
 mod pages;
 mod parallel;
 mod plugin;

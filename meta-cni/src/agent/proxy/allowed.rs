@@ -26,7 +26,7 @@ const fn streams(name: &'static str) -> Method {
     }
 }
 
-const METHODS: [Method; 19] = [
+const METHODS: [Method; 20] = [
     answers("ipam.v1.LeaseService/Allocate"),
     answers("ipam.v1.LeaseService/BatchAllocate"),
     answers("ipam.v1.LeaseService/ReportHeld"),
@@ -46,6 +46,7 @@ const METHODS: [Method; 19] = [
     answers("grpc.health.v1.Health/Check"),
     streams("grpc.health.v1.Health/Watch"),
     streams("grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
+    streams("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
 ];
 
 /// The method with this path, if it is passed on.

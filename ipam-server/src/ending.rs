@@ -1,0 +1,144 @@
+//! A layer that ends, when the server stops, the streams that would not end by themselves: those of health and of
+//! reflection. A stream of ipam.v1 ends by itself, with a reason.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::watch;
+use tonic::Status;
+use tonic::body::Body as Whole;
+use tower::{Layer, Service};
+
+use crate::error::Error;
+
+/// The methods whose answers go on until somebody ends them.
+const STREAMS: [&str; 3] = [
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Ends streams once the value is true.
+#[derive(Clone)]
+pub struct EndStreams(pub watch::Receiver<bool>);
+
+/// See [`EndStreams`].
+#[derive(Clone)]
+pub struct Ends<S> {
+    inner: S,
+    stopping: watch::Receiver<bool>,
+}
+
+/// A body that may end before its time.
+pub struct Ending<B> {
+    inner: B,
+    /// Ready once the stream is to end; none for a body that ends by itself.
+    stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    of: Side,
+    ended: bool,
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// The caller's: it just ends. A service that still reads it would keep the connection.
+    Request,
+    /// The server's: it ends with a status.
+    Answer,
+}
+
+/// Ready once the value is true.
+fn stopped(mut stopping: watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        // A sender that is gone stops as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    })
+}
+
+impl<S> Layer<S> for EndStreams {
+    type Service = Ends<S>;
+
+    fn layer(&self, inner: S) -> Ends<S> {
+        let stopping = self.0.clone();
+        Ends { inner, stopping }
+    }
+}
+
+impl<S, R> Service<http::Request<Whole>> for Ends<S>
+where
+    S: Service<http::Request<Whole>, Response = http::Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = http::Response<Ending<R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Whole>) -> Self::Future {
+        let streams = STREAMS.contains(&request.uri().path());
+        let stopping = self.stopping.clone();
+        if streams {
+            let stop = Some(stopped(stopping.clone()));
+            request = request.map(|inner| {
+                Whole::new(Ending {
+                    inner,
+                    stop,
+                    of: Side::Request,
+                    ended: false,
+                })
+            });
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            Ok(answer.await?.map(|inner| Ending {
+                inner,
+                stop: streams.then(|| stopped(stopping)),
+                of: Side::Answer,
+                ended: false,
+            }))
+        })
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(stop) = &mut self.stop
+            && stop.as_mut().poll(context).is_ready()
+        {
+            self.ended = true;
+            if self.of == Side::Request {
+                return Poll::Ready(None);
+            }
+            let mut trailers = HeaderMap::new();
+            // What the status says is plain ASCII.
+            let _ = Status::from(Error::Stopping).add_header(&mut trailers);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
