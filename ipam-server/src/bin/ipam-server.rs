@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use ::process::log::{Lines, Log};
 use clap::{CommandFactory, Parser};
 use ipam_server::config::{Arguments, Command, Config, LogFormat};
 use ipam_server::process;
@@ -25,19 +26,25 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, ExitCode::from(2)),
     };
-    start_log(&config);
-    match process::serve(config) {
+    let log = match Log::to_stderr() {
+        Ok(log) => log,
+        Err(error) => return fail(&error, ExitCode::FAILURE),
+    };
+    start_log(&config, log.lines());
+    let served = process::serve(config);
+    drop(log);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, ExitCode::FAILURE),
     }
 }
 
-fn start_log(config: &Config) {
+fn start_log(config: &Config, lines: Lines) {
     let log = tracing_subscriber::fmt()
         .with_max_level(config.log_level)
         .with_ansi(false)
         .with_target(false)
-        .with_writer(std::io::stderr);
+        .with_writer(move || lines.clone());
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

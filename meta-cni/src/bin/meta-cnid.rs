@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser};
 use meta_cni::agent;
 use meta_cni::agent::config::{Action, Arguments, LogFormat};
 use meta_cni::cni::error::with_causes;
+use process::log::{Lines, Log};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -18,8 +19,17 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    start_log(&arguments);
-    match agent::serve(arguments) {
+    let log = match Log::to_stderr() {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("meta-cnid: starting the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    start_log(&arguments, log.lines());
+    let served = agent::serve(arguments);
+    drop(log);
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("meta-cnid: {}", with_causes(&error));
@@ -28,12 +38,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_log(arguments: &Arguments) {
+fn start_log(arguments: &Arguments, lines: Lines) {
     let log = tracing_subscriber::fmt()
         .with_max_level(arguments.log_level)
         .with_ansi(false)
         .with_target(false)
-        .with_writer(std::io::stderr);
+        .with_writer(move || lines.clone());
     match arguments.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

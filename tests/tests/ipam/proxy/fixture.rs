@@ -18,7 +18,7 @@ use crate::meta_ipam::MetaIpam;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An API server that is not there.
-const NOBODY: &str = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+pub(crate) const NOBODY: &str = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}], "users": [{"name": "u", "user": {}}],
 "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}"#;
 

@@ -1,0 +1,3 @@
+//! What every daemon does alike: a [`log`] that holds up no call.
+
+pub mod log;
