@@ -13,6 +13,7 @@ pub mod state;
 
 mod choose;
 mod give;
+mod gone;
 mod import;
 mod load;
 mod orphans;

@@ -156,6 +156,9 @@ impl Pages {
         }
         let refused = loaded.refused.iter().map(|pool| format!("{pool}\n"));
         let mut details: String = refused.collect();
+        for note in self.readiness.notes() {
+            details.push_str(&format!("{note}\n"));
+        }
         let origin = loaded.ledger.origin();
         let origin = origin.borrow();
         if !origin.awaited.is_empty() {

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use proto::ipam::v1::{self as ipam, EventType};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -109,6 +110,9 @@ impl Ledger {
     ) -> Result<Ledger, Error> {
         let store: Arc<dyn Store> = Arc::new(Durable::new(store));
         let mut state = load(store.as_ref())?;
+        if let Ok(latest) = Timestamp::from_millisecond(state.latest) {
+            clock.has_been(latest);
+        }
         state.restore_wait = i64::try_from(limits.restore_wait.as_millis()).unwrap_or(i64::MAX);
         if state.origin.id.is_empty() {
             state.origin.id = new_id();
@@ -252,6 +256,7 @@ impl Ledger {
         request: ipam::CreatePoolRequest,
     ) -> Result<ipam::Pool, Error> {
         let pool = Pool::decode(request.pool.unwrap_or_default())?;
+        pool.check_sensible()?;
         let id = request.request_id;
         self.run(caller, !request.validate_only, move |draft| {
             draft.create_pool(pool, &id)

@@ -5,6 +5,7 @@
 //! `store` (one durable write for the group), and back.
 
 pub mod allocator;
+pub mod changes;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -50,6 +50,8 @@ pub struct Metrics {
     watchers: Gauge,
     awaited: Gauge,
     accept_failures: Counter,
+    clock_behind: Gauge,
+    log_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -70,6 +72,8 @@ impl Default for Metrics {
             watchers: Gauge::default(),
             awaited: Gauge::default(),
             accept_failures: Counter::default(),
+            clock_behind: Gauge::default(),
+            log_dropped: Counter::default(),
         };
         metrics.writable.set(1);
         metrics.register();
@@ -139,8 +143,24 @@ impl Metrics {
             "Connections that could not be accepted, for want of file descriptors for example",
             self.accept_failures.clone(),
         );
+        registry.register(
+            "ipam_clock_behind_seconds",
+            "How far the machine's clock is behind the server's time, which never goes back",
+            self.clock_behind.clone(),
+        );
+        registry.register(
+            "ipam_log_lines_dropped",
+            "Lines of the log that were dropped, since nobody read standard error",
+            self.log_dropped.clone(),
+        );
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("ipam_server_build", "The program", build);
+    }
+
+    /// How far the machine's clock is behind the server's time.
+    pub fn clock_behind(&self, behind: Duration) {
+        let seconds = i64::try_from(behind.as_secs()).unwrap_or(i64::MAX);
+        self.clock_behind.set(seconds);
     }
 
     /// A connection that could not be accepted.
@@ -203,6 +223,10 @@ impl Metrics {
         self.revision
             .set(i64::try_from(revision).unwrap_or(i64::MAX));
         self.watchers.set(watchers);
+        let dropped = process::log::dropped();
+        self.log_dropped
+            .inner()
+            .store(dropped, std::sync::atomic::Ordering::Relaxed);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

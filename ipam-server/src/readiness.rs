@@ -1,17 +1,21 @@
 //! What keeps a server from being of use, beside a store that cannot be written: shown by /readyz and by gRPC health.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 /// The problems of a server, by subject. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(watch::Sender<BTreeMap<String, String>>);
+pub struct Readiness {
+    problems: watch::Sender<BTreeMap<String, String>>,
+    notes: Arc<Mutex<BTreeMap<&'static str, String>>>,
+}
 
 impl Readiness {
     /// Reports the problem of a subject, in a line; it is logged when it changes.
     pub fn report(&self, subject: &str, problem: String) {
-        self.0.send_if_modified(|problems| {
+        self.problems.send_if_modified(|problems| {
             let changed = problems.get(subject) != Some(&problem);
             if changed {
                 tracing::error!(subject, problem, "the server is not ready");
@@ -23,7 +27,7 @@ impl Readiness {
 
     /// Ends the problem of a subject, if it has one.
     pub fn solved(&self, subject: &str) {
-        self.0.send_if_modified(|problems| {
+        self.problems.send_if_modified(|problems| {
             let solved = problems.remove(subject).is_some();
             if solved {
                 tracing::info!(subject, "the problem is solved");
@@ -32,9 +36,24 @@ impl Readiness {
         });
     }
 
+    /// Sets what /readyz says of a subject although the server is of use; none: nothing.
+    pub fn set_note(&self, subject: &'static str, note: Option<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        match note {
+            Some(note) => notes.insert(subject, note),
+            None => notes.remove(subject),
+        };
+    }
+
+    /// What is to be said, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.values().cloned().collect()
+    }
+
     /// The problems, now and whenever they change.
     pub fn problems(&self) -> watch::Receiver<BTreeMap<String, String>> {
-        self.0.subscribe()
+        self.problems.subscribe()
     }
 }
 

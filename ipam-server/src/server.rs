@@ -52,6 +52,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(90);
 /// How much longer than --shutdown-seconds an earlier server of the same store is waited for.
 const GRACE: Duration = Duration::from_secs(2);
+/// From when on a clock that is behind is shown: less is the work of a time service.
+const BEHIND: Duration = Duration::from_secs(60);
 /// How often the store's folder is checked, and a store that an earlier server has open is tried.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The names that health is told of, beside the whole server's.
@@ -118,12 +120,13 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         .local_addr()
         .map(|at| at.to_string())
         .unwrap_or_default();
+    let clock = Arc::new(SystemClock::default());
     let (metrics, readiness) = (Arc::new(Metrics::default()), Readiness::default());
     let pages = Pages::new(metrics.clone(), readiness.clone());
     let mut pages_task = JoinSet::new();
     pages_task.spawn(http::serve(metrics_listener, pages.clone()));
     let opened = tokio::select! {
-        opened = open(&config, &metrics, patience) => opened?,
+        opened = open(&config, &clock, &metrics, patience) => opened?,
         _ = shutdown.wait_for(|shutdown| *shutdown) => return Ok(()),
     };
     let (ledger, folder) = opened;
@@ -167,6 +170,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     if let Some(folder) = folder {
         keepers.spawn(check_folder(folder, readiness.clone()));
     }
+    keepers.spawn(check_clock(clock, metrics.clone(), readiness.clone()));
     pages.loaded(ledger.clone(), watchers, refused);
     keepers.spawn(report_health(reporter.clone(), ledger.clone(), readiness));
     tracing::info!(?addresses, metrics = metrics_address, "serving");
@@ -204,12 +208,13 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
 /// is tried until `patience` ends.
 async fn open(
     config: &Config,
+    clock: &Arc<SystemClock>,
     metrics: &Arc<Metrics>,
     patience: Instant,
 ) -> Result<(Ledger, Option<Folder>), ServerError> {
     let mut waited = false;
     loop {
-        match try_open(config, metrics.clone()).await {
+        match try_open(config, clock.clone(), metrics.clone()).await {
             Err(ServerError::Store(error @ StoreError::Locked { .. }))
                 if Instant::now() < patience =>
             {
@@ -226,6 +231,7 @@ async fn open(
 
 async fn try_open(
     config: &Config,
+    clock: Arc<SystemClock>,
     metrics: Arc<Metrics>,
 ) -> Result<(Ledger, Option<Folder>), ServerError> {
     let limits = Limits {
@@ -249,7 +255,7 @@ async fn try_open(
                 (Arc::new(guarded), Some(folder))
             }
         };
-        let ledger = Ledger::start(store, Arc::new(SystemClock), limits, Some(metrics));
+        let ledger = Ledger::start(store, clock, limits, Some(metrics));
         Ok((ledger.map_err(ServerError::Load)?, folder))
     });
     opened.await.unwrap_or_else(|panic| {
@@ -258,6 +264,32 @@ async fn try_open(
             source: Box::new(panic),
         })
     })
+}
+
+/// Shows when the clock of the machine is behind the server's time.
+async fn check_clock(clock: Arc<SystemClock>, metrics: Arc<Metrics>, readiness: Readiness) {
+    let mut was_behind = false;
+    loop {
+        let behind = clock.behind();
+        metrics.clock_behind(behind);
+        let is_behind = behind >= BEHIND;
+        let seconds = behind.as_secs();
+        if is_behind && !was_behind {
+            tracing::error!(
+                seconds,
+                "the clock of this machine is behind the time of the store: leases end by the time that passes, and their \
+                 times are ahead of the clock; correct the clock"
+            );
+        } else if was_behind && !is_behind {
+            tracing::info!("the clock of this machine is right again");
+        }
+        was_behind = is_behind;
+        let note = is_behind.then(|| {
+            format!("the clock of this machine is {seconds} s behind the time of the store; correct the clock")
+        });
+        readiness.set_note("clock", note);
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
 }
 
 /// Shows by readiness when somebody removes the store's folder.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const LINES: usize = 8192;
 /// Bytes that wait at most.
 const BYTES: usize = 4 << 20;
+/// Bytes that are written at once.
+const CHUNK: usize = 16 << 10;
 /// How long the end of a process waits for what is not written yet.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is checked whether everything is written.
@@ -108,19 +110,27 @@ fn write_all(
     dropped: &AtomicU64,
 ) {
     let mut reported = dropped.load(Ordering::Relaxed);
-    while let Ok(line) = lines.recv() {
-        let _lost = sink.write_all(&line);
+    while let Ok(mut text) = lines.recv() {
+        // What waits is written at once: a busy server has many lines a millisecond.
+        let mut count = 1;
+        while text.len() < CHUNK
+            && let Ok(line) = lines.try_recv()
+        {
+            text.extend(line);
+            count += 1;
+        }
+        let _lost = sink.write_all(&text);
         let now = dropped.load(Ordering::Relaxed);
         if now > reported {
-            let count = now - reported;
+            let lost = now - reported;
             let _lost = writeln!(
                 sink,
-                "{count} lines of the log were dropped: standard error was not read"
+                "{lost} lines of the log were dropped: standard error was not read"
             );
             reported = now;
         }
-        waiting.bytes.fetch_sub(line.len(), Ordering::Relaxed);
-        waiting.lines.fetch_sub(1, Ordering::Release);
+        waiting.bytes.fetch_sub(text.len(), Ordering::Relaxed);
+        waiting.lines.fetch_sub(count, Ordering::Release);
     }
 }
 

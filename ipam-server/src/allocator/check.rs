@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::draft::{Draft, held};
+use super::gone::GONE;
 use super::state::{Half, Held, PoolId, State};
 use crate::error::{Error, Family};
 use crate::store::LeaseId;
@@ -106,6 +107,7 @@ impl Draft<'_> {
             Some(Place::Leases { after: end, until })
         } else {
             let first = self.state.pools.keys().next();
+            let first = first.filter(|pool| **pool != GONE);
             first.map(|&pool| beginning(pool, Family::V4))
         };
         Ok(step)
@@ -146,6 +148,7 @@ impl Draft<'_> {
                 step.pools = 1;
                 let behind = (Bound::Excluded(pool), Bound::Unbounded);
                 let next = self.state.pools.range(behind).next();
+                let next = next.filter(|(pool, _)| **pool != GONE);
                 next.map(|(&pool, _)| beginning(pool, Family::V4))
             }
         };

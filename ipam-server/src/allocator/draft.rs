@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proto::ipam::v1::{self as ipam, EventType, subject};
 
+use super::gone::GONE;
 use super::state::{Held, Kept, PoolId, PoolState, State, Undo};
 use crate::error::{Error, Family};
 use crate::lease::{Keys, millis, timestamp};
@@ -211,6 +212,18 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Remembers a lease that the store has as it is.
+    pub(super) fn insert_held(&mut self, id: LeaseId, held: Held) {
+        let undo = self.state.insert(id, held);
+        self.undo.push(undo);
+    }
+
+    /// Forgets a lease that stays in the store as it is.
+    pub(super) fn remove_held(&mut self, id: LeaseId) {
+        let undo = self.state.remove(id);
+        self.undo.extend(undo);
+    }
+
     pub(super) fn put_pool(&mut self, what: EventType, id: PoolId, after: Option<PoolState>) {
         let before = self.state.pools.get(&id).map(|pool| pool.pool.clone());
         let name = after.as_ref().map(|pool| &pool.pool).or(before.as_ref());
@@ -272,13 +285,15 @@ impl<'a> Draft<'a> {
 
 /// What memory keeps of a lease.
 pub(super) fn held(state: &State, lease: &ipam::Lease) -> Result<Held, Error> {
-    let pool = *state
-        .pool_ids
-        .get(lease.pool.as_str())
-        .ok_or_else(|| Error::PoolNotFound {
-            pool: lease.pool.clone(),
-        })?;
     let quarantined = lease.state() == ipam::lease::State::Quarantined;
+    let pool = match state.pool_ids.get(lease.pool.as_str()) {
+        Some(pool) => *pool,
+        None if quarantined => GONE,
+        None => {
+            let pool = lease.pool.clone();
+            return Err(Error::PoolNotFound { pool });
+        }
+    };
     let until = if quarantined {
         millis(lease.quarantine_until_time.as_ref())
     } else {

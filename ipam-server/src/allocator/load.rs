@@ -7,6 +7,7 @@ use std::sync::Arc;
 use proto::ipam::v1 as ipam;
 
 use super::draft::held;
+use super::gone::{self, GONE};
 use super::pools::{empty, pairs};
 use super::state::{Held, Kept, PoolId, State};
 use crate::error::{Error, Family};
@@ -30,6 +31,7 @@ pub fn load(store: &dyn Store) -> Result<State, Error> {
         oldest_revision: extent.oldest_revision,
         ..State::default()
     };
+    state.pools.insert(GONE, gone::pool());
     if let Some(event) = store.events_back(u64::MAX, 1)?.first() {
         state.latest = millis(event.time.as_ref());
     }

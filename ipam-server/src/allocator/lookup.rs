@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use proto::ipam::v1 as ipam;
 
 use super::draft::Draft;
+use super::gone::{self, GONE};
 use super::state::State;
 use crate::error::{Error, Family};
 use crate::lease::{Wish, attachment_key, owner_fields, pod_key, text_key};
@@ -97,12 +98,13 @@ impl Draft<'_> {
 
     /// Everything but the leases.
     pub fn summary(&self) -> Summary {
-        let pools = self.state.pools.values();
+        let pools = self.state.pools.range(..GONE).map(|(_, state)| state);
+        let gone = gone::resting(self.state).len();
         Summary {
             revision: self.state.revision,
             pools: pools.map(|state| state.pool.message.clone()).collect(),
             reservations: self.list_reservations(),
-            leases: self.state.leases.len() as u64,
+            leases: (self.state.leases.len() - gone) as u64,
         }
     }
 

@@ -53,9 +53,9 @@ impl Draft<'_> {
         let id = PoolId(self.state.next_pool);
         self.state.next_pool += 1;
         let state = empty(pool);
-        let shown = shown(&state);
         self.put_pool(EventType::Created, id, Some(state));
-        Ok(shown)
+        self.take_over(id)?;
+        self.pool(id).map(shown)
     }
 
     fn check_overlap(&self, pool: &Pool) -> Result<(), Error> {
@@ -119,6 +119,10 @@ impl Draft<'_> {
         if same_configuration(&pool.message, before) {
             return Ok(shown(state));
         }
+        let gateway = |subnet: &Option<ipam::Subnet>| subnet.as_ref().map(|at| at.gateway.clone());
+        if gateway(&pool.message.ipv4) != gateway(&before.ipv4) {
+            pool.check_sensible()?;
+        }
         pool.message.update_time = Some(timestamp(self.now));
         pool.message.etag = self.next_revision().to_string();
         let after = refilled(pool, state)?;
@@ -151,7 +155,7 @@ impl Draft<'_> {
         Ok(shown)
     }
 
-    /// Removes a pool without leases; what is in quarantine ends with it.
+    /// Removes a pool without leases; what is in quarantine rests on, also for a pool that is made anew.
     ///
     /// # Errors
     /// [`Error::PoolNotFound`], [`Error::Stale`], [`Error::PoolInUse`].
@@ -166,12 +170,13 @@ impl Draft<'_> {
                 why,
             });
         }
+        let mut outlive = Vec::new();
         for lease in resting {
-            let before = self.lease(lease)?;
-            self.put_lease(EventType::Freed, lease, before, None)?;
+            outlive.extend(self.lease(lease)?.map(|before| (lease, before)));
+            self.remove_held(lease);
         }
         self.put_pool(EventType::Deleted, id, None);
-        Ok(())
+        self.outlive(outlive)
     }
 
     /// What is in the way of removing a pool.

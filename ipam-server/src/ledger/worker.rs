@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use super::{Health, Limits, Observer};
 use crate::allocator::check::{Place, Step};
 use crate::allocator::{Draft, State, restore};
+use crate::changes::Line;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::store::{Origin, Store, StoreError};
@@ -158,9 +159,13 @@ impl Worker {
         }
         let began = Instant::now();
         let mut origin = None;
+        let mut lines = Vec::new();
         let written = match draft.batch(self.limits.history_events) {
             Some(batch) => {
                 origin.clone_from(&batch.origin);
+                if tracing::enabled!(tracing::Level::INFO) {
+                    lines = batch.events.iter().map(Line::of).collect();
+                }
                 Some(self.store.commit(batch))
             }
             None => None,
@@ -185,6 +190,7 @@ impl Worker {
             }
             Some(Err(error)) => {
                 draft.abandon();
+                lines.clear();
                 tracing::error!(%error, "the store failed; nothing of this group is acknowledged");
                 self.retry_at = Some(Instant::now() + RETRY);
                 self.tell_health(Err(error.clone()));
@@ -194,6 +200,8 @@ impl Worker {
         for (answer, own) in answers {
             answer(own.as_ref().and(outcome.as_ref()).copied());
         }
+        // Behind the answers, which need not wait for it.
+        lines.iter().for_each(Line::log);
     }
 
     fn check(&mut self, place: Option<Place>) -> Result<Step, Error> {

@@ -130,6 +130,11 @@ impl Subnet {
         }
     }
 
+    /// Whether an address is one of those that no interface of the subnet has: for IPv4, network and broadcast address.
+    pub(super) fn kept_back_at_ends(&self, number: u128) -> bool {
+        ends(self.family, self.prefix, &self.all).any(|end| end == number)
+    }
+
     /// Offsets at which both can be leased.
     pub fn aligned_with(&self, other: &Subnet) -> FreeSet {
         common(

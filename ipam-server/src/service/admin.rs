@@ -1,6 +1,6 @@
 //! AdminService.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::pin::Pin;
 
@@ -134,6 +134,7 @@ impl Service {
             reservations: summary.reservations.len() as u64,
             leases: summary.leases,
         };
+        let pools: BTreeSet<String> = summary.pools.iter().map(|pool| pool.name.clone()).collect();
         let first = std::iter::once(Item::Header(header))
             .chain(summary.pools.into_iter().map(Item::Pool))
             .chain(summary.reservations.into_iter().map(Item::Reservation));
@@ -158,6 +159,10 @@ impl Service {
                 .unwrap_or(LeaseId(u64::MAX));
             changed.catch_up(&self.ledger).await?;
             for lease in changed.put_back(page, after, end) {
+                // What rests after its pool was deleted belongs to no pool of the export.
+                if !pools.contains(&lease.pool) {
+                    continue;
+                }
                 if send(sender, Item::Lease(lease)).await.is_err() {
                     return Ok(());
                 }

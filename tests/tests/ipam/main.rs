@@ -4,6 +4,7 @@
 
 mod authority;
 mod bounded;
+mod changes;
 mod connections;
 mod disk;
 mod failures;
@@ -31,5 +32,6 @@ mod switched;
 mod terminal;
 mod tls;
 mod ttl;
+mod unread;
 
 use e2e::certificates;

@@ -131,3 +131,37 @@ async fn many_leases_end_in_more_than_one_group() {
     assert_eq!(bench.leases().await.len(), 1);
     bench.assert_consistent().await;
 }
+
+#[tokio::test]
+async fn a_lease_ends_in_its_time_though_the_clock_is_hours_behind_the_store() {
+    let bench = Bench::new();
+    // Of the store; the test's clock is not that of this machine.
+    let future = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(5);
+    let ahead = future.as_second() - bench.clock.now().as_second();
+    bench.clock.advance(ahead);
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    bench.ledger.stop().await;
+    let clock = Arc::new(crate::clock::SystemClock::default());
+    let store = bench.store.clone();
+    let ledger = Ledger::start(store, clock.clone(), Limits::default(), None).unwrap();
+    let timed = ipam::AllocateRequest {
+        ttl: seconds(1),
+        ..ask("blue", 1)
+    };
+    ledger.allocate(&caller(), timed).await.unwrap();
+    assert!(clock.behind() > Duration::from_secs(4 * 3600));
+    let ends = async {
+        let mut revision = ledger.revision();
+        let made = *revision.borrow_and_update();
+        revision.wait_for(|now| *now > made).await.map(drop)
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), ends).await;
+    ended.expect("it ends").unwrap();
+    assert!(
+        ledger
+            .leases(crate::store::LeaseId(0), 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}

@@ -99,3 +99,64 @@ async fn pools_of_one_vrf_do_not_overlap() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn addresses_rest_on_when_their_pool_is_deleted_and_made_anew() {
+    let mut bench = Bench::new();
+    let resting = |name: &str, cidr: &str| {
+        let mut pool = dual(name, cidr, "");
+        pool.quarantine = seconds(600);
+        pool
+    };
+    let delete = |name: &str| ipam::DeletePoolRequest {
+        name: name.into(),
+        ..Default::default()
+    };
+    let wish = |pool: &str, n| ipam::AllocateRequest {
+        ips: vec!["10.0.0.1".into()],
+        ..ask(pool, n)
+    };
+    bench.pool(resting("blue", "10.0.0.0/29")).await;
+    let lease = bench.give(ask("blue", 1)).await.unwrap();
+    assert_eq!(lease.ipv4, "10.0.0.1/29");
+    bench.end(&lease).await.unwrap();
+    let deleted = bench.ledger.delete_pool(&caller(), delete("blue")).await;
+    deleted.unwrap();
+    bench.assert_consistent().await;
+    bench.restart().await;
+    bench.assert_consistent().await;
+    let made = bench.pool(resting("blue", "10.0.0.0/29")).await;
+    assert_eq!(made.ipv4_usage.unwrap().quarantined, "1");
+    assert!(matches!(
+        bench.give(wish("blue", 2)).await,
+        Err(Error::AddressQuarantined { .. })
+    ));
+    bench.assert_consistent().await;
+    // Also under another name and with another prefix length, and after a restart.
+    bench
+        .ledger
+        .delete_pool(&caller(), delete("blue"))
+        .await
+        .unwrap();
+    bench.pool(resting("red", "10.0.0.0/24")).await;
+    bench.restart().await;
+    assert!(matches!(
+        bench.give(wish("red", 3)).await,
+        Err(Error::AddressQuarantined { .. })
+    ));
+    assert_eq!(bench.leases().await[0].ipv4, "10.0.0.1/24");
+    bench.assert_consistent().await;
+    // Without any pool the quarantine ends in its time.
+    bench
+        .ledger
+        .delete_pool(&caller(), delete("red"))
+        .await
+        .unwrap();
+    bench.clock.advance(601);
+    bench
+        .wait_for("the end of the quarantine", <[_]>::is_empty)
+        .await;
+    bench.pool(resting("red", "10.0.0.0/24")).await;
+    bench.give(wish("red", 4)).await.unwrap();
+    bench.assert_consistent().await;
+}

@@ -89,7 +89,13 @@ fn a_watch_shows_each_change_as_it_happens_and_ends_with_the_server() {
     let there = next();
     assert_eq!(there["event"]["after"]["lease"]["owner"]["pod"], "web-0");
     assert_eq!(there["event"].get("revision"), None, "it is no change");
-    assert_eq!(next(), json!({"bookmarkRevision": "2"}));
+    let bookmark = next();
+    assert_eq!(bookmark["bookmarkRevision"], "2");
+    assert!(
+        bookmark["storeId"]
+            .as_str()
+            .is_some_and(|id| !id.is_empty())
+    );
     bench.lease("web-1");
     bench.done("lease release l3 --yes");
     let changes = [next(), next()];
