@@ -10,3 +10,4 @@ mod refused;
 mod restart;
 mod sandboxes;
 mod status;
+mod ttl;
