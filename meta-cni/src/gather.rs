@@ -11,7 +11,8 @@ use crate::ipam::request::set_network;
 use crate::problem::Problem;
 use crate::wanted::{Source, Wanted};
 
-const MISSING: &str = "there is no such NetworkAttachmentDefinition";
+/// How the problem of a network that is not defined begins.
+pub(crate) const MISSING: &str = "there is no such NetworkAttachmentDefinition";
 
 /// The configuration of a wanted network.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use super::finding::{Area, Finding, Severity};
 use crate::cluster::{Cluster, Nad, Pod};
 use crate::cni::error::Code;
 use crate::config::Config;
-use crate::gather::{Found, gather, label, of_nad};
+use crate::gather::{self, Found, gather, label, of_nad};
 use crate::problem::{Problem, Problems};
 use crate::wanted::{Source, Wanted, wanted};
 
@@ -178,16 +178,22 @@ pub(super) fn check(networks: &Networks) -> Vec<Finding> {
             Area::Network
         };
         let cause = format!("{}: {}", problem.subject, problem.what);
-        let mut found =
-            Finding::fault(area, cause, remedy(&network.source)).seen(network.described());
+        let mut found = Finding::fault(area, cause, remedy(&network.source, &problem.what))
+            .seen(network.described());
         found.severity = network.severity();
         Some(found)
     });
     configured.chain(broken).collect()
 }
 
-fn remedy(source: &Source) -> String {
+fn remedy(source: &Source, what: &str) -> String {
     match source {
+        Source::Nad(name) | Source::NadOrFile(name) if what.starts_with(gather::MISSING) => {
+            format!(
+                "create it, or correct the name (kubectl -n {} get network-attachment-definitions lists those that exist)",
+                name.namespace
+            )
+        }
         Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => format!(
             "look at it (kubectl -n {} get network-attachment-definitions {} -o yaml) and correct it, or what names it",
             name.namespace, name.name
