@@ -6,6 +6,7 @@
 mod contract;
 pub mod durable;
 pub mod folder;
+mod journal;
 pub mod memory;
 pub mod salvage;
 pub mod sled;
@@ -16,7 +17,8 @@ use std::path::PathBuf;
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
 use serde::{Deserialize, Serialize};
 
-/// A lease's number: the revision of the change that made it. Written `l<decimal>` in `ipam.v1`.
+/// A lease's number, from the revision of the change that made it, see [`Origin::lease_offset`]. Written `l<decimal>`
+/// in `ipam.v1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub u64);
 
@@ -65,6 +67,8 @@ pub struct Origin {
     pub heard: BTreeSet<String>,
     /// How long is waited, in milliseconds since 1970.
     pub until: i64,
+    /// A new lease's number is the revision that makes it and this: above those that imports brought.
+    pub lease_offset: u64,
 }
 
 /// A change of [`Origin`].

@@ -27,15 +27,21 @@ pub(crate) struct ExportArgs {
     file: Option<PathBuf>,
 
     /// Folder of a sled store that no server has open: saves all that can be read of it, whatever else is
-    /// damaged. Exit status 1 if something could not be read.
+    /// damaged, and writes nothing to it. Exit status 1 if something could not be read.
     #[arg(long, value_name = "DIR")]
     offline: Option<PathBuf>,
+
+    /// Folder for a copy of sled's files, with room for them; only needed for a damaged store. Default: the
+    /// system's temporary folder.
+    #[arg(long, value_name = "DIR", requires = "offline")]
+    scratch_dir: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: ExportArgs, remote: &Remote, out: &mut Out) -> Result<(), CliError> {
     let mut target = Target::open(args.file, out)?;
     if let Some(folder) = &args.offline {
-        let lost = offline(folder, &mut target)?;
+        let scratch = args.scratch_dir.unwrap_or_else(std::env::temp_dir);
+        let lost = offline(folder, &scratch, &mut target)?;
         target.finish()?;
         return complete(&lost);
     }
@@ -83,10 +89,14 @@ async fn online(remote: &Remote, target: &mut Target<'_>) -> Result<u64, CliErro
 }
 
 /// Writes what can be read of a store; gives what cannot.
-fn offline(folder: &Path, target: &mut Target<'_>) -> Result<Vec<String>, CliError> {
+fn offline(
+    folder: &Path,
+    scratch: &Path,
+    target: &mut Target<'_>,
+) -> Result<Vec<String>, CliError> {
     let mut written = Ok(());
     let mut count = 0_u64;
-    let lost = salvage(folder, |item| {
+    let lost = salvage(folder, scratch, |item| {
         if written.is_ok() {
             written = line(&item, target);
             count += 1;

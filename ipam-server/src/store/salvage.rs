@@ -1,63 +1,101 @@
-//! Reads all that can be read of a sled store that no server has open, whatever else is damaged.
+//! Reads all that can be read of a store that no server has open, whatever is damaged, and writes nothing to it.
+//!
+//! A whole journal holds everything. Of a damaged one each whole frame counts; sled's index is opened on a copy, and
+//! gives what the journal lacks. Where the history knows the last change of a pool, reservation or lease, that change
+//! decides: what was released does not come back.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod copy;
+mod pile;
+
 use std::path::Path;
 
 use prost::Message;
 use proto::ipam::v1::{ExportItem, Lease, Pool, Reservation, export_item::Item};
 
 use super::StoreError;
-use super::sled::{Kind, open_to_read};
+use super::journal::{self, Status};
+use super::sled::{files, open_to_save};
+pub(super) use copy::Copy;
+pub(super) use pile::Pile;
 
-/// Reads one kind of value.
-type Decode = fn(&[u8]) -> Option<Item>;
-
-/// Gives `visit` every pool, then every reservation, then every lease of the store in a folder; tells what could
-/// not be read, a sentence each.
+/// Gives `visit` every pool, then every reservation, then every lease of the store in a folder; returns what could not
+/// be read, a sentence each. `scratch` is the folder in which sled's files are copied if they are needed.
 ///
 /// # Errors
-/// If the store cannot be opened at all: [`StoreError::Locked`], [`StoreError::Corrupt`], [`StoreError::Io`].
-pub fn salvage(path: &Path, visit: impl FnMut(ExportItem)) -> Result<Vec<String>, StoreError> {
-    let db = open_to_read(path)?;
-    Ok(items(&db, visit))
-}
-
-/// The same of an open tree.
-pub(super) fn items(tree: &::sled::Tree, mut visit: impl FnMut(ExportItem)) -> Vec<String> {
+/// If there is no store, a server has it open, or there is no room for a copy: [`StoreError::Io`],
+/// [`StoreError::Locked`], [`StoreError::Full`].
+pub fn salvage(
+    path: &Path,
+    scratch: &Path,
+    visit: impl FnMut(ExportItem),
+) -> Result<Vec<String>, StoreError> {
+    let io = |error| super::sled::io(path, error);
+    let index = !files(path).map_err(io)?.is_empty();
+    let journal = journal::exists(path).map_err(io)?;
+    if !index && !journal {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no store in it");
+        return Err(io(missing));
+    }
+    let _locks = copy::lock(path)?;
+    let mut pile = Pile::default();
+    journal::scan(path, |frame| pile.add(frame)).map_err(io)?;
+    let hole = match journal::read(path) {
+        Ok(_) => None,
+        Err(_) if !journal => Some("it has no journal".to_owned()),
+        Err(hole) => Some(hole.what),
+    };
     let mut lost = Vec::new();
-    let kinds: [(Kind, Decode); 3] = [
-        (Kind::Pool, |value| Pool::decode(value).ok().map(Item::Pool)),
-        (Kind::Reservation, |value| {
-            Reservation::decode(value).ok().map(Item::Reservation)
-        }),
-        (Kind::Lease, |value| {
-            Lease::decode(value).ok().map(Item::Lease)
-        }),
-    ];
-    for (kind, decode) in kinds {
-        let mut entries = tree.scan_prefix([kind.prefix()]);
-        loop {
-            // sled panics on some damage; what comes after it may still be there, but cannot be reached.
-            let next = catch_unwind(AssertUnwindSafe(|| entries.next()));
-            match next {
-                Ok(Some(Ok((key, value)))) => match decode(&value) {
-                    Some(item) => visit(ExportItem { item: Some(item) }),
-                    None => {
-                        let key = String::from_utf8_lossy(&key).escape_default().to_string();
-                        lost.push(format!("the value of key {key} cannot be decoded"));
-                    }
-                },
-                Ok(Some(Err(error))) => {
-                    lost.push(format!("an entry cannot be read: {error}"));
-                    break;
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    lost.push("the rest of the entries is damaged".to_owned());
-                    break;
-                }
-            }
+    if hole.is_some() {
+        let copy = Copy::of_index(path, scratch)?;
+        open_to_save(copy.path(), &mut pile, &mut lost);
+    }
+    pile.settle();
+    if let Some(hole) = hole {
+        let tail = journal::tail(path);
+        lost.extend(pile.lost(tail));
+        if journal && tail.is_none() {
+            let newest = pile.newest();
+            lost.push(format!("changes after revision {newest} may be missing"));
+        }
+        if !lost.is_empty() {
+            lost.push(format!("the journal: {hole}"));
         }
     }
-    lost
+    pile.visit(visit);
+    Ok(lost)
+}
+
+/// The revisions that the journal of a folder should hold, and does not.
+pub(super) fn missing_of_journal(path: &Path) -> std::io::Result<Vec<(u64, u64)>> {
+    let mut pile = Pile::default();
+    journal::scan(path, |frame| pile.add(frame))?;
+    let tail: Option<Status> = journal::tail(path);
+    Ok(pile.missing(tail))
+}
+
+/// Ranges of revisions in an error: the first ones.
+pub(super) fn ranges(missing: &[(u64, u64)]) -> String {
+    const SHOWN: usize = 5;
+    let mut texts: Vec<String> = missing
+        .iter()
+        .take(SHOWN)
+        .map(|(first, last)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        })
+        .collect();
+    if missing.len() > SHOWN {
+        texts.push(format!("{} more ranges", missing.len() - SHOWN));
+    }
+    texts.join(", ")
+}
+
+/// A stored value as an item of an export; none if it cannot be decoded, or is no such item.
+pub(super) fn item(key: &[u8], value: &[u8]) -> Option<Item> {
+    match key.first()? {
+        b'p' => Pool::decode(value).ok().map(Item::Pool),
+        b'r' => Reservation::decode(value).ok().map(Item::Reservation),
+        b'l' => Lease::decode(value).ok().map(Item::Lease),
+        _ => None,
+    }
 }

@@ -1,200 +1,351 @@
-//! The store on one machine's disk: sled, with an fsync of its own.
+//! The store on one machine's disk: a journal that a commit is appended to and fsynced in, and sled as the index that
+//! is read.
 //!
 //! One tree holds everything, so that a batch is atomic: `p<name>` pools, `r<name>` reservations, `l<number>`
-//! leases, `e<revision>` events, `m<key>` what the store says of itself; numbers are 8 bytes, big endian.
-//! `sled::Db::flush` ends in sync_file_range(2) on Linux, which a power cut does not respect; so the log file is
-//! fsynced through a descriptor of this module's own before a commit is acknowledged.
+//! leases, `e<revision>` events, `m<key>` what the store says of itself; numbers are 8 bytes, big endian. What is on
+//! stable storage is the business of [`journal`]; sled's files may be lost or old at any time.
 
 mod failure;
+mod index;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod values;
 
-use std::fs::File;
+use std::fs::{self, File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use proto::ipam::v1::{Event, Lease, Pool, Reservation, subject::Subject};
+use proto::ipam::v1::{Event, Lease, Pool, Reservation};
 
+use super::journal::{self, BaseWriter, Journal};
 use super::{Batch, Extent, LeaseId, Origin, Store, StoreError};
+pub(super) use failure::io;
+pub(super) use index::{files, open_to_save};
+use values::Kind;
+use values::ORIGIN;
+pub(super) use values::{is_content, key_of, shown, value_of};
 
-/// How long a database that was closed a moment ago may stay locked: sled's threads end after its handle.
+/// How long the lock of a process that ends is waited for.
 const UNLOCKED: Duration = Duration::from_millis(500);
-/// The name of [`Origin`] among what the store says of itself; its value is JSON.
-const ORIGIN: &[u8] = b"origin";
 /// How often it is tried.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// The first byte of a key.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Pool = b'p' as isize,
-    Reservation = b'r' as isize,
-    Lease = b'l' as isize,
-    Event = b'e' as isize,
-    Meta = b'm' as isize,
-}
-
-impl Kind {
-    fn key(self, rest: &[u8]) -> Vec<u8> {
-        let mut key = Vec::with_capacity(1 + rest.len());
-        key.push(self.prefix());
-        key.extend_from_slice(rest);
-        key
-    }
-
-    fn number(self, number: u64) -> [u8; 9] {
-        let mut key = [self.prefix(); 9];
-        key[1..].copy_from_slice(&number.to_be_bytes());
-        key
-    }
-
-    pub(super) fn prefix(self) -> u8 {
-        self as u8
-    }
-}
-
-/// An open sled database and its log file.
-struct Open {
-    db: sled::Db,
-    log: File,
-}
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Locked by the process that has the store open.
+pub(super) const LOCK: &str = "ipam-server.lock";
+/// Values of a base that are read at once.
+const PAGE: usize = 500;
 
 /// Keeps everything in a folder.
 pub struct SledStore {
-    path: PathBuf,
+    tree: Arc<Tree>,
     cache_bytes: u64,
-    open: RwLock<Option<Open>>,
-    /// A batch whose commit failed: it is undone by `recover`.
-    failed: Mutex<Option<Batch>>,
+    writer: Arc<Mutex<Writer>>,
+    base: Mutex<Option<JoinHandle<()>>>,
+    /// Dropped last.
+    _lock: File,
+}
+
+/// What is read.
+struct Tree {
+    path: PathBuf,
+    open: RwLock<Option<sled::Db>>,
+    /// The last commit of which the tree may hold something.
+    applied: AtomicU64,
+    /// The store is being closed.
+    closing: AtomicBool,
+}
+
+/// What commits go through, one at a time.
+struct Writer {
+    journal: Journal,
+    failed: Failed,
+}
+
+/// What a failed commit has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    /// None failed.
+    Nothing,
+    /// Its record may be in the journal.
+    Journal,
+    /// The tree may hold some of it, too.
+    Tree,
 }
 
 impl SledStore {
     /// Opens a store, and makes it if there is none. `cache_bytes` is what sled may keep in memory.
     ///
+    /// Everything is read and compared with the journal. If the index is not right, it is made anew; if something of the
+    /// journal is missing, nothing is changed.
+    ///
     /// # Errors
     /// Every variant of [`StoreError`].
     pub fn open(path: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
-        let open = open(path, cache_bytes)?;
-        schema::check(path, &open.db)?;
-        let store = SledStore {
+        let io = |error| failure::io(path, error);
+        fs::create_dir_all(path).map_err(io)?;
+        let lock = lock(path)?;
+        let (db, journal) = if journal::exists(path).map_err(io)? {
+            reopen(path, cache_bytes)?
+        } else {
+            schema::begin(path, cache_bytes)?
+        };
+        let tree = Tree {
             path: path.to_owned(),
+            open: RwLock::new(Some(db)),
+            applied: AtomicU64::new(journal.sequence),
+            closing: AtomicBool::new(false),
+        };
+        let writer = Writer {
+            journal,
+            failed: Failed::Nothing,
+        };
+        Ok(SledStore {
+            tree: Arc::new(tree),
             cache_bytes,
-            open: RwLock::new(Some(open)),
-            failed: Mutex::default(),
-        };
-        store.with(|open| sync(path, open))?;
-        schema::mark(path)?;
-        Ok(store)
-    }
-
-    /// Does something with the database; a panic of sled is a failure like any other.
-    fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = open.as_ref() else {
-            return Err(failure::closed(&self.path));
-        };
-        catch_unwind(AssertUnwindSafe(|| work(open)))
-            .unwrap_or_else(|_| Err(failure::panicked(&self.path)))
-    }
-
-    fn all<M: Message + Default>(&self, kind: Kind) -> Result<Vec<M>, StoreError> {
-        self.with(|open| {
-            let entries = open.db.scan_prefix([kind.prefix()]);
-            entries.map(|entry| self.entry(entry)).collect()
+            writer: Arc::new(Mutex::new(writer)),
+            base: Mutex::default(),
+            _lock: lock,
         })
     }
 
-    fn entry<M: Message + Default>(
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the database; a panic of sled is a failure like any other.
+    fn with<T>(
         &self,
-        entry: sled::Result<(sled::IVec, sled::IVec)>,
-    ) -> Result<M, StoreError> {
-        let (key, value) = entry.map_err(|error| failure::of(&self.path, error))?;
-        decode(&self.path, &key, &value)
+        work: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.tree.with(work)
     }
 
-    /// Undoes what a failed batch may have left.
-    fn undo(&self, open: &Open, batch: &Batch) -> Result<(), StoreError> {
-        let mut writes = sled::Batch::default();
-        for event in batch.events.iter().rev() {
-            writes.remove(&Kind::Event.number(event.revision));
-            let before = event
-                .before
-                .as_ref()
-                .and_then(|subject| subject.subject.as_ref());
-            let after = event
-                .after
-                .as_ref()
-                .and_then(|subject| subject.subject.as_ref());
-            match (before, after) {
-                (Some(before), _) => writes.insert(key(before), value(before)),
-                (None, Some(after)) => writes.remove(key(after)),
-                (None, None) => {}
+    fn some<M: Message + Default>(
+        &self,
+        entries: impl Fn(&sled::Db) -> Box<dyn Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>>,
+        limit: usize,
+    ) -> Result<Vec<M>, StoreError> {
+        let path = &self.tree.path;
+        self.with(|db| {
+            let mut values = Vec::new();
+            for entry in entries(db).take(limit) {
+                let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
+                let whole = match values::whole(path, db, &key, stored)? {
+                    Some(value) => Some(value),
+                    // It was changed a moment ago.
+                    None => values::get(path, db, &key)?,
+                };
+                if let Some(value) = whole {
+                    values.push(decode(path, &key, &value)?);
+                }
             }
-        }
-        if let Some(change) = &batch.origin {
-            match &change.before {
-                Some(before) => writes.insert(Kind::Meta.key(ORIGIN), origin_value(before)),
-                None => writes.remove(Kind::Meta.key(ORIGIN)),
-            }
-        }
-        apply(&self.path, open, writes)?;
-        sync(&self.path, open)
+            Ok(values)
+        })
     }
-}
 
-fn origin_value(origin: &Origin) -> Vec<u8> {
-    // Texts and numbers are always JSON.
-    serde_json::to_vec(origin).unwrap_or_default()
-}
+    fn all<M: Message + Default>(&self, kind: Kind) -> Result<Vec<M>, StoreError> {
+        self.some(|db| Box::new(db.scan_prefix([kind.prefix()])), usize::MAX)
+    }
 
-fn open(path: &Path, cache_bytes: u64) -> Result<Open, StoreError> {
-    let io = |source| failure::io(path, source);
-    std::fs::create_dir_all(path).map_err(io)?;
-    let config = sled::Config::new()
-        .path(path)
-        .cache_capacity(cache_bytes)
-        .flush_every_ms(None)
-        .mode(sled::Mode::HighThroughput);
-    let patience = Instant::now() + UNLOCKED;
-    let db = loop {
-        let opened = match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(opened) => opened.map_err(|error| failure::of(path, error)),
-            Err(_) => Err(failure::panicked(path)),
+    fn append(&self, writer: &mut Writer, batch: &Batch) -> Result<(), StoreError> {
+        let path = &self.tree.path;
+        let before = writer.journal.status;
+        let changes = values::entries(batch, before.oldest);
+        let commit = writer.journal.sequence + 1;
+        // sled keeps an error of its own, and fails from then on.
+        writer.failed = Failed::Tree;
+        let (writes, mut status) =
+            self.with(|db| values::prepare(path, db, commit, &changes, before))?;
+        if let (0, Some(first)) = (before.events, batch.events.first()) {
+            status.oldest = first.revision;
+        }
+        if let Some(to) = batch.forget_events_to {
+            status.oldest = status.oldest.max(to + 1);
+        }
+        status.head = batch
+            .events
+            .last()
+            .map_or(status.head, |event| event.revision);
+        writer.failed = Failed::Journal;
+        writer
+            .journal
+            .append(changes, status)
+            .map_err(|error| failure::io(path, error))?;
+        writer.failed = Failed::Tree;
+        self.tree.applied.store(commit, Ordering::SeqCst);
+        let applied = self.with(|db| {
+            let applied = db.apply_batch(writes);
+            applied.map_err(|error| failure::of(path, error))
+        });
+        match applied {
+            Ok(()) => writer.failed = Failed::Nothing,
+            Err(_) => writer.journal.take_back(before),
+        }
+        applied
+    }
+
+    /// Begins to write a base if one is due.
+    fn write_base_if_due(&self, writer: &mut Writer) {
+        let mut thread = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        let due = match writer.journal.base_due() {
+            Ok(Some(due)) => due,
+            Ok(None) => return,
+            Err(error) => {
+                writer.failed = Failed::Journal;
+                tracing::warn!(%error, "a new segment of the journal cannot be made");
+                return;
+            }
         };
-        match opened {
-            Ok(db) => break db,
-            Err(StoreError::Locked { .. }) if Instant::now() < patience => std::thread::sleep(LOOK),
-            Err(error) => return Err(error),
+        let (tree, writer) = (self.tree.clone(), self.writer.clone());
+        let spawned = std::thread::Builder::new()
+            .name("base".into())
+            .spawn(move || match tree.write_base(due.0, due.1) {
+                Ok(bytes) => {
+                    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                    writer.journal.has_base(due.0, bytes);
+                }
+                Err(_) if tree.closing.load(Ordering::SeqCst) => {}
+                Err(error) => tracing::warn!(%error, "a base of the journal was not written"),
+            });
+        match spawned {
+            Ok(spawned) => *thread = Some(spawned),
+            Err(error) => tracing::warn!(%error, "a base of the journal was not written"),
         }
-    };
-    // The names of the files must outlast a power cut, too.
-    let folder = File::open(path).map_err(io)?;
-    folder.sync_all().map_err(io)?;
-    let log = File::options()
-        .read(true)
-        .write(true)
-        .open(path.join("db"))
-        .map_err(io)?;
-    Ok(Open { db, log })
-}
-
-/// Opens the database of a store that is there, for reading what can be read.
-pub(super) fn open_to_read(path: &Path) -> Result<sled::Db, StoreError> {
-    if !path.join("db").is_file() {
-        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no store in it");
-        return Err(failure::io(path, missing));
     }
-    open(path, 64 << 20).map(|open| open.db)
 }
 
-fn apply(path: &Path, open: &Open, writes: sled::Batch) -> Result<(), StoreError> {
-    open.db
-        .apply_batch(writes)
-        .map_err(|error| failure::of(path, error))
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.tree.closing.store(true, Ordering::SeqCst);
+        let thread = self
+            .base
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Err(_)) = thread.map(JoinHandle::join) {
+            tracing::error!("the thread that writes a base panicked");
+        }
+        // What sled does not write now is put in from the journal when the store is opened again.
+        if let Err(error) = self.with(|db| {
+            db.flush()
+                .map_err(|error| failure::of(&self.tree.path, error))
+        }) {
+            tracing::debug!(%error, "sled could not be flushed");
+        }
+        self.tree.close();
+    }
+}
+
+impl Tree {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(db) = open.as_ref() else {
+            return Err(failure::closed(&self.path));
+        };
+        catch_unwind(AssertUnwindSafe(|| work(db)))
+            .unwrap_or_else(|_| Err(failure::panicked(&self.path)))
+    }
+
+    fn close(&self) {
+        let mut place = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(db) = place.take() {
+            // sled writes what it still can when it is dropped, and may panic on that.
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
+        }
+    }
+
+    /// Writes all values beside the commits.
+    fn write_base(&self, number: u64, sequence: u64) -> Result<u64, StoreError> {
+        let io = |error| failure::io(&self.path, error);
+        let mut base = BaseWriter::create(&self.path, number, sequence).map_err(io)?;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            if self.closing.load(Ordering::SeqCst) {
+                return Err(failure::closed(&self.path));
+            }
+            let mut page = Vec::new();
+            self.with(|db| {
+                let entries = match &after {
+                    None => db.iter(),
+                    Some(after) => {
+                        let behind = std::ops::Bound::Excluded(after.as_slice());
+                        db.range::<&[u8], _>((behind, std::ops::Bound::Unbounded))
+                    }
+                };
+                for entry in entries.take(PAGE) {
+                    let (key, stored) = entry.map_err(|error| failure::of(&self.path, error))?;
+                    // A value whose pieces are gone was changed a moment ago: the journal has it.
+                    let value = match is_content(&key) {
+                        true => values::whole(&self.path, db, &key, stored)?,
+                        false => None,
+                    };
+                    page.push((key, value));
+                }
+                Ok(())
+            })?;
+            let Some((last, _)) = page.last() else {
+                break;
+            };
+            after = Some(last.to_vec());
+            for (key, value) in page {
+                if let Some(value) = value {
+                    base.add(key.to_vec(), value.to_vec()).map_err(io)?;
+                }
+            }
+        }
+        let newest = self.applied.load(Ordering::SeqCst);
+        base.finish(&self.path, newest).map_err(io)
+    }
+}
+
+/// Locks a folder until the file is closed.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let io = |error| failure::io(path, error);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(LOCK))
+        .map_err(io)?;
+    let patience = Instant::now() + UNLOCKED;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                std::thread::sleep(POLL_INTERVAL);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Locked {
+                    path: path.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// Opens a store that has a journal.
+fn reopen(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal), StoreError> {
+    let found = journal::read(path).map_err(|hole| schema::corrupt(path, &hole))?;
+    if found.torn {
+        tracing::info!("the journal ends in a commit that nobody was answered for; it is left out");
+    }
+    let db = index::settle(path, cache_bytes, &found)?;
+    schema::check(path, &db)?;
+    schema::finished(path)?;
+    let journal = Journal::go_on(&found).map_err(|error| failure::io(path, error))?;
+    Ok((db, journal))
 }
 
 /// Frees what sled put aside while it wrote `writes` values. Each one leaves some old nodes behind, which sled's
@@ -209,83 +360,10 @@ fn collect(writes: usize) {
     }
 }
 
-/// Makes all that was written durable.
-fn sync(path: &Path, open: &Open) -> Result<(), StoreError> {
-    open.db.flush().map_err(|error| failure::of(path, error))?;
-    open.log
-        .sync_data()
-        .map_err(|source| failure::io(path, source))
-}
-
-pub(super) fn decode<M: Message + Default>(
-    path: &Path,
-    key: &[u8],
-    value: &[u8],
-) -> Result<M, StoreError> {
-    M::decode(value).map_err(|error| StoreError::Corrupt {
-        path: path.to_owned(),
-        what: format!(
-            "the value of key {}: {error}",
-            String::from_utf8_lossy(key).escape_default()
-        ),
+fn decode<M: Message + Default>(path: &Path, key: &[u8], value: &[u8]) -> Result<M, StoreError> {
+    M::decode(value).map_err(|error| {
+        failure::corrupt(path, format!("the value of key {}: {error}", shown(key)))
     })
-}
-
-fn key(subject: &Subject) -> Vec<u8> {
-    match subject {
-        Subject::Lease(lease) => {
-            let id = lease.id.parse().unwrap_or(LeaseId(0));
-            Kind::Lease.number(id.0).to_vec()
-        }
-        Subject::Pool(pool) => Kind::Pool.key(pool.name.as_bytes()),
-        Subject::Reservation(reservation) => Kind::Reservation.key(reservation.name.as_bytes()),
-    }
-}
-
-fn value(subject: &Subject) -> Vec<u8> {
-    match subject {
-        Subject::Lease(lease) => lease.encode_to_vec(),
-        Subject::Pool(pool) => pool.encode_to_vec(),
-        Subject::Reservation(reservation) => reservation.encode_to_vec(),
-    }
-}
-
-/// A batch as sled takes it.
-fn writes(batch: &Batch, oldest: Option<u64>) -> sled::Batch {
-    fn put(writes: &mut sled::Batch, key: &[u8], value: Option<Vec<u8>>) {
-        match value {
-            Some(value) => writes.insert(key, value),
-            None => writes.remove(key),
-        }
-    }
-    let mut writes = sled::Batch::default();
-    for (name, pool) in &batch.pools {
-        let value = pool.as_ref().map(Message::encode_to_vec);
-        put(&mut writes, &Kind::Pool.key(name.as_bytes()), value);
-    }
-    for (name, reservation) in &batch.reservations {
-        let value = reservation.as_ref().map(Message::encode_to_vec);
-        put(&mut writes, &Kind::Reservation.key(name.as_bytes()), value);
-    }
-    for (id, lease) in &batch.leases {
-        put(
-            &mut writes,
-            &Kind::Lease.number(id.0),
-            lease.as_ref().map(Message::encode_to_vec),
-        );
-    }
-    for event in &batch.events {
-        writes.insert(&Kind::Event.number(event.revision), event.encode_to_vec());
-    }
-    if let Some(change) = &batch.origin {
-        writes.insert(Kind::Meta.key(ORIGIN), origin_value(&change.after));
-    }
-    if let (Some(to), Some(oldest)) = (batch.forget_events_to, oldest) {
-        for revision in oldest..=to {
-            writes.remove(&Kind::Event.number(revision));
-        }
-    }
-    writes
 }
 
 impl Store for SledStore {
@@ -306,15 +384,11 @@ impl Store for SledStore {
     }
 
     fn origin(&self) -> Result<Option<Origin>, StoreError> {
-        let found = self.with(|open| {
-            let value = open.db.get(Kind::Meta.key(ORIGIN));
-            value.map_err(|error| failure::of(&self.path, error))
-        })?;
+        let path = &self.tree.path;
+        let found = self.with(|db| values::get(path, db, &Kind::Meta.key(ORIGIN)))?;
         let read = found.map(|value| serde_json::from_slice(&value));
-        read.transpose().map_err(|error| StoreError::Corrupt {
-            path: self.path.clone(),
-            what: format!("which store it is: {error}"),
-        })
+        read.transpose()
+            .map_err(|error| failure::corrupt(path, format!("which store it is: {error}")))
     }
 
     fn pools(&self) -> Result<Vec<Pool>, StoreError> {
@@ -326,91 +400,65 @@ impl Store for SledStore {
     }
 
     fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
-        self.with(|open| {
-            let key = Kind::Lease.number(id.0);
-            let value = open
-                .db
-                .get(key)
-                .map_err(|error| failure::of(&self.path, error))?;
-            value
-                .map(|value| decode(&self.path, &key, &value))
-                .transpose()
-        })
+        let (path, key) = (&self.tree.path, Kind::Lease.number(id.0));
+        let value = self.with(|db| values::get(path, db, &key))?;
+        value.map(|value| decode(path, &key, &value)).transpose()
     }
 
     fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, StoreError> {
         let from = Kind::Lease.number(after.0.saturating_add(1));
         let to = Kind::Lease.number(u64::MAX);
-        self.with(|open| {
-            open.db
-                .range(from..=to)
-                .take(limit)
-                .map(|entry| self.entry(entry))
-                .collect()
-        })
+        self.some(|db| Box::new(db.range(from..=to)), limit)
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let from = Kind::Event.number(after.saturating_add(1));
         let to = Kind::Event.number(u64::MAX);
-        self.with(|open| {
-            open.db
-                .range(from..=to)
-                .take(limit)
-                .map(|entry| self.entry(entry))
-                .collect()
-        })
+        self.some(|db| Box::new(db.range(from..=to)), limit)
     }
 
     fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let from = Kind::Event.number(0);
         let to = Kind::Event.number(before);
-        self.with(|open| {
-            open.db
-                .range(from..to)
-                .rev()
-                .take(limit)
-                .map(|entry| self.entry(entry))
-                .collect()
-        })
+        self.some(|db| Box::new(db.range(from..to).rev()), limit)
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_some() {
-            return Err(failure::closed(&self.path));
+        let mut writer = self.writer();
+        if writer.failed != Failed::Nothing {
+            return Err(failure::closed(&self.tree.path));
         }
-        let oldest = match batch.forget_events_to {
-            Some(_) => Some(self.extent()?.oldest_revision),
-            None => None,
-        };
-        let written = self.with(|open| {
-            apply(&self.path, open, writes(batch, oldest))?;
-            sync(&self.path, open)
-        });
+        let written = self.append(&mut writer, batch);
         collect(batch.writes());
-        if written.is_err() {
-            *failed = Some(batch.clone());
+        if written.is_ok() {
+            self.write_base_if_due(&mut writer);
         }
         written
     }
 
     fn recover(&self) -> Result<(), StoreError> {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        {
-            let mut place = self.open.write().unwrap_or_else(PoisonError::into_inner);
-            if let Some(open) = place.take() {
-                // sled writes what it still can when it is dropped, and may panic on that.
-                let _ = catch_unwind(AssertUnwindSafe(move || drop(open)));
-            }
-            *place = Some(open(&self.path, self.cache_bytes)?);
+        let mut writer = self.writer();
+        let path = &self.tree.path;
+        if writer.failed == Failed::Tree {
+            self.tree.close();
+            // Before the record is void: an index is never ahead of its journal.
+            index::remove(path)?;
         }
-        self.with(|open| match failed.as_ref() {
-            Some(batch) => self.undo(open, batch),
-            None => sync(&self.path, open),
-        })?;
-        schema::check(&self.path, &self.with(|open| Ok(open.db.clone()))?)?;
-        *failed = None;
+        if writer.failed != Failed::Nothing {
+            let void = writer.journal.void();
+            void.map_err(|error| failure::io(path, error))?;
+        }
+        if writer.failed == Failed::Tree {
+            let found = journal::read(path).map_err(|hole| schema::corrupt(path, &hole))?;
+            let db = index::settle(path, self.cache_bytes, &found)?;
+            let mut place = self
+                .tree
+                .open
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            *place = Some(db);
+        }
+        writer.failed = Failed::Nothing;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use e2e::ipam::request;
 const REQUESTS: usize = 20;
 
 #[tokio::test]
-async fn every_acknowledged_change_was_preceded_by_an_fsync_of_the_log() {
+async fn every_acknowledged_change_was_preceded_by_an_fsync_of_the_journal() {
     let folder = tempfile::tempdir().expect("make a temporary folder");
     let trace = folder.path().join("trace");
     let path = trace.to_str().expect("a path");
@@ -26,9 +26,11 @@ async fn every_acknowledged_change_was_preceded_by_an_fsync_of_the_log() {
     let mut client = server.lease_client();
     let fsyncs = || {
         let text = fs::read_to_string(&trace).expect("read the trace");
-        let log = format!("{}/db>", server.store().display());
+        let journal = format!("{}/journal-", server.store().display());
         text.lines()
-            .filter(|line| line.contains(&log) && line.contains("sync") && line.ends_with("= 0"))
+            .filter(|line| {
+                line.contains(&journal) && line.contains("sync") && line.ends_with("= 0")
+            })
             .count()
     };
     // strace writes a line when the call is over, and the server answers after that.
@@ -42,7 +44,7 @@ async fn every_acknowledged_change_was_preceded_by_an_fsync_of_the_log() {
         let after = fsyncs();
         assert!(
             after > before,
-            "request {number} was acknowledged without an fsync of the log"
+            "request {number} was acknowledged without an fsync of the journal"
         );
         before = after;
     }

@@ -30,7 +30,7 @@ pub(super) fn of(path: &Path, error: sled::Error) -> StoreError {
 }
 
 /// An error of the file system.
-pub(super) fn io(path: &Path, source: io::Error) -> StoreError {
+pub(in crate::store) fn io(path: &Path, source: io::Error) -> StoreError {
     let path = path.to_owned();
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
@@ -76,7 +76,8 @@ pub(super) fn closed(path: &Path) -> StoreError {
     }
 }
 
-fn corrupt(path: &Path, what: String) -> StoreError {
+/// Its content is not what was written.
+pub(super) fn corrupt(path: &Path, what: String) -> StoreError {
     StoreError::Corrupt {
         path: path.to_owned(),
         what,

@@ -1,82 +1,144 @@
-//! The version of what is in a store, and the way from older ones to this one.
+//! The version of what is in a store, how a store begins, and the way from older versions to this one.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use proto::ipam::v1::ExportItem;
+
+use super::super::journal::{self, BaseWriter, Hole, Journal, Mark};
 use super::super::{StoreError, salvage};
-use super::{Kind, failure};
+use super::values::{self, APPLIED, Kind};
+use super::{failure, index};
 
-/// What this version writes.
-pub(in crate::store) const SCHEMA: u32 = 1;
+/// What this version writes. 0 is that of stores before there was a number, 1 that of stores without a journal.
+pub(in crate::store) const SCHEMA: u32 = 2;
 
-/// A file beside sled's that says that there was a store: sled takes a log whose beginning is damaged for a new
-/// one, and every address would be given again.
-const MARK: &str = "ipam-server.store";
+/// Is there while a new store is made.
+const UNFINISHED: &str = "ipam-server.new";
 
-/// Changes a store from the schema that is its index to the next one.
-type Migration = fn(&sled::Tree) -> sled::Result<()>;
-
-/// Schema 0 is that of stores before there was a number; nothing else was different.
-const MIGRATIONS: [Migration; SCHEMA as usize] = [|_| Ok(())];
-
-/// Marks a new store, refuses a newer one, and migrates an older one after an export beside it.
-pub(super) fn check(path: &Path, db: &sled::Db) -> Result<(), StoreError> {
-    let of = |error| failure::of(path, error);
-    let key = Kind::Meta.key(b"schema");
-    let found = match db.get(&key).map_err(of)? {
-        Some(value) => match <[u8; 4]>::try_from(value.as_ref()) {
-            Ok(bytes) => u32::from_be_bytes(bytes),
-            Err(_) => {
-                return Err(StoreError::Corrupt {
-                    path: path.to_owned(),
-                    what: "the schema version".into(),
-                });
-            }
-        },
-        None if db.is_empty() && path.join(MARK).exists() => {
-            return Err(StoreError::Corrupt {
-                path: path.to_owned(),
-                what: "its log holds nothing any more; put a backup in its place, or remove the folder to begin anew".into(),
-            });
-        }
-        None if db.is_empty() => SCHEMA,
-        None => 0,
-    };
-    if found > SCHEMA {
-        return Err(StoreError::NewerSchema {
-            path: path.to_owned(),
-            found,
-            known: SCHEMA,
-        });
+/// Begins the journal of a new store, or of one of an older schema after an export beside it.
+pub(super) fn begin(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal), StoreError> {
+    let io = |error| failure::io(path, error);
+    let mark = journal::mark(path);
+    let unfinished = path.join(UNFINISHED);
+    if unfinished.exists() || (mark == Mark::None && !path.join("db").exists()) {
+        // What a power cut has left of sled's files may be anything.
+        File::create(&unfinished)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| journal::sync_folder(path))
+            .map_err(io)?;
+        index::remove(path)?;
+    } else {
+        rehearse(path, cache_bytes)?;
     }
-    if found < SCHEMA {
-        let beside = export(path, db, found)?;
+    let db = index::open(path, cache_bytes)?;
+    let status = index::read_all(path, &db)?;
+    if !db.is_empty() {
+        let found = found(path, &db)?.unwrap_or(0);
+        let beside = export(path, &db, found)?;
         tracing::info!(found, schema = SCHEMA, export = %beside.display(), "migrating the store");
     }
-    for (from, migrate) in (0_u32..).zip(MIGRATIONS).skip(found as usize) {
-        migrate(db).map_err(of)?;
-        db.insert(&key, &(from + 1).to_be_bytes()).map_err(of)?;
+    let mut base = BaseWriter::create(path, 1, 0).map_err(io)?;
+    for entry in db.iter() {
+        let (key, value) = entry.map_err(|error| failure::of(path, error))?;
+        if values::is_content(&key) {
+            base.add(key.to_vec(), value.to_vec()).map_err(io)?;
+        }
     }
-    if db.get(&key).map_err(of)?.is_none() {
-        db.insert(&key, &SCHEMA.to_be_bytes()).map_err(of)?;
-    }
-    Ok(())
+    let bytes = base.finish(path, 0).map_err(io)?;
+    let journal = Journal::begin(path, status, bytes).map_err(io)?;
+    finished(path)?;
+    let applied = db.insert(Kind::Meta.key(APPLIED), &0_u64.to_be_bytes());
+    applied.map_err(|error| failure::of(path, error))?;
+    write(path, &db)?;
+    Ok((db, journal))
 }
 
-/// Leaves the mark, once the schema version is durable.
-pub(super) fn mark(path: &Path) -> Result<(), StoreError> {
-    let file = path.join(MARK);
-    if file.exists() {
-        return Ok(());
+/// Checks a store of an older schema on a copy of its files, since sled writes when it opens them.
+fn rehearse(path: &Path, cache_bytes: u64) -> Result<(), StoreError> {
+    if !path.join("db").is_file() {
+        return Err(failure::corrupt(path, "sled's log is gone".to_owned()));
     }
-    let io = |source| failure::io(path, source);
-    File::create(&file)
-        .and_then(|file| file.sync_all())
-        .map_err(io)?;
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io)
+    let copy = salvage::Copy::of_index(path, path)?;
+    let checked = index::open(copy.path(), cache_bytes)
+        .and_then(|db| check_old(copy.path(), &db, journal::mark(path)));
+    checked.map_err(|error| match error {
+        StoreError::Corrupt { what, .. } => failure::corrupt(path, what),
+        StoreError::NewerSchema { found, .. } => newer(path, found),
+        error => error,
+    })
+}
+
+fn check_old(path: &Path, db: &sled::Db, mark: Mark) -> Result<(), StoreError> {
+    match found(path, db)? {
+        Some(SCHEMA) => {
+            let what = "its journal is gone: changes since the last base may be missing";
+            return Err(failure::corrupt(path, what.to_owned()));
+        }
+        Some(found) if found > SCHEMA => return Err(newer(path, found)),
+        None if db.is_empty() && mark != Mark::None => {
+            let what = "its log holds nothing any more; put a backup in its place, or remove the folder to begin anew";
+            return Err(failure::corrupt(path, what.to_owned()));
+        }
+        _ => {}
+    }
+    index::read_all(path, db)?;
+    index::compare_with_history(path, db)
+}
+
+/// Notes that a store has its journal.
+pub(super) fn finished(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path.join(UNFINISHED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure::io(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what a newer version wrote.
+pub(super) fn check(path: &Path, db: &sled::Db) -> Result<(), StoreError> {
+    match found(path, db)? {
+        Some(found) if found > SCHEMA => Err(newer(path, found)),
+        Some(SCHEMA) => Ok(()),
+        _ => write(path, db),
+    }
+}
+
+/// Writes the version into a tree.
+pub(super) fn write(path: &Path, db: &sled::Db) -> Result<(), StoreError> {
+    let written = db.insert(Kind::Meta.key(b"schema"), &SCHEMA.to_be_bytes());
+    written.map(drop).map_err(|error| failure::of(path, error))
+}
+
+fn newer(path: &Path, found: u32) -> StoreError {
+    StoreError::NewerSchema {
+        path: path.to_owned(),
+        found,
+        known: SCHEMA,
+    }
+}
+
+fn found(path: &Path, db: &sled::Db) -> Result<Option<u32>, StoreError> {
+    let value = db.get(Kind::Meta.key(b"schema"));
+    let value = value.map_err(|error| failure::of(path, error))?;
+    let number = value.map(|value| <[u8; 4]>::try_from(value.as_ref()));
+    let number = number.transpose();
+    let number = number.map_err(|_| failure::corrupt(path, "the schema version".to_owned()))?;
+    Ok(number.map(u32::from_be_bytes))
+}
+
+/// A hole in the journal of a store, with the revisions that are missing.
+pub(super) fn corrupt(path: &Path, hole: &Hole) -> StoreError {
+    let missing = salvage::missing_of_journal(path);
+    let what = match missing {
+        Ok(missing) if !missing.is_empty() => format!(
+            "{}; revisions {} are missing in it",
+            hole.what,
+            salvage::ranges(&missing)
+        ),
+        _ => hole.what.clone(),
+    };
+    failure::corrupt(path, what)
 }
 
 /// Writes what the store holds to `<path>.before-schema-<n>.jsonl`, as `ipamctl import` takes it.
@@ -86,18 +148,16 @@ fn export(path: &Path, db: &sled::Db, found: u32) -> Result<PathBuf, StoreError>
     let beside = PathBuf::from(name);
     let io = |source| failure::io(&beside, source);
     let mut file = BufWriter::new(File::create(&beside).map_err(io)?);
-    let mut failed = None;
-    salvage::items(db, |item| {
-        let line = serde_json::to_vec(&item).map_err(std::io::Error::from);
-        let written = line
-            .and_then(|line| file.write_all(&line))
-            .and_then(|()| file.write_all(b"\n"));
-        if let Err(error) = written {
-            failed.get_or_insert(error);
+    for kind in [Kind::Pool, Kind::Reservation, Kind::Lease] {
+        for entry in db.scan_prefix([kind.prefix()]) {
+            let (key, value) = entry.map_err(|error| failure::of(path, error))?;
+            let item = salvage::item(&key, &value);
+            let item = item.ok_or_else(|| failure::corrupt(path, values::shown(&key)))?;
+            let line = serde_json::to_vec(&ExportItem { item: Some(item) });
+            let line = line.map_err(|error| io(error.into()))?;
+            let written = file.write_all(&line).and_then(|()| file.write_all(b"\n"));
+            written.map_err(io)?;
         }
-    });
-    if let Some(error) = failed {
-        return Err(io(error));
     }
     let file = file.into_inner().map_err(|error| io(error.into_error()))?;
     file.sync_all().map_err(io)?;

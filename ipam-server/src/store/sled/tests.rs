@@ -4,6 +4,8 @@ use proto::ipam::v1::{EventType, ExportItem, Subject, export_item::Item};
 use super::*;
 use crate::store::salvage::salvage;
 
+mod damage;
+
 fn store(path: &Path) -> Result<SledStore, StoreError> {
     SledStore::open(path, 1 << 24)
 }
@@ -52,20 +54,40 @@ fn a_store_that_is_open_is_locked() {
     ));
 }
 
+/// Writes into the closed store's tree, past the journal.
+fn write_past_the_journal(path: &Path, key: &[u8], value: Option<&[u8]>) {
+    let db = index::open(path, 1 << 24).unwrap();
+    match value {
+        Some(value) => db.insert(key, value).unwrap(),
+        None => db.remove(key).unwrap(),
+    };
+    db.flush().unwrap();
+}
+
+/// Makes what the version before the journal would have left.
+fn make_old(path: &Path, schema: Option<u32>) {
+    let key = Kind::Meta.key(b"schema");
+    let value = schema.map(u32::to_be_bytes);
+    write_past_the_journal(path, &key, value.as_ref().map(<[u8; 4]>::as_slice));
+    write_past_the_journal(path, &Kind::Meta.key(values::APPLIED), None);
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with("journal-") || name.starts_with("base-") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    fs::write(path.join("ipam-server.store"), []).unwrap();
+}
+
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).unwrap();
     first.commit(&batch(1)).unwrap();
-    first
-        .with(|open| {
-            open.db
-                .insert(Kind::Meta.key(b"schema"), &7_u32.to_be_bytes())
-                .unwrap();
-            sync(dir.path(), open)
-        })
-        .unwrap();
     drop(first);
+    let newer = 7_u32.to_be_bytes();
+    write_past_the_journal(dir.path(), &Kind::Meta.key(b"schema"), Some(&newer));
     match store(dir.path()).err() {
         Some(StoreError::NewerSchema {
             found: 7,
@@ -78,82 +100,207 @@ fn a_newer_schema_is_refused_and_left_alone() {
 
 #[test]
 fn an_older_schema_is_migrated_after_an_export_beside_it() {
+    for (schema, export) in [(None, 1), (Some(1), 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let first = store(&path).unwrap();
+        first.commit(&batch(1)).unwrap();
+        drop(first);
+        make_old(&path, schema);
+        let second = store(&path).unwrap();
+        assert_eq!(second.lease(LeaseId(1)).unwrap(), Some(lease(1)));
+        second.commit(&batch(2)).unwrap();
+        drop(second);
+        let export = format!("store.before-schema-{export}.jsonl");
+        let export = fs::read_to_string(dir.path().join(export)).unwrap();
+        let item: ExportItem = serde_json::from_str(export.trim()).unwrap();
+        assert_eq!(item.item, Some(Item::Lease(lease(1))));
+        let third = store(&path).unwrap();
+        assert_eq!(third.leases(LeaseId(0), 10).unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn an_older_store_with_a_gap_in_its_history_or_an_old_lease_is_refused() {
+    let old = Lease {
+        generation: 7,
+        ..lease(2)
+    };
+    let old = old.encode_to_vec();
+    for (key, value, what) in [
+        (Kind::Event.number(2), None, "revisions 2 to 2 are missing"),
+        (
+            Kind::Lease.number(2),
+            None,
+            "l2 is not as revision 2 left it",
+        ),
+        (
+            Kind::Lease.number(2),
+            Some(old.as_slice()),
+            "l2 is not as revision 2 left it",
+        ),
+        (
+            Kind::Lease.number(2),
+            Some(b"\xff\xff\xff".as_slice()),
+            "key l2",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let first = store(&path).unwrap();
+        for number in 1..=3 {
+            first.commit(&batch(number)).unwrap();
+        }
+        drop(first);
+        make_old(&path, Some(1));
+        write_past_the_journal(&path, &key, value);
+        match store(&path).err() {
+            Some(StoreError::Corrupt { what: found, .. }) => {
+                assert!(found.contains(what), "{found}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_migration_that_was_killed_at_any_step_is_done_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let first = store(&path).unwrap();
-    first.commit(&batch(1)).unwrap();
-    first
-        .with(|open| {
-            open.db.remove(Kind::Meta.key(b"schema")).unwrap();
-            sync(&path, open)
-        })
-        .unwrap();
-    drop(first);
-    let second = store(&path).unwrap();
-    assert_eq!(second.lease(LeaseId(1)).unwrap(), Some(lease(1)));
-    let export = std::fs::read_to_string(dir.path().join("store.before-schema-1.jsonl")).unwrap();
-    let item: ExportItem = serde_json::from_str(export.trim()).unwrap();
-    assert_eq!(item.item, Some(Item::Lease(lease(1))));
-}
-
-#[test]
-fn a_value_that_is_damaged_is_told_and_the_rest_is_salvaged() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = store(dir.path()).unwrap();
-    first.commit(&batch(1)).unwrap();
-    first.commit(&batch(2)).unwrap();
-    first
-        .with(|open| {
-            open.db
-                .insert(Kind::Lease.number(1), b"\xff\xff\xff")
-                .unwrap();
-            sync(dir.path(), open)
-        })
-        .unwrap();
-    assert!(matches!(
-        first.lease(LeaseId(1)),
-        Err(StoreError::Corrupt { .. })
-    ));
-    drop(first);
-    let mut items = Vec::new();
-    let lost = salvage(dir.path(), |item| items.push(item.item)).unwrap();
-    assert_eq!(lost.len(), 1, "{lost:?}");
-    assert_eq!(items, [Some(Item::Lease(lease(2)))]);
-}
-
-#[test]
-fn a_log_of_garbage_is_an_error_and_never_a_panic() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = store(dir.path()).unwrap();
-    for number in 1..100 {
+    for number in 1..=20 {
         first.commit(&batch(number)).unwrap();
     }
     drop(first);
-    let log = dir.path().join("db");
-    let mut bytes = std::fs::read(&log).unwrap();
-    for byte in bytes.iter_mut().take(4096) {
-        *byte ^= 0x5a;
-    }
-    std::fs::write(&log, bytes).unwrap();
-    match store(dir.path()) {
-        Ok(store) => panic!("{} leases", store.leases(LeaseId(0), 1000).unwrap().len()),
-        Err(StoreError::Corrupt { .. }) => {}
-        Err(error) => panic!("{error:?}"),
+    make_old(&path, Some(1));
+    let old = dir.path().join("old");
+    damage::copy(&path, &old);
+    drop(store(&path).unwrap());
+    // What it writes, in order: the export, the base, the first segment, the mark; then sled's own.
+    let steps = ["base-0000000001", "journal-0000000001", "ipam-server.store"];
+    for done in 0..=steps.len() {
+        for half in [false, true] {
+            let again = dir.path().join("again");
+            damage::copy(&old, &again);
+            for step in &steps[..done] {
+                fs::copy(path.join(step), again.join(step)).unwrap();
+            }
+            if half {
+                fs::write(again.join("base.tmp"), b"half").unwrap();
+                fs::write(again.join("journal.tmp"), b"half").unwrap();
+                fs::write(again.join("snap.0000000000000FFF.generating"), b"half").unwrap();
+            }
+            let migrated = store(&again).unwrap_or_else(|error| panic!("{done}: {error}"));
+            assert_eq!(migrated.leases(LeaseId(0), 100).unwrap().len(), 20);
+            migrated.commit(&batch(21)).unwrap();
+            drop(migrated);
+            assert_eq!(store(&again).unwrap().extent().unwrap().revision, 21);
+        }
     }
 }
 
 #[test]
-fn a_batch_that_failed_is_not_there_after_the_recovery() {
+fn a_commit_that_failed_is_not_there_after_the_recovery() {
+    for failed in [Failed::Journal, Failed::Tree] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path()).unwrap();
+        store.commit(&batch(1)).unwrap();
+        let before = store.writer().journal.status;
+        // As if the write had come through and only the answer had been lost.
+        if failed == Failed::Tree {
+            store.commit(&batch(2)).unwrap();
+            store.writer().journal.take_back(before);
+        } else {
+            store
+                .writer()
+                .journal
+                .append(values::entries(&batch(2), 1), before)
+                .unwrap();
+            store.writer().journal.take_back(before);
+        }
+        store.writer().failed = failed;
+        assert!(store.commit(&batch(3)).is_err());
+        store.recover().unwrap();
+        assert_eq!(store.lease(LeaseId(2)).unwrap(), None);
+        assert_eq!(store.extent().unwrap().revision, 1);
+        store.commit(&batch(2)).unwrap();
+        assert_eq!(store.lease(LeaseId(2)).unwrap(), Some(lease(2)));
+        drop(store);
+        let again = self::store(dir.path()).unwrap();
+        assert_eq!(again.leases(LeaseId(0), 10).unwrap(), [lease(1), lease(2)]);
+    }
+}
+
+#[test]
+fn a_long_value_is_kept_in_pieces_that_go_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).unwrap();
-    store.commit(&batch(1)).unwrap();
-    // As if the write had come through and only the answer had been lost.
-    store.commit(&batch(2)).unwrap();
-    *store.failed.lock().unwrap() = Some(batch(2));
-    assert!(store.commit(&batch(3)).is_err());
-    store.recover().unwrap();
-    assert_eq!(store.lease(LeaseId(2)).unwrap(), None);
-    assert_eq!(store.extent().unwrap().revision, 1);
-    store.commit(&batch(2)).unwrap();
-    assert_eq!(store.lease(LeaseId(2)).unwrap(), Some(lease(2)));
+    let fat = |length: usize| Lease {
+        pool: "x".repeat(length),
+        ..lease(1)
+    };
+    for (revision, length) in [(1, 100_000), (2, 9_000), (3, 10), (4, 50_000)] {
+        let mut batch = batch(revision);
+        batch.leases = vec![(LeaseId(1), Some(fat(length)))];
+        store.commit(&batch).unwrap();
+        assert_eq!(store.lease(LeaseId(1)).unwrap(), Some(fat(length)));
+        assert_eq!(store.leases(LeaseId(0), 10).unwrap(), [fat(length)]);
+        let pieces = store.with(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
+        let expected = if length <= 4096 {
+            0
+        } else {
+            (length + 10).div_ceil(4096)
+        };
+        assert_eq!(pieces.unwrap(), expected, "{length}");
+    }
+    let mut gone = batch(5);
+    gone.leases = vec![(LeaseId(1), None)];
+    store.commit(&gone).unwrap();
+    let pieces = store.with(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
+    assert_eq!(pieces.unwrap(), 0);
+    assert!(
+        !dir.path()
+            .join("blobs")
+            .read_dir()
+            .is_ok_and(|mut all| all.next().is_some())
+    );
+}
+
+#[test]
+fn bases_keep_the_journal_short_and_hold_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut revision = 0;
+    for _ in 0..2 {
+        let first = store(dir.path()).unwrap();
+        // About 60 MB of records about 100 leases.
+        for _ in 0..600 {
+            revision += 1;
+            let mut batch = batch(revision);
+            let fat = Lease {
+                pool: revision
+                    .to_string()
+                    .repeat(100_000 / revision.to_string().len()),
+                ..lease(revision % 100)
+            };
+            batch.leases = vec![(LeaseId(revision % 100), Some(fat))];
+            batch.forget_events_to = revision.checked_sub(10).filter(|&to| to > 0);
+            first.commit(&batch).unwrap();
+        }
+        drop(first);
+        let (found, again) = (
+            journal::read(dir.path()).unwrap(),
+            store(dir.path()).unwrap(),
+        );
+        assert!(found.bytes() < 80 << 20, "{}", found.bytes());
+        assert!(found.begins > 0, "a base was written");
+        assert_eq!(again.extent().unwrap().revision, revision);
+        for lease in again.leases(LeaseId(0), 200).unwrap() {
+            let number = lease.id.parse::<LeaseId>().unwrap().0;
+            let last = revision - (revision - number) % 100;
+            assert!(lease.pool.starts_with(&last.to_string()), "{number}");
+        }
+        // Of the journal alone, too.
+        drop(again);
+        index::remove(dir.path()).unwrap();
+    }
 }

@@ -1,0 +1,196 @@
+//! One file of the journal: a beginning, then a record for each commit, everything twice.
+//!
+//! The second copy of each frame lies `capacity` bytes behind the first, and one fdatasync covers both. A power cut can
+//! tear the last record, which nobody was answered for, in both places; a damage of the disk hits one of them. So a
+//! record of which a copy is whole counts, and a torn end is never mistaken for a damaged one.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::frame::{Frame, FrameKind, is_zero};
+use super::status::Status;
+use super::{Hole, numbered, sync_folder};
+
+/// Bytes of the first copies in a segment.
+pub(super) const CAPACITY: u64 = 16 << 20;
+/// A name that no reader takes for a segment.
+const UNDER_WAY: &str = "journal.tmp";
+const PREFIX: &str = "journal-";
+
+/// A segment that is written to.
+pub(super) struct Segment {
+    pub(super) number: u64,
+    file: File,
+    capacity: u64,
+    /// Where the next record goes.
+    end: u64,
+}
+
+impl Segment {
+    /// Makes a segment, which is there with its beginning or not at all. One of the same number is replaced.
+    pub(super) fn create(
+        folder: &Path,
+        number: u64,
+        sequence: u64,
+        status: Status,
+        record: usize,
+    ) -> io::Result<Segment> {
+        let begin = |capacity| Frame {
+            kind: FrameKind::SegmentBegin.into(),
+            sequence,
+            number,
+            capacity,
+            status: Some(status),
+            entries: Vec::new(),
+        };
+        // A record that is longer than a segment gets a segment of its own.
+        let needed = begin(u64::MAX).to_bytes().len() + record;
+        let capacity = CAPACITY.max((needed as u64).next_multiple_of(4096));
+        let bytes = begin(capacity).to_bytes();
+        let under_way = folder.join(UNDER_WAY);
+        let file = File::create(&under_way)?;
+        file.write_all_at(&bytes, 0)?;
+        file.write_all_at(&bytes, capacity)?;
+        file.sync_all()?;
+        fs::rename(&under_way, folder.join(name(number)))?;
+        sync_folder(folder)?;
+        Ok(Segment {
+            number,
+            file,
+            capacity,
+            end: bytes.len() as u64,
+        })
+    }
+
+    /// Goes on with a segment that was read and is not torn.
+    pub(super) fn reopen(folder: &Path, number: u64, content: &Content) -> io::Result<Segment> {
+        Ok(Segment {
+            number,
+            file: File::options()
+                .write(true)
+                .open(folder.join(name(number)))?,
+            capacity: content.capacity,
+            end: content.bytes,
+        })
+    }
+
+    /// Whether a record of this length fits.
+    pub(super) fn has_room(&self, record: usize) -> bool {
+        self.end + record as u64 <= self.capacity
+    }
+
+    /// Appends a record and makes it durable. After an error the segment takes nothing more.
+    pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(record, self.end)?;
+        self.file.write_all_at(record, self.capacity + self.end)?;
+        self.file.sync_data()?;
+        self.end += record.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes of its first copies.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("{PREFIX}{number:010}")
+}
+
+/// The numbers of all segments, in order.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<u64>> {
+    numbered(folder, PREFIX)
+}
+
+pub(super) fn remove(folder: &Path, number: u64) -> io::Result<()> {
+    fs::remove_file(folder.join(name(number)))
+}
+
+pub(super) fn bytes(folder: &Path, number: u64) -> io::Result<Vec<u8>> {
+    fs::read(folder.join(name(number)))
+}
+
+/// What a segment holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content {
+    /// How far second copies are from the first.
+    pub(super) capacity: u64,
+    /// The record before its first one.
+    pub(super) begins: u64,
+    /// Its last record, and what the store holds after it.
+    pub(super) sequence: u64,
+    pub(super) status: Status,
+    /// Bytes of its first copies.
+    pub(super) bytes: u64,
+    /// Whether something that nobody was answered for lies behind it.
+    pub(super) torn: bool,
+}
+
+/// Reads a segment; `visit` gets its records up to the one with the number `until`, in order.
+pub(super) fn read(
+    folder: &Path,
+    number: u64,
+    until: u64,
+    mut visit: impl FnMut(Frame),
+) -> Result<Content, Hole> {
+    let hole = |what: String| Hole {
+        what: format!("{}: {what}", name(number)),
+    };
+    let bytes = bytes(folder, number).map_err(|error| hole(error.to_string()))?;
+    let is_begin =
+        |frame: &Frame| frame.kind() == FrameKind::SegmentBegin && frame.number == number;
+    let first = Frame::scan(&bytes, 0).find(|(_, frame)| is_begin(frame));
+    let (_, begin) = first.ok_or_else(|| hole("its beginning is gone".into()))?;
+    let capacity = usize::try_from(begin.capacity).unwrap_or(usize::MAX);
+    let mut content = Content {
+        capacity: begin.capacity,
+        begins: begin.sequence,
+        sequence: begin.sequence,
+        status: begin.status.unwrap_or_default(),
+        bytes: 0,
+        torn: false,
+    };
+    let mut place = begin.to_bytes().len();
+    loop {
+        let wanted = content.sequence + 1;
+        let copies = [place, capacity.saturating_add(place)];
+        let is_next = |frame: &Frame| frame.kind() == FrameKind::Record && frame.sequence == wanted;
+        let next = copies
+            .iter()
+            .filter(|_| place < capacity && wanted <= until)
+            .find_map(|&copy| {
+                Frame::at(&bytes, copy)
+                    .filter(|(frame, _)| is_next(frame))
+                    .map(|(frame, next)| (frame, next - copy))
+            });
+        let Some((frame, length)) = next else {
+            break;
+        };
+        content.sequence = wanted;
+        content.status = frame.status.unwrap_or_default();
+        place += length;
+        visit(frame);
+    }
+    content.bytes = place as u64;
+    if content.sequence < until {
+        let rest = |from: usize| bytes.get(from.min(bytes.len())..).unwrap_or_default();
+        let behind = Frame::scan(&bytes, place).find(|(_, frame)| {
+            frame.kind() == FrameKind::Record && frame.sequence > content.sequence
+        });
+        if let Some((_, frame)) = behind {
+            let what = format!(
+                "records {} to {} are damaged",
+                content.sequence + 1,
+                frame.sequence.saturating_sub(1)
+            );
+            return Err(hole(what));
+        }
+        let first = rest(place);
+        let first = first.get(..capacity - place.min(capacity)).unwrap_or(first);
+        content.torn = !is_zero(first) || !is_zero(rest(capacity.saturating_add(place)));
+    }
+    Ok(content)
+}

@@ -1,0 +1,261 @@
+//! Keys and values of the tree, and what a commit changes.
+//!
+//! sled keeps up to 16 values in a node, and writes a node above 128 KiB to a file of its own, which it neither fsyncs
+//! nor removes in time. So a long value is kept in pieces: its key holds `0`, the count of pieces (4 bytes) and the
+//! number of the commit (8 bytes); the pieces are at `x<key><commit><piece>`. No encoded message begins with a `0`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use prost::Message;
+use proto::ipam::v1::subject::Subject;
+
+use super::super::journal::{Entry, Status};
+use super::super::{Batch, LeaseId, Origin, StoreError};
+use super::failure;
+
+/// The name of [`Origin`] among what the store says of itself; its value is JSON.
+pub(super) const ORIGIN: &[u8] = b"origin";
+/// The number of the last commit that the tree holds, 8 bytes.
+pub(super) const APPLIED: &[u8] = b"applied";
+/// Bytes of a piece, and of the longest value without pieces: 17 of them are well below 128 KiB.
+const PIECE: usize = 4 << 10;
+/// The first byte of a value that is in pieces.
+const IN_PIECES: u8 = 0;
+
+/// The first byte of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Kind {
+    Pool = b'p' as isize,
+    Reservation = b'r' as isize,
+    Lease = b'l' as isize,
+    Event = b'e' as isize,
+    Meta = b'm' as isize,
+    Piece = b'x' as isize,
+}
+
+impl Kind {
+    pub(in crate::store) fn key(self, rest: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(1 + rest.len());
+        key.push(self.prefix());
+        key.extend_from_slice(rest);
+        key
+    }
+
+    pub(in crate::store) fn number(self, number: u64) -> [u8; 9] {
+        let mut key = [self.prefix(); 9];
+        key[1..].copy_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    pub(in crate::store) fn prefix(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Whether a key is of what a store holds, and not of how the tree is kept.
+pub(in crate::store) fn is_content(key: &[u8]) -> bool {
+    match key.split_first() {
+        Some((b'p' | b'r' | b'l' | b'e', _)) => true,
+        Some((b'm', rest)) => rest == ORIGIN,
+        _ => false,
+    }
+}
+
+/// The number in the key of a lease or an event.
+pub(in crate::store) fn number_of(key: &[u8]) -> Option<u64> {
+    let (_, number) = key.split_first()?;
+    number.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The key of what an event is about.
+pub(in crate::store) fn key_of(subject: &Subject) -> Option<Vec<u8>> {
+    match subject {
+        Subject::Lease(lease) => {
+            let id: LeaseId = lease.id.parse().ok()?;
+            Some(Kind::Lease.number(id.0).to_vec())
+        }
+        Subject::Pool(pool) => Some(Kind::Pool.key(pool.name.as_bytes())),
+        Subject::Reservation(reservation) => {
+            Some(Kind::Reservation.key(reservation.name.as_bytes()))
+        }
+    }
+}
+
+/// The encoded message that an event is about.
+pub(in crate::store) fn value_of(subject: &Subject) -> Vec<u8> {
+    match subject {
+        Subject::Lease(lease) => lease.encode_to_vec(),
+        Subject::Pool(pool) => pool.encode_to_vec(),
+        Subject::Reservation(reservation) => reservation.encode_to_vec(),
+    }
+}
+
+/// What a batch changes, each key once. `oldest` is the oldest revision that is kept.
+pub(super) fn entries(batch: &Batch, oldest: u64) -> Vec<Entry> {
+    let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+    for (name, pool) in &batch.pools {
+        let value = pool.as_ref().map(Message::encode_to_vec);
+        changes.insert(Kind::Pool.key(name.as_bytes()), value);
+    }
+    for (name, reservation) in &batch.reservations {
+        let value = reservation.as_ref().map(Message::encode_to_vec);
+        changes.insert(Kind::Reservation.key(name.as_bytes()), value);
+    }
+    for (id, lease) in &batch.leases {
+        let value = lease.as_ref().map(Message::encode_to_vec);
+        changes.insert(Kind::Lease.number(id.0).to_vec(), value);
+    }
+    for event in &batch.events {
+        let key = Kind::Event.number(event.revision).to_vec();
+        changes.insert(key, Some(event.encode_to_vec()));
+    }
+    if let Some(change) = &batch.origin {
+        changes.insert(Kind::Meta.key(ORIGIN), Some(origin_value(&change.after)));
+    }
+    if let Some(to) = batch.forget_events_to {
+        for revision in oldest..=to {
+            changes.insert(Kind::Event.number(revision).to_vec(), None);
+        }
+    }
+    changes
+        .into_iter()
+        .map(|(key, value)| Entry { key, value })
+        .collect()
+}
+
+fn origin_value(origin: &Origin) -> Vec<u8> {
+    // Texts and numbers are always JSON.
+    serde_json::to_vec(origin).unwrap_or_default()
+}
+
+/// Where the pieces of a value are.
+struct Pieces {
+    count: u32,
+    commit: u64,
+}
+
+impl Pieces {
+    /// Those of a stored value; none if it is not in pieces.
+    fn of(value: &[u8]) -> Option<Pieces> {
+        let rest = value.strip_prefix(&[IN_PIECES])?;
+        let (count, commit) = rest.split_first_chunk::<4>()?;
+        Some(Pieces {
+            count: u32::from_be_bytes(*count),
+            commit: u64::from_be_bytes(commit.try_into().ok()?),
+        })
+    }
+
+    fn key(&self, of: &[u8], piece: u32) -> Vec<u8> {
+        let mut key = Kind::Piece.key(of);
+        key.extend_from_slice(&self.commit.to_be_bytes());
+        key.extend_from_slice(&piece.to_be_bytes());
+        key
+    }
+}
+
+/// The value of a key, put together.
+pub(super) fn get(
+    path: &Path,
+    tree: &sled::Tree,
+    key: &[u8],
+) -> Result<Option<sled::IVec>, StoreError> {
+    // A commit may change the value between its key and its pieces; it is read again then.
+    const TRIES: usize = 100;
+    for _ in 0..TRIES {
+        let stored = tree.get(key).map_err(|error| failure::of(path, error))?;
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        if let Some(value) = whole(path, tree, key, stored)? {
+            return Ok(Some(value));
+        }
+    }
+    Err(failure::corrupt(
+        path,
+        format!("a piece of the value of key {} is gone", shown(key)),
+    ))
+}
+
+/// A stored value, put together; none if a piece is not there, or not any more.
+pub(super) fn whole(
+    path: &Path,
+    tree: &sled::Tree,
+    key: &[u8],
+    stored: sled::IVec,
+) -> Result<Option<sled::IVec>, StoreError> {
+    let Some(pieces) = Pieces::of(&stored) else {
+        return Ok(Some(stored));
+    };
+    let mut value = Vec::new();
+    for piece in 0..pieces.count {
+        let found = tree.get(pieces.key(key, piece));
+        match found.map_err(|error| failure::of(path, error))? {
+            Some(piece) => value.extend_from_slice(&piece),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(value.into()))
+}
+
+/// What is to be written for the changes of a commit, and what the store holds afterwards: `status` is before.
+pub(super) fn prepare(
+    path: &Path,
+    tree: &sled::Tree,
+    commit: u64,
+    changes: &[Entry],
+    mut status: Status,
+) -> Result<(sled::Batch, Status), StoreError> {
+    let mut writes = sled::Batch::default();
+    for Entry { key, value } in changes {
+        let before = tree.get(key).map_err(|error| failure::of(path, error))?;
+        if let Some(before) = before {
+            let pieces = Pieces::of(&before);
+            if let Some(before) = whole(path, tree, key, before)? {
+                status.subtract(key, &before);
+            }
+            for (pieces, piece) in pieces
+                .iter()
+                .flat_map(|at| (0..at.count).map(move |p| (at, p)))
+            {
+                writes.remove(pieces.key(key, piece));
+            }
+        }
+        match value {
+            Some(value) => {
+                status.add(key, value);
+                put(&mut writes, commit, key, value);
+            }
+            None => writes.remove(key.as_slice()),
+        }
+    }
+    writes.insert(Kind::Meta.key(APPLIED), &commit.to_be_bytes());
+    Ok((writes, status))
+}
+
+/// Adds a value to what is written.
+pub(super) fn put(writes: &mut sled::Batch, commit: u64, key: &[u8], value: &[u8]) {
+    if value.len() <= PIECE {
+        writes.insert(key, value);
+        return;
+    }
+    let mut count = 0;
+    for (number, bytes) in (0..).zip(value.chunks(PIECE)) {
+        let at = Pieces { count: 0, commit };
+        writes.insert(at.key(key, number), bytes);
+        count = number + 1;
+    }
+    let mut stored = vec![IN_PIECES];
+    stored.extend_from_slice(&count.to_be_bytes());
+    stored.extend_from_slice(&commit.to_be_bytes());
+    writes.insert(key, stored);
+}
+
+/// A key in an error.
+pub(in crate::store) fn shown(key: &[u8]) -> String {
+    match (key.first(), number_of(key)) {
+        (Some(b'l'), Some(number)) => format!("l{number}"),
+        (Some(b'e'), Some(number)) => format!("e{number}"),
+        _ => String::from_utf8_lossy(key).escape_default().to_string(),
+    }
+}
