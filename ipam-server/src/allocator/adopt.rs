@@ -9,7 +9,6 @@ use super::draft::Draft;
 use crate::error::{Error, Family};
 use crate::lease::Wish;
 use crate::pool::number;
-use crate::store::LeaseId;
 
 /// Conflicts that are told in full.
 pub const DETAILS: usize = 100;
@@ -143,7 +142,7 @@ impl Draft<'_> {
             };
             self.put_lease(why, holder, Some(lease), None)?;
         }
-        let id = LeaseId(self.next_revision());
+        let id = self.next_lease();
         let choice = Choice {
             ipv4: has.ipv4.map(number),
             ipv6: has.ipv6.map(number),

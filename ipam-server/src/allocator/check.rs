@@ -32,6 +32,13 @@ pub enum Place {
         /// The first address.
         from: u128,
     },
+    /// Revisions of the history above `after` and up to `until`.
+    History {
+        /// The last one of the step before.
+        after: u64,
+        /// The newest one when this part of the check began.
+        until: u64,
+    },
 }
 
 /// What a step found.
@@ -52,7 +59,7 @@ impl Draft<'_> {
     pub fn check_begin(&self) -> Place {
         Place::Leases {
             after: LeaseId(0),
-            until: LeaseId(self.state.revision),
+            until: self.newest_lease(),
         }
     }
 
@@ -64,7 +71,13 @@ impl Draft<'_> {
         match place {
             Place::Leases { after, until } => self.check_leases(after, until),
             Place::Addresses { pool, family, from } => Ok(self.check_addresses(pool, family, from)),
+            Place::History { after, until } => self.check_history(after, until),
         }
+    }
+
+    fn newest_lease(&self) -> LeaseId {
+        let newest = self.state.revision;
+        LeaseId(newest.saturating_add(self.state.origin.lease_offset))
     }
 
     fn check_leases(&self, after: LeaseId, until: LeaseId) -> Result<Step, Error> {
@@ -108,7 +121,8 @@ impl Draft<'_> {
         } else {
             let first = self.state.pools.keys().next();
             let first = first.filter(|pool| **pool != GONE);
-            first.map(|&pool| beginning(pool, Family::V4))
+            let first = first.map(|&pool| beginning(pool, Family::V4));
+            first.or_else(|| Some(self.history()))
         };
         Ok(step)
     }
@@ -149,10 +163,43 @@ impl Draft<'_> {
                 let behind = (Bound::Excluded(pool), Bound::Unbounded);
                 let next = self.state.pools.range(behind).next();
                 let next = next.filter(|(pool, _)| **pool != GONE);
-                next.map(|(&pool, _)| beginning(pool, Family::V4))
+                let next = next.map(|(&pool, _)| beginning(pool, Family::V4));
+                next.or_else(|| Some(self.history()))
             }
         };
         step
+    }
+
+    fn history(&self) -> Place {
+        Place::History {
+            after: self.state.oldest_revision.saturating_sub(1),
+            until: self.state.revision,
+        }
+    }
+
+    /// Each revision that is kept has an event, the newest one too.
+    fn check_history(&self, after: u64, until: u64) -> Result<Step, Error> {
+        // What was forgotten since the step before is not missed.
+        let mut last = after.max(self.state.oldest_revision.saturating_sub(1));
+        let mut step = Step::default();
+        let page = self.store.events(last, PAGE)?;
+        let mut missing = |first: u64, last: u64| {
+            if first <= last {
+                let problem = format!("the history lacks revisions {first} to {last}");
+                step.problems.push(problem);
+            }
+        };
+        let whole = page.len() == PAGE;
+        for event in page.iter().filter(|event| event.revision <= until) {
+            missing(last + 1, event.revision - 1);
+            last = event.revision;
+        }
+        if !whole || last >= until {
+            missing(last + 1, until);
+        } else {
+            step.next = Some(Place::History { after: last, until });
+        }
+        Ok(step)
     }
 }
 

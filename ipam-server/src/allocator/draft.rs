@@ -159,9 +159,35 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The number of the next change, and so of a lease that it makes.
+    /// The number of the next change.
     pub(super) fn next_revision(&self) -> u64 {
         self.state.revision + 1
+    }
+
+    /// The number of a lease that the next change makes.
+    pub(super) fn next_lease(&self) -> LeaseId {
+        let offset = self.state.origin.lease_offset;
+        LeaseId(self.next_revision().saturating_add(offset))
+    }
+
+    /// The number of a lease that an import brings: its own, unless another lease has it, so that its owner's release
+    /// by number hits it and no other. Later leases get higher ones.
+    pub(super) fn imported_lease(&mut self, id: &str) -> LeaseId {
+        // Far from what arithmetic with revisions reaches.
+        const HIGHEST: u64 = 1 << 62;
+        let own: Option<LeaseId> = id.parse().ok();
+        let own = own.filter(|id| (1..HIGHEST).contains(&id.0));
+        let Some(own) = own.filter(|id| !self.state.leases.contains_key(id)) else {
+            return self.next_lease();
+        };
+        if own > self.next_lease() {
+            let lease_offset = own.0 - self.next_revision();
+            self.set_origin(Origin {
+                lease_offset,
+                ..self.state.origin.clone()
+            });
+        }
+        own
     }
 
     /// Adds to the history.

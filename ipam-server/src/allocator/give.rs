@@ -106,7 +106,7 @@ impl Draft<'_> {
         reservation: Option<&Kept>,
     ) -> Result<ipam::Lease, Error> {
         let choice = self.choose(pool, wish, reservation)?;
-        let id = LeaseId(self.next_revision());
+        let id = self.next_lease();
         let lease = self.new_lease(id, self.pool(pool)?, wish, choice);
         self.put_lease(EventType::Created, id, None, Some(lease.clone()))?;
         Ok(lease)

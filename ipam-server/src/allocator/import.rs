@@ -90,7 +90,7 @@ impl Draft<'_> {
             .map(|_| Outcome::Imported)
     }
 
-    /// A lease gets a number of this server's; everything else stays. One of another IPAM plugin, which comes without
+    /// A lease keeps its number, unless another one has it; everything else stays. One of another IPAM plugin, which comes without
     /// an id, is of today: it takes an address that rests, and says more of the owner than an earlier import did.
     fn import_lease(&mut self, mut lease: ipam::Lease) -> Result<Outcome, Error> {
         let foreign = lease.id.is_empty();
@@ -179,7 +179,7 @@ impl Draft<'_> {
                 difference,
             });
         }
-        let id = LeaseId(self.next_revision());
+        let id = self.imported_lease(&lease.id);
         lease.id = id.to_string();
         self.put_lease(EventType::Created, id, None, Some(lease))?;
         Ok(Outcome::Imported)

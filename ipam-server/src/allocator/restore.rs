@@ -56,6 +56,7 @@ impl Draft<'_> {
         if origin.awaited.is_empty() {
             origin = Origin {
                 id: new_id(),
+                lease_offset: origin.lease_offset,
                 ..Origin::default()
             };
         }
@@ -90,9 +91,10 @@ impl Draft<'_> {
         if origin.awaited.is_empty() || self.now.as_millisecond() < origin.until {
             return;
         }
-        let id = origin.id.clone();
+        let (id, lease_offset) = (origin.id.clone(), origin.lease_offset);
         self.set_origin(Origin {
             id,
+            lease_offset,
             ..Origin::default()
         });
     }

@@ -52,7 +52,9 @@ fn loaded() -> (MemoryStore, State) {
     };
     store.commit(&batch).unwrap();
     let mut state = load(&store).unwrap();
+    // Without a history.
     state.revision = 2500;
+    state.oldest_revision = 2501;
     (store, state)
 }
 
@@ -169,4 +171,27 @@ fn every_disagreement_is_told() {
         spoil(&store, &mut state);
         assert_eq!(problems(&store, &mut state), expected, "{name}");
     }
+}
+
+#[test]
+fn a_revision_that_the_history_lacks_is_named_the_newest_too() {
+    let (store, mut state) = loaded();
+    let event = |revision| proto::ipam::v1::Event {
+        revision,
+        ..Default::default()
+    };
+    let kept = (101..=2490).filter(|revision| !(1500..1510).contains(revision));
+    let batch = Batch {
+        events: kept.map(event).collect(),
+        ..Batch::default()
+    };
+    store.commit(&batch).unwrap();
+    state.oldest_revision = 101;
+    assert_eq!(
+        problems(&store, &mut state),
+        [
+            "the history lacks revisions 1500 to 1509",
+            "the history lacks revisions 2491 to 2500"
+        ]
+    );
 }

@@ -152,3 +152,44 @@ async fn a_lease_with_a_wrong_field_is_left_out_and_the_field_is_named() {
     assert_eq!(bench.leases().await, []);
     bench.assert_consistent().await;
 }
+
+#[tokio::test]
+async fn an_imported_lease_keeps_its_number_unless_another_one_has_it_and_new_ones_get_higher_ones()
+{
+    let bench = Bench::new();
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    let first = bench.give(ask("blue", 1)).await.unwrap();
+    let taken = lease(&first.id, "10.0.0.77/24", "blue", "c7");
+    for item in [
+        lease("l900", "10.0.0.90/24", "blue", "c90"),
+        lease("l40", "10.0.0.40/24", "blue", "c40"),
+        lease("l18446744073709551615", "10.0.0.41/24", "blue", "c41"),
+        taken,
+    ] {
+        assert_eq!(import(&bench, item).await, (1, 0, 0));
+    }
+    let by_address = |leases: &[ipam::Lease], address: &str| {
+        let found = leases.iter().find(|lease| lease.ipv4 == address);
+        found.expect("a lease").id.clone()
+    };
+    let leases = bench.leases().await;
+    assert_eq!(by_address(&leases, "10.0.0.90/24"), "l900");
+    assert_eq!(by_address(&leases, "10.0.0.40/24"), "l40");
+    let other = bench.give(ask("blue", 2)).await.unwrap();
+    for id in [
+        by_address(&leases, "10.0.0.41/24"),
+        by_address(&leases, "10.0.0.77/24"),
+        other.id.clone(),
+    ] {
+        let number = id.strip_prefix('l').unwrap().parse::<u64>().unwrap();
+        assert!((901..1000).contains(&number), "{id}");
+    }
+    let numbers: BTreeSet<_> = bench
+        .leases()
+        .await
+        .into_iter()
+        .map(|lease| lease.id)
+        .collect();
+    assert_eq!(numbers.len(), 6, "{numbers:?}");
+    bench.assert_consistent().await;
+}

@@ -35,9 +35,6 @@ fn content(export: &str) -> Vec<Value> {
                 assert!(pool.remove(field).is_some(), "{field}");
             }
         }
-        if let Some(lease) = item["lease"].as_object_mut() {
-            assert!(lease.remove("id").is_some());
-        }
         if let Some(reservation) = item["reservation"].as_object_mut() {
             reservation.remove("createTime");
         }
