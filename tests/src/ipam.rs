@@ -32,7 +32,7 @@ pub use pages::Page;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Leases of a page of [`IpamServer::leases`].
-const PAGE: i32 = 1000;
+const PAGE: i32 = 500;
 
 /// A running server. Dropping it kills it and removes its files; it ends with the test process too.
 #[derive(Debug)]
@@ -92,20 +92,38 @@ impl IpamServer {
         IpamServer::make(None, wrapper, &[])
     }
 
+    /// Starts one whose store is in this folder, which may be damaged or on a full disk.
+    ///
+    /// # Errors
+    /// What it wrote, if it ended instead of serving.
+    ///
+    /// # Panics
+    /// When it neither serves nor ends.
+    #[track_caller]
+    pub fn try_start_on(store: &Path) -> Result<IpamServer, String> {
+        let mut server = IpamServer::new(Some(store), &[], &[]);
+        server.try_restart()?;
+        Ok(server)
+    }
+
     #[track_caller]
     fn make(store: Option<&Path>, wrapper: &[&str], arguments: &[&str]) -> IpamServer {
+        let mut server = IpamServer::new(store, wrapper, arguments);
+        server.restart();
+        server
+    }
+
+    fn new(store: Option<&Path>, wrapper: &[&str], arguments: &[&str]) -> IpamServer {
         let folder = sweep::temporary_folder();
         let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
-        let mut server = IpamServer {
+        IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
             wrapper: owned(wrapper),
             arguments: owned(arguments),
             child: None,
             reaper: None,
-        };
-        server.restart();
-        server
+        }
     }
 
     /// Starts it again on the same store and socket, once it was killed or stopped.
@@ -114,9 +132,36 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn restart(&mut self) {
-        assert!(self.child.is_none(), "it still runs");
+        if let Err(log) = self.try_restart() {
+            panic!("ipam-server ended:\n{log}");
+        }
+    }
+
+    /// As [`IpamServer::restart`], but it may end.
+    ///
+    /// # Errors
+    /// Its log, if it ended instead of serving.
+    ///
+    /// # Panics
+    /// When it neither serves nor ends.
+    #[track_caller]
+    pub fn try_restart(&mut self) -> Result<(), String> {
         self.launch();
-        self.wait_ready();
+        let ended = self.ready_or_ended();
+        if ended.is_err() {
+            self.child = None;
+            self.reaper = None;
+        }
+        ended
+    }
+
+    /// Starts its process and does not wait until it serves.
+    ///
+    /// # Panics
+    /// When it runs, or cannot be started.
+    pub fn launch(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        self.spawn();
     }
 
     /// Starts a second process on the same store and socket, ends the first one, and waits until the second one serves.
@@ -131,7 +176,7 @@ impl IpamServer {
         }
         let mut old = self.child.take().expect("it runs");
         let old_reaper = self.reaper.take();
-        self.launch();
+        self.spawn();
         if matches!(first, Replacing::Start) {
             let pid = Pid::from_raw(pid_of(&old, self.wrapper.is_empty()).cast_signed());
             kill(pid, Signal::SIGTERM).expect("send a signal");
@@ -144,7 +189,7 @@ impl IpamServer {
         self.wait_ready();
     }
 
-    fn launch(&mut self) {
+    fn spawn(&mut self) {
         let _not_there = fs::remove_file(self.ready_file());
         let log = File::options()
             .create(true)
@@ -162,13 +207,21 @@ impl IpamServer {
 
     #[track_caller]
     fn wait_ready(&mut self) {
+        if let Err(log) = self.ready_or_ended() {
+            panic!("ipam-server ended:\n{log}");
+        }
+    }
+
+    /// Waits until it serves, or returns what it wrote until it ended.
+    #[track_caller]
+    fn ready_or_ended(&mut self) -> Result<(), String> {
         wait_until("ipam-server serves", PATIENCE, || {
             let child = self.child.as_mut().expect("it was started");
             if let Some(status) = child.try_wait().expect("ask for the state of a child") {
-                panic!("ipam-server ended with {status}:\n{}", self.log());
+                return Some(Err(format!("{status}: {}", self.log())));
             }
-            self.ready_file().exists().then_some(())
-        });
+            self.ready_file().exists().then_some(Ok(()))
+        })
     }
 
     /// An `ipam-server` with this socket and store, under the wrapper; not started.

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
 
+use super::sled::LOCK;
 use super::{Batch, Extent, LeaseId, Origin, Store, StoreError};
 
 /// Which folder an open store has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     path: PathBuf,
-    /// Device and inode of the folder, and of the file in it that was opened first.
+    /// Device and inode of the folder, and of the file in it that is never replaced.
     identity: [Option<(u64, u64)>; 2],
 }
 
@@ -34,7 +35,7 @@ impl Folder {
         if identity(&self.path) == self.identity {
             return Ok(());
         }
-        let text = "the store's folder or the file `db` in it was removed or replaced while the server runs; \
+        let text = "the store's folder or the file `ipam-server.lock` in it was removed or replaced while the server runs; \
                     put it back, or stop the server and import a backup";
         Err(StoreError::Io {
             path: self.path.clone(),
@@ -44,7 +45,7 @@ impl Folder {
 }
 
 fn identity(path: &Path) -> [Option<(u64, u64)>; 2] {
-    [path.to_owned(), path.join("db")].map(|path| {
+    [path.to_owned(), path.join(LOCK)].map(|path| {
         let found = std::fs::metadata(path).ok()?;
         Some((found.dev(), found.ino()))
     })
@@ -124,7 +125,7 @@ mod tests {
         let path = folder.path().join("store");
         let make = || {
             std::fs::create_dir(&path).unwrap();
-            std::fs::write(path.join("db"), "").unwrap();
+            std::fs::write(path.join(LOCK), "").unwrap();
         };
         make();
         let store = InFolder::new(Arc::new(MemoryStore::default()), Folder::of(&path));
@@ -139,7 +140,7 @@ mod tests {
         std::fs::rename(&aside, &path).unwrap();
         store.recover().unwrap();
         store.commit(&Batch::default()).unwrap();
-        std::fs::remove_file(path.join("db")).unwrap();
+        std::fs::remove_file(path.join(LOCK)).unwrap();
         assert!(store.commit(&Batch::default()).is_err());
     }
 }
