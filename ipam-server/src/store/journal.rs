@@ -315,6 +315,7 @@ impl Journal {
     /// Makes sure that nothing behind the last acknowledged record counts, and takes appends again.
     pub(super) fn void(&mut self) -> io::Result<()> {
         if self.broken {
+            self.segment.check()?;
             self.next_segment(0)?;
             self.broken = false;
         }

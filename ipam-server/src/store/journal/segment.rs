@@ -6,8 +6,8 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use super::frame::{Frame, FrameKind, is_zero};
 use super::status::Status;
@@ -15,6 +15,8 @@ use super::{Hole, numbered, sync_folder};
 
 /// Bytes of the first copies in a segment.
 pub(super) const CAPACITY: u64 = 16 << 20;
+/// Bytes of zeros that are written at once.
+const AHEAD: usize = 256 << 10;
 /// A name that no reader takes for a segment.
 const UNDER_WAY: &str = "journal.tmp";
 const PREFIX: &str = "journal-";
@@ -22,10 +24,13 @@ const PREFIX: &str = "journal-";
 /// A segment that is written to.
 pub(super) struct Segment {
     pub(super) number: u64,
+    path: PathBuf,
     file: File,
     capacity: u64,
     /// Where the next record goes.
     end: u64,
+    /// Up to where zeros were written.
+    zeroed: u64,
 }
 
 impl Segment {
@@ -54,25 +59,29 @@ impl Segment {
         file.write_all_at(&bytes, 0)?;
         file.write_all_at(&bytes, capacity)?;
         file.sync_all()?;
-        fs::rename(&under_way, folder.join(name(number)))?;
+        let path = folder.join(name(number));
+        fs::rename(&under_way, &path)?;
         sync_folder(folder)?;
         Ok(Segment {
             number,
+            path,
             file,
             capacity,
             end: bytes.len() as u64,
+            zeroed: 0,
         })
     }
 
     /// Goes on with a segment that was read and is not torn.
     pub(super) fn reopen(folder: &Path, number: u64, content: &Content) -> io::Result<Segment> {
+        let path = folder.join(name(number));
         Ok(Segment {
             number,
-            file: File::options()
-                .write(true)
-                .open(folder.join(name(number)))?,
+            file: File::options().write(true).open(&path)?,
+            path,
             capacity: content.capacity,
             end: content.bytes,
+            zeroed: 0,
         })
     }
 
@@ -81,13 +90,57 @@ impl Segment {
         self.end + record as u64 <= self.capacity
     }
 
-    /// Appends a record and makes it durable. After an error the segment takes nothing more.
+    /// Appends a record and makes it durable, in the file that the next start reads. After an error the segment takes
+    /// nothing more.
     pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+        self.make_room(self.end + record.len() as u64);
         self.file.write_all_at(record, self.end)?;
         self.file.write_all_at(record, self.capacity + self.end)?;
         self.file.sync_data()?;
+        self.check()?;
         self.end += record.len() as u64;
         Ok(())
+    }
+
+    /// Checks that the file is in its place: what is written to one that somebody removed is lost at the next start.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let in_place = fs::metadata(&self.path).is_ok_and(|found| {
+            let own = self.file.metadata();
+            own.is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+        });
+        if in_place {
+            return Ok(());
+        }
+        let what = format!(
+            "{} was removed or replaced while the server runs; put it back, or export now",
+            self.path.display()
+        );
+        Err(io::Error::new(io::ErrorKind::NotFound, what))
+    }
+
+    /// Writes zeros where the next records go, so that making a record durable changes no more than its own blocks: a
+    /// file system writes what it knows of a file with each fdatasync for which the file has grown.
+    fn make_room(&mut self, end: u64) {
+        if end <= self.zeroed {
+            return;
+        }
+        let zeros = vec![0; AHEAD];
+        let from = self.end.max(self.zeroed);
+        let until = (end + AHEAD as u64).min(self.capacity);
+        let mut place = from;
+        while place < until {
+            let length = zeros
+                .len()
+                .min(usize::try_from(until - place).unwrap_or(AHEAD));
+            for copy in [place, self.capacity + place] {
+                // Without room for zeros there may be some for the record.
+                if self.file.write_all_at(&zeros[..length], copy).is_err() {
+                    return;
+                }
+            }
+            place += length as u64;
+            self.zeroed = place;
+        }
     }
 
     /// Bytes of its first copies.

@@ -90,13 +90,14 @@ fn a_torn_end_is_followed_by_a_new_segment() {
     let dir = tempfile::tempdir().unwrap();
     drop(made(dir.path(), 3));
     let file = dir.path().join("journal-0000000001");
-    let length = fs::metadata(&file).unwrap().len();
+    let bytes = fs::read(&file).unwrap();
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() as u64;
     // The second copy of record 3 is torn; then the first one, too.
     File::options()
         .write(true)
         .open(&file)
         .unwrap()
-        .set_len(length - 8)
+        .set_len(end - 20)
         .unwrap();
     assert_eq!(read(dir.path()).unwrap().sequence, 3);
     let mut bytes = fs::read(&file).unwrap();
@@ -191,4 +192,21 @@ fn all_whole_frames_are_found_behind_a_damage() {
     });
     scanned.unwrap();
     assert!(found.len() >= 6 && found.contains(&9), "{found:?}");
+}
+
+#[test]
+fn a_segment_that_somebody_removed_takes_nothing_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = made(dir.path(), 3);
+    let (file, aside) = (
+        dir.path().join("journal-0000000001"),
+        dir.path().join("aside"),
+    );
+    fs::rename(&file, &aside).unwrap();
+    assert!(journal.append(vec![entry(4)], status(4)).is_err());
+    assert!(journal.void().is_err());
+    fs::rename(&aside, &file).unwrap();
+    journal.void().unwrap();
+    journal.append(vec![entry(4)], status(4)).unwrap();
+    assert_eq!(numbers(&read(dir.path()).unwrap(), 0), [1, 2, 3, 4]);
 }
