@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +17,14 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a failure that goes on is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Connections of this process that could not be accepted.
+static FAILURES: AtomicU64 = AtomicU64::new(0);
+
+/// Connections of this process that could not be accepted, of all listeners.
+pub fn failures() -> u64 {
+    FAILURES.load(Ordering::Relaxed)
+}
 
 /// The failures of one listener: for want of file descriptors every attempt fails at once, for as long as that lasts.
 #[derive(Debug)]
@@ -50,6 +58,7 @@ impl Backoff {
             return;
         }
         self.failures += 1;
+        FAILURES.fetch_add(1, Ordering::Relaxed);
         if self.logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             self.logged = Some(Instant::now());
             tracing::error!(

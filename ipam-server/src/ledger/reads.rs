@@ -84,6 +84,14 @@ impl Ledger {
                 );
             }
         }
+        for (index, one) in request.attachments.iter().enumerate() {
+            if one.container_id.is_empty() || one.ifname.is_empty() {
+                problems.add(
+                    format!("attachments[{index}]"),
+                    "must name container_id and ifname; with a wrong list nothing ends",
+                );
+            }
+        }
         problems.into_result()?;
         let (network, node) = (request.network.clone(), request.node.clone());
         let (request, found) = self

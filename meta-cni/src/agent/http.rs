@@ -154,6 +154,7 @@ async fn metrics(State(pages): State<Pages>) -> Response {
             .metrics
             .watch(kind.as_str(), pages.index.count(kind), age);
     }
+    pages.metrics.of_process();
     let mut text = String::new();
     match encode(&mut text, &pages.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),

@@ -1,5 +1,6 @@
 //! What Prometheus is told of the agent itself. Labels come from closed sets.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -43,6 +44,8 @@ pub struct Metrics {
     objects: Family<Of, Gauge>,
     repairs: Counter,
     orphans: Counter,
+    accept_failures: Counter,
+    log_dropped: Counter,
 }
 
 impl Metrics {
@@ -59,6 +62,8 @@ impl Metrics {
             objects: Family::default(),
             repairs: Counter::default(),
             orphans: Counter::default(),
+            accept_failures: Counter::default(),
+            log_dropped: Counter::default(),
         };
         registry.register(
             "meta_cni_build",
@@ -112,6 +117,16 @@ impl Metrics {
             "Records that were marked because the runtime has no such sandbox",
             metrics.orphans.clone(),
         );
+        registry.register(
+            "meta_cni_accept_failures",
+            "Connections that could not be accepted, for want of file descriptors for example",
+            metrics.accept_failures.clone(),
+        );
+        registry.register(
+            "meta_cni_log_lines_dropped",
+            "Lines of the log that were dropped, since nobody read standard error",
+            metrics.log_dropped.clone(),
+        );
         metrics
     }
 
@@ -150,6 +165,13 @@ impl Metrics {
     /// Counts an annotation that was repaired.
     pub fn repaired(&self) {
         self.repairs.inc();
+    }
+
+    /// Sets the counts that the whole process shares.
+    pub fn of_process(&self) {
+        let set = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);
+        set(&self.accept_failures, dial::accept::failures());
+        set(&self.log_dropped, process::log::dropped());
     }
 
     /// Counts a record that was marked.

@@ -95,3 +95,27 @@ async fn a_mask_that_names_a_family_that_the_pool_lacks_is_refused() {
     let whole = bench.ledger.update_pool(&caller(), update(&[])).await;
     assert_eq!(whole.unwrap().labels.len(), 1);
 }
+
+#[tokio::test]
+async fn a_list_of_attachments_with_one_that_has_no_name_ends_nothing() {
+    let bench = Bench::new();
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    bench.give(ask("blue", 1)).await.unwrap();
+    for (container_id, ifname) in [("", "net1"), ("c2", ""), ("", "")] {
+        let request = ipam::ReleaseUnlistedRequest {
+            network: "blue".into(),
+            node: "n1".into(),
+            attachments: vec![ipam::Attachment {
+                container_id: container_id.into(),
+                ifname: ifname.into(),
+            }],
+            validate_only: false,
+        };
+        let refused = bench.ledger.release_unlisted(&caller(), request).await;
+        assert!(
+            matches!(refused, Err(Error::InvalidFields(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(bench.leases().await.len(), 1);
+}
