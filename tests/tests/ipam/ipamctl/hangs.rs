@@ -1,10 +1,14 @@
 //! A server that hangs: each command ends by itself, with its time limit in the error.
 
 use std::fs;
+use std::time::Duration;
 
+use e2e::wait_until;
 use nix::sys::signal::Signal;
 
 use super::Bench;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_command_ends_at_its_time_limit_when_the_server_hangs() {
@@ -15,6 +19,11 @@ fn every_command_ends_at_its_time_limit_when_the_server_hangs() {
     let pods = bench.server.folder().join("pods.txt");
     fs::write(&pods, "ns/web\n").expect("write a list of pods");
     bench.server.signal(Signal::SIGSTOP);
+    let status = format!("/proc/{}/status", bench.server.pid());
+    wait_until("the server is stopped", PATIENCE, || {
+        let status = fs::read_to_string(&status).expect("read the state of a process");
+        status.contains("State:\tT").then_some(())
+    });
     for line in [
         "pool list".to_owned(),
         "pool delete blue --yes".to_owned(),
