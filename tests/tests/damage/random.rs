@@ -98,7 +98,7 @@ fn damage(store: &Path, damage: Damage, random: &mut Rng) -> (String, usize) {
     let used: Vec<usize> = bytes
         .chunks(BLOCK)
         .enumerate()
-        .filter(|(_, block)| block.iter().any(|&byte| byte != 0))
+        .filter(|(_, block)| **block != [0; BLOCK][..block.len()])
         .map(|(number, _)| number * BLOCK)
         .collect();
     let start = random.choice(used).unwrap_or(0);
