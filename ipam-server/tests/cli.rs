@@ -79,7 +79,7 @@ fn pools_come_from_a_file_or_stdin() {
     let wrong = bench.file("wrong.yaml", "pools:\n- nmae: a\n");
     let error = bench.fails(&format!("pool create -f {wrong}"), 1);
     assert!(
-        error.contains("wrong.yaml: pool 1: ") && error.lines().count() == 1,
+        error.contains("wrong.yaml:2: pool 1: nmae: ") && error.lines().count() == 1,
         "{error}"
     );
 }
