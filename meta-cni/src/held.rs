@@ -127,6 +127,9 @@ impl Reporter<'_> {
         mark: &StoreMark,
     ) -> Result<ReportHeldResponse, Status> {
         let mut all = ReportHeldResponse::default();
+        // A name without addresses may end the wait of a restored store: it comes when the store has the addresses.
+        let mut by_node: Vec<_> = by_node.iter().collect();
+        by_node.sort_by_key(|(_, held)| held.is_empty());
         for (node, held) in by_node {
             let done = self.send_one(node, held.clone(), mark)?;
             all.store = done.store;

@@ -312,8 +312,14 @@ impl<'a> Draft<'a> {
 /// What memory keeps of a lease.
 pub(super) fn held(state: &State, lease: &ipam::Lease) -> Result<Held, Error> {
     let quarantined = lease.state() == ipam::lease::State::Quarantined;
-    let pool = match state.pool_ids.get(lease.pool.as_str()) {
-        Some(pool) => *pool,
+    // A pool of the same name in another VRF is another pool than the one that the lease rests for.
+    let is_own = |pool: &PoolId| {
+        let own = |state: &PoolState| state.pool.message.vrf == lease.vrf;
+        !quarantined || state.pools.get(pool).is_some_and(own)
+    };
+    let named = state.pool_ids.get(lease.pool.as_str()).copied();
+    let pool = match named.filter(is_own) {
+        Some(pool) => pool,
         None if quarantined => GONE,
         None => {
             let pool = lease.pool.clone();

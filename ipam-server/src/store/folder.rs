@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
 
@@ -55,12 +56,27 @@ fn identity(path: &Path) -> [Option<(u64, u64)>; 2] {
 pub struct InFolder {
     inner: Arc<dyn Store>,
     folder: Folder,
+    /// The folder was gone after a commit, which `inner` takes for done and the caller for failed.
+    is_split: AtomicBool,
 }
 
 impl InFolder {
     /// Guards a store.
     pub fn new(inner: Arc<dyn Store>, folder: Folder) -> InFolder {
-        InFolder { inner, folder }
+        InFolder {
+            inner,
+            folder,
+            is_split: AtomicBool::new(false),
+        }
+    }
+
+    /// Checks the folder behind a commit: what was written into a removed folder is not acknowledged.
+    fn acknowledge(&self) -> Result<(), StoreError> {
+        let checked = self.folder.check();
+        if checked.is_err() {
+            self.is_split.store(true, Ordering::SeqCst);
+        }
+        checked
     }
 }
 
@@ -104,12 +120,19 @@ impl Store for InFolder {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         self.folder.check()?;
         self.inner.commit(batch)?;
-        // Removed while it was written: nobody is told that it is safe.
-        self.folder.check()
+        self.acknowledge()
     }
 
     fn recover(&self) -> Result<(), StoreError> {
         self.folder.check()?;
+        if self.is_split.load(Ordering::SeqCst) {
+            let text = "the store's folder was away while a change was written; start ipam-server again, which reads \
+                        whether it has the change";
+            return Err(StoreError::Io {
+                path: self.folder.path.clone(),
+                source: Arc::new(io::Error::other(text)),
+            });
+        }
         self.inner.recover()
     }
 }
@@ -140,6 +163,12 @@ mod tests {
         std::fs::rename(&aside, &path).unwrap();
         store.recover().unwrap();
         store.commit(&Batch::default()).unwrap();
+        // Moved away between the write and its answer: the store may have what its caller takes for failed.
+        std::fs::rename(&path, &aside).unwrap();
+        assert!(store.acknowledge().is_err());
+        std::fs::rename(&aside, &path).unwrap();
+        let error = format!("{:?}", store.recover().unwrap_err());
+        assert!(error.contains("start ipam-server again"), "{error}");
         std::fs::remove_file(path.join(LOCK)).unwrap();
         assert!(store.commit(&Batch::default()).is_err());
     }

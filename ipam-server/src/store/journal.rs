@@ -378,6 +378,11 @@ fn due(base_bytes: u64) -> u64 {
     segment::CAPACITY.max(base_bytes / 2)
 }
 
+/// Removes a base that was not finished.
+pub(super) fn remove_unfinished(folder: &Path) {
+    base::remove_unfinished(folder);
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

@@ -133,7 +133,11 @@ impl SledStore {
         let path = &self.tree.path;
         self.with(|db| {
             let mut values = Vec::new();
-            for entry in entries(db).take(limit) {
+            for entry in entries(db) {
+                // A page that is short is the last one: a value that is gone meanwhile does not count.
+                if values.len() == limit {
+                    break;
+                }
                 let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
                 let whole = match values::whole(path, db, &key, stored)? {
                     Some(value) => Some(value),
@@ -212,8 +216,13 @@ impl SledStore {
                     let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                     writer.journal.has_base(due.0, bytes);
                 }
-                Err(_) if tree.closing.load(Ordering::SeqCst) => {}
-                Err(error) => tracing::warn!(%error, "a base of the journal was not written"),
+                Err(error) => {
+                    // On a full disk what is written of it is in the way of everything else.
+                    journal::remove_unfinished(&tree.path);
+                    if !tree.closing.load(Ordering::SeqCst) {
+                        tracing::warn!(%error, "a base of the journal was not written");
+                    }
+                }
             });
         match spawned {
             Ok(spawned) => *thread = Some(spawned),

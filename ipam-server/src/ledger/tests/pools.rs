@@ -160,3 +160,40 @@ async fn addresses_rest_on_when_their_pool_is_deleted_and_made_anew() {
     bench.give(wish("red", 4)).await.unwrap();
     bench.assert_consistent().await;
 }
+
+#[tokio::test]
+async fn an_address_that_rests_in_one_vrf_is_free_in_a_pool_of_the_same_name_in_another() {
+    let mut bench = Bench::new();
+    let pool = |vrf: &str| ipam::Pool {
+        vrf: vrf.into(),
+        quarantine: seconds(600),
+        ..dual("blue", "10.0.0.0/29", "")
+    };
+    bench.pool(pool("red")).await;
+    let lease = bench.give(ask("blue", 1)).await.unwrap();
+    bench.end(&lease).await.unwrap();
+    let delete = ipam::DeletePoolRequest {
+        name: "blue".into(),
+        ..Default::default()
+    };
+    bench.ledger.delete_pool(&caller(), delete).await.unwrap();
+    bench.pool(pool("green")).await;
+    let wish = |n| ipam::AllocateRequest {
+        ips: vec!["10.0.0.1".into()],
+        ..ask("blue", n)
+    };
+    let held = bench.give(wish(2)).await.unwrap();
+    bench.restart().await;
+    bench.assert_consistent().await;
+    bench.clock.advance(601);
+    bench
+        .wait_for("the end of the quarantine", |leases| leases.len() == 1)
+        .await;
+    assert_eq!(bench.leases().await, [held]);
+    let refused = bench.give(wish(3)).await;
+    assert!(
+        matches!(refused, Err(Error::AddressInUse { .. })),
+        "{refused:?}"
+    );
+    bench.assert_consistent().await;
+}

@@ -207,6 +207,14 @@ pub(super) fn read(
         torn: false,
     };
     let mut place = begin.to_bytes().len();
+    // Both beginnings were durable before the segment had its name.
+    let least = capacity.saturating_add(place);
+    if bytes.len() < least {
+        return Err(hole(format!(
+            "it was cut off: it has {} of at least {least} bytes",
+            bytes.len()
+        )));
+    }
     loop {
         let wanted = content.sequence + 1;
         let copies = [place, capacity.saturating_add(place)];

@@ -141,6 +141,20 @@ fn a_hole_is_never_passed_over() {
     fs::write(&file, bytes).unwrap();
     let hole = read(dir.path()).unwrap_err();
     assert!(hole.what.contains("are damaged"), "{}", hole.what);
+    // Cut off anywhere before the second copies: what was behind the cut left no trace.
+    for kept in [200, 400, 1 << 20, 16 << 20] {
+        let dir = tempfile::tempdir().unwrap();
+        drop(made(dir.path(), 9));
+        let file = dir.path().join("journal-0000000001");
+        let file = File::options().write(true).open(file).unwrap();
+        file.set_len(kept).unwrap();
+        let hole = read(dir.path()).unwrap_err();
+        assert!(
+            hole.what.contains("it was cut off"),
+            "{kept}: {}",
+            hole.what
+        );
+    }
 }
 
 #[test]

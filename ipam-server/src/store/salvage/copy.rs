@@ -38,7 +38,13 @@ impl Copy {
     pub(in crate::store) fn of_index(path: &Path, scratch: &Path) -> Result<Copy, StoreError> {
         let copy = Copy(scratch.join(format!("ipam-server-salvage-{}", std::process::id())));
         let io = |error| failed(scratch, error);
-        fs::create_dir_all(&copy.0).map_err(io)?;
+        // In a container every process has the same number: an earlier one may have left its copy.
+        match fs::remove_dir_all(&copy.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(scratch, error));
+            }
+            _ => fs::create_dir_all(&copy.0).map_err(io)?,
+        }
         for name in files(path).map_err(|error| failed(path, error))? {
             // sled does not open a store with a snapshot that is not finished.
             if name.ends_with(".generating") {
