@@ -1,6 +1,6 @@
 //! Reads all that can be read of a store that no server has open, whatever is damaged, and writes nothing to it.
 //!
-//! A whole journal holds everything. Of a damaged one each whole frame counts; sled's index is opened on a copy, and
+//! A whole journal holds everything, and says which records count. Of a damaged one each whole frame counts; sled's index is opened on a copy, and
 //! gives what the journal lacks. Where the history knows the last change of a pool, reservation or lease, that change
 //! decides: what was released does not come back.
 
@@ -37,12 +37,13 @@ pub fn salvage(
         return Err(io(missing));
     }
     let _locks = copy::lock(path)?;
-    let mut pile = Pile::default();
-    journal::scan(path, |frame| pile.add(frame)).map_err(io)?;
-    let hole = match journal::read(path) {
-        Ok(_) => None,
-        Err(_) if !journal => Some("it has no journal".to_owned()),
-        Err(hole) => Some(hole.what),
+    let (mut pile, hole) = match journal::read(path) {
+        Ok(found) => match Pile::of(&found) {
+            Ok(pile) => (pile, None),
+            Err(hole) => (Pile::scanned(path).map_err(io)?, Some(hole.what)),
+        },
+        Err(_) if !journal => (Pile::default(), Some("it has no journal".to_owned())),
+        Err(hole) => (Pile::scanned(path).map_err(io)?, Some(hole.what)),
     };
     let mut lost = Vec::new();
     if hole.is_some() {
@@ -67,8 +68,7 @@ pub fn salvage(
 
 /// The revisions that the journal of a folder should hold, and does not.
 pub(super) fn missing_of_journal(path: &Path) -> std::io::Result<Vec<(u64, u64)>> {
-    let mut pile = Pile::default();
-    journal::scan(path, |frame| pile.add(frame))?;
+    let pile = Pile::scanned(path)?;
     let tail: Option<Status> = journal::tail(path);
     Ok(pile.missing(tail))
 }

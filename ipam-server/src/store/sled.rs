@@ -64,6 +64,8 @@ struct Tree {
 struct Writer {
     journal: Journal,
     failed: Failed,
+    /// How often the store was put right after a failed commit.
+    recoveries: u64,
 }
 
 /// What a failed commit has left.
@@ -103,6 +105,7 @@ impl SledStore {
         let writer = Writer {
             journal,
             failed: Failed::Nothing,
+            recoveries: 0,
         };
         Ok(SledStore {
             tree: Arc::new(tree),
@@ -208,10 +211,15 @@ impl SledStore {
                 return;
             }
         };
+        let recoveries = writer.recoveries;
         let (tree, writer) = (self.tree.clone(), self.writer.clone());
+        let newest = {
+            let (tree, writer) = (tree.clone(), writer.clone());
+            move || tree.newest_since(&writer, recoveries)
+        };
         let spawned = std::thread::Builder::new()
             .name("base".into())
-            .spawn(move || match tree.write_base(due.0, due.1) {
+            .spawn(move || match tree.write_base(due.0, due.1, newest) {
                 Ok(bytes) => {
                     let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                     writer.journal.has_base(due.0, bytes);
@@ -274,8 +282,24 @@ impl Tree {
         }
     }
 
-    /// Writes all values beside the commits.
-    fn write_base(&self, number: u64, sequence: u64) -> Result<u64, StoreError> {
+    /// The last commit of which a reader may have seen something; an error if one of those was not acknowledged.
+    fn newest_since(&self, writer: &Mutex<Writer>, recoveries: u64) -> Result<u64, StoreError> {
+        // A commit holds the lock from its first change of the tree until it is acknowledged or has failed.
+        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.failed != Failed::Nothing || writer.recoveries != recoveries {
+            let failed = std::io::Error::other("a commit failed meanwhile");
+            return Err(failure::io(&self.path, failed));
+        }
+        Ok(self.applied.load(Ordering::SeqCst))
+    }
+
+    /// Writes all values beside the commits; `newest` is asked once they are read.
+    fn write_base(
+        &self,
+        number: u64,
+        sequence: u64,
+        newest: impl FnOnce() -> Result<u64, StoreError>,
+    ) -> Result<u64, StoreError> {
         let io = |error| failure::io(&self.path, error);
         let mut base = BaseWriter::create(&self.path, number, sequence).map_err(io)?;
         let mut after: Option<Vec<u8>> = None;
@@ -313,8 +337,7 @@ impl Tree {
                 }
             }
         }
-        let newest = self.applied.load(Ordering::SeqCst);
-        base.finish(&self.path, newest).map_err(io)
+        base.finish(&self.path, newest()?).map_err(io)
     }
 }
 
@@ -468,6 +491,7 @@ impl Store for SledStore {
             *place = Some(db);
         }
         writer.failed = Failed::Nothing;
+        writer.recoveries += 1;
         Ok(())
     }
 }

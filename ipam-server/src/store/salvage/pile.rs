@@ -1,12 +1,14 @@
 //! What was found of a store, from whatever source, and what is missing in it.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use prost::Message;
 use proto::ipam::v1::{Event, ExportItem};
 
 use super::{item, ranges};
-use crate::store::journal::{Entry, Frame, FrameKind, Status};
+use crate::store::journal::{self, Entry, Found, Frame, FrameKind, Hole, Status};
 use crate::store::sled::{is_content, key_of, shown, value_of};
 
 /// Values by key, each with the number of the commit that it is from at least; none: it was removed.
@@ -20,6 +22,30 @@ pub(in crate::store) struct Pile {
 }
 
 impl Pile {
+    /// What a whole journal holds.
+    pub(super) fn of(found: &Found) -> Result<Pile, Hole> {
+        let mut pile = Pile {
+            status: Some((found.sequence, found.status)),
+            ..Pile::default()
+        };
+        let mut put = |sequence, entries: Vec<Entry>| -> Result<(), Hole> {
+            for Entry { key, value } in entries {
+                pile.put(key, sequence, value);
+            }
+            Ok(())
+        };
+        found.base(|entries| put(found.begins, entries))?;
+        found.records(found.begins, put)?;
+        Ok(pile)
+    }
+
+    /// What the whole frames of a folder hold.
+    pub(super) fn scanned(folder: &Path) -> io::Result<Pile> {
+        let mut pile = Pile::default();
+        journal::scan(folder, |frame| pile.add(frame))?;
+        Ok(pile)
+    }
+
     /// Adds what a frame holds.
     pub(in crate::store) fn add(&mut self, frame: Frame) {
         let sequence = match frame.kind() {

@@ -205,6 +205,8 @@ fn a_commit_that_failed_is_not_there_after_the_recovery() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path()).unwrap();
         store.commit(&batch(1)).unwrap();
+        let begun_before = || store.tree.newest_since(&store.writer, 0);
+        assert_eq!(begun_before().unwrap(), 1);
         let before = store.writer().journal.status;
         // As if the write had come through and only the answer had been lost.
         if failed == Failed::Tree {
@@ -220,7 +222,9 @@ fn a_commit_that_failed_is_not_there_after_the_recovery() {
         }
         store.writer().failed = failed;
         assert!(store.commit(&batch(3)).is_err());
+        assert!(begun_before().is_err(), "a base may hold the failed commit");
         store.recover().unwrap();
+        assert!(begun_before().is_err(), "a base may hold the failed commit");
         assert_eq!(store.lease(LeaseId(2)).unwrap(), None);
         assert_eq!(store.extent().unwrap().revision, 1);
         store.commit(&batch(2)).unwrap();

@@ -204,3 +204,19 @@ fn what_the_history_says_was_released_does_not_come_back_from_a_damaged_journal(
     let lost = salvage(dir.path(), dir.path(), |item| items.push(item)).unwrap();
     assert_eq!((items.len() as u64, lost), (COMMITS - 1, Vec::new()));
 }
+
+#[test]
+fn a_commit_that_nobody_was_answered_for_is_not_saved_from_a_whole_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path(), false);
+    let found = journal::read(dir.path()).unwrap();
+    let mut journal = journal::Journal::go_on(&found).unwrap();
+    let unanswered = values::entries(&batch(999), found.status.oldest);
+    journal.append(unanswered, found.status).unwrap();
+    journal.take_back(found.status);
+    journal.void().unwrap();
+    drop(journal);
+    let mut items = 0;
+    let lost = salvage(dir.path(), dir.path(), |_| items += 1).unwrap();
+    assert_eq!((items, lost), (COMMITS, Vec::new()));
+}
