@@ -8,7 +8,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 DEMO := $(CURDIR)/target/$(TARGET)/demo
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor runtime storm ipam damage clients demo
+RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor runtime storm ipam damage security clients demo
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
@@ -77,6 +77,9 @@ test-ipam: build tools ## The address service: kill -9, full disks, everybody at
 
 test-damage: build tools ## The store on damaged disks: random damages, power cuts at every fsync, kills, a full disk
 	@tests/tools/rung.sh damage --package e2e --test damage -- --nocapture
+
+test-security: build tools ## What tenants, nodes and strangers must not be able to do
+	@tests/tools/rung.sh security --package e2e --test security
 
 test-clients: build tools ## The example clients of ipam.v1 against a real server
 	@tests/tools/install.sh clients
