@@ -2,6 +2,7 @@
 //! `meta-cni`. A Multus configuration is one of them. Unknown keys are accepted.
 
 mod agent;
+mod allowed;
 mod host_paths;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::advertisements::Accept;
 use crate::cni::name::is_identifier;
 pub use agent::note_agent;
 use agent::noted_agent;
+pub use allowed::AllowedPlugins;
 
 /// Where the agent of a node listens unless told otherwise.
 pub const AGENT_SOCKET: &str = "/run/meta-cni/agent.sock";
@@ -97,7 +99,7 @@ pub struct Config {
     /// How long ADD waits for `readinessindicatorfile`.
     pub readiness_timeout_seconds: u64,
     /// The plugins that may be run; none given: any.
-    pub allowed_plugins: Option<Vec<String>>,
+    pub allowed_plugins: Option<AllowedPlugins>,
     /// What to do when network-status cannot be written.
     pub on_status_failure: OnStatusFailure,
 
@@ -339,13 +341,6 @@ impl Config {
             }
         }
         dirs
-    }
-
-    /// Whether the plugin may be run.
-    pub fn allows_plugin(&self, plugin: &str) -> bool {
-        self.allowed_plugins
-            .as_ref()
-            .is_none_or(|allowed| allowed.iter().any(|name| name == plugin))
     }
 }
 

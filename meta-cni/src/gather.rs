@@ -9,6 +9,7 @@ use crate::cni::netconf::{self, FileError, NetConfError, NetConfList};
 use crate::config::Config;
 use crate::ipam::request::set_network;
 use crate::problem::Problem;
+use crate::tenant::{self, Author};
 use crate::wanted::{Source, Wanted};
 
 /// How the problem of a network that is not defined begins.
@@ -26,16 +27,19 @@ pub struct Found {
     pub resource_name: Option<String>,
     /// Whether the configuration names no network: its name is then that of what holds it.
     pub is_nameless: bool,
+    /// Who wrote the configuration.
+    pub author: Author,
 }
 
 impl Found {
-    /// A network that has a configuration only.
+    /// A network that has a configuration of the node only.
     pub(crate) fn of(list: NetConfList) -> Found {
         Found {
             network: list.name.clone(),
             is_nameless: list.name.is_empty(),
             list,
             resource_name: None,
+            author: Author::Node,
         }
     }
 }
@@ -152,11 +156,22 @@ fn from_nad(config: &Config, answer: Answer) -> Result<Found, Problem> {
     let mut found = if nad.config.trim().is_empty() {
         from_file(netconf::find_by_name(&config.conf_dir, &nad.name.name))?
     } else {
-        plain(NetConfList::parse(&nad.config))?
+        of_tenant(config, &nad.config)?
     };
     found.network = network;
     found.resource_name = nad.resource_name;
     Ok(found)
+}
+
+/// The text of a NetworkAttachmentDefinition.
+fn of_tenant(config: &Config, text: &str) -> Result<Found, Problem> {
+    let found = plain(NetConfList::parse(text))?;
+    tenant::check(config, &found.list)
+        .map_err(|refusal| Problem::lasting("", refusal.to_string()))?;
+    Ok(Found {
+        author: Author::Tenant,
+        ..found
+    })
 }
 
 fn from_file_instead(config: &Config, name: &NadName) -> Result<Found, Problem> {

@@ -36,6 +36,7 @@ pub mod selection;
 pub mod settle;
 pub mod snapshot;
 pub mod status;
+pub mod tenant;
 pub mod trace;
 mod underlay;
 pub mod verbs;

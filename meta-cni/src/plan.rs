@@ -23,6 +23,7 @@ use crate::device::{self, info::DeviceInfoFiles};
 use crate::gather::{Found, label};
 use crate::order;
 use crate::problem::{Problem, Problems};
+use crate::tenant::{self, Author, Place, Refusal};
 use crate::wanted::Wanted;
 
 /// One network of a pod, ready to be run.
@@ -186,21 +187,28 @@ fn check_default_routes(inputs: Inputs<'_>, names: &[String], problems: &mut Vec
     }
 }
 
+/// The plugins of the node's own configurations; those of tenants were checked with all that they name.
 fn check_plugins(config: &Config, found: &Found, problems: &mut Vec<Problem>) {
-    for plugin in &found.list.plugins {
-        let kind = plugin.plugin_type();
-        if kind == config.kind || kind == "meta-cni" {
-            let what = format!(
-                "its plugin {kind:?} is this one, which would call itself; name the configuration of \
-                 another plugin (clusterNetwork, delegates)"
-            );
-            problems.push(Problem::lasting(format!("network {}", found.network), what));
-        }
-        if !config.allows_plugin(kind) {
-            let what =
-                format!("plugin {kind:?} is not in allowedPlugins; add it there, or use another");
-            problems.push(Problem::lasting(format!("network {}", found.network), what));
-        }
+    if found.author == Author::Tenant {
+        return;
+    }
+    for (index, plugin) in found.list.plugins.iter().enumerate() {
+        let name = plugin.plugin_type().to_owned();
+        let place = if index == 0 {
+            Place::Main
+        } else {
+            Place::Chained
+        };
+        let refusal = match &config.allowed_plugins {
+            _ if tenant::is_ourselves(config, &name) => Refusal::Ourselves { name },
+            Some(allowed) if !allowed.allows(&name, place) => {
+                let place = allowed.key(place);
+                Refusal::NotAllowed { name, place }
+            }
+            _ => continue,
+        };
+        let subject = format!("network {}", found.network);
+        problems.push(Problem::lasting(subject, refusal.to_string()));
     }
 }
 

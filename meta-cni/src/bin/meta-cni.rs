@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use meta_cni::cni::error::{Code, ErrorObject, with_causes};
+use meta_cni::cni::exec::DELEGATE_MARK;
 use meta_cni::cni::skel::{Command, Environment, Request};
 use meta_cni::{doctor, explain, verbs};
 use serde_json::Value;
@@ -59,6 +60,11 @@ fn main() -> ExitCode {
 fn answer(env: Environment) -> Result<Option<Value>, ErrorObject> {
     if env.command == Command::Version {
         return Ok(Some(verbs::versions()));
+    }
+    if std::env::var_os(DELEGATE_MARK).is_some() {
+        let msg = "meta-cni is not a delegate: a network's configuration made another plugin execute it; \
+                   name the plugin itself in the NetworkAttachmentDefinition";
+        return Err(ErrorObject::new(Code::INVALID_NETWORK_CONFIG, msg));
     }
     let request = Request::read(env, io::stdin().lock()).map_err(|error| error.to_object())?;
     let answer = catch_unwind(|| verbs::serve(&request)).unwrap_or_else(|_| {

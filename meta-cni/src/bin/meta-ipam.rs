@@ -1,11 +1,13 @@
 //! The IPAM plugin that other CNI plugins execute.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use meta_cni::cni::error::ErrorObject;
+use meta_cni::cni::error::{Code, ErrorObject};
+use meta_cni::cni::key;
 use meta_cni::cni::skel::{Command, Environment, Request};
 use meta_cni::{ipam, verbs};
 use serde_json::Value;
@@ -67,7 +69,22 @@ fn answer(env: Environment) -> Result<Option<Value>, ErrorObject> {
         return Ok(Some(verbs::versions()));
     }
     let request = Request::read(env, io::stdin().lock()).map_err(|error| error.to_object())?;
+    if is_main_plugin(&request) && request.env.command != Command::Del {
+        let msg = "meta-ipam is an IPAM plugin and nothing else; name it in ipam.type of the network's main plugin";
+        let object = ErrorObject::new(Code::INVALID_NETWORK_CONFIG, msg);
+        return Err(object.in_version(request.version));
+    }
     ipam::verbs::serve(&request)
+}
+
+/// Whether it was started as the plugin that the configuration is for, not as the IPAM plugin of another one.
+fn is_main_plugin(request: &Request) -> bool {
+    let program = std::env::args_os().next();
+    let name = program
+        .as_deref()
+        .and_then(|path| Path::new(path).file_name());
+    let kind = key::value_of(&request.conf, "type").and_then(Value::as_str);
+    name.is_some() && name.and_then(|name| name.to_str()) == kind
 }
 
 /// Writes the answer; a plugin that does not read it is told by the exit status.

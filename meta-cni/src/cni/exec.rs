@@ -13,6 +13,10 @@ use std::time::Duration;
 use super::error::ErrorObject;
 use super::skel::Command;
 
+/// The variable that every plugin finds in its environment, and every program that it executes: who finds it was
+/// started on behalf of a network's configuration.
+pub const DELEGATE_MARK: &str = "META_CNI_DELEGATE";
+
 /// Where a plugin is to act: its CNI variables but for CNI_COMMAND and CNI_PATH.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {

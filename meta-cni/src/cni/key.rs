@@ -1,13 +1,27 @@
 //! Keys of plugins' configurations as plugins in Go read them (package encoding/json, "Unmarshal"): in
 //! upper or lower case, and the last of several in the order of the text.
+//!
+//! Go compares keys by Unicode's simple folding: two characters outside ASCII are letters of ASCII for it.
 
 use serde_json::{Map, Value};
+
+/// Whether a plugin in Go takes `key` for the key `name`, which is ASCII.
+pub fn is(key: &str, name: &str) -> bool {
+    let folded = |letter: char| match letter {
+        // LATIN SMALL LETTER LONG S, KELVIN SIGN
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    };
+    key.chars()
+        .map(folded)
+        .eq(name.chars().map(|letter| letter.to_ascii_lowercase()))
+}
 
 /// The value of the key `name` of `object`, whatever its case.
 pub fn value_of<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let mut keys = object.iter().rev();
-    keys.find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
+    keys.find(|(key, _)| is(key, name)).map(|(_, value)| value)
 }
 
 /// The value with all keys in lower case, for a reader that knows but one case. Of keys that become the
@@ -37,6 +51,7 @@ mod tests {
             (json!({"MASTER": 1, "other": 2}), Some(1)),
             (json!({"master": 1, "Master": 2}), Some(2)),
             (json!({"Master": 2, "master": 1}), Some(1)),
+            (json!({"ma\u{17f}ter": 1}), Some(1)),
             (json!({"masters": 1}), None),
         ];
         for (object, expected) in cases {

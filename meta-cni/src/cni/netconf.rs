@@ -148,10 +148,10 @@ impl PluginConf {
 
     /// Gives a field its usual name, if it is there in another case: else a plugin might read either.
     fn in_usual_case(&mut self, field: &str) {
-        let is_other = |key: &String| key != field && key.eq_ignore_ascii_case(field);
+        let is_other = |key: &String| key != field && key::is(key, field);
         if self.0.keys().any(is_other) {
             let value = self.get(field).cloned();
-            self.0.retain(|key, _| !key.eq_ignore_ascii_case(field));
+            self.0.retain(|key, _| !key::is(key, field));
             self.0.extend(value.map(|value| (field.to_owned(), value)));
         }
     }

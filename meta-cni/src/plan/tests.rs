@@ -252,16 +252,16 @@ fn only_allowed_plugins_are_run() {
     let chain = json!({"plugins": [{"type": "bridge"}, {"type": "tuning"}]});
     let mut asked = Asked::new().and_of("shop/blue", json!({}), chain);
     assert!(asked.plan().is_ok(), "any plugin, if none are named");
-    asked.config.allowed_plugins = Some(vec!["bridge".to_owned(), "tuning".to_owned()]);
+    asked.config.allowed_plugins = Some(vec!["bridge".to_owned(), "tuning".to_owned()].into());
     assert!(asked.plan().is_ok());
-    asked.config.allowed_plugins = Some(vec!["bridge".to_owned()]);
+    asked.config.allowed_plugins = Some(vec!["bridge".to_owned()].into());
     assert_eq!(
         asked.problems(),
         [
             "network shop/blue: plugin \"tuning\" is not in allowedPlugins; add it there, or use another"
         ]
     );
-    asked.config.allowed_plugins = Some(Vec::new());
+    asked.config.allowed_plugins = Some(Vec::new().into());
     assert_eq!(asked.problems().len(), 3, "an empty list allows none");
 }
 
@@ -285,7 +285,7 @@ fn all_problems_are_told_at_once_and_a_lasting_one_decides_the_code() {
             json!({"default-route": ["10.0.0.2"]}),
             json!({"type": "evil"}),
         );
-    asked.config.allowed_plugins = Some(vec!["bridge".to_owned()]);
+    asked.config.allowed_plugins = Some(vec!["bridge".to_owned()].into());
     asked.found[1] = Err(Problem::lasting("network shop/gone", "is not there"));
     asked.found[2] = Err(Problem::passing("network shop/late", "no answer"));
     let problems = asked.plan().unwrap_err();

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::pipes::{Outcome, Trouble, converse};
-use super::{Exec, ExecError, Target};
+use super::{DELEGATE_MARK, Exec, ExecError, Target};
 use crate::cni::error::{ErrorObject, one_line};
 use crate::cni::name::is_identifier;
 use crate::cni::skel::Command;
@@ -93,6 +93,7 @@ impl HostExec {
         let dirs: Vec<_> = self.dirs.iter().map(|dir| dir.as_os_str()).collect();
         let mut process = std::process::Command::new(path);
         process
+            .env(DELEGATE_MARK, "1")
             .env("CNI_COMMAND", command.as_str())
             .env("CNI_CONTAINERID", target.container_id)
             .env("CNI_NETNS", target.netns)

@@ -1,0 +1,149 @@
+//! What a tenant's configuration may not say.
+
+use super::{Place, Placed, keys, placed};
+use crate::cni::netconf::NetConfList;
+use crate::config::Config;
+use crate::ipam::config::TYPE as META_IPAM;
+
+/// IPAM plugins: they do nothing as another kind of plugin.
+const IPAM_ONLY: [&str; 5] = ["dhcp", "host-local", META_IPAM, "static", "whereabouts"];
+
+/// Plugins that are no IPAM plugins. One of them in this place would execute itself again and again.
+const NEVER_IPAM: [&str; 21] = [
+    "bandwidth",
+    "bridge",
+    "dummy",
+    "firewall",
+    "flannel",
+    "host-device",
+    "ib-sriov",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "ovs",
+    "portmap",
+    "ptp",
+    "rdma",
+    "route-override",
+    "sbr",
+    "sriov",
+    "tap",
+    "tuning",
+    "vlan",
+    "vrf",
+];
+
+/// Plugins that read from their configuration what to execute, and from where.
+const META_PLUGINS: [&str; 3] = ["genie", "multus", "multus-shim"];
+
+/// Why a tenant's configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A key is a known one but for its case.
+    #[error("its key {key:?} is {known:?} in another case; write {known:?}")]
+    Case {
+        /// The key.
+        key: String,
+        /// The known key.
+        known: &'static str,
+    },
+    /// A plugin's configuration holds that of another plugin.
+    #[error(
+        "{at} names a plugin inside the configuration of another one, which a \
+         NetworkAttachmentDefinition may not; put the whole configuration into a file of confDir"
+    )]
+    Nested {
+        /// The key.
+        at: String,
+    },
+    /// The plugin is this one.
+    #[error(
+        "its plugin {name:?} is this one, which would call itself; name the configuration of \
+         another plugin (clusterNetwork, delegates)"
+    )]
+    Ourselves {
+        /// The plugin.
+        name: String,
+    },
+    /// The plugin executes others, as its configuration says.
+    #[error(
+        "plugin {name:?} executes what its configuration says, which a NetworkAttachmentDefinition \
+         may not; use the plugin that it would execute, or add {name:?} to allowedPlugins"
+    )]
+    MetaPlugin {
+        /// The plugin.
+        name: String,
+    },
+    /// The plugin is not of the kind that its place needs.
+    #[error("{at}: {name:?} cannot be the {place}; name another plugin there")]
+    WrongPlace {
+        /// The plugin.
+        name: String,
+        /// What the place needs.
+        place: &'static str,
+        /// The key.
+        at: String,
+    },
+    /// The node's administrator does not allow the plugin.
+    #[error("plugin {name:?} is not in allowedPlugins{place}; add it there, or use another")]
+    NotAllowed {
+        /// The plugin.
+        name: String,
+        /// The key below `allowedPlugins`, if places are told apart there.
+        place: &'static str,
+    },
+}
+
+/// Checks the configuration of a NetworkAttachmentDefinition.
+///
+/// # Errors
+/// The first [`Refusal`] in the order of the text.
+pub fn check(config: &Config, list: &NetConfList) -> Result<(), Refusal> {
+    if let Some((key, known)) = keys::in_another_case(list) {
+        let key = key.to_owned();
+        return Err(Refusal::Case { key, known });
+    }
+    let all = placed(list);
+    all.iter().try_for_each(|one| check_one(config, one, &all))
+}
+
+fn check_one(config: &Config, one: &Placed<'_>, all: &[Placed<'_>]) -> Result<(), Refusal> {
+    let name = one.name.to_owned();
+    let at = one.at.clone();
+    if one.place == Place::Nested {
+        return Err(Refusal::Nested { at });
+    }
+    if is_ourselves(config, &name) {
+        return Err(Refusal::Ourselves { name });
+    }
+    let allowed = config.allowed_plugins.as_ref();
+    if META_PLUGINS.contains(&one.name) && allowed.is_none() {
+        return Err(Refusal::MetaPlugin { name });
+    }
+    // An IPAM plugin that is the main plugin as well executes itself.
+    let runs_itself = || {
+        let others = all.iter().filter(|other| other.place != Place::Ipam);
+        others.into_iter().any(|other| other.name == one.name)
+    };
+    let is_wrong = match one.place {
+        Place::Ipam => NEVER_IPAM.contains(&one.name) || runs_itself(),
+        _ => IPAM_ONLY.contains(&one.name),
+    };
+    if is_wrong {
+        let place = one.place.as_str();
+        return Err(Refusal::WrongPlace { name, place, at });
+    }
+    match allowed {
+        Some(allowed) if !allowed.allows(one.name, one.place) => Err(Refusal::NotAllowed {
+            name,
+            place: allowed.key(one.place),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a plugin is this program, as far as its name tells. Under another name it finds the mark of a
+/// delegate in its environment.
+pub(crate) fn is_ourselves(config: &Config, plugin: &str) -> bool {
+    plugin == config.kind || plugin == "meta-cni"
+}
