@@ -1,14 +1,16 @@
 //! The files that an https server is trusted by and that tell it who we are. They are renewed under us, so their content
 //! is kept to be compared.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::regular;
 
 /// Which files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +153,7 @@ impl Names {
     /// # Errors
     /// [`FilesError::Read`].
     pub fn read(&self, name: &'static str, path: &Path) -> Result<Vec<u8>, FilesError> {
-        fs::read(path).map_err(|source| FilesError::Read {
+        regular::read(path).map_err(|source| FilesError::Read {
             file: self.file(name, path),
             source,
         })
@@ -208,6 +210,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

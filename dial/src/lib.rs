@@ -6,6 +6,7 @@ pub mod accept;
 pub mod authority;
 pub mod files;
 pub mod refusal;
+pub mod regular;
 pub mod resolver;
 pub mod socket;
 pub mod stream;

@@ -188,7 +188,13 @@ fn meta_ipam_under_any_name_is_an_ipam_plugin_and_nothing_else() {
         node.bin_dir().join("lease"),
     )
     .expect("link meta-ipam");
-    let ipam = json!({ "type": "meta-ipam", "pool": "p" });
+    let direct = json!({ "cniVersion": "1.0.0", "name": "red", "type": "meta-ipam", "ipam": { "type": "meta-ipam", "pool": "p" } });
+    refused(
+        &node,
+        "under its own name",
+        direct,
+        &["cannot be the main plugin"],
+    );
     let conf = json!({ "cniVersion": "1.0.0", "name": "red", "type": "lease", "ipam": { "type": "static" } });
     for (what, conf) in [
         ("with another IPAM plugin", conf.clone()),
@@ -203,11 +209,4 @@ fn meta_ipam_under_any_name_is_an_ipam_plugin_and_nothing_else() {
         failed.fails(7, &["meta-ipam is an IPAM plugin and nothing else"]);
         assert!(!has_run(&node), "{what}");
     }
-    let direct = json!({ "cniVersion": "1.0.0", "name": "red", "type": "meta-ipam", "ipam": ipam });
-    refused(
-        &node,
-        "under its own name",
-        direct,
-        &["cannot be the main plugin"],
-    );
 }
