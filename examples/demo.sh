@@ -37,7 +37,7 @@ clean_up() {
 start_server() {
     rm -f "$work/ready"
     "$bin/ipam-server" --listen "unix://$work/ipam.sock" --store-dir "$work/leases" --pools "$here/pools.yaml" \
-        --metrics-listen 127.0.0.1:0 --ready-file "$work/ready" --log-level warn 2>>"$work/ipam-server.log" &
+        --unix-operator --metrics-listen 127.0.0.1:0 --ready-file "$work/ready" --log-level warn 2>>"$work/ipam-server.log" &
     server=$!
     until [[ -e $work/ready ]]; do
         kill -0 "$server" 2>/dev/null || fail "ipam-server ended: $(cat "$work/ipam-server.log")"

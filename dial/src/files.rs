@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::regular;
@@ -72,8 +71,17 @@ pub enum FilesError {
         #[source]
         source: rustls::Error,
     },
+    /// Authorities of clients cannot be used.
+    #[error("{file} cannot be used to verify clients; write it again")]
+    Authorities {
+        /// The file and what names it.
+        file: String,
+        /// Why not.
+        #[source]
+        source: rustls::server::VerifierBuilderError,
+    },
     /// TLS cannot be had at all.
-    #[error("making a TLS client")]
+    #[error("setting up TLS")]
     Tls(#[source] rustls::Error),
 }
 
@@ -128,26 +136,6 @@ impl Files {
 }
 
 impl Names {
-    /// Looks at what a server shows: its certificate and key, and the authorities of its clients.
-    ///
-    /// # Errors
-    /// [`FilesError`].
-    pub fn check_server(
-        &self,
-        cert: (&Path, &[u8]),
-        key: (&Path, &[u8]),
-        clients: Option<(&Path, &[u8])>,
-    ) -> Result<(), FilesError> {
-        let (chain, secret) = self.pair(cert, key)?;
-        let provider = rustls::crypto::ring::default_provider();
-        CertifiedKey::from_der(chain, secret, &provider)
-            .map_err(|source| self.strangers(cert.0, key.0, source))?;
-        if let Some((path, pem)) = clients {
-            self.authorities(path, pem)?;
-        }
-        Ok(())
-    }
-
     /// Reads a file that a flag names.
     ///
     /// # Errors
@@ -159,7 +147,7 @@ impl Names {
         })
     }
 
-    fn authorities(&self, path: &Path, pem: &[u8]) -> Result<RootCertStore, FilesError> {
+    pub(crate) fn authorities(&self, path: &Path, pem: &[u8]) -> Result<RootCertStore, FilesError> {
         let mut roots = RootCertStore::empty();
         for authority in self.certificates(self.ca, path, pem)? {
             let added = roots.add(authority);
@@ -168,7 +156,7 @@ impl Names {
         Ok(roots)
     }
 
-    fn pair(
+    pub(crate) fn pair(
         &self,
         cert: (&Path, &[u8]),
         key: (&Path, &[u8]),
@@ -199,7 +187,7 @@ impl Names {
         }
     }
 
-    fn strangers(&self, cert: &Path, key: &Path, source: rustls::Error) -> FilesError {
+    pub(crate) fn strangers(&self, cert: &Path, key: &Path, source: rustls::Error) -> FilesError {
         FilesError::Identity {
             cert: self.file(self.cert, cert),
             key: self.file(self.key, key),

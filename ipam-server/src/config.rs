@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use crate::access::Setup;
+
 /// Leases IPv4/IPv6 pairs over gRPC (ipam.v1) from a durable store.
 ///
 /// Every flag can also be given in the environment (IPAM_SERVER_…) or in the YAML file of --config, under its name
@@ -15,10 +17,13 @@ use serde::Deserialize;
     name = "ipam-server",
     version,
     after_help = "Examples:
-  ipam-server --pools pools.yaml
-        one machine: /run/meta-cni/ipam.sock, store in /var/lib/ipam-server
-  ipam-server --listen tcp://0.0.0.0:7443 --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
+  ipam-server --pools pools.yaml --unix-operator
+        one machine: /run/meta-cni/ipam.sock, store in /var/lib/ipam-server, root may do everything
+  ipam-server --listen tcp://0.0.0.0:7443 --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt --policy policy.yaml
         many machines, with certificates on both sides
+
+Policy: a list `rules`, each with `name` (common name or SPIFFE URI of a certificate; one * is any text) or `uid` (on the
+Unix socket), and `roles` (node, reader, reclaimer, operator). What no rule names may do nothing.
 
 Signals: SIGTERM and SIGINT finish what was begun and end the server; a second one ends it at once.
 Exit status: 0 ended as asked, 1 failure, 2 wrong arguments."
@@ -39,10 +44,23 @@ pub struct Arguments {
     /// Key of the certificate, PEM.
     #[arg(long, env = "IPAM_SERVER_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// Authorities whose clients are let in, PEM; without it any client is.
+    /// Authorities whose clients are let in, PEM. TCP needs it. Certificate, key and authorities are read anew when they change.
     #[arg(long, env = "IPAM_SERVER_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
-    /// Allow TCP without TLS, on loopback only.
+    /// Which identity has which roles, YAML; read anew when it changes. Without it a certificate `system:node:NAME` is the
+    /// node NAME, and every other one may do nothing.
+    #[arg(long, env = "IPAM_SERVER_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Name of this machine's node: what root on the Unix socket is. [default: the host's name in lower case]
+    #[arg(long, env = "IPAM_SERVER_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Root, and the user of this process, may do everything on the Unix socket: for one machine and its ipamctl.
+    #[arg(long, env = "IPAM_SERVER_UNIX_OPERATOR")]
+    pub unix_operator: bool,
+    /// Allow TLS without --tls-client-ca: every client may do everything.
+    #[arg(long, env = "IPAM_SERVER_INSECURE_ANY_CLIENT")]
+    pub insecure_any_client: bool,
+    /// Allow TCP without TLS, on loopback only: every process of this machine may do everything.
     #[arg(long, env = "IPAM_SERVER_INSECURE")]
     pub insecure: bool,
     /// What keeps the leases: sled survives everything, memory nothing. [default: sled]
@@ -141,6 +159,10 @@ struct Settings {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     tls_client_ca: Option<PathBuf>,
+    policy: Option<PathBuf>,
+    node_name: Option<String>,
+    unix_operator: bool,
+    insecure_any_client: bool,
     insecure: bool,
     store: Option<StoreKind>,
     store_dir: Option<PathBuf>,
@@ -166,6 +188,10 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Authorities of clients.
     pub tls_client_ca: Option<PathBuf>,
+    /// Who has which roles.
+    pub policy: Option<PathBuf>,
+    /// What callers are that no rule is about.
+    pub access: Setup,
     /// What keeps the leases.
     pub store: StoreKind,
     /// Its folder.
@@ -273,16 +299,33 @@ impl Config {
             return Err(wrong("tls-client-ca", "", "needs --tls-cert and --tls-key"));
         }
         let insecure = arguments.insecure || file.insecure;
+        let any_client = arguments.insecure_any_client || file.insecure_any_client;
+        if any_client && tls_client_ca.is_some() {
+            let problem = "contradicts --tls-client-ca; leave one of them out";
+            return Err(wrong("insecure-any-client", "", problem));
+        }
         for at in &listen {
-            if let Address::Tcp(at) = at
-                && tls.is_none()
-                && !(insecure && at.ip().is_loopback())
-            {
+            let Address::Tcp(at) = at else {
+                continue;
+            };
+            if tls.is_some() && tls_client_ca.is_none() && !any_client {
+                let problem = "TCP needs --tls-client-ca, or --insecure-any-client: then every client may do everything";
+                return Err(wrong("listen", &format!("tcp://{at}"), problem));
+            }
+            if tls.is_none() && !(insecure && at.ip().is_loopback()) {
                 let problem =
                     "TCP needs --tls-cert and --tls-key (or --insecure, on loopback only)";
                 return Err(wrong("listen", &format!("tcp://{at}"), problem));
             }
         }
+        let access = Setup {
+            node: arguments
+                .node_name
+                .or(file.node_name)
+                .unwrap_or_else(host_name),
+            unix_operator: arguments.unix_operator || file.unix_operator,
+            any_client: any_client || (insecure && tls.is_none()),
+        };
         let metrics = arguments
             .metrics_listen
             .or(file.metrics_listen)
@@ -301,6 +344,8 @@ impl Config {
             listen,
             tls,
             tls_client_ca,
+            policy: arguments.policy.or(file.policy),
+            access,
             store: arguments.store.or(file.store).unwrap_or(StoreKind::Sled),
             store_dir: arguments
                 .store_dir
@@ -346,6 +391,13 @@ impl Config {
             ),
         })
     }
+}
+
+/// The host's name as Kubernetes names its node.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok();
+    let name = name.and_then(|name| name.into_string().ok());
+    name.unwrap_or_default().to_ascii_lowercase()
 }
 
 fn read(path: &Path) -> Result<Settings, ConfigError> {
@@ -404,21 +456,25 @@ mod tests {
     }
 
     #[test]
-    fn tcp_needs_tls_or_loopback_and_a_word() {
+    fn tcp_needs_tls_and_authorities_of_clients_or_a_word() {
+        const TLS: [&str; 6] = [
+            "--listen",
+            "tcp://10.0.0.1:7443",
+            "--tls-cert",
+            "c",
+            "--tls-key",
+            "k",
+        ];
         for (arguments, good) in [
             (&["--listen", "tcp://127.0.0.1:0"][..], false),
             (&["--listen", "tcp://127.0.0.1:0", "--insecure"], true),
             (&["--listen", "tcp://10.0.0.1:7443", "--insecure"], false),
+            (&TLS, false),
+            (&[&TLS[..], &["--tls-client-ca", "a"]].concat(), true),
+            (&[&TLS[..], &["--insecure-any-client"]].concat(), true),
             (
-                &[
-                    "--listen",
-                    "tcp://10.0.0.1:7443",
-                    "--tls-cert",
-                    "c",
-                    "--tls-key",
-                    "k",
-                ],
-                true,
+                &[&TLS[..], &["--tls-client-ca", "a", "--insecure-any-client"]].concat(),
+                false,
             ),
             (
                 &["--listen", "tcp://10.0.0.1:7443", "--tls-cert", "c"],

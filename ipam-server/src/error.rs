@@ -247,6 +247,48 @@ pub enum Error {
     /// BAD_TOKEN.
     #[error("page_token is not one that this server gave for this request; begin without one")]
     BadToken,
+    /// NO_IDENTITY.
+    #[error(
+        "{operation} needs an identity: a client certificate that --policy of ipam-server names, or root on its Unix socket"
+    )]
+    NoIdentity {
+        /// What was asked for.
+        operation: &'static str,
+    },
+    /// NOT_ALLOWED: the caller's roles do not allow it.
+    #[error("{who} has {roles}, which does not allow {operation}; {remedy}")]
+    NotAllowed {
+        /// The caller.
+        who: String,
+        /// Its roles.
+        roles: String,
+        /// What was asked for.
+        operation: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// NOT_ALLOWED: a node asks for what is another node's.
+    #[error(
+        "this request is about {what} of another node; the caller is node {node}: name that node, or none"
+    )]
+    OtherNode {
+        /// The caller's node.
+        node: String,
+        /// What it is about.
+        what: &'static str,
+    },
+    /// NOT_ALLOWED: a reclaimer would end too many leases.
+    #[error(
+        "{missed} of {all} leases are not listed, and a reclaimer ends at most {most} at once: check the list, or let an operator reclaim"
+    )]
+    TooManyMissed {
+        /// Leases that the request does not list.
+        missed: u64,
+        /// Leases that it is about.
+        all: u64,
+        /// The most that may be missed.
+        most: u64,
+    },
     /// The deadline of the caller passed before the change was written. Nothing has changed.
     #[error("the caller's deadline passed before the change was written; nothing has changed")]
     DeadlineExceeded,
@@ -298,6 +340,10 @@ impl Error {
             Error::OtherStore { .. } => "OTHER_STORE",
             Error::RevisionAhead { .. } => "REVISION_AHEAD",
             Error::BadToken => "BAD_TOKEN",
+            Error::NoIdentity { .. } => "NO_IDENTITY",
+            Error::NotAllowed { .. } | Error::OtherNode { .. } | Error::TooManyMissed { .. } => {
+                "NOT_ALLOWED"
+            }
             Error::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Error::Store(StoreError::Corrupt { .. }) => "STORE_CORRUPT",
             Error::Store(_) => "STORE_UNAVAILABLE",

@@ -221,6 +221,15 @@ fn check_owner(owner: &ipam::Owner, at: &str, problems: &mut Problems) {
     }
 }
 
+/// Whether a lease is of a node; without a node, every lease is.
+pub fn is_of_node(lease: &ipam::Lease, node: Option<&str>) -> bool {
+    let own = |node: &str| {
+        let owner = lease.owner.as_ref();
+        !node.is_empty() && owner.is_some_and(|owner| owner.node.eq_ignore_ascii_case(node))
+    };
+    node.is_none_or(own)
+}
+
 /// The fields of an owner by name.
 pub fn owner_fields(owner: &ipam::Owner) -> [(&'static str, &str); 10] {
     [

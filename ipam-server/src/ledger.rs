@@ -31,7 +31,7 @@ use crate::allocator::restore::new_id;
 use crate::allocator::{Draft, load};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::lease::Wish;
+use crate::lease::{Wish, is_of_node};
 use crate::pool::Pool;
 use crate::store::durable::Durable;
 use crate::store::{Batch, Origin, OriginChange, Store, StoreError};
@@ -43,10 +43,29 @@ const BATCH: usize = 64;
 /// Who asks, and until when an answer is of use.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    /// For the history: a certificate's subject, `uid:N`, …
-    pub actor: String,
+    /// For the history: role and identity.
+    pub actor: Arc<str>,
     /// When the caller gives up.
     pub deadline: Option<Instant>,
+    /// The node whose leases are reached; none: all leases are.
+    pub node: Option<Arc<str>>,
+    /// Whether few leases at once are ended only.
+    pub is_bounded: bool,
+}
+
+impl Caller {
+    /// Whether a lease is reached.
+    pub fn reaches(&self, lease: &ipam::Lease) -> bool {
+        is_of_node(lease, self.node.as_deref())
+    }
+
+    /// Puts the node of a caller that is one into a request: no word of the request about that counts.
+    fn own(&self, request: &mut ipam::AllocateRequest) {
+        if let Some(node) = &self.node {
+            let owner = request.owner.get_or_insert_default();
+            owner.node = node.to_string();
+        }
+    }
 }
 
 /// How much a ledger takes and keeps.
@@ -206,6 +225,7 @@ impl Ledger {
         let deadline = caller.deadline;
         let job = Job {
             actor: caller.actor.clone(),
+            node: caller.node.clone(),
             writes: keep,
             decide: Box::new(move |draft| {
                 // Nobody waits for the answer: the caller has gone.
@@ -317,8 +337,9 @@ impl Ledger {
     pub async fn allocate(
         &self,
         caller: &Caller,
-        request: ipam::AllocateRequest,
+        mut request: ipam::AllocateRequest,
     ) -> Result<ipam::AllocateResponse, Error> {
+        caller.own(&mut request);
         let known = request.known_store.clone();
         let wish = Wish::decode(request, "")?;
         let keep = !wish.validate_only;
@@ -339,7 +360,8 @@ impl Ledger {
             return Err(Error::field("requests", format!("are more than {BATCH}")));
         }
         let (validate_only, known) = (request.validate_only, request.known_store);
-        let decode = |(index, one): (usize, ipam::AllocateRequest)| {
+        let decode = |(index, mut one): (usize, ipam::AllocateRequest)| {
+            caller.own(&mut one);
             if one.validate_only != validate_only {
                 let field = format!("requests[{index}].validate_only");
                 return Err(Error::field(field, "must be as that of the whole request"));
@@ -394,7 +416,7 @@ impl Ledger {
         let id = request.id.clone();
         let renewed = self.run(caller, true, move |draft| draft.renew(&request));
         match renewed.await {
-            Err(Error::LeaseNotFound { .. }) if self.has_expired(&id).await? => {
+            Err(Error::LeaseNotFound { .. }) if self.has_expired(caller, &id).await? => {
                 Err(Error::LeaseExpired { id })
             }
             renewed => renewed,
@@ -413,7 +435,9 @@ impl Ledger {
         caller: &Caller,
         request: ipam::ExplainRequest,
     ) -> Result<ipam::ExplainResponse, Error> {
-        let wish = Wish::decode(request.request.unwrap_or_default(), "request.")?;
+        let mut asked = request.request.unwrap_or_default();
+        caller.own(&mut asked);
+        let wish = Wish::decode(asked, "request.")?;
         self.run(caller, false, move |draft| draft.explain(&wish))
             .await
     }

@@ -4,6 +4,7 @@
 //! `service` (decode, authorise), `ledger` (joins the current group), `allocator` (decides in memory),
 //! `store` (one durable write for the group), and back.
 
+pub mod access;
 pub mod allocator;
 pub mod changes;
 pub mod cli;

@@ -5,6 +5,7 @@
 
 pub mod incoming;
 pub mod kept;
+pub mod secure;
 
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;

@@ -13,6 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use proto::ipam::v1::{self as ipam, EventType};
 
+use crate::error::Error;
 use crate::ledger::Observer;
 use crate::seed::Refused;
 
@@ -34,11 +35,25 @@ struct Rpc {
     code: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Why {
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Renewal {
+    files: &'static str,
+    result: &'static str,
+}
+
 /// All metrics of a server.
 pub struct Metrics {
     registry: Registry,
     addresses: Family<Addresses, Gauge<f64, AtomicU64>>,
     refused: Family<OfPool, Gauge>,
+    refused_callers: Family<Why, Counter>,
+    renewals: Family<Renewal, Counter>,
+    handshake_failures: Counter,
     rpcs: Family<Rpc, Histogram, fn() -> Histogram>,
     commit_changes: Histogram,
     commit_seconds: Histogram,
@@ -61,6 +76,9 @@ impl Default for Metrics {
             registry: Registry::default(),
             addresses: Family::default(),
             refused: Family::default(),
+            refused_callers: Family::default(),
+            renewals: Family::default(),
+            handshake_failures: Counter::default(),
             rpcs: Family::new_with_constructor(seconds),
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: seconds(),
@@ -93,6 +111,21 @@ impl Metrics {
             "ipam_pool_refused",
             "1 for a pool of --pools that could not be made or changed",
             self.refused.clone(),
+        );
+        registry.register(
+            "ipam_refused_callers",
+            "Requests refused because of who the caller is",
+            self.refused_callers.clone(),
+        );
+        registry.register(
+            "ipam_renewals",
+            "Changes of files that are read anew: used or failed",
+            self.renewals.clone(),
+        );
+        registry.register(
+            "ipam_handshake_failures",
+            "TLS handshakes that failed or took too long",
+            self.handshake_failures.clone(),
         );
         registry.register(
             "ipam_rpc_duration_seconds",
@@ -181,6 +214,25 @@ impl Metrics {
             };
             self.refused.get_or_create(&label).set(1);
         }
+    }
+
+    /// A request that was refused because of who its caller is: `no_identity` or `not_allowed`.
+    pub fn refused_caller(&self, error: &Error) {
+        let why = crate::access::layer::why(error);
+        self.refused_callers.get_or_create(&Why { why }).inc();
+    }
+
+    /// Files that changed: `tls` or `policy`, and whether the new ones are used.
+    pub fn renewed(&self, files: &'static str, used: bool) {
+        let result = if used { "used" } else { "failed" };
+        self.renewals
+            .get_or_create(&Renewal { files, result })
+            .inc();
+    }
+
+    /// A TLS handshake that failed.
+    pub fn handshake_failed(&self) {
+        self.handshake_failures.inc();
     }
 
     /// One request that was answered.

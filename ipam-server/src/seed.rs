@@ -132,7 +132,7 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
         })?;
     let caller = Caller {
         actor: "ipam-server --pools".into(),
-        deadline: None,
+        ..Caller::default()
     };
     let mut refused = Vec::new();
     for (index, pool) in each_pool(&text)?.into_iter().enumerate() {

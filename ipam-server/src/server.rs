@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dial::accept::Patience;
 use dial::authority::AnyAuthority;
 use dial::files::{FilesError, Names};
+use dial::server::ServerFiles;
 use futures_util::{Stream, TryStreamExt as _};
 use proto::ipam::v1::admin_service_server::AdminServiceServer;
 use proto::ipam::v1::lease_service_server::LeaseServiceServer;
@@ -20,19 +21,24 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
+use tonic::transport::Server;
 use tonic::transport::server::Connected;
-use tonic::transport::{Certificate, Identity as TlsIdentity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::layer::util::{Identity, Stack};
 
+use crate::access::Access;
+use crate::access::files::{Keeper, first_policy};
+use crate::access::layer::Authorize;
+use crate::access::policy::PolicyError;
 use crate::clock::SystemClock;
-use crate::config::{Config, StoreKind};
+use crate::config::{Address, Config, StoreKind};
 use crate::ending::EndStreams;
 use crate::error::Error;
 use crate::http::{self, Pages};
 use crate::ledger::{Ledger, Limits};
 use crate::listen::incoming::Source;
+use crate::listen::secure::Handshakes;
 use crate::listen::{Bound, ListenError, Open, bind_tcp, kept};
 use crate::measure::Measure;
 use crate::metrics::Metrics;
@@ -79,6 +85,9 @@ pub enum ServerError {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] FilesError),
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The file of pools cannot be used.
     #[error(transparent)]
     Seed(#[from] SeedError),
@@ -115,13 +124,22 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         bound.push(Bound::bind(address, patience).await?);
     }
     let metrics_listener = bind_metrics(&config, patience).await?;
-    let tls = tls(&config)?;
+    let (policy, policy_files) = first_policy(config.policy.as_ref())?;
+    let access = Arc::new(Access::new(config.access.clone(), policy));
+    warn_of_open_doors(&config);
     let metrics_address = metrics_listener
         .local_addr()
         .map(|at| at.to_string())
         .unwrap_or_default();
     let clock = Arc::new(SystemClock::default());
     let (metrics, readiness) = (Arc::new(Metrics::default()), Readiness::default());
+    let mut keeper = Keeper::new(metrics.clone());
+    let tls = tls_files(&config)
+        .map(|files| keeper.tls(files))
+        .transpose()?;
+    if let (Some(files), Some(path)) = (policy_files, config.policy.clone()) {
+        keeper.policy(files, path, access.clone());
+    }
     let pages = Pages::new(metrics.clone(), readiness.clone());
     let mut pages_task = JoinSet::new();
     pages_task.spawn(http::serve(metrics_listener, pages.clone()));
@@ -148,15 +166,33 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         silence: SILENCE,
     };
     let (mut tasks, mut keepers) = (JoinSet::new(), JoinSet::new());
+    keepers.spawn(keeper.run());
     for (bound, address) in bound.into_iter().zip(&addresses) {
-        let server = builder(&config, &bound, tls.as_ref(), &metrics, &stopping)?;
+        let authorize = Authorize {
+            access: access.clone(),
+            metrics: metrics.clone(),
+        };
+        let server = builder(&config, authorize, &metrics, &stopping);
         let open = bound.open().await?;
         let (routes, stopping, what) = (routes.clone(), stopping.clone(), address.clone());
         match open {
             Open::Tcp(listener) => {
                 let (_never, newer) = mpsc::channel(1);
                 let source = Source::new(address, listener, newer, patience, metrics.clone());
-                tasks.spawn(serve(server, source.connections(), routes, stopping, what));
+                match tls.clone() {
+                    Some(tls) => {
+                        let handshakes = Handshakes {
+                            tls,
+                            longest: config.first_request,
+                            metrics: metrics.clone(),
+                        };
+                        let connections = handshakes.of(source.connections());
+                        tasks.spawn(serve(server, connections, routes, stopping, what));
+                    }
+                    None => {
+                        tasks.spawn(serve(server, source.connections(), routes, stopping, what));
+                    }
+                }
             }
             Open::Unix(listener, place) => {
                 let (give, newer) = mpsc::channel(1);
@@ -334,35 +370,31 @@ fn keep_private(folder: &Path) {
     }
 }
 
-fn tls(config: &Config) -> Result<Option<ServerTlsConfig>, FilesError> {
-    const NAMES: Names = Names {
-        ca: "--tls-client-ca",
-        cert: "--tls-cert",
-        key: "--tls-key",
-    };
-    let Some((cert, key)) = &config.tls else {
-        return Ok(None);
-    };
-    let cert_pem = NAMES.read(NAMES.cert, cert)?;
-    let key_pem = NAMES.read(NAMES.key, key)?;
-    let clients = match &config.tls_client_ca {
-        Some(path) => Some((path, NAMES.read(NAMES.ca, path)?)),
-        None => None,
-    };
-    NAMES.check_server(
-        (cert, &cert_pem),
-        (key, &key_pem),
-        clients
-            .as_ref()
-            .map(|(path, pem)| (path.as_path(), pem.as_slice())),
-    )?;
-    let mut tls = ServerTlsConfig::new()
-        .timeout(config.first_request)
-        .identity(TlsIdentity::from_pem(cert_pem, key_pem));
-    if let Some((_, pem)) = clients {
-        tls = tls.client_ca_root(Certificate::from_pem(pem));
+/// The files of TLS, if there is any.
+fn tls_files(config: &Config) -> Option<ServerFiles> {
+    let (cert, key) = config.tls.clone()?;
+    Some(ServerFiles {
+        cert,
+        key,
+        clients: config.tls_client_ca.clone(),
+        is_certificate_optional: false,
+        names: Names {
+            ca: "--tls-client-ca",
+            cert: "--tls-cert",
+            key: "--tls-key",
+        },
+    })
+}
+
+/// Says at every start what is open.
+fn warn_of_open_doors(config: &Config) {
+    let has_tcp = config.listen.iter().any(|at| matches!(at, Address::Tcp(_)));
+    if has_tcp && config.access.any_client {
+        tracing::warn!(
+            "every client that reaches the TCP address may do everything (--insecure, --insecure-any-client); \
+             use --tls-client-ca and --policy"
+        );
     }
-    Ok(Some(tls))
 }
 
 /// All services, health and reflection among them.
@@ -394,30 +426,23 @@ fn routes(service: Service) -> Result<(HealthReporter, Routes), ServerError> {
     Ok((reporter, routes.prepare()))
 }
 
-type Layers = Stack<Measure, Stack<EndStreams, Identity>>;
+type Layers = Stack<Authorize, Stack<Measure, Stack<EndStreams, Identity>>>;
 
 fn builder(
     config: &Config,
-    bound: &Bound,
-    tls: Option<&ServerTlsConfig>,
+    authorize: Authorize,
     metrics: &Arc<Metrics>,
     stopping: &watch::Receiver<bool>,
-) -> Result<Server<Layers>, ServerError> {
-    let mut server = Server::builder()
+) -> Server<Layers> {
+    let ends = EndStreams(stopping.clone());
+    Server::builder()
         .concurrency_limit_per_connection(config.max_concurrent_per_connection)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .tcp_nodelay(true);
-    if let (Bound::Tcp(_), Some(tls)) = (bound, tls) {
-        server = server
-            .tls_config(tls.clone())
-            .map_err(|source| ServerError::Serve {
-                what: "TLS".into(),
-                source: Box::new(source),
-            })?;
-    }
-    let ends = EndStreams(stopping.clone());
-    Ok(server.layer(ends).layer(Measure(metrics.clone())))
+        .layer(ends)
+        .layer(Measure(metrics.clone()))
+        // Behind the measure, so that refusals are measured, too.
+        .layer(authorize)
 }
 
 async fn serve<Io>(

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
+};
 
 /// Whoever issues certificates.
 #[derive(Debug)]
@@ -22,6 +25,23 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
+/// Whose a certificate is.
+struct Subject<'a> {
+    host: &'a str,
+    common: &'a str,
+    uris: &'a [&'a str],
+}
+
+impl<'a> Subject<'a> {
+    fn of(host: &'a str, common: &'a str) -> Subject<'a> {
+        Subject {
+            host,
+            common,
+            uris: &[],
+        }
+    }
+}
+
 impl Authority {
     /// A new one, whose certificate is in `folder`.
     ///
@@ -30,9 +50,7 @@ impl Authority {
     pub fn new(folder: &Path, name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let cert = params.self_signed(&key).expect("a certificate");
         let file = folder.join(format!("{name}.ca"));
@@ -43,12 +61,25 @@ impl Authority {
         }
     }
 
-    /// A certificate for this host, in `folder/NAME.crt` and `.key`: it replaces what is there.
+    /// A certificate for this host and of the node NAME, in `folder/NAME.crt` and `.key`: it replaces what is there.
     ///
     /// # Panics
     /// When a file cannot be written.
     pub fn issue(&self, folder: &Path, name: &str, host: &str) -> Identity {
-        self.write(folder, name, host, false)
+        let common = format!("system:node:{name}");
+        self.write(folder, name, &Subject::of(host, &common), false)
+    }
+
+    /// A certificate of this common name and these URIs, in `folder/NAME.crt` and `.key`.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn issue_to(&self, folder: &Path, name: &str, common: &str, uris: &[&str]) -> Identity {
+        let subject = Subject {
+            uris,
+            ..Subject::of("client", common)
+        };
+        self.write(folder, name, &subject, false)
     }
 
     /// The same, but its time is over.
@@ -56,11 +87,27 @@ impl Authority {
     /// # Panics
     /// When a file cannot be written.
     pub fn issue_expired(&self, folder: &Path, name: &str, host: &str) -> Identity {
-        self.write(folder, name, host, true)
+        let common = format!("system:node:{name}");
+        self.write(folder, name, &Subject::of(host, &common), true)
     }
 
-    fn write(&self, folder: &Path, name: &str, host: &str, is_expired: bool) -> Identity {
-        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a host");
+    fn write(
+        &self,
+        folder: &Path,
+        name: &str,
+        subject: &Subject<'_>,
+        is_expired: bool,
+    ) -> Identity {
+        let hosts = vec![subject.host.to_owned()];
+        let mut params = CertificateParams::new(hosts).expect("a host");
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, subject.common);
+        for &uri in subject.uris {
+            let uri = SanType::URI(uri.try_into().expect("a URI"));
+            params.subject_alt_names.push(uri);
+        }
         if is_expired {
             params.not_before = date_time_ymd(2000, 1, 1);
             params.not_after = date_time_ymd(2001, 1, 1);

@@ -40,9 +40,20 @@ pub struct IpamServer {
     folder: TempDir,
     store: PathBuf,
     wrapper: Vec<String>,
+    /// What root is on its socket.
+    root: Root,
     arguments: Vec<String>,
     child: Option<Child>,
     reaper: Option<Reaper>,
+}
+
+/// What root is on the Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// An operator: `--unix-operator`.
+    Operator,
+    /// The node of this machine only.
+    Node,
 }
 
 /// What is done first when a server is replaced.
@@ -72,6 +83,19 @@ impl IpamServer {
     pub fn start_with(arguments: &[impl AsRef<str>]) -> IpamServer {
         let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
         IpamServer::make(None, &[], &arguments)
+    }
+
+    /// Starts one with more arguments, where root on the socket is the node of this machine only.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_of_node(arguments: &[impl AsRef<str>]) -> IpamServer {
+        let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+        let mut server = IpamServer::new(None, &[], &arguments);
+        server.root = Root::Node;
+        server.restart();
+        server
     }
 
     /// Starts one whose store is in this folder.
@@ -120,6 +144,7 @@ impl IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
             wrapper: owned(wrapper),
+            root: Root::Operator,
             arguments: owned(arguments),
             child: None,
             reaper: None,
@@ -236,6 +261,9 @@ impl IpamServer {
             .arg(format!("--store-dir={}", store.display()))
             .arg("--metrics-listen=127.0.0.1:0")
             .stdin(Stdio::null());
+        if self.root == Root::Operator {
+            command.arg("--unix-operator");
+        }
         command
     }
 

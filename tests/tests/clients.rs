@@ -71,12 +71,15 @@ impl OverTls {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         let authority = Authority::new(folder.path(), "authority");
         let identity = authority.issue(folder.path(), "server", HOST);
-        let client = authority.issue(folder.path(), "client", "client");
+        let client = authority.issue_to(folder.path(), "client", "client", &[]);
+        let policy = folder.path().join("policy.yaml");
+        std::fs::write(&policy, "rules: [{name: client, roles: [reader]}]").expect("write");
         let server = IpamServer::start_with(&[
             format!("--listen=tcp://{HOST}:0"),
             format!("--tls-cert={}", identity.cert.display()),
             format!("--tls-key={}", identity.key.display()),
             format!("--tls-client-ca={}", authority.file.display()),
+            format!("--policy={}", policy.display()),
         ]);
         let mut flags = Vec::new();
         for (flag, file) in [

@@ -84,6 +84,12 @@ impl Draft<'_> {
         let addresses = [Family::V4, Family::V6].map(|family| Some((family, has.address(family)?)));
         let addresses = || addresses.iter().flatten().copied();
         if let Some(lease) = self.held_by_attachment(&has.owner)? {
+            if !self.reaches_attachment(&lease) {
+                return Err(Error::OtherNode {
+                    node: node.to_owned(),
+                    what: "an attachment",
+                });
+            }
             let of = |family| match family {
                 Family::V4 => &lease.ipv4,
                 Family::V6 => &lease.ipv6,

@@ -371,6 +371,9 @@ impl Draft<'_> {
     /// A lease in a few words.
     pub(super) fn describe(&self, id: LeaseId) -> Result<String, Error> {
         let lease = self.lease(id)?.unwrap_or_default();
+        if !self.reaches(&lease) {
+            return Ok("a lease of another node".to_owned());
+        }
         let owner = lease.owner.unwrap_or_default();
         let who = if owner.pod.is_empty() {
             [owner.claim, owner.container_id, owner.node, owner.kind]

@@ -11,7 +11,7 @@ use proto::ipam::v1::{self as ipam, EventType, subject};
 use super::gone::GONE;
 use super::state::{Held, Kept, PoolId, PoolState, State, Undo};
 use crate::error::{Error, Family};
-use crate::lease::{Keys, millis, timestamp};
+use crate::lease::{Keys, is_of_node, millis, timestamp};
 use crate::store::{Batch, LeaseId, Origin, OriginChange, Store};
 
 /// Who is behind the changes that nobody asked for.
@@ -24,6 +24,8 @@ pub struct Draft<'a> {
     pub(super) batch: Batch,
     pub(super) now: Timestamp,
     pub(super) actor: String,
+    /// The node whose leases the caller reaches; none: all.
+    pub(super) node: Option<Arc<str>>,
     /// Where in `batch.leases` the last entry of a lease is, and where the one before each entry is.
     last: HashMap<LeaseId, usize>,
     earlier: Vec<Option<usize>>,
@@ -55,15 +57,29 @@ impl<'a> Draft<'a> {
             batch: Batch::default(),
             now,
             actor: SERVER.to_owned(),
+            node: None,
             last: HashMap::new(),
             earlier: Vec::new(),
             undo: Vec::new(),
         }
     }
 
-    /// Whose decision the next one is.
-    pub fn set_actor(&mut self, actor: &str) {
+    /// Whose decision the next one is; with a node, it reaches leases of that node only.
+    pub fn set_caller(&mut self, actor: &str, node: Option<Arc<str>>) {
         actor.clone_into(&mut self.actor);
+        self.node = node;
+    }
+
+    /// Whether the caller reaches a lease.
+    pub(super) fn reaches(&self, lease: &ipam::Lease) -> bool {
+        is_of_node(lease, self.node.as_deref())
+    }
+
+    /// Whether the caller reaches a lease that it names by its attachment: also one without a node, from before nodes were
+    /// proved or of an import. Only the node of a sandbox knows the sandbox's id.
+    pub(super) fn reaches_attachment(&self, lease: &ipam::Lease) -> bool {
+        let owner = lease.owner.as_ref();
+        self.reaches(lease) || owner.is_some_and(|owner| owner.node.is_empty())
     }
 
     /// Makes one decision; if it fails, or is only to be checked, it leaves nothing behind.

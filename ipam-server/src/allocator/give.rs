@@ -191,6 +191,12 @@ impl Draft<'_> {
                 self.end(id, lease, EventType::Expired)?;
                 continue;
             }
+            if !self.reaches_attachment(&lease) {
+                return Err(Error::OtherNode {
+                    node: self.node.as_deref().unwrap_or_default().to_owned(),
+                    what: "an attachment or a request_id",
+                });
+            }
             let mut difference = wish.differences(&lease);
             if same_request && there != Some(owner) {
                 difference = [difference.as_str(), "owner"].join(" ");

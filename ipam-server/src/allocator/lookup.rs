@@ -93,7 +93,11 @@ impl Draft<'_> {
     /// # Errors
     /// [`Error::LeaseNotFound`].
     pub fn get_lease(&self, id: &str) -> Result<ipam::Lease, Error> {
-        self.by_id(id).map(|(_, lease)| lease)
+        let found = self.by_id(id).map(|(_, lease)| lease);
+        found.and_then(|lease| match self.reaches(&lease) {
+            true => Ok(lease),
+            false => Err(Error::LeaseNotFound { id: id.to_owned() }),
+        })
     }
 
     /// Everything but the leases.

@@ -25,7 +25,7 @@ impl Draft<'_> {
         request: &ipam::ReleaseRequest,
     ) -> Result<ipam::ReleaseResponse, Error> {
         let (id, lease) = self.by_id(&request.id)?;
-        if lease.state() != ipam::lease::State::Active {
+        if lease.state() != ipam::lease::State::Active || !self.reaches(&lease) {
             return Err(Error::LeaseNotFound {
                 id: request.id.clone(),
             });
@@ -60,6 +60,8 @@ impl Draft<'_> {
             ifname: request.ifname.clone(),
             ..Default::default()
         })?;
+        // A lease of another node is answered as none.
+        let lease = lease.filter(|lease| self.reaches_attachment(lease));
         if let Some(lease) = &lease {
             let (id, _) = self.by_id(&lease.id)?;
             self.end(id, lease.clone(), EventType::Released)?;
@@ -102,7 +104,8 @@ impl Draft<'_> {
             let Some(lease) = self.lease(id)? else {
                 continue;
             };
-            if is_unlisted(&lease, &request.network, &request.node, &listed) {
+            let is_unlisted = is_unlisted(&lease, &request.network, &request.node, &listed);
+            if is_unlisted && self.reaches(&lease) {
                 self.end(id, lease.clone(), EventType::Reclaimed)?;
                 leases.push(lease);
             }
@@ -122,6 +125,11 @@ impl Draft<'_> {
             .map(|ttl| problems.duration("ttl", Some(ttl)));
         problems.into_result()?;
         let (id, before) = self.by_id(&request.id)?;
+        if !self.reaches(&before) {
+            return Err(Error::LeaseNotFound {
+                id: request.id.clone(),
+            });
+        }
         let now = self.now.as_millisecond();
         let ended = self
             .state
@@ -156,7 +164,7 @@ impl Draft<'_> {
     /// # Errors
     /// [`Error::Store`].
     pub fn end_due(&mut self) -> Result<(), Error> {
-        self.set_actor(SERVER);
+        self.set_caller(SERVER, None);
         self.end_waiting();
         let now = self.now.as_millisecond();
         let due: Vec<_> = self

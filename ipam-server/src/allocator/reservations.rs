@@ -80,8 +80,23 @@ impl Draft<'_> {
         let not_found = || Error::ReservationNotFound {
             name: name.to_owned(),
         };
-        kept.map(|kept| (*kept.message).clone())
+        kept.filter(|kept| self.reaches_kept(kept))
+            .map(|kept| (*kept.message).clone())
             .ok_or_else(not_found)
+    }
+
+    /// Whether the caller reaches a reservation: a node those whose addresses its leases hold.
+    fn reaches_kept(&self, kept: &Kept) -> bool {
+        let state = self.state.pools.get(&kept.pool);
+        self.node.is_none()
+            || [Family::V4, Family::V6].into_iter().any(|family| {
+                let half = state
+                    .and_then(|state| state.half(family))
+                    .zip(kept.number(family));
+                let holder = half.and_then(|(half, number)| half.held.get(&number).copied());
+                let lease = holder.and_then(|id| self.lease(id).ok().flatten());
+                lease.is_some_and(|lease| self.reaches(&lease))
+            })
     }
 
     /// All reservations by name.
@@ -89,6 +104,7 @@ impl Draft<'_> {
         self.state
             .reservations
             .values()
+            .filter(|kept| self.reaches_kept(kept))
             .map(|kept| (*kept.message).clone())
             .collect()
     }

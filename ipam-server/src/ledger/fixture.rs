@@ -224,7 +224,7 @@ impl Bench {
 pub(super) fn caller() -> Caller {
     Caller {
         actor: "test".into(),
-        deadline: None,
+        ..Caller::default()
     }
 }
 

@@ -20,8 +20,11 @@ impl Ledger {
     pub async fn report_held(
         &self,
         caller: &Caller,
-        request: ipam::ReportHeldRequest,
+        mut request: ipam::ReportHeldRequest,
     ) -> Result<ipam::ReportHeldResponse, Error> {
+        if let Some(node) = &caller.node {
+            request.node = node.to_string();
+        }
         let mut problems = Problems::default();
         if request.node.is_empty() || request.node.len() > 253 {
             problems.add("node", "must be the node's name, of 253 bytes at most");
@@ -32,7 +35,8 @@ impl Ledger {
         problems.into_result()?;
         let mut answer = ipam::ReportHeldResponse::default();
         let mut held = Vec::new();
-        for message in request.held {
+        for mut message in request.held {
+            caller.own(message.request.get_or_insert_default());
             let asked = message.request.as_ref();
             let owner = asked.and_then(|asked| asked.owner.clone());
             match Held::decode(message) {

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use pbjson_types::Timestamp;
 use proto::ipam::v1::{self as ipam, EventType};
 
-use super::Ledger;
+use super::{Caller, Ledger};
 use crate::allocator::draft::lease_of;
 use crate::allocator::lookup::Question;
 use crate::error::Error;
-use crate::lease::millis;
+use crate::lease::{is_of_node, millis};
 use crate::store::{LeaseId, Store, StoreError};
 
 /// Events that are read at once.
@@ -72,7 +72,8 @@ impl Ledger {
     }
 
     /// Whether a lease that is gone ended by itself, as far as the history knows: its last [`RECENT`] changes.
-    pub(super) async fn has_expired(&self, id: &str) -> Result<bool, Error> {
+    pub(super) async fn has_expired(&self, caller: &Caller, id: &str) -> Result<bool, Error> {
+        let node = caller.node.clone();
         let Ok(id) = id.parse::<LeaseId>() else {
             return Ok(false);
         };
@@ -89,7 +90,7 @@ impl Ledger {
                     if lease.and_then(|lease| lease.id.parse().ok()) == Some(id)
                         && event.r#type() == EventType::Expired
                     {
-                        return Ok(true);
+                        return Ok(lease.is_some_and(|lease| is_of_node(lease, node.as_deref())));
                     }
                     before = event.revision;
                 }

@@ -1,5 +1,6 @@
 //! What needs a look at many leases: read from the store beside the ledger's thread, so that nobody waits for it. Where something is to be changed by it, the thread looks again at each lease.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,6 +19,11 @@ use crate::store::{LeaseId, Store};
 const PAGE: usize = 5_000;
 /// Leases that one group ends: more wait for the next one, and what others ask is decided in between.
 const ENDS: usize = 1024;
+
+/// Of the leases that its request is about, a reclaimer ends one in so many at once: a list that is wrong or was cut ends few.
+const FRACTION: u64 = 10;
+/// What a reclaimer ends at once however few leases there are.
+const FEW: u64 = 16;
 
 impl Ledger {
     /// Reads from the store, off the async threads.
@@ -60,10 +66,12 @@ impl Ledger {
                     .await?
             }
         };
-        match request.at_time {
-            Some(at) => self.held_at(leases, question, at).await,
-            None => Ok(leases),
-        }
+        let mut leases = match request.at_time {
+            Some(at) => self.held_at(leases, question, at).await?,
+            None => leases,
+        };
+        leases.retain(|lease| caller.reaches(lease));
+        Ok(leases)
     }
 
     /// See `LeaseService.ReleaseUnlisted`.
@@ -73,8 +81,11 @@ impl Ledger {
     pub async fn release_unlisted(
         &self,
         caller: &Caller,
-        request: ipam::ReleaseUnlistedRequest,
+        mut request: ipam::ReleaseUnlistedRequest,
     ) -> Result<ipam::ReleaseUnlistedResponse, Error> {
+        if let Some(node) = caller.node.as_deref().filter(|_| request.node.is_empty()) {
+            node.clone_into(&mut request.node);
+        }
         let mut problems = Problems::default();
         for (field, value) in [("network", &request.network), ("node", &request.node)] {
             if value.is_empty() {
@@ -93,8 +104,16 @@ impl Ledger {
             }
         }
         problems.into_result()?;
+        if let Some(own) = &caller.node
+            && !own.eq_ignore_ascii_case(&request.node)
+        {
+            return Err(Error::OtherNode {
+                node: own.to_string(),
+                what: "leases",
+            });
+        }
         let (network, node) = (request.network.clone(), request.node.clone());
-        let (request, found) = self
+        let (request, found, _) = self
             .unlisted(request, network, node, |request| &request.attachments)
             .await?;
         let request = Arc::new(request);
@@ -124,33 +143,41 @@ impl Ledger {
         request: ipam::ReclaimOrphansRequest,
     ) -> Result<ipam::ReclaimOrphansResponse, Error> {
         let (network, node) = (request.network.clone(), request.node.clone());
-        let (request, found) = self
+        let (request, found, all) = self
             .unlisted(request, network, node, |request| &request.attachments)
             .await?;
+        let (missed, most) = (found.len() as u64, (all / FRACTION).max(FEW));
+        if caller.is_bounded && missed > most {
+            return Err(Error::TooManyMissed { missed, all, most });
+        }
         self.run(caller, !request.validate_only, move |draft| {
             draft.reclaim_orphans(&request, &found)
         })
         .await
     }
 
-    /// Leases that a request does not list.
+    /// Leases that a request does not list, and how many it is about.
     async fn unlisted<R: Send + 'static>(
         &self,
         request: R,
         network: String,
         node: String,
         attachments: fn(&R) -> &Vec<ipam::Attachment>,
-    ) -> Result<(R, Vec<LeaseId>), Error> {
+    ) -> Result<(R, Vec<LeaseId>, u64), Error> {
         self.read(move |store| {
+            let (nothing, mut all) = (HashSet::new(), 0);
             let found = {
                 let listed = listed(attachments(&request));
-                let leases = matching(store, |lease| is_unlisted(lease, &network, &node, &listed))?;
+                let leases = matching(store, |lease| {
+                    all += u64::from(is_unlisted(lease, &network, &node, &nothing));
+                    is_unlisted(lease, &network, &node, &listed)
+                })?;
                 leases
                     .iter()
                     .filter_map(|lease| lease.id.parse().ok())
                     .collect()
             };
-            Ok((request, found))
+            Ok((request, found, all))
         })
         .await
     }
@@ -190,7 +217,7 @@ impl Ledger {
 
 fn matching(
     store: &dyn Store,
-    matches: impl Fn(&ipam::Lease) -> bool,
+    mut matches: impl FnMut(&ipam::Lease) -> bool,
 ) -> Result<Vec<ipam::Lease>, Error> {
     let mut found = Vec::new();
     let mut after = LeaseId(0);

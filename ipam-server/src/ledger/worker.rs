@@ -27,7 +27,9 @@ type Decide = Box<dyn FnOnce(Option<&mut Draft<'_>>) -> Answer + Send>;
 
 /// One command.
 pub(super) struct Job {
-    pub(super) actor: String,
+    pub(super) actor: Arc<str>,
+    /// See [`super::Caller::node`].
+    pub(super) node: Option<Arc<str>>,
     /// Whether it may change something.
     pub(super) writes: bool,
     pub(super) decide: Decide,
@@ -152,7 +154,7 @@ impl Worker {
             match &failed {
                 Some(error) if job.writes => answers.push(((job.decide)(None), Err(error.clone()))),
                 _ => {
-                    draft.set_actor(&job.actor);
+                    draft.set_caller(&job.actor, job.node.clone());
                     answers.push(((job.decide)(Some(&mut draft)), Ok(())));
                 }
             }

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use dial::accept::{Backoff, Guarded, Patience, Used};
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 
+use crate::access::identity::Identity;
 use crate::metrics::Metrics;
 
 /// Something that accepts connections.
@@ -111,6 +112,8 @@ pub struct Connection<S>(Guarded<S>);
 pub struct Peer<I> {
     /// Who is at the other end.
     pub info: I,
+    /// What the certificate of the other end proves, once that was read: it is the same for all requests.
+    pub identity: Arc<OnceLock<Identity>>,
     used: Used,
 }
 
@@ -140,6 +143,7 @@ impl<S: Connected> Connected for Connection<S> {
     fn connect_info(&self) -> Peer<S::ConnectInfo> {
         Peer {
             info: self.0.inner().connect_info(),
+            identity: Arc::default(),
             used: self.0.used(),
         }
     }

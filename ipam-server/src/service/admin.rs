@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::caller::caller;
+use super::caller::{caller, is_operator};
 use super::{Service, page_token};
 use crate::allocator::draft::lease_of;
 use crate::allocator::lookup::Question;
@@ -40,12 +40,16 @@ impl AdminService for Service {
         &self,
         request: Request<ipam::ExportRequest>,
     ) -> Result<Response<Items>, Status> {
+        let whole = match is_operator(&request) {
+            true => Form::Backup,
+            false => Form::Reading,
+        };
         let caller = caller(&request);
         let service = self.clone();
         let (sender, receiver) = channel(CHUNK);
         // Ends with the stream: a send fails when nobody reads any more.
         tokio::spawn(async move {
-            if let Err(error) = service.export_to(&caller, &sender).await {
+            if let Err(error) = service.export_to(&caller, whole, &sender).await {
                 // Nobody reads any more.
                 let _ = sender.send(Err(error.into())).await;
             }
@@ -118,11 +122,35 @@ impl AdminService for Service {
     }
 }
 
+/// What an export is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// To be imported.
+    Backup,
+    /// To be read: without what makes a backup of it.
+    Reading,
+}
+
+impl Form {
+    fn of(self, lease: ipam::Lease) -> ipam::Lease {
+        match self {
+            Form::Backup => lease,
+            Form::Reading => ipam::Lease {
+                id: String::new(),
+                generation: 0,
+                request_id: String::new(),
+                ..lease
+            },
+        }
+    }
+}
+
 impl Service {
     /// Everything as it was at the header's revision: what changed while it is read is put back from the history.
     async fn export_to(
         &self,
         caller: &crate::ledger::Caller,
+        form: Form,
         sender: &Sender<Result<ipam::ExportItem, Status>>,
     ) -> Result<(), Error> {
         let summary = self.ledger.summary(caller).await?;
@@ -163,7 +191,7 @@ impl Service {
                 if !pools.contains(&lease.pool) {
                     continue;
                 }
-                if send(sender, Item::Lease(lease)).await.is_err() {
+                if send(sender, Item::Lease(form.of(lease))).await.is_err() {
                     return Ok(());
                 }
             }

@@ -3,49 +3,42 @@
 use std::time::{Duration, Instant};
 
 use tonic::Request;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 
+use crate::access::Grant;
+use crate::access::operations::Role;
 use crate::ledger::Caller;
-use crate::listen::incoming::Peer;
 
 /// The most that a request may take if the caller sets no deadline.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The caller of a request.
+/// The caller of a request, as [`crate::access::layer`] let it through.
 pub(super) fn caller<T>(request: &Request<T>) -> Caller {
     let timeout = request
         .metadata()
         .get("grpc-timeout")
         .and_then(|value| timeout(value.to_str().ok()?));
-    Caller {
-        actor: actor(request),
-        deadline: Some(Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE)),
+    let deadline = Some(Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE));
+    match request.extensions().get::<Grant>() {
+        Some(grant) => Caller {
+            actor: grant.actor.clone(),
+            deadline,
+            node: grant.node.clone(),
+            is_bounded: grant.is_bounded,
+        },
+        // A request that went past the layer reaches nothing.
+        None => Caller {
+            actor: "unknown".into(),
+            deadline,
+            node: Some("".into()),
+            is_bounded: true,
+        },
     }
 }
 
-/// For the history: the user on a unix socket, the certificate or address on TCP.
-fn actor<T>(request: &Request<T>) -> String {
-    let extensions = request.extensions();
-    if let Some(unix) = extensions.get::<Peer<UdsConnectInfo>>() {
-        return unix
-            .info
-            .peer_cred
-            .map_or_else(|| "unix".to_owned(), |peer| format!("uid:{}", peer.uid()));
-    }
-    let tls = extensions.get::<TlsConnectInfo<Peer<TcpConnectInfo>>>();
-    let tcp = extensions.get::<Peer<TcpConnectInfo>>();
-    let address = tcp
-        .or(tls.map(TlsConnectInfo::get_ref))
-        .and_then(|peer| peer.info.remote_addr)
-        .map_or_else(|| "unknown".to_owned(), |at| at.ip().to_string());
-    let certified = tls
-        .and_then(TlsConnectInfo::peer_certs)
-        .is_some_and(|certificates| !certificates.is_empty());
-    if certified {
-        format!("tls:{address}")
-    } else {
-        address
-    }
+/// Whether the caller of a request is an operator.
+pub(super) fn is_operator<T>(request: &Request<T>) -> bool {
+    let grant = request.extensions().get::<Grant>();
+    grant.is_some_and(|grant| grant.role == Some(Role::Operator))
 }
 
 /// The value of `grpc-timeout`: up to 8 digits and a unit.

@@ -115,6 +115,7 @@ impl LeaseService for Service {
         &self,
         request: Request<ipam::ListLeasesRequest>,
     ) -> Result<Response<ipam::ListLeasesResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         let filter = lease_filter(&request.filter)?;
         let size = page::size(request.page_size)?;
@@ -125,7 +126,7 @@ impl LeaseService for Service {
         let mut page = Page::new(size);
         let mut read = 0;
         let more = 'page: loop {
-            let wanted = if filter.is_empty() {
+            let wanted = if filter.is_empty() && caller.node.is_none() {
                 page.room()
             } else {
                 CHUNK
@@ -135,7 +136,7 @@ impl LeaseService for Service {
             read += chunk.len();
             for lease in chunk {
                 let id = lease.id.parse().unwrap_or(after);
-                if filter.lease(&lease) && page.push(lease).is_err() {
+                if caller.reaches(&lease) && filter.lease(&lease) && page.push(lease).is_err() {
                     break 'page true;
                 }
                 after = id;
@@ -171,7 +172,9 @@ impl LeaseService for Service {
         &self,
         request: Request<ipam::WatchRequest>,
     ) -> Result<Response<Changes>, Status> {
-        self.changes(request.into_inner()).map(Response::new)
+        let caller = caller(&request);
+        self.changes(caller, request.into_inner())
+            .map(Response::new)
     }
 
     async fn explain(

@@ -146,6 +146,10 @@ fn code(error: &Error) -> Code {
         | Error::ReservationExists { .. }
         | Error::RequestMismatch { .. } => Code::AlreadyExists,
         Error::PoolExhausted { .. } => Code::ResourceExhausted,
+        Error::NoIdentity { .. } => Code::Unauthenticated,
+        Error::NotAllowed { .. } | Error::OtherNode { .. } | Error::TooManyMissed { .. } => {
+            Code::PermissionDenied
+        }
         Error::Stale { .. } => Code::Aborted,
         Error::DeadlineExceeded => Code::DeadlineExceeded,
         Error::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
@@ -370,6 +374,21 @@ mod tests {
                 "REVISION_AHEAD",
             ),
             (Error::BadToken, Code::InvalidArgument, "BAD_TOKEN"),
+            (
+                Error::NoIdentity { operation: "x" },
+                Code::Unauthenticated,
+                "NO_IDENTITY",
+            ),
+            (
+                Error::NotAllowed {
+                    who: String::new(),
+                    roles: String::new(),
+                    operation: "x",
+                    remedy: "x",
+                },
+                Code::PermissionDenied,
+                "NOT_ALLOWED",
+            ),
             (
                 Error::DeadlineExceeded,
                 Code::DeadlineExceeded,

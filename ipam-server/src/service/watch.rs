@@ -17,6 +17,7 @@ use super::filter::Filter;
 use super::leases::lease_filter;
 use crate::allocator::draft::lease_of;
 use crate::error::Error;
+use crate::ledger::Caller;
 use crate::store::LeaseId;
 
 /// Events that are read at once.
@@ -41,9 +42,38 @@ impl Drop for Counted {
 /// The watcher has gone.
 struct Gone;
 
+/// What a watcher sees: what it asks for, of what it reaches.
+struct Seen {
+    filter: Filter,
+    caller: Caller,
+}
+
+impl Seen {
+    fn lease(&self, lease: &ipam::Lease) -> bool {
+        self.caller.reaches(lease) && self.filter.lease(lease)
+    }
+
+    /// A change of a pool or a reservation is no change of a lease that a node reaches.
+    fn event(&self, event: &ipam::Event) -> bool {
+        let sees_all = self.filter.is_empty() && self.caller.node.is_none();
+        sees_all
+            || [&event.before, &event.after]
+                .into_iter()
+                .filter_map(|subject| lease_of(subject.as_ref()))
+                .any(|lease| self.lease(lease))
+    }
+}
+
 impl Service {
-    pub(super) fn changes(&self, request: ipam::WatchRequest) -> Result<Changes, Status> {
-        let filter = lease_filter(&request.filter)?;
+    pub(super) fn changes(
+        &self,
+        caller: Caller,
+        request: ipam::WatchRequest,
+    ) -> Result<Changes, Status> {
+        let filter = Seen {
+            filter: lease_filter(&request.filter)?,
+            caller,
+        };
         self.check_resumable(&request)?;
         let (sender, receiver) = channel(AHEAD);
         self.watchers.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +124,7 @@ impl Service {
         &self,
         sender: &Sender<Result<ipam::WatchResponse, Status>>,
         request: &ipam::WatchRequest,
-        filter: &Filter,
+        filter: &Seen,
     ) -> Result<(), Option<Error>> {
         let mut revision = self.ledger.revision();
         let mut cursor = request.after_revision;
@@ -109,7 +139,7 @@ impl Service {
             let events = self.ledger.events(cursor, PAGE).await.map_err(Some)?;
             if let Some(last) = events.last() {
                 cursor = last.revision;
-                for event in events.into_iter().filter(|event| passes(filter, event)) {
+                for event in events.into_iter().filter(|event| filter.event(event)) {
                     send(sender, Message::Event(event))
                         .await
                         .map_err(|Gone| None)?;
@@ -136,7 +166,7 @@ impl Service {
     async fn existing(
         &self,
         sender: &Sender<Result<ipam::WatchResponse, Status>>,
-        filter: &Filter,
+        filter: &Seen,
     ) -> Result<(), Option<Error>> {
         let mut after = LeaseId(0);
         loop {
@@ -162,14 +192,6 @@ impl Service {
             }
         }
     }
-}
-
-fn passes(filter: &Filter, event: &ipam::Event) -> bool {
-    filter.is_empty()
-        || [&event.before, &event.after]
-            .into_iter()
-            .filter_map(|subject| lease_of(subject.as_ref()))
-            .any(|lease| filter.lease(lease))
 }
 
 async fn send(

@@ -23,7 +23,7 @@ async fn each_change_is_a_line_that_says_who_did_what_to_which_lease() {
     for words in [
         [
             "change=\"CREATED\"",
-            "actor=\"uid:0\"",
+            "actor=\"operator/uid:0\"",
             "subject=\"pool blue\"",
             "INFO",
         ],
@@ -31,13 +31,13 @@ async fn each_change_is_a_line_that_says_who_did_what_to_which_lease() {
             "change=\"CREATED\"",
             "default/web-0",
             "10.0.0.1/24",
-            "uid:0",
+            "operator/uid:0",
         ],
         [
             "change=\"RELEASED\"",
             "default/web-0",
             "10.0.0.1/24",
-            "uid:0",
+            "operator/uid:0",
         ],
     ] {
         wait_until(&format!("{words:?}"), PATIENCE, || {

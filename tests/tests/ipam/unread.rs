@@ -83,7 +83,8 @@ async fn ipam_server_answers_though_nobody_reads_its_log() {
     let server = Unread::start(
         Command::new(program)
             .arg(format!("--listen=unix://{}", socket.display()))
-            .args(["--store=memory", "--metrics-listen=127.0.0.1:0"]),
+            .args(["--store=memory", "--metrics-listen=127.0.0.1:0"])
+            .arg("--unix-operator"),
     );
     wait_until("the socket", PATIENCE, || socket.exists().then_some(()));
     refused_calls(unix_channel(&socket)).await;

@@ -2,3 +2,4 @@
 //! recorder that must not run, a socket that must not be connected, a file that must stay as it is.
 
 mod executables;
+mod roles;

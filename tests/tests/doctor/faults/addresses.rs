@@ -158,6 +158,7 @@ fn expired_certificate() -> Scene {
         ))
         .arg(format!("--tls-cert={}", certificate.display()))
         .arg(format!("--tls-key={}", key.display()))
+        .arg("--insecure-any-client")
         .arg("--metrics-listen=127.0.0.1:0")
         .arg(format!("--ready-file={}", ready.display()));
     let log = node.folder().join("ipam-server.log");

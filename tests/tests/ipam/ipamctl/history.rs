@@ -33,7 +33,10 @@ fn an_address_tells_its_holder_now_and_at_any_time_of_the_history() {
     let events = events.as_array().expect("a list");
     let types: Vec<_> = events.iter().map(|event| text(&event["type"])).collect();
     assert_eq!(types, ["CREATED", "RELEASED", "CREATED"]);
-    assert_eq!(events[1]["actor"], format!("uid:{}", nix::unistd::getuid()));
+    assert_eq!(
+        events[1]["actor"],
+        format!("operator/uid:{}", nix::unistd::getuid())
+    );
     let times: Vec<_> = events.iter().map(|event| text(&event["time"])).collect();
     assert_eq!(times[0], text(&first["createTime"]));
 
@@ -66,7 +69,7 @@ fn an_address_tells_its_holder_now_and_at_any_time_of_the_history() {
     );
     let table = bench.done("history --pod default/web-0 -o wide");
     assert!(
-        table.contains("uid:") && table.lines().count() == 3,
+        table.contains("operator/uid:") && table.lines().count() == 3,
         "{table}"
     );
     let since = bench.json(&format!("history --since {}", times[1]));

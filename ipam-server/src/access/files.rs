@@ -1,0 +1,105 @@
+//! The files that say who is who: the policy, the server's certificate and key, the authorities of clients. They are read
+//! at the start and whenever they change, without a restart.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dial::files::FilesError;
+use dial::renewed::{POLL_INTERVAL, Renewed};
+use dial::server::ServerFiles;
+use rustls::ServerConfig;
+use tokio::sync::watch;
+
+use super::Access;
+use super::policy::{Policy, PolicyError};
+use crate::metrics::Metrics;
+
+/// A value that is made of files, and what is done with a new one.
+struct Kept {
+    files: Renewed,
+    /// For log and metric.
+    what: &'static str,
+    renew: Box<dyn Fn() -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send>,
+}
+
+/// Keeps what is made of files as the files are.
+pub struct Keeper {
+    kept: Vec<Kept>,
+    metrics: Arc<Metrics>,
+}
+
+impl Keeper {
+    /// Keeps nothing yet.
+    pub fn new(metrics: Arc<Metrics>) -> Keeper {
+        Keeper {
+            kept: Vec::new(),
+            metrics,
+        }
+    }
+
+    /// The TLS configuration of the files, as they are now and when they change.
+    ///
+    /// # Errors
+    /// [`FilesError`] if they cannot be used now.
+    pub fn tls(
+        &mut self,
+        files: ServerFiles,
+    ) -> Result<watch::Receiver<Arc<ServerConfig>>, FilesError> {
+        let renewed = Renewed::of(files.paths());
+        let (sender, receiver) = watch::channel(files.load()?);
+        self.kept.push(Kept {
+            files: renewed,
+            what: "tls",
+            renew: Box::new(move || {
+                sender.send_replace(files.load()?);
+                Ok(())
+            }),
+        });
+        Ok(receiver)
+    }
+
+    /// Keeps the policy of `access` as its file is.
+    pub fn policy(&mut self, files: Renewed, path: PathBuf, access: Arc<Access>) {
+        self.kept.push(Kept {
+            files,
+            what: "policy",
+            renew: Box::new(move || {
+                access.set_policy(Policy::read(&path)?);
+                Ok(())
+            }),
+        });
+    }
+
+    /// Checks the files until it is dropped.
+    pub async fn run(mut self) {
+        loop {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            // A few small files: not worth a thread.
+            for kept in &mut self.kept {
+                if kept.files.has_changed() {
+                    let renewed = (kept.renew)();
+                    self.metrics.renewed(kept.what, renewed.is_ok());
+                    match renewed {
+                        Ok(()) => tracing::info!(files = kept.what, "renewed files are used"),
+                        Err(error) => {
+                            let cause = error.source().map(ToString::to_string);
+                            tracing::error!(files = kept.what, %error, cause, "renewed files are not used: those of before are");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the policy of a file, or the one for no file; also what says later that the file changed.
+///
+/// # Errors
+/// [`PolicyError`].
+pub fn first_policy(path: Option<&PathBuf>) -> Result<(Policy, Option<Renewed>), PolicyError> {
+    let Some(path) = path else {
+        return Ok((Policy::of_nodes(), None));
+    };
+    let files = Renewed::of(vec![path.clone()]);
+    Ok((Policy::read(path)?, Some(files)))
+}

@@ -1,0 +1,122 @@
+//! What a connection proves of the caller: the user on a Unix socket, the names of a client certificate, or nothing.
+
+use std::net::IpAddr;
+
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use crate::listen::incoming::Peer;
+
+/// A caller as its connection proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A user of this machine.
+    User(u32),
+    /// The names of a certificate that an authority of --tls-client-ca signed.
+    Certificate(Vec<String>),
+    /// Nothing is proved. The address is for the log only.
+    Nobody(Option<IpAddr>),
+}
+
+impl Identity {
+    /// The identity that the connection of a request proves.
+    pub fn of(extensions: &http::Extensions) -> Identity {
+        if let Some(unix) = extensions.get::<Peer<UdsConnectInfo>>() {
+            let user = unix.info.peer_cred.map(|peer| Identity::User(peer.uid()));
+            return user.unwrap_or(Identity::Nobody(None));
+        }
+        let tls = extensions.get::<TlsConnectInfo<Peer<TcpConnectInfo>>>();
+        let Some(tls) = tls else {
+            let tcp = extensions.get::<Peer<TcpConnectInfo>>();
+            return Identity::Nobody(tcp.and_then(|peer| address(&peer.info)));
+        };
+        let peer = tls.get_ref();
+        let identity = peer.identity.get_or_init(|| {
+            // The first certificate is the client's own; the handshake has verified it.
+            let own = tls.peer_certs();
+            let own = own.as_ref().and_then(|chain| chain.first());
+            match own {
+                Some(certificate) => Identity::Certificate(names(certificate)),
+                None => Identity::Nobody(address(&peer.info)),
+            }
+        });
+        identity.clone()
+    }
+
+    /// For the history and the log.
+    pub fn shown(&self) -> String {
+        match self {
+            Identity::User(uid) => format!("uid:{uid}"),
+            Identity::Certificate(names) => names
+                .first()
+                .map_or_else(|| "a certificate without a name".to_owned(), Clone::clone),
+            Identity::Nobody(Some(address)) => address.to_string(),
+            Identity::Nobody(None) => "unknown".to_owned(),
+        }
+    }
+}
+
+fn address(info: &TcpConnectInfo) -> Option<IpAddr> {
+    info.remote_addr.map(|at| at.ip())
+}
+
+/// The SPIFFE URIs and the common name of a certificate. A name with a control character is left out: it would reach logs
+/// and terminals.
+fn names(certificate: &[u8]) -> Vec<String> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let alternative = parsed.subject_alternative_name().ok().flatten();
+    let alternative = alternative.map(|extension| extension.value.general_names.as_slice());
+    let uris = alternative.unwrap_or_default().iter().filter_map(|name| {
+        let GeneralName::URI(uri) = name else {
+            return None;
+        };
+        uri.starts_with("spiffe://").then(|| (*uri).to_owned())
+    });
+    let common = parsed.subject().iter_common_name();
+    // Two common names would be two identities of one certificate.
+    let common = match common.collect::<Vec<_>>().as_slice() {
+        [one] => one.as_str().ok().map(str::to_owned),
+        _ => None,
+    };
+    let all = uris.chain(common);
+    all.filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(common: &str, uris: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["host".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common);
+        for &uri in uris {
+            let uri = SanType::URI(uri.try_into().unwrap());
+            params.subject_alt_names.push(uri);
+        }
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_its_spiffe_uris_and_its_common_name() {
+        for (common, uris, expected) in [
+            ("system:node:n1", &[][..], &["system:node:n1"][..]),
+            (
+                "x",
+                &["spiffe://td/node/n1", "https://td/x"],
+                &["spiffe://td/node/n1", "x"],
+            ),
+            ("", &[], &[]),
+            ("system:node:\u{1b}[2J", &[], &[]),
+        ] {
+            assert_eq!(names(&certificate(common, uris)), expected, "{common:?}");
+        }
+        assert!(names(b"rubbish").is_empty());
+    }
+}
