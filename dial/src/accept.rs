@@ -104,7 +104,8 @@ impl Used {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn get(&self) -> bool {
+    /// Whether one was noted.
+    pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use crate::access::Setup;
+use crate::listen::crowd::Most;
 
 /// Leases IPv4/IPv6 pairs over gRPC (ipam.v1) from a durable store.
 ///
@@ -101,6 +102,17 @@ pub struct Arguments {
         value_name = "NUMBER"
     )]
     pub max_concurrent_per_connection: Option<usize>,
+    /// Connections that are open at once, of all peers. At a limit the oldest one without a request is closed for a new one.
+    /// [default: three quarters of the limit of open files]
+    #[arg(long, env = "IPAM_SERVER_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub max_connections: Option<usize>,
+    /// The same of one peer: a user on the Unix socket, an IPv4 address, an IPv6 /64. [default: 1024]
+    #[arg(
+        long,
+        env = "IPAM_SERVER_MAX_CONNECTIONS_PER_PEER",
+        value_name = "NUMBER"
+    )]
+    pub max_connections_per_peer: Option<usize>,
     /// How long a store that was restored from a backup waits for the nodes that its leases name to report what they
     /// hold; until then no new lease is made. 0: not at all. [default: 60]
     #[arg(long, env = "IPAM_SERVER_RESTORE_WAIT_SECONDS", value_name = "SECONDS")]
@@ -174,6 +186,8 @@ struct Settings {
     log_level: Option<String>,
     history_events: Option<u64>,
     max_concurrent_per_connection: Option<usize>,
+    max_connections: Option<usize>,
+    max_connections_per_peer: Option<usize>,
     restore_wait_seconds: Option<u64>,
     first_request_seconds: Option<u64>,
     shutdown_seconds: Option<u64>,
@@ -212,6 +226,8 @@ pub struct Config {
     pub history_events: u64,
     /// Requests of one connection at once.
     pub max_concurrent_per_connection: usize,
+    /// Connections at once.
+    pub connections: Most,
     /// How long a restored store waits for the reports of nodes.
     pub restore_wait: Duration,
     /// How long a connection may stay without a first request.
@@ -371,6 +387,12 @@ impl Config {
                 .max_concurrent_per_connection
                 .or(file.max_concurrent_per_connection)
                 .unwrap_or(1024),
+            connections: Most::of(
+                arguments.max_connections.or(file.max_connections),
+                arguments
+                    .max_connections_per_peer
+                    .or(file.max_connections_per_peer),
+            ),
             restore_wait: Duration::from_secs(
                 arguments
                     .restore_wait_seconds

@@ -61,7 +61,9 @@ pub enum Error {
         problem: String,
     },
     /// POOL_NOT_FOUND.
-    #[error("pool {pool} does not exist; `ipamctl pool list` shows those that do")]
+    #[error(
+        "pool {pool} does not exist, or is not open to this namespace; `ipamctl pool list` shows the pools"
+    )]
     PoolNotFound {
         /// Its name.
         pool: String,
@@ -153,6 +155,18 @@ pub enum Error {
         family: Family,
         /// What holds them and what can be done.
         hint: String,
+    },
+    /// NAMESPACE_QUOTA.
+    #[error(
+        "namespace {namespace} has {quota} leases of pool {pool}, as many as the pool allows; release some, or raise namespace_quota"
+    )]
+    NamespaceQuota {
+        /// The pool.
+        pool: String,
+        /// Who has them.
+        namespace: String,
+        /// How many it may have.
+        quota: u32,
     },
     /// POOL_NOT_ACTIVE.
     #[error("pool {pool} is cordoned; `ipamctl pool cordon --undo {pool}` lets it lease again")]
@@ -329,6 +343,7 @@ impl Error {
             Error::ReservationExists { .. } => "RESERVATION_EXISTS",
             Error::PoolOverlap { .. } => "POOL_OVERLAP",
             Error::PoolExhausted { .. } => "POOL_EXHAUSTED",
+            Error::NamespaceQuota { .. } => "NAMESPACE_QUOTA",
             Error::PoolNotActive { .. } => "POOL_NOT_ACTIVE",
             Error::RequestMismatch { .. } => "REQUEST_MISMATCH",
             Error::Stale { .. } => "STALE_GENERATION",

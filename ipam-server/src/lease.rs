@@ -12,6 +12,7 @@ use proto::ipam::v1 as ipam;
 
 use crate::error::{Error, Family};
 use crate::pool::{Families, Problems, decode_families, family_of};
+use crate::text;
 
 /// What an Allocate asks for, with everything checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,12 @@ impl Wish {
             );
         }
         check_owner(&owner, &format!("{at}owner"), &mut problems);
+        for (name, value) in owner_fields(&owner) {
+            if !text::is_plain(value) {
+                let field = format!("{at}owner.{name}");
+                problems.add(field, "has a character that steers a terminal");
+            }
+        }
         if owner.kind.is_empty() && !owner.pod.is_empty() {
             "pod".clone_into(&mut owner.kind);
         }
@@ -119,6 +126,10 @@ impl Wish {
         let mac = mac(&format!("{at}mac"), &request.mac, &mut problems);
         if request.request_id.len() > 128 {
             problems.add(format!("{at}request_id"), "is longer than 128 bytes");
+        }
+        if !text::is_plain(&request.request_id) {
+            let field = format!("{at}request_id");
+            problems.add(field, "has a character that steers a terminal");
         }
         problems.into_result()?;
         attachment(&owner)?;
@@ -300,6 +311,8 @@ pub struct Keys {
     pub pod: u32,
     /// MAC.
     pub mac: u32,
+    /// Namespace: leases are counted by it.
+    pub namespace: u32,
 }
 
 impl Keys {
@@ -312,6 +325,7 @@ impl Keys {
             request: text_key(&lease.request_id),
             pod: pod_key(&owner.namespace, &owner.pod),
             mac: text_key(&lease.mac),
+            namespace: text_key(&owner.namespace),
         }
     }
 }

@@ -27,4 +27,5 @@ pub mod seed;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod text;
 pub mod yaml;

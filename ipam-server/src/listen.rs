@@ -3,6 +3,7 @@
 //! Two servers of one store meet at a rolling restart: the new one waits until the old one has closed the store, and puts
 //! its socket in the place only then. A socket's file is removed only by the server whose it is ([`dial::socket`]).
 
+pub mod crowd;
 pub mod incoming;
 pub mod kept;
 pub mod secure;

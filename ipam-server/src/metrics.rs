@@ -54,6 +54,8 @@ pub struct Metrics {
     refused_callers: Family<Why, Counter>,
     renewals: Family<Renewal, Counter>,
     handshake_failures: Counter,
+    connections: Gauge,
+    connections_closed: Family<Why, Counter>,
     rpcs: Family<Rpc, Histogram, fn() -> Histogram>,
     commit_changes: Histogram,
     commit_seconds: Histogram,
@@ -79,6 +81,8 @@ impl Default for Metrics {
             refused_callers: Family::default(),
             renewals: Family::default(),
             handshake_failures: Counter::default(),
+            connections: Gauge::default(),
+            connections_closed: Family::default(),
             rpcs: Family::new_with_constructor(seconds),
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: seconds(),
@@ -126,6 +130,16 @@ impl Metrics {
             "ipam_handshake_failures",
             "TLS handshakes that failed or took too long",
             self.handshake_failures.clone(),
+        );
+        registry.register(
+            "ipam_connections",
+            "Connections that are open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "ipam_connections_closed",
+            "Connections closed at the limit of a peer or of all: idle ones for new ones, or new ones",
+            self.connections_closed.clone(),
         );
         registry.register(
             "ipam_rpc_duration_seconds",
@@ -228,6 +242,17 @@ impl Metrics {
         self.renewals
             .get_or_create(&Renewal { files, result })
             .inc();
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self, number: usize) {
+        self.connections
+            .set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
+    /// A connection that was closed at a limit: `idle` for a new one, or `new`.
+    pub fn connection_closed(&self, why: &'static str) {
+        self.connections_closed.get_or_create(&Why { why }).inc();
     }
 
     /// A TLS handshake that failed.

@@ -15,6 +15,10 @@ use proto::ipam::v1 as ipam;
 pub use subnet::{Subnet, common, number};
 
 use crate::error::{Error, Family, FieldProblem};
+use crate::text;
+
+/// Namespaces that one pool may name.
+const NAMESPACES: usize = 1000;
 
 /// Which families a lease gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +125,11 @@ impl Pool {
         if !max_ttl.is_zero() && default_ttl > max_ttl {
             problems.add("pool.default_ttl", "is longer than max_ttl");
         }
+        problems.known(
+            "pool.requested_addresses",
+            ipam::pool::RequestedAddresses::try_from(message.requested_addresses).is_ok(),
+        );
+        check_namespaces(&mut message.allowed_namespaces, &mut problems);
         problems.labels("pool.labels", &message.labels);
         problems.dns(message.dns.as_ref());
         problems.into_result()?;
@@ -153,6 +162,12 @@ impl Pool {
         &self.message.name
     }
 
+    /// Whether owners of a namespace get leases.
+    pub fn is_open_to(&self, namespace: &str) -> bool {
+        let allowed = &self.message.allowed_namespaces;
+        allowed.is_empty() || allowed.iter().any(|name| name == namespace)
+    }
+
     /// Whether it gives no new lease.
     pub fn is_cordoned(&self) -> bool {
         self.message.state() == ipam::pool::State::Cordoned
@@ -163,6 +178,27 @@ impl Pool {
         match family {
             Family::V4 => self.ipv4.as_ref(),
             Family::V6 => self.ipv6.as_ref(),
+        }
+    }
+}
+
+/// Namespaces in order, each once, as Kubernetes names them.
+fn check_namespaces(namespaces: &mut Vec<String>, problems: &mut Problems) {
+    namespaces.sort();
+    namespaces.dedup();
+    if namespaces.len() > NAMESPACES {
+        problems.add(
+            "pool.allowed_namespaces",
+            format!("are more than {NAMESPACES}"),
+        );
+    }
+    for (index, name) in namespaces.iter().enumerate() {
+        let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > 63 || !name.bytes().all(is_part) {
+            problems.add(
+                format!("pool.allowed_namespaces[{index}]"),
+                "must be 1 to 63 of a-z, 0-9 and -",
+            );
         }
     }
 }
@@ -267,6 +303,12 @@ impl Problems {
                 self.add(
                     format!("{field}[{key:?}]"),
                     "keys are 1 to 63 bytes long, values up to 63",
+                );
+            }
+            if !text::is_plain(key) || !text::is_plain(value) {
+                self.add(
+                    format!("{field}[{key:?}]"),
+                    "has a character that steers a terminal",
                 );
             }
         }

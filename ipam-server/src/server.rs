@@ -37,6 +37,7 @@ use crate::ending::EndStreams;
 use crate::error::Error;
 use crate::http::{self, Pages};
 use crate::ledger::{Ledger, Limits};
+use crate::listen::crowd::Crowd;
 use crate::listen::incoming::Source;
 use crate::listen::secure::Handshakes;
 use crate::listen::{Bound, ListenError, Open, bind_tcp, kept};
@@ -165,6 +166,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         first_request: config.first_request,
         silence: SILENCE,
     };
+    let crowd = Arc::new(Crowd::new(config.connections, metrics.clone()));
     let (mut tasks, mut keepers) = (JoinSet::new(), JoinSet::new());
     keepers.spawn(keeper.run());
     for (bound, address) in bound.into_iter().zip(&addresses) {
@@ -178,7 +180,14 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
         match open {
             Open::Tcp(listener) => {
                 let (_never, newer) = mpsc::channel(1);
-                let source = Source::new(address, listener, newer, patience, metrics.clone());
+                let source = Source::new(
+                    address,
+                    listener,
+                    newer,
+                    patience,
+                    crowd.clone(),
+                    metrics.clone(),
+                );
                 match tls.clone() {
                     Some(tls) => {
                         let handshakes = Handshakes {
@@ -196,7 +205,14 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
             }
             Open::Unix(listener, place) => {
                 let (give, newer) = mpsc::channel(1);
-                let source = Source::new(address, listener, newer, patience, metrics.clone());
+                let source = Source::new(
+                    address,
+                    listener,
+                    newer,
+                    patience,
+                    crowd.clone(),
+                    metrics.clone(),
+                );
                 keepers.spawn(kept::keep(place, give, readiness.clone()));
                 let connections = source.connections().map_ok(AnyAuthority::new);
                 tasks.spawn(serve(server, connections, routes, stopping, what));
@@ -353,21 +369,32 @@ async fn bind_metrics(config: &Config, patience: Instant) -> Result<TcpListener,
         })
 }
 
-/// Makes the store's folder one that only its owner enters. A store that an earlier version made is closed to others, too.
-/// Where that cannot be done, opening the store says why.
+/// Makes the store's folder one that only its owner enters, and its files ones that only its owner reads: also those of a
+/// store that an earlier version made. Where that cannot be done, opening the store says why.
 fn keep_private(folder: &Path) {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    let closed = made.and_then(|()| {
-        let mode = std::fs::metadata(folder)?.permissions().mode();
-        match mode & 0o077 {
-            0 => Ok(()),
-            _ => std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)),
-        }
-    });
-    if let Err(error) = closed {
+    if let Err(error) = made.and_then(|()| tighten(folder)) {
         let folder = folder.display();
         tracing::warn!(%folder, %error, "the store's folder may be open to other users");
     }
+}
+
+/// Takes the rights of others from a file or folder and from what is in it. A link is left alone.
+fn tighten(path: &Path) -> std::io::Result<()> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700))?;
+    }
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            tighten(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The files of TLS, if there is any.

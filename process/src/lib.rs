@@ -1,3 +1,5 @@
-//! What every daemon does alike: a [`log`] that holds up no call.
+//! What every daemon does alike: a [`log`] that holds up no call, and what it takes from the kernel at its start
+//! ([`limits`]).
 
+pub mod limits;
 pub mod log;

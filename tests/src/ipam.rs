@@ -116,6 +116,15 @@ impl IpamServer {
         IpamServer::make(None, wrapper, &[])
     }
 
+    /// The same with more arguments.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_under_with(wrapper: &[&str], arguments: &[&str]) -> IpamServer {
+        IpamServer::make(None, wrapper, arguments)
+    }
+
     /// Starts one whose store is in this folder, which may be damaged or on a full disk.
     ///
     /// # Errors

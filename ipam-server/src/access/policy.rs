@@ -7,9 +7,6 @@ use serde::Deserialize;
 
 use super::operations::Role;
 
-/// The largest policy file.
-const BYTES: u64 = 1 << 20;
-
 /// Names and their roles.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -91,13 +88,8 @@ impl Policy {
             path: path.to_owned(),
             problem,
         };
-        let metadata = std::fs::metadata(path).map_err(read)?;
-        if !metadata.is_file() || metadata.len() > BYTES {
-            return Err(content(format!(
-                "must be a regular file of {BYTES} bytes at most"
-            )));
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let bytes = dial::regular::read(path).map_err(read)?;
+        let text = String::from_utf8(bytes).map_err(|_| content("is not UTF-8".to_owned()))?;
         let document = serde_norway::Deserializer::from_str(&text);
         let policy: Policy = serde_path_to_error::deserialize(document)
             .map_err(|error| content(error.to_string()))?;

@@ -228,6 +228,10 @@ fn unindexed(state: &State, id: LeaseId, held: &Held) -> Option<String> {
     if held.until != i64::MAX && !state.deadlines.contains(&(held.until, id)) {
         return Some("has an end that would be missed".to_owned());
     }
+    let of = (held.pool, held.keys.namespace);
+    if of.1 != 0 && !held.quarantined && !state.by_namespace.contains_key(&of) {
+        return Some("is not counted for its namespace".to_owned());
+    }
     let pool = state.pools.get(&held.pool)?;
     if held.quarantined && !pool.resting.contains(&(held.until, id)) {
         return Some("is not among those that rest".to_owned());

@@ -125,6 +125,16 @@ impl Draft<'_> {
                 why,
             });
         }
+        if wish.address(family).is_some()
+            && let Some(why) = may_not_be_named(state, reserved == Some(number))
+        {
+            let why = why.to_owned();
+            return Err(Error::AddressReserved {
+                address,
+                pool: name,
+                why,
+            });
+        }
         let kept_for = half.reserved.get(&number).cloned();
         if let Some(other) = &kept_for
             && reservation.is_none_or(|kept| *kept.message.name != **other)
@@ -160,7 +170,7 @@ impl Draft<'_> {
                     seconds,
                 })
             }
-            None if kept_for.is_some() && self.is_predecessor(holder, wish)? => {
+            None if self.may_take_over(kept_for.as_deref(), holder, wish)? => {
                 self.hand_over(holder)?;
                 Ok(Some(number))
             }
@@ -173,6 +183,26 @@ impl Draft<'_> {
                 })
             }
         }
+    }
+
+    /// Whether the addresses of an active lease go to a request: by a reservation that names both, the holder and the caller.
+    /// A node takes them from another node only by a claim: it could say of any pod that it has it.
+    fn may_take_over(
+        &self,
+        kept_for: Option<&str>,
+        holder: LeaseId,
+        wish: &Wish,
+    ) -> Result<bool, Error> {
+        let Some(reservation) = kept_for else {
+            return Ok(false);
+        };
+        let lease = self.lease(holder)?.unwrap_or_default();
+        let is_near = self.reaches_attachment(&lease) || !wish.owner.claim.is_empty();
+        Ok(
+            is_near
+                && self.is_kept_for(reservation, &lease)
+                && self.is_predecessor(holder, wish)?,
+        )
     }
 
     /// Whether a lease is of the same interface of the same pod or claim as the request, in another container: one that
@@ -384,6 +414,19 @@ impl Draft<'_> {
             format!("pod {}/{}", owner.namespace, owner.pod)
         };
         Ok(format!("lease {id} of {who}"))
+    }
+}
+
+/// Why a request may not name an address; `is_own`: it is that of a reservation for its owner.
+fn may_not_be_named(state: &PoolState, is_own: bool) -> Option<&'static str> {
+    use proto::ipam::v1::pool::RequestedAddresses as May;
+    match state.pool.message.requested_addresses() {
+        May::Unspecified | May::Allow => None,
+        May::Reserved if is_own => None,
+        May::Reserved => {
+            Some("the pool gives an address by request only to the owner of its reservation")
+        }
+        May::Deny => Some("the pool gives no address by request; ask without ips"),
     }
 }
 

@@ -28,7 +28,11 @@ impl Draft<'_> {
             match self.try_pool(name, wish) {
                 Ok(lease) => return self.answer(lease, false),
                 Err(Error::AddressNotInPool { pools, .. }) => outside.extend(pools),
-                Err(error @ (Error::PoolExhausted { .. } | Error::PoolNotActive { .. })) => {
+                Err(
+                    error @ (Error::PoolExhausted { .. }
+                    | Error::NamespaceQuota { .. }
+                    | Error::PoolNotActive { .. }),
+                ) => {
                     last = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -75,7 +79,11 @@ impl Draft<'_> {
 
     /// One pool's turn, which leaves nothing behind if it fails.
     pub(super) fn try_pool(&mut self, name: &str, wish: &Wish) -> Result<ipam::Lease, Error> {
-        let (id, state) = self.state.pool(name).ok_or_else(|| Error::PoolNotFound {
+        let namespace = &wish.owner.namespace;
+        // What is not open to the caller is answered as what does not exist.
+        let open = self.state.pool(name);
+        let open = open.filter(|(_, state)| state.pool.is_open_to(namespace));
+        let (id, state) = open.ok_or_else(|| Error::PoolNotFound {
             pool: name.to_owned(),
         })?;
         if let Some(address) = outside(state, wish) {
@@ -85,6 +93,14 @@ impl Draft<'_> {
         if state.pool.is_cordoned() {
             return Err(Error::PoolNotActive {
                 pool: name.to_owned(),
+            });
+        }
+        let quota = state.pool.message.namespace_quota;
+        if quota > 0 && self.state.leases_of(id, namespace) >= quota {
+            return Err(Error::NamespaceQuota {
+                pool: name.to_owned(),
+                namespace: namespace.clone(),
+                quota,
             });
         }
         let reservation = self.reservation_for(id, wish);

@@ -96,6 +96,12 @@ fn fill(state: &mut State, leases: &[(LeaseId, Held)]) {
     state.by_request = index(|held| held.keys.request);
     state.by_pod = index(|held| held.keys.pod);
     state.by_mac = index(|held| held.keys.mac);
+    for (_, held) in leases.iter().filter(|(_, held)| !held.quarantined) {
+        if held.keys.namespace != 0 {
+            let of = (held.pool, held.keys.namespace);
+            *state.by_namespace.entry(of).or_default() += 1;
+        }
+    }
     let mut deadlines: Vec<_> = leases
         .iter()
         .filter(|(_, held)| held.until != i64::MAX)

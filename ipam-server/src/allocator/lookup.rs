@@ -194,7 +194,10 @@ impl Draft<'_> {
             return Ok(answer);
         }
         for name in self.in_order(wish) {
-            if let Some((id, state)) = self.state.pool(name) {
+            let open = self.state.pool(name);
+            if let Some((id, state)) =
+                open.filter(|(_, state)| state.pool.is_open_to(&wish.owner.namespace))
+            {
                 for family in [Family::V4, Family::V6] {
                     if let Some(half) = state.half(family) {
                         let (free, all) = (half.free.count(), half.subnet.leasable.count());
@@ -204,6 +207,13 @@ impl Draft<'_> {
                             "",
                         );
                     }
+                }
+                let quota = state.pool.message.namespace_quota;
+                if quota > 0 {
+                    let namespace = &wish.owner.namespace;
+                    let count = self.state.leases_of(id, namespace);
+                    let finding = format!("namespace {namespace} has {count} of {quota} leases");
+                    step(name, finding, "");
                 }
                 if let Some(kept) = self.reservation_for(id, wish) {
                     step(
@@ -225,6 +235,7 @@ impl Draft<'_> {
                     let goes_on = matches!(
                         error,
                         Error::PoolExhausted { .. }
+                            | Error::NamespaceQuota { .. }
                             | Error::PoolNotActive { .. }
                             | Error::AddressNotInPool { .. }
                     );

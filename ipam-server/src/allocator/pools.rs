@@ -13,7 +13,7 @@ use crate::lease::timestamp;
 use crate::pool::{Pool, Subnet, common};
 
 /// The fields that UpdatePool can change.
-const MUTABLE: [&str; 15] = [
+const MUTABLE: [&str; 18] = [
     "ipv4.ranges",
     "ipv4.excludes",
     "ipv4.gateway",
@@ -29,6 +29,9 @@ const MUTABLE: [&str; 15] = [
     "default_ttl",
     "max_ttl",
     "labels",
+    "allowed_namespaces",
+    "requested_addresses",
+    "namespace_quota",
 ];
 
 impl Draft<'_> {
@@ -354,6 +357,13 @@ fn apply(message: &mut ipam::Pool, wanted: &ipam::Pool, mask: &[String]) -> Resu
             "default_ttl" => message.default_ttl = wanted.default_ttl,
             "max_ttl" => message.max_ttl = wanted.max_ttl,
             "labels" => message.labels.clone_from(&wanted.labels),
+            "allowed_namespaces" => {
+                message
+                    .allowed_namespaces
+                    .clone_from(&wanted.allowed_namespaces);
+            }
+            "requested_addresses" => message.requested_addresses = wanted.requested_addresses,
+            "namespace_quota" => message.namespace_quota = wanted.namespace_quota,
             other => {
                 let half = match other.split_once('.') {
                     Some(("ipv4", name)) => (&mut message.ipv4, &wanted.ipv4, name),

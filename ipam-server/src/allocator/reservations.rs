@@ -7,7 +7,7 @@ use proto::ipam::v1::{self as ipam, EventType};
 use super::draft::Draft;
 use super::state::{Kept, PoolId};
 use crate::error::{Error, Family};
-use crate::lease::{Wish, mac, pod_key, text_key, timestamp};
+use crate::lease::{Wish, mac, pod_key, timestamp};
 use crate::pool::{Problems, number};
 
 impl Draft<'_> {
@@ -212,9 +212,9 @@ impl Draft<'_> {
     pub(super) fn reservation_for(&self, pool: PoolId, wish: &Wish) -> Option<Kept> {
         let owner = &wish.owner;
         let keys = [
-            tagged(1, text_key(&owner.claim)),
+            tagged(1, pod_key(&owner.namespace, &owner.claim)),
             tagged(2, pod_key(&owner.namespace, &owner.pod)),
-            tagged(3, text_key(&wish.mac)),
+            tagged(3, pod_key(&owner.namespace, &wish.mac)),
         ];
         keys.into_iter().flatten().find_map(|key| {
             let names = self.state.identities.range((key, Arc::from(""))..);
@@ -253,17 +253,18 @@ impl Draft<'_> {
 /// Whether two owners are the same pod or claim.
 pub(super) fn same_identity(one: &ipam::Owner, two: &ipam::Owner) -> bool {
     let same_claim = !one.claim.is_empty() && one.claim == two.claim;
-    let same_pod = !one.pod.is_empty() && (&one.namespace, &one.pod) == (&two.namespace, &two.pod);
-    one.cluster == two.cluster && (same_claim || same_pod)
+    let same_pod = !one.pod.is_empty() && one.pod == two.pod;
+    one.cluster == two.cluster && one.namespace == two.namespace && (same_claim || same_pod)
 }
 
 /// What a reservation is found by: its most telling name.
 pub(super) fn identity_keys(reservation: &ipam::Reservation) -> impl Iterator<Item = u64> + use<> {
     let none = ipam::Identity::default();
     let identity = reservation.identity.as_ref().unwrap_or(&none);
-    tagged(1, text_key(&identity.claim))
-        .or(tagged(2, pod_key(&identity.namespace, &identity.pod)))
-        .or(tagged(3, text_key(&identity.mac)))
+    let key = |name| pod_key(&identity.namespace, name);
+    tagged(1, key(&identity.claim))
+        .or(tagged(2, key(&identity.pod)))
+        .or(tagged(3, key(&identity.mac)))
         .into_iter()
 }
 
@@ -277,9 +278,12 @@ fn matches(reservation: &ipam::Reservation, owner: &ipam::Owner, mac: &str) -> b
     let Some(identity) = &reservation.identity else {
         return false;
     };
+    // A claim or a MAC of one namespace is nothing in another one.
+    if identity.namespace != owner.namespace {
+        return false;
+    }
     [
         (&identity.cluster, owner.cluster.as_str()),
-        (&identity.namespace, &owner.namespace),
         (&identity.pod, &owner.pod),
         (&identity.claim, &owner.claim),
         (&identity.mac, mac),

@@ -9,7 +9,7 @@ use proto::ipam::v1 as ipam;
 
 use crate::error::Family;
 use crate::free_set::FreeSet;
-use crate::lease::Keys;
+use crate::lease::{Keys, text_key};
 use crate::pool::Pool;
 use crate::pool::Subnet;
 use crate::store::{LeaseId, Origin};
@@ -174,6 +174,8 @@ pub struct State {
     pub by_pod: BTreeSet<(u32, LeaseId)>,
     /// Leases by [`Keys::mac`].
     pub by_mac: BTreeSet<(u32, LeaseId)>,
+    /// Active leases of each pool by [`Keys::namespace`].
+    pub by_namespace: BTreeMap<(PoolId, u32), u32>,
     /// Leases that end or are gone at a time.
     pub deadlines: BTreeSet<(i64, LeaseId)>,
     /// Of the last change.
@@ -209,6 +211,12 @@ impl State {
     pub fn pool(&self, name: &str) -> Option<(PoolId, &PoolState)> {
         let id = *self.pool_ids.get(name)?;
         Some((id, self.pools.get(&id)?))
+    }
+
+    /// How many active leases a namespace has of a pool.
+    pub(super) fn leases_of(&self, pool: PoolId, namespace: &str) -> u32 {
+        let key = text_key(namespace);
+        self.by_namespace.get(&(pool, key)).copied().unwrap_or(0)
     }
 
     /// When the ledger must look again: the earliest end of a lease, in milliseconds since 1970.
@@ -284,6 +292,18 @@ impl State {
         put(&mut self.by_request, held.keys.request);
         put(&mut self.by_pod, held.keys.pod);
         put(&mut self.by_mac, held.keys.mac);
+        if held.keys.namespace != 0 && !held.quarantined {
+            let of = (held.pool, held.keys.namespace);
+            let count = self.by_namespace.entry(of).or_default();
+            *count = if add {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+            if *count == 0 {
+                self.by_namespace.remove(&of);
+            }
+        }
         if held.until != i64::MAX {
             if add {
                 self.deadlines.insert((held.until, id));

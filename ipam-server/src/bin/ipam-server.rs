@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use ::process::limits;
 use ::process::log::{Lines, Log};
 use clap::{CommandFactory, Parser};
 use ipam_server::config::{Arguments, Command, Config, LogFormat};
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error, ExitCode::FAILURE),
     };
     start_log(&config, log.lines());
+    limits::begin();
     let served = process::serve(config);
     drop(log);
     match served {

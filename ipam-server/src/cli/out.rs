@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::CliError;
+use crate::text;
 pub(crate) use listing::Listing;
 pub(crate) use table::Column;
 use table::Table;
@@ -91,7 +92,7 @@ impl Out {
             Format::Yaml => self.text(&yaml(&value)?),
             _ => {
                 let text = serde_json::to_string_pretty(&value).map_err(CliError::Encode)?;
-                self.text(&text)?;
+                self.text(&text::in_json(&text))?;
                 self.text("\n")
             }
         }
@@ -105,7 +106,7 @@ impl Out {
                 let text = format!("---\n{}", yaml(&value)?);
                 self.text(&text)
             }
-            _ => self.text(&format!("{value}\n")),
+            _ => self.text(&format!("{}\n", text::in_json(&value.to_string()))),
         }
     }
 
@@ -127,7 +128,8 @@ impl Out {
 
 /// Tells a person something, on stderr. Nothing fails because nobody listens.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let lines: Vec<_> = text.lines().map(text::shown).collect();
+    let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
 }
 
 /// Says, behind the result, that a dry run changed nothing.

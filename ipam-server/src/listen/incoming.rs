@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 
+use super::crowd::{Crowd, Origin, Place};
 use crate::access::identity::Identity;
 use crate::metrics::Metrics;
 
@@ -24,6 +25,9 @@ pub trait Accept: Send + 'static {
 
     /// The next connection.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+
+    /// Who is at its other end.
+    fn peer(io: &Self::Io) -> Origin;
 }
 
 impl Accept for TcpListener {
@@ -35,6 +39,11 @@ impl Accept for TcpListener {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+
+    fn peer(io: &TcpStream) -> Origin {
+        let address = io.peer_addr().ok();
+        address.map_or(Origin::Unknown, |at| Origin::of(at.ip()))
+    }
 }
 
 impl Accept for UnixListener {
@@ -42,6 +51,11 @@ impl Accept for UnixListener {
 
     async fn accept(&self) -> io::Result<UnixStream> {
         UnixListener::accept(self).await.map(|(stream, _)| stream)
+    }
+
+    fn peer(io: &UnixStream) -> Origin {
+        let peer = io.peer_cred().ok();
+        peer.map_or(Origin::Unknown, |peer| Origin::User(peer.uid()))
     }
 }
 
@@ -51,6 +65,7 @@ pub struct Source<L> {
     /// Listeners that take the place of this one.
     newer: mpsc::Receiver<L>,
     patience: Patience,
+    crowd: Arc<Crowd>,
     backoff: Backoff,
     metrics: Arc<Metrics>,
 }
@@ -62,12 +77,14 @@ impl<L: Accept> Source<L> {
         listener: L,
         newer: mpsc::Receiver<L>,
         patience: Patience,
+        crowd: Arc<Crowd>,
         metrics: Arc<Metrics>,
     ) -> Source<L> {
         Source {
             listener,
             newer,
             patience,
+            crowd,
             backoff: Backoff::new(address),
             metrics,
         }
@@ -93,7 +110,12 @@ impl<L: Accept> Source<L> {
             match accepted {
                 Ok(stream) => {
                     self.backoff.succeeded();
-                    return Connection(Guarded::new(stream, self.patience));
+                    let peer = L::peer(&stream);
+                    let guarded = Guarded::new(stream, self.patience);
+                    // A connection without a place is closed by being dropped.
+                    if let Some(place) = self.crowd.admit(peer, guarded.used()) {
+                        return Connection { guarded, place };
+                    }
                 }
                 Err(error) => {
                     self.metrics.accept_failed();
@@ -105,7 +127,10 @@ impl<L: Accept> Source<L> {
 }
 
 /// A connection that is closed when it is of no use.
-pub struct Connection<S>(Guarded<S>);
+pub struct Connection<S> {
+    guarded: Guarded<S>,
+    place: Place,
+}
 
 /// What a request knows of its connection.
 #[derive(Clone, Debug)]
@@ -142,9 +167,9 @@ impl<S: Connected> Connected for Connection<S> {
 
     fn connect_info(&self) -> Peer<S::ConnectInfo> {
         Peer {
-            info: self.0.inner().connect_info(),
+            info: self.guarded.inner().connect_info(),
             identity: Arc::default(),
-            used: self.0.used(),
+            used: self.guarded.used(),
         }
     }
 }
@@ -155,7 +180,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, into)
+        if self.place.poll_lost(context).is_ready() {
+            let text = "the connection made no request and had to make room for another one";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, text)));
+        }
+        Pin::new(&mut self.guarded).poll_read(context, into)
     }
 }
 
@@ -165,15 +194,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut self.guarded).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.guarded).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Pin::new(&mut self.guarded).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -181,10 +210,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, bytes)
+        Pin::new(&mut self.guarded).poll_write_vectored(context, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.guarded.is_write_vectored()
     }
 }

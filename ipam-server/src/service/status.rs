@@ -145,7 +145,7 @@ fn code(error: &Error) -> Code {
         | Error::PoolExists { .. }
         | Error::ReservationExists { .. }
         | Error::RequestMismatch { .. } => Code::AlreadyExists,
-        Error::PoolExhausted { .. } => Code::ResourceExhausted,
+        Error::PoolExhausted { .. } | Error::NamespaceQuota { .. } => Code::ResourceExhausted,
         Error::NoIdentity { .. } => Code::Unauthenticated,
         Error::NotAllowed { .. } | Error::OtherNode { .. } | Error::TooManyMissed { .. } => {
             Code::PermissionDenied
@@ -177,6 +177,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
     };
     match error {
         Error::PoolNotFound { pool }
+        | Error::NamespaceQuota { pool, .. }
         | Error::PoolExists { pool }
         | Error::PoolOverlap { pool, .. }
         | Error::PoolNotActive { pool }

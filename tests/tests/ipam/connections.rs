@@ -93,7 +93,11 @@ async fn a_silent_connection_for_metrics_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_file_descriptors_a_server_waits_says_so_and_recovers() {
-    let mut server = IpamServer::start_under(&["prlimit", "--nofile=64:64"]);
+    let mut server = IpamServer::start_under_with(
+        &["prlimit", "--nofile=64:64"],
+        // More than there are files for.
+        &["--max-connections=1000"],
+    );
     server.create_pool("blue", "10.0.0.0/24", "").await;
     let mut leases = server.lease_client();
     leases

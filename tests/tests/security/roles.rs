@@ -1,7 +1,7 @@
 //! Roles × operations: every cell of the table in docs/security.md with a real certificate, and what root is on the socket.
 
 mod calls;
-mod scene;
+pub(crate) mod scene;
 
 use tonic::Code;
 

@@ -4,6 +4,8 @@
 use comfy_table::{Cell, Color, ColumnConstraint, Width};
 use jiff::Timestamp;
 
+use crate::text;
+
 /// Between two columns.
 const GAP: u16 = 3;
 
@@ -75,7 +77,7 @@ impl<'c, T> Table<'c, T> {
     }
 
     fn cell(&self, column: &Column<T>, row: &T, now: Timestamp) -> Cell {
-        let text = (column.cell)(row, now);
+        let text = text::shown(&(column.cell)(row, now)).into_owned();
         let colour = match column.heading {
             "STATE" | "TYPE" if self.colours => colour(&text),
             _ => None,

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use pbjson_types::Duration;
+use proto::ipam::v1::pool::RequestedAddresses;
 use proto::ipam::v1::{Dns, FamiliesRequired, Pool, Route, Strategy, Subnet};
 
 use crate::cli::error::CliError;
@@ -41,6 +42,17 @@ enum Order {
     Lowest,
     /// The first one from a place drawn at random.
     Random,
+}
+
+/// Whether a request may name its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Requested {
+    /// It may.
+    Allow,
+    /// It may name those of its own reservation only.
+    Reserved,
+    /// It may not.
+    Deny,
 }
 
 /// What can be said of a pool at any time. A list replaces the one that is there; "" empties it.
@@ -92,6 +104,15 @@ pub(super) struct ConfigFlags {
     /// The longest that a lease may last without renewal, in seconds. Default: 0, no limit.
     #[arg(long, value_name = "SECONDS")]
     max_ttl_seconds: Option<u32>,
+    /// A namespace whose pods get leases; for others the pool does not exist. Repeatable. Default: all.
+    #[arg(long, value_name = "NAMESPACE")]
+    allowed_namespace: Vec<String>,
+    /// Whether a request may name its address. Default: allow.
+    #[arg(long, value_enum, ignore_case = true)]
+    requested_addresses: Option<Requested>,
+    /// The most leases of one namespace. Default: 0, no limit.
+    #[arg(long, value_name = "NUMBER")]
+    namespace_quota: Option<u32>,
     /// A label: KEY=VALUE, or KEY- to take one away. Repeatable.
     #[arg(long, value_name = "LABEL", value_parser = label_change)]
     label: Vec<LabelChange>,
@@ -139,6 +160,17 @@ impl ConfigFlags {
             &mut pool.default_ttl,
         );
         mask.span("max_ttl", self.max_ttl_seconds, &mut pool.max_ttl);
+        if replace(&mut pool.allowed_namespaces, self.allowed_namespace) {
+            mask.add("allowed_namespaces");
+        }
+        if let Some(requested) = self.requested_addresses {
+            pool.set_requested_addresses(requested.to_proto());
+            mask.add("requested_addresses");
+        }
+        if let Some(quota) = self.namespace_quota {
+            pool.namespace_quota = quota;
+            mask.add("namespace_quota");
+        }
         for change in self.label {
             match change {
                 LabelChange::Set(key, value) => pool.labels.insert(key, value),
@@ -156,6 +188,16 @@ impl Order {
             Order::NextFit => Strategy::NextFit,
             Order::Lowest => Strategy::Lowest,
             Order::Random => Strategy::Random,
+        }
+    }
+}
+
+impl Requested {
+    fn to_proto(self) -> RequestedAddresses {
+        match self {
+            Requested::Allow => RequestedAddresses::Allow,
+            Requested::Reserved => RequestedAddresses::Reserved,
+            Requested::Deny => RequestedAddresses::Deny,
         }
     }
 }

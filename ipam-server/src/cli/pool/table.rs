@@ -1,5 +1,6 @@
 //! Pools as a table.
 
+use proto::ipam::v1::pool::RequestedAddresses;
 use proto::ipam::v1::{Pairing, Pool, Strategy, Subnet, Usage, pool};
 
 use crate::cli::labels::joined;
@@ -94,6 +95,21 @@ pub(crate) const COLUMNS: &[Column<Pool>] = &[
         cell: |at, _| ranges(at),
     },
     Column {
+        heading: "NAMESPACES",
+        wide: true,
+        cell: |at, _| at.allowed_namespaces.join(","),
+    },
+    Column {
+        heading: "REQUESTED",
+        wide: true,
+        cell: |at, _| requested(at).to_owned(),
+    },
+    Column {
+        heading: "QUOTA",
+        wide: true,
+        cell: |at, _| quota(at),
+    },
+    Column {
         heading: "LABELS",
         wide: true,
         cell: |at, _| joined(&at.labels),
@@ -185,6 +201,20 @@ fn pairing(pool: &Pool) -> &'static str {
     match pool.pairing() {
         Pairing::Unspecified => Pairing::Independent.as_str_name(),
         pairing => pairing.as_str_name(),
+    }
+}
+
+fn requested(pool: &Pool) -> &'static str {
+    match pool.requested_addresses() {
+        RequestedAddresses::Unspecified => RequestedAddresses::Allow.as_str_name(),
+        requested => requested.as_str_name(),
+    }
+}
+
+fn quota(pool: &Pool) -> String {
+    match pool.namespace_quota {
+        0 => String::new(),
+        quota => quota.to_string(),
     }
 }
 

@@ -63,6 +63,7 @@ async fn a_stranger_takes_nothing_over() {
     let bench = Bench::new();
     bench.pool(dual("blue", "10.0.0.0/24", "")).await;
     let identity = ipam::Identity {
+        namespace: "ns".into(),
         mac: "02:00:00:00:00:09".into(),
         ..Default::default()
     };

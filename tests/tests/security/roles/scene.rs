@@ -118,6 +118,17 @@ impl Scene {
         self.folder.path().join("policy.yaml")
     }
 
+    /// Writes a new certificate and key of the server in the place of those that it has.
+    pub(crate) fn renew_server(&self) {
+        self.authority.issue(self.folder.path(), "server", HOST);
+    }
+
+    /// Writes rubbish in the place of the server's certificate.
+    pub(crate) fn break_server(&self) {
+        let path = self.folder.path().join("server.crt");
+        std::fs::write(path, "no certificate").expect("write rubbish");
+    }
+
     /// A connection of its own with the certificate of a caller.
     pub(crate) async fn channel(&self, caller: Caller) -> Channel {
         let read = |path: &PathBuf| std::fs::read(path).expect("read a file");
