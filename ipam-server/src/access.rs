@@ -6,6 +6,7 @@ pub mod identity;
 pub mod layer;
 pub mod operations;
 pub mod policy;
+pub mod token;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -111,6 +112,14 @@ impl Access {
             Identity::Certificate(names) => {
                 names.iter().flat_map(|name| policy.of_name(name)).collect()
             }
+            // The node of a token is the one that it is bound to, whatever the name says.
+            Identity::Token { name, node } => policy
+                .of_name(name)
+                .map(|fit| Fit {
+                    role: fit.role,
+                    node: node.as_deref().map(Arc::from),
+                })
+                .collect(),
             Identity::Nobody(Some(_)) if self.setup.any_client => vec![of_node(Role::Operator)],
             Identity::Nobody(_) => Vec::new(),
         };
@@ -132,7 +141,9 @@ impl Access {
                 "start ipam-server with --unix-operator, or give this user the role in --policy"
             }
             Identity::User(_) => "use root, or give this user the role in --policy",
-            Identity::Certificate(_) => "give this name the role in --policy of ipam-server",
+            Identity::Certificate(_) | Identity::Token { .. } => {
+                "give this name the role in --policy of ipam-server"
+            }
         };
         let names: Vec<_> = roles.iter().map(|fit| fit.role.name()).collect();
         Error::NotAllowed {

@@ -52,6 +52,13 @@ pub struct Arguments {
     /// node NAME, and every other one may do nothing.
     #[arg(long, env = "IPAM_SERVER_POLICY", value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Read bearer tokens: an API server says whose a token is (TokenReview, audience ipam.meta-cni.io), --policy what its user
+    /// may do; for the role node the token must be bound to a node. A client then needs no certificate.
+    #[arg(long, env = "IPAM_SERVER_TOKEN_REVIEW")]
+    pub token_review: bool,
+    /// The API server of --token-review. [default: that of the pod that ipam-server runs in]
+    #[arg(long, env = "IPAM_SERVER_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// Name of this machine's node: what root on the Unix socket is. [default: the host's name in lower case]
     #[arg(long, env = "IPAM_SERVER_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
@@ -172,6 +179,8 @@ struct Settings {
     tls_key: Option<PathBuf>,
     tls_client_ca: Option<PathBuf>,
     policy: Option<PathBuf>,
+    token_review: bool,
+    kubeconfig: Option<PathBuf>,
     node_name: Option<String>,
     unix_operator: bool,
     insecure_any_client: bool,
@@ -204,6 +213,10 @@ pub struct Config {
     pub tls_client_ca: Option<PathBuf>,
     /// Who has which roles.
     pub policy: Option<PathBuf>,
+    /// Whether tokens are read.
+    pub token_review: bool,
+    /// The API server that reviews them; none: that of the pod.
+    pub kubeconfig: Option<PathBuf>,
     /// What callers are that no rule is about.
     pub access: Setup,
     /// What keeps the leases.
@@ -315,6 +328,7 @@ impl Config {
             return Err(wrong("tls-client-ca", "", "needs --tls-cert and --tls-key"));
         }
         let insecure = arguments.insecure || file.insecure;
+        let token_review = arguments.token_review || file.token_review;
         let any_client = arguments.insecure_any_client || file.insecure_any_client;
         if any_client && tls_client_ca.is_some() {
             let problem = "contradicts --tls-client-ca; leave one of them out";
@@ -324,8 +338,8 @@ impl Config {
             let Address::Tcp(at) = at else {
                 continue;
             };
-            if tls.is_some() && tls_client_ca.is_none() && !any_client {
-                let problem = "TCP needs --tls-client-ca, or --insecure-any-client: then every client may do everything";
+            if tls.is_some() && tls_client_ca.is_none() && !token_review && !any_client {
+                let problem = "TCP needs --tls-client-ca, --token-review, or --insecure-any-client: then every client may do everything";
                 return Err(wrong("listen", &format!("tcp://{at}"), problem));
             }
             if tls.is_none() && !(insecure && at.ip().is_loopback()) {
@@ -361,6 +375,8 @@ impl Config {
             tls,
             tls_client_ca,
             policy: arguments.policy.or(file.policy),
+            token_review,
+            kubeconfig: arguments.kubeconfig.or(file.kubeconfig),
             access,
             store: arguments.store.or(file.store).unwrap_or(StoreKind::Sled),
             store_dir: arguments

@@ -269,6 +269,14 @@ pub enum Error {
         /// What was asked for.
         operation: &'static str,
     },
+    /// NO_IDENTITY: a token that the API server does not know, or that is for another audience.
+    #[error(
+        "the bearer token is not one for audience ipam.meta-cni.io, or has ended; request a new one"
+    )]
+    BadBearer,
+    /// TOKEN_REVIEW: the API server did not say whose a token is.
+    #[error("the API server did not review the bearer token; try again")]
+    Unreviewed,
     /// NOT_ALLOWED: the caller's roles do not allow it.
     #[error("{who} has {roles}, which does not allow {operation}; {remedy}")]
     NotAllowed {
@@ -355,7 +363,8 @@ impl Error {
             Error::OtherStore { .. } => "OTHER_STORE",
             Error::RevisionAhead { .. } => "REVISION_AHEAD",
             Error::BadToken => "BAD_TOKEN",
-            Error::NoIdentity { .. } => "NO_IDENTITY",
+            Error::NoIdentity { .. } | Error::BadBearer => "NO_IDENTITY",
+            Error::Unreviewed => "TOKEN_REVIEW",
             Error::NotAllowed { .. } | Error::OtherNode { .. } | Error::TooManyMissed { .. } => {
                 "NOT_ALLOWED"
             }

@@ -31,6 +31,7 @@ use crate::access::Access;
 use crate::access::files::{Keeper, first_policy};
 use crate::access::layer::Authorize;
 use crate::access::policy::PolicyError;
+use crate::access::token::{Reviewer, TokenError};
 use crate::clock::SystemClock;
 use crate::config::{Address, Config, StoreKind};
 use crate::ending::EndStreams;
@@ -86,6 +87,9 @@ pub enum ServerError {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] FilesError),
+    /// Tokens cannot be reviewed.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -127,6 +131,10 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     let metrics_listener = bind_metrics(&config, patience).await?;
     let (policy, policy_files) = first_policy(config.policy.as_ref())?;
     let access = Arc::new(Access::new(config.access.clone(), policy));
+    let reviewer = match config.token_review {
+        true => Some(Arc::new(Reviewer::new(config.kubeconfig.as_deref()).await?)),
+        false => None,
+    };
     warn_of_open_doors(&config);
     let metrics_address = metrics_listener
         .local_addr()
@@ -172,6 +180,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     for (bound, address) in bound.into_iter().zip(&addresses) {
         let authorize = Authorize {
             access: access.clone(),
+            reviewer: reviewer.clone(),
             metrics: metrics.clone(),
         };
         let server = builder(&config, authorize, &metrics, &stopping);
@@ -404,7 +413,7 @@ fn tls_files(config: &Config) -> Option<ServerFiles> {
         cert,
         key,
         clients: config.tls_client_ca.clone(),
-        is_certificate_optional: false,
+        is_certificate_optional: config.token_review,
         names: Names {
             ca: "--tls-client-ca",
             cert: "--tls-cert",

@@ -14,6 +14,13 @@ pub enum Identity {
     User(u32),
     /// The names of a certificate that an authority of --tls-client-ca signed.
     Certificate(Vec<String>),
+    /// The user of a token, and the node that the token is bound to.
+    Token {
+        /// `system:serviceaccount:NAMESPACE:NAME`, or any other user.
+        name: String,
+        /// The node.
+        node: Option<String>,
+    },
     /// Nothing is proved. The address is for the log only.
     Nobody(Option<IpAddr>),
 }
@@ -50,6 +57,7 @@ impl Identity {
             Identity::Certificate(names) => names
                 .first()
                 .map_or_else(|| "a certificate without a name".to_owned(), Clone::clone),
+            Identity::Token { name, .. } => name.clone(),
             Identity::Nobody(Some(address)) => address.to_string(),
             Identity::Nobody(None) => "unknown".to_owned(),
         }

@@ -11,6 +11,7 @@ use tower::{Layer, Service};
 
 use super::identity::Identity;
 use super::operations::Operation;
+use super::token::Reviewer;
 use super::{Access, Grant};
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -20,6 +21,8 @@ use crate::metrics::Metrics;
 pub struct Authorize {
     /// Who decides.
     pub access: Arc<Access>,
+    /// Says whose tokens are; none: tokens are not read.
+    pub reviewer: Option<Arc<Reviewer>>,
     /// Counts refusals.
     pub metrics: Arc<Metrics>,
 }
@@ -41,25 +44,38 @@ impl<S> Layer<S> for Authorize {
 }
 
 impl Authorize {
-    fn decide<B>(&self, request: &http::Request<B>) -> Result<Grant, Status> {
-        let path = request.uri().path();
+    /// The operation of a request.
+    fn operation<B>(request: &http::Request<B>) -> Result<&'static Operation, Status> {
         // A method without a row is reached by nobody.
-        let Some(operation) = Operation::of(path) else {
-            return Err(Status::unimplemented("this server has no such method"));
-        };
-        let identity = Identity::of(request.extensions());
-        self.access.decide(&identity, operation).map_err(|error| {
-            self.access.log(&identity, &error);
-            self.metrics.refused_caller(&error);
-            Status::from(error)
-        })
+        Operation::of(request.uri().path())
+            .ok_or_else(|| Status::unimplemented("this server has no such method"))
+    }
+
+    fn decide(&self, identity: &Identity, operation: &Operation) -> Result<Grant, Status> {
+        let decided = self.access.decide(identity, operation);
+        decided.map_err(|error| self.refuse(identity, error))
+    }
+
+    fn refuse(&self, identity: &Identity, error: Error) -> Status {
+        self.access.log(identity, &error);
+        self.metrics.refused_caller(&error);
+        Status::from(error)
+    }
+
+    /// The token of a request, if tokens are read.
+    fn token<B>(&self, request: &http::Request<B>) -> Option<(Arc<Reviewer>, String)> {
+        let reviewer = self.reviewer.clone()?;
+        let header = request.headers().get(http::header::AUTHORIZATION)?;
+        let token = header.to_str().ok()?.strip_prefix("Bearer ")?;
+        Some((reviewer, token.trim().to_owned()))
     }
 }
 
 impl<S, B, R> Service<http::Request<B>> for Authorized<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<R>>,
+    S: Service<http::Request<B>, Response = http::Response<R>> + Clone + Send + 'static,
     S::Future: Send + 'static,
+    B: Send + 'static,
     R: Default + Send + 'static,
 {
     type Response = S::Response;
@@ -71,7 +87,29 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
-        match self.of.decide(&request) {
+        let connection = Identity::of(request.extensions());
+        let operation = match Authorize::operation(&request) {
+            Ok(operation) => operation,
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
+        };
+        if let Some((reviewer, token)) = self.of.token(&request) {
+            // The service that is ready is the one to call.
+            let clone = self.inner.clone();
+            let mut inner = std::mem::replace(&mut self.inner, clone);
+            let of = self.of.clone();
+            return Box::pin(async move {
+                let reviewed = reviewer.review(&token).await;
+                let reviewed = reviewed.map_err(|error| of.refuse(&connection, error));
+                match reviewed.and_then(|identity| of.decide(&identity, operation)) {
+                    Ok(grant) => {
+                        request.extensions_mut().insert(grant);
+                        inner.call(request).await
+                    }
+                    Err(status) => Ok(status.into_http()),
+                }
+            });
+        }
+        match self.of.decide(&connection, operation) {
             Ok(grant) => {
                 request.extensions_mut().insert(grant);
                 Box::pin(self.inner.call(request))
@@ -84,7 +122,8 @@ where
 /// A refusal by what is wrong, for the metric.
 pub fn why(error: &Error) -> &'static str {
     match error {
-        Error::NoIdentity { .. } => "no_identity",
+        Error::NoIdentity { .. } | Error::BadBearer => "no_identity",
+        Error::Unreviewed => "not_reviewed",
         _ => "not_allowed",
     }
 }

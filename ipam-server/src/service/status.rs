@@ -96,7 +96,7 @@ fn within(error: &Error, limit: usize) -> Status {
             details.set_retry_info(Some(Duration::from_secs(*seconds)));
         }
         Error::Store(StoreError::Corrupt { .. }) => {}
-        Error::Store(_) | Error::Stopping | Error::Restored { .. } => {
+        Error::Store(_) | Error::Stopping | Error::Unreviewed | Error::Restored { .. } => {
             details.set_retry_info(Some(STORE_RETRY));
         }
         _ => {}
@@ -146,7 +146,8 @@ fn code(error: &Error) -> Code {
         | Error::ReservationExists { .. }
         | Error::RequestMismatch { .. } => Code::AlreadyExists,
         Error::PoolExhausted { .. } | Error::NamespaceQuota { .. } => Code::ResourceExhausted,
-        Error::NoIdentity { .. } => Code::Unauthenticated,
+        Error::NoIdentity { .. } | Error::BadBearer => Code::Unauthenticated,
+        Error::Unreviewed => Code::Unavailable,
         Error::NotAllowed { .. } | Error::OtherNode { .. } | Error::TooManyMissed { .. } => {
             Code::PermissionDenied
         }

@@ -5,3 +5,4 @@ mod connections;
 mod executables;
 mod roles;
 mod tenants;
+mod tokens;

@@ -1,0 +1,138 @@
+//! Tokens of service accounts instead of certificates, reviewed by a real API server.
+
+use e2e::certificates::Authority;
+use e2e::{ApiServer, IpamServer};
+use proto::ipam::v1::lease_service_client::LeaseServiceClient;
+use proto::ipam::v1::pool_service_client::PoolServiceClient;
+use proto::ipam::v1::{AllocateRequest, CreatePoolRequest, Lease, ListPoolsRequest};
+use serde_json::{Value, json};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+const HOST: &str = "127.0.0.1";
+const NAMESPACE: &str = "tokens";
+const AUDIENCE: &str = "ipam.meta-cni.io";
+
+/// A token of a service account for an audience, bound to a node if one is named.
+fn token(api: &ApiServer, account: &str, audience: &str, node: Option<&str>) -> String {
+    api.service_account(NAMESPACE, account);
+    let mut spec = json!({"audiences": [audience], "expirationSeconds": 3600});
+    if let Some(node) = node {
+        let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}});
+        api.apply_value(&object);
+        let (status, made) = api.admin().get(&format!("/api/v1/nodes/{node}"));
+        assert_eq!(status, 200, "{made}");
+        spec["boundObjectRef"] = json!({
+            "apiVersion": "v1", "kind": "Node", "name": node, "uid": made["metadata"]["uid"]
+        });
+    }
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec
+    });
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token");
+    let (status, answer): (u16, Value) = api.admin().post(&path, &request);
+    assert!(status < 300, "{answer}");
+    let token = answer["status"]["token"].as_str();
+    token.expect("a token").to_owned()
+}
+
+fn with<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if !token.is_empty() {
+        let value = format!("Bearer {token}").parse().expect("a header");
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
+}
+
+async fn lists(channel: &Channel, token: &str) -> Result<(), Status> {
+    let request = with(token, ListPoolsRequest::default());
+    let mut client = PoolServiceClient::new(channel.clone());
+    client.list_pools(request).await.map(drop)
+}
+
+async fn creates(channel: &Channel, token: &str) -> Result<(), Status> {
+    let request = CreatePoolRequest {
+        pool: Some(e2e::ipam::pool("new", "10.9.0.0/24", "")),
+        validate_only: true,
+        ..CreatePoolRequest::default()
+    };
+    let mut client = PoolServiceClient::new(channel.clone());
+    client.create_pool(with(token, request)).await.map(drop)
+}
+
+async fn allocates(channel: &Channel, token: &str) -> Result<Lease, Status> {
+    let mut request: AllocateRequest = e2e::ipam::request("blue", "web");
+    request.owner.get_or_insert_default().node = "elsewhere".to_owned();
+    let mut client = LeaseServiceClient::new(channel.clone());
+    let answer = client.allocate(with(token, request)).await?;
+    Ok(answer.into_inner().lease.expect("a lease"))
+}
+
+#[test]
+fn a_token_is_its_service_account_and_the_node_that_it_is_bound_to() {
+    let api = ApiServer::shared();
+    let folder = tempfile::tempdir().expect("make a temporary folder");
+    let authority = Authority::new(folder.path(), "authority");
+    let own = authority.issue(folder.path(), "server", HOST);
+    let policy = folder.path().join("policy.yaml");
+    let user = |name: &str| format!("system:serviceaccount:{NAMESPACE}:{name}");
+    let rules = json!({"rules": [
+        {"name": user("agent"), "roles": ["node"]},
+        {"name": user("admin"), "roles": ["operator"]},
+    ]});
+    std::fs::write(&policy, rules.to_string()).expect("write a policy");
+    let server = IpamServer::start_with(&[
+        format!("--listen=tcp://{HOST}:0"),
+        format!("--tls-cert={}", own.cert.display()),
+        format!("--tls-key={}", own.key.display()),
+        "--token-review".to_owned(),
+        format!("--kubeconfig={}", api.kubeconfig().display()),
+        format!("--policy={}", policy.display()),
+    ]);
+    let bound = token(api, "agent", AUDIENCE, Some("token-n1"));
+    let unbound = token(api, "agent", AUDIENCE, None);
+    let other_audience = token(api, "admin", "https://other.example", None);
+    let admin = token(api, "admin", AUDIENCE, None);
+    let stranger = token(api, "stranger", AUDIENCE, None);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        server.create_pool("blue", "10.0.0.0/24", "").await;
+        let ca = std::fs::read(&authority.file).expect("read a file");
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        let address = format!("https://{HOST}:{}", server.tcp_address().port());
+        let endpoint = Endpoint::from_shared(address).expect("an address");
+        let endpoint = endpoint.tls_config(tls).expect("TLS");
+        let channel = endpoint.connect().await.expect("connect");
+
+        let lease = allocates(&channel, &bound).await.expect("allocate");
+        assert_eq!(lease.owner.expect("an owner").node, "token-n1");
+        creates(&channel, &admin).await.expect("an operator");
+        let code = |answer: Result<(), Status>| answer.expect_err("refused").code();
+        assert_eq!(
+            code(creates(&channel, &bound).await),
+            Code::PermissionDenied
+        );
+        for (what, token, expected) in [
+            ("not bound to a node", &*unbound, Code::PermissionDenied),
+            ("of nobody in the policy", &stranger, Code::PermissionDenied),
+            (
+                "for another audience",
+                &other_audience,
+                Code::Unauthenticated,
+            ),
+            ("rubbish", "a.b.c", Code::Unauthenticated),
+            ("none", "", Code::Unauthenticated),
+        ] {
+            assert_eq!(code(lists(&channel, token).await), expected, "{what}");
+            let allocated = allocates(&channel, token).await.map(drop);
+            assert_eq!(code(allocated), expected, "{what}");
+        }
+        let health = HealthClient::new(channel)
+            .check(HealthCheckRequest::default())
+            .await;
+        health.expect("health is open");
+    });
+}
