@@ -92,7 +92,7 @@ impl Out {
             Format::Yaml => self.text(&yaml(&value)?),
             _ => {
                 let text = serde_json::to_string_pretty(&value).map_err(CliError::Encode)?;
-                self.text(&text::in_json(&text))?;
+                self.text(&text)?;
                 self.text("\n")
             }
         }
@@ -106,12 +106,17 @@ impl Out {
                 let text = format!("---\n{}", yaml(&value)?);
                 self.text(&text)
             }
-            _ => self.text(&format!("{}\n", text::in_json(&value.to_string()))),
+            _ => self.text(&format!("{value}\n")),
         }
     }
 
     /// Anything else.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
+        // A table has its cells made plain already, and colours.
+        let text = match self.is_for_programs() {
+            true => text::in_json(text),
+            false => text.into(),
+        };
         self.to.write_all(text.as_bytes()).map_err(CliError::Output)
     }
 

@@ -139,6 +139,46 @@ async fn certificates_are_renewed_under_load_and_no_call_fails() {
 }
 
 #[test]
+fn text_of_an_older_lease_does_not_steer_the_terminal_of_ipamctl() {
+    let server = IpamServer::start();
+    let made = server.ipamctl(&["pool", "create", "blue", "--ipv4-cidr=10.0.0.0/24"]);
+    assert!(made.status.success(), "{made:?}");
+    // As an older server let it in: an import takes leases as they are.
+    let lease = serde_json::json!({"lease": {
+        "pool": "blue", "ipv4": "10.0.0.7/24", "owner": {"claim": "a\u{1b}[2J\u{9b}\u{202e}b"}
+    }});
+    let file = server.folder().join("lease.jsonl");
+    std::fs::write(&file, format!("{lease}\n")).expect("write a lease");
+    let file = file.display().to_string();
+    let imported = server.ipamctl(&["import", &file]);
+    assert!(imported.status.success(), "{imported:?}");
+    for arguments in [
+        &["lease", "list"][..],
+        &["lease", "list", "-o", "wide"],
+        &["lease", "list", "-o", "json"],
+        &["lease", "list", "-o", "yaml"],
+        &["whohas", "10.0.0.7"],
+        &["history"],
+        &[
+            "lease",
+            "allocate",
+            "--pool=blue",
+            "--claim=x",
+            "--ip=10.0.0.7",
+        ],
+    ] {
+        let output = server.ipamctl(arguments);
+        for text in [&output.stdout, &output.stderr] {
+            let text = String::from_utf8(text.clone()).expect("UTF-8");
+            assert!(
+                !text.contains(['\u{1b}', '\u{9b}', '\u{202e}']),
+                "{arguments:?}: {text:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn text_that_steers_a_terminal_is_refused_in_owners_and_labels() {
     let server = IpamServer::start();
     let made = server.ipamctl(&["pool", "create", "blue", "--ipv4-cidr=10.0.0.0/24"]);

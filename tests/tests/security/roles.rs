@@ -152,3 +152,22 @@ async fn a_policy_is_read_anew_and_a_broken_one_changes_nothing() {
         .await;
     creates().await.expect("the reader is an operator now");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reclaimer_whose_list_misses_many_leases_ends_none() {
+    let scene = Scene::new().await;
+    for _ in 0..20 {
+        scene.target().await;
+    }
+    let refused = calls::reclaim_as(scene.channel(Caller::Reclaimer).await).await;
+    let status = refused.expect_err("20 of 20 leases are missed");
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(
+        status.message().contains("20 of 20"),
+        "{}",
+        status.message()
+    );
+    let suspected = calls::reclaim_as(scene.channel(Caller::Operator).await).await;
+    assert_eq!(suspected.expect("an operator"), 20);
+    assert_eq!(scene.server.leases().await.len(), 20);
+}

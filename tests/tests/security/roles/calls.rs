@@ -533,6 +533,15 @@ pub(crate) async fn create_pool_as(channel: Channel) -> Result<ipam::Pool, Statu
     Ok(answer.into_inner())
 }
 
+/// How many leases are suspected by a list that has none.
+pub(crate) async fn reclaim_as(channel: Channel) -> Result<u64, Status> {
+    let request = ipam::ReclaimOrphansRequest::default();
+    let answer = AdminServiceClient::new(channel)
+        .reclaim_orphans(request)
+        .await?;
+    Ok(answer.into_inner().suspected_count)
+}
+
 pub(crate) async fn release_as(channel: Channel, id: &str) -> Result<(), Status> {
     let request = ipam::ReleaseRequest {
         id: id.to_owned(),
