@@ -28,7 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) use base::Writer as BaseWriter;
-pub(super) use frame::{Entry, Frame, FrameKind};
+pub(super) use frame::{Entry, Frame, FrameKind, Within};
 pub(super) use mark::Mark;
 pub(super) use status::Status;
 
@@ -68,7 +68,14 @@ impl Found {
         &self,
         visit: impl FnMut(Vec<Entry>) -> Result<(), E>,
     ) -> Result<(), E> {
-        base::read(&self.folder, self.base, visit).map(drop)
+        let mut visit = visit;
+        let undecoded = || Hole {
+            what: format!("a value of base {} cannot be decoded", self.base),
+        };
+        base::read(&self.folder, self.base, |outline| {
+            visit(outline.entries().ok_or_else(undecoded)?)
+        })
+        .map(drop)
     }
 
     /// Gives `visit` the number and the changes of each record behind `after`, in order.
@@ -138,7 +145,6 @@ pub(super) fn read(folder: &Path) -> Result<Found, Hole> {
 }
 
 fn read_from(folder: &Path, base: u64, segments: &[u64]) -> Result<Found, Hole> {
-    let content = base::read(folder, base, |_| Ok::<(), Hole>(()))?;
     let segments: Vec<u64> = segments.iter().copied().filter(|&n| n >= base).collect();
     let expected = base..;
     if segments.is_empty() || !segments.iter().copied().eq(expected.take(segments.len())) {
@@ -146,15 +152,40 @@ fn read_from(folder: &Path, base: u64, segments: &[u64]) -> Result<Found, Hole> 
             what: format!("of the segments behind base {base} there are only {segments:?}"),
         });
     }
+    // A base is about as long as the segments behind it.
+    let (content, read) = std::thread::scope(|scope| {
+        let content = scope.spawn(|| base::read(folder, base, |_| Ok::<(), Hole>(())));
+        let read = read_segments(folder, base, &segments);
+        (content.join(), read)
+    });
+    let content = content.map_err(|_| Hole {
+        what: format!("reading base {base} panicked"),
+    })??;
+    let (mut found, until) = read?;
+    if until != content.begins || content.needs > found.sequence {
+        return Err(Hole {
+            what: format!(
+                "base {base} needs records {} to {}, not {until} to {}",
+                content.begins, content.needs, found.sequence
+            ),
+        });
+    }
+    found.base_bytes = content.bytes;
+    found.begins = content.begins;
+    Ok(found)
+}
+
+/// Reads the segments behind a base; returns the record behind which the first one begins, too.
+fn read_segments(folder: &Path, base: u64, segments: &[u64]) -> Result<(Found, u64), Hole> {
     let mut found = Found {
         folder: folder.to_owned(),
         base,
-        base_bytes: content.bytes,
+        base_bytes: 0,
         segments: Vec::new(),
         segment_bytes: 0,
         last: None,
-        begins: content.begins,
-        sequence: content.begins,
+        begins: 0,
+        sequence: 0,
         status: Status::default(),
         torn: false,
     };
@@ -177,15 +208,7 @@ fn read_from(folder: &Path, base: u64, segments: &[u64]) -> Result<Found, Hole> 
         until = content.begins;
     }
     found.segments.reverse();
-    if until != found.begins || content.needs > found.sequence {
-        return Err(Hole {
-            what: format!(
-                "base {base} needs records {} to {}, not {until} to {}",
-                found.begins, content.needs, found.sequence
-            ),
-        });
-    }
-    Ok(found)
+    Ok((found, until))
 }
 
 /// What a store held at last, if the end of its journal is whole.
@@ -293,7 +316,7 @@ impl Journal {
             entries,
             ..Frame::default()
         };
-        let record = record.to_bytes();
+        let record = record.into_bytes();
         if !self.segment.has_room(record.len()) {
             self.next_segment(record.len())?;
         }

@@ -15,7 +15,7 @@ use proto::ipam::v1::{ExportItem, Lease, Pool, Reservation, export_item::Item};
 use super::StoreError;
 use super::journal::{self, Status};
 use super::sled::{files, open_to_save};
-pub(super) use copy::Copy;
+pub(super) use copy::{Copy, remove_copies};
 pub(super) use pile::Pile;
 
 /// Gives `visit` every pool, then every reservation, then every lease of the store in a folder; returns what could not

@@ -91,6 +91,7 @@ impl SledStore {
         let io = |error| failure::io(path, error);
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path)?;
+        super::salvage::remove_copies(path).map_err(io)?;
         let (db, journal) = if journal::exists(path).map_err(io)? {
             reopen(path, cache_bytes)?
         } else {

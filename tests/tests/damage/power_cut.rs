@@ -1,6 +1,7 @@
 //! Power cuts at every fsync of a traced server: what its callers had been answered is there.
 
 use std::fs;
+use std::path::Path;
 
 use e2e::IpamServer;
 use e2e::ipam::request;
@@ -13,6 +14,10 @@ use crate::trace::{CALLS, Trace};
 /// Images that are opened.
 const IMAGES: usize = 120;
 const PODS: usize = 25;
+/// Images of the time in which a base is written.
+const BASE_IMAGES: usize = 30;
+/// Batches that follow a base.
+const BATCHES_BEHIND: usize = 3;
 
 #[tokio::test]
 async fn what_was_answered_outlasts_a_power_cut_at_any_fsync() {
@@ -45,11 +50,73 @@ async fn what_was_answered_outlasts_a_power_cut_at_any_fsync() {
     let syncs = trace.syncs();
     assert!(syncs.len() > PODS * 2, "{} fsyncs", syncs.len());
     let count = rounds(IMAGES);
-    let image = folder.path().join("image");
+    let cuts: Vec<usize> = (0..count)
+        .map(|number| syncs[number * syncs.len() / count])
+        .collect();
+    let answered = opens_after_each(&trace, &cuts, &pods, seed, folder.path()).await;
+    assert!(answered > count, "{answered} leases were answered");
+    eprintln!(
+        "power cuts: {count} images of {} fsyncs opened, {answered} answered leases found, none missing, no half pair",
+        syncs.len()
+    );
+}
+
+#[tokio::test]
+async fn what_was_answered_outlasts_a_power_cut_while_a_base_is_written() {
+    let seed = seed("power cuts at a base");
+    let folder = tempfile::tempdir().expect("make a temporary folder");
+    let output = folder.path().join("trace");
+    let path = output.to_str().expect("a path");
+    let mut server = IpamServer::start_under(&[
+        "strace", "-f", "-y", "-xx", "-A", "-s", "67108864", "-e", CALLS, "-o", path,
+    ]);
+    server.create_pool("blue", "10.0.0.0/16", "fd00::/64").await;
+    let has_base = |store: &Path| store.join("base-0000000002").exists();
+    // A base is written once a segment of 16 MiB is full.
+    let (mut batch, mut behind) = (0, 0);
+    while behind < BATCHES_BEHIND {
+        assert!(batch < 200, "no base after {batch} batches");
+        lease_batch(&server, &format!("fat-{batch}"), 64, 4000).await;
+        batch += 1;
+        behind += usize::from(has_base(server.store()));
+    }
+    let owned = |lease: Lease| (lease.owner.clone().expect("an owner").pod, lease);
+    let held = scene::leases(&server).await;
+    let pods: Vec<(String, Lease)> = held.into_values().map(owned).collect();
+    server.stop();
+    let text = fs::read_to_string(&output).expect("read the trace");
+    let trace = Trace::read(&text, server.store());
+    let begins = trace.last_named("base.tmp").expect("a base");
+    let ends = trace.last_named("base-0000000002").expect("a base");
+    let mut cuts = trace.syncs();
+    cuts.retain(|at| (begins.saturating_sub(30)..ends + 60).contains(at));
+    let step = cuts.len().div_ceil(rounds(BASE_IMAGES));
+    cuts = cuts.into_iter().step_by(step).collect();
+    let answered = opens_after_each(&trace, &cuts, &pods, seed, folder.path()).await;
+    assert!(answered > pods.len(), "{answered} leases were answered");
+    eprintln!(
+        "power cuts at a base: {} images opened, {answered} answered leases found, none missing",
+        cuts.len()
+    );
+}
+
+/// Cuts the power at each of these operations, opens what is left, and checks that it has every one of `pods` that was
+/// answered for by then. Returns how many those were.
+async fn opens_after_each(
+    trace: &Trace,
+    cuts: &[usize],
+    pods: &[(String, Lease)],
+    seed: u64,
+    folder: &Path,
+) -> usize {
+    let image = folder.join("image");
+    let lines: Vec<Option<usize>> = pods
+        .iter()
+        .map(|(pod, _)| trace.answered(pod.as_bytes()))
+        .collect();
     let mut answered = 0;
-    for number in 0..count {
+    for (number, &at) in cuts.iter().enumerate() {
         let mut random = Rng::with_seed(seed.wrapping_add(number as u64));
-        let at = syncs[number * syncs.len() / count];
         let kept = [0.0, 0.5, 0.9][number % 3];
         trace.image(at, &image, kept, &mut random);
         let what = format!("image {number} (seed {seed}) at operation {at}, {kept} kept");
@@ -58,9 +125,9 @@ async fn what_was_answered_outlasts_a_power_cut_at_any_fsync() {
             Err(log) => panic!("{what}: {log}"),
         };
         let found = scene::leases(&server).await;
-        for (pod, lease) in &pods {
-            let is_there = found.get(&lease.id) == Some(lease);
-            if trace.answered_before(at, pod.as_bytes()) {
+        for ((pod, lease), line) in pods.iter().zip(&lines) {
+            if line.is_some_and(|line| line < trace.line(at)) {
+                let is_there = found.get(&lease.id) == Some(lease);
                 assert!(is_there, "{what}: {pod} was answered and is not there");
                 answered += 1;
             }
@@ -69,9 +136,5 @@ async fn what_was_answered_outlasts_a_power_cut_at_any_fsync() {
         assert_eq!(found.values().find(half), None, "{what}: half a pair");
         server.assert_consistent().await;
     }
-    assert!(answered > count, "{answered} leases were answered");
-    eprintln!(
-        "power cuts: {count} images of {} fsyncs opened, {answered} answered leases found, none missing, no half pair",
-        syncs.len()
-    );
+    answered
 }

@@ -80,6 +80,30 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     assert!(copied.expect("run cp").success());
 }
 
+/// The names in the folder of a store.
+pub(crate) fn names(store: &Path) -> Vec<String> {
+    let entries = fs::read_dir(store).expect("read the store").flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Makes of a store what the version before the journal wrote: sled's files, with the number of their schema.
+pub(crate) fn make_schema_1(store: &Path) {
+    let db = sled::open(store).expect("open sled's files");
+    db.remove("mapplied").expect("remove a key");
+    db.insert("mschema", &1_u32.to_be_bytes())
+        .expect("insert a key");
+    db.flush().expect("flush sled");
+    drop(db);
+    for name in names(store) {
+        if name.starts_with("journal-") || name.starts_with("base-") {
+            fs::remove_file(store.join(name)).expect("remove a file");
+        }
+    }
+    fs::write(store.join("ipam-server.store"), []).expect("write the mark");
+}
+
 /// The files of a store with their content, but for the lock.
 pub(crate) fn content(store: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use fastrand::Rng;
+use memchr::memmem;
 
 /// The system calls that change files, make them durable, or answer a caller.
 pub(crate) const CALLS: &str = "trace=openat,pwrite64,write,writev,ftruncate,rename,unlink,rmdir,mkdir,\
@@ -102,25 +103,42 @@ impl Trace {
             .collect()
     }
 
-    /// Whether these bytes were sent to a caller before an operation began.
-    pub(crate) fn answered_before(&self, at: usize, bytes: &[u8]) -> bool {
-        let until = self.operations[at].begins;
-        let before = self.operations.iter().take_while(|one| one.ends < until);
-        let mut answers = before.filter_map(|one| match &one.what {
-            What::Answer(sent) => Some(sent),
+    /// The line of the trace in which an operation begins.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.operations[at].begins
+    }
+
+    /// The line of the trace after which a caller has an answer with these bytes.
+    pub(crate) fn answered(&self, bytes: &[u8]) -> Option<usize> {
+        let finder = memmem::Finder::new(bytes);
+        let mut answers = self.operations.iter().filter_map(|one| match &one.what {
+            What::Answer(sent) => Some((one.ends, sent)),
             _ => None,
         });
-        answers.any(|sent| sent.windows(bytes.len()).any(|part| part == bytes))
+        answers.find_map(|(ends, sent)| finder.find(sent).map(|_| ends))
+    }
+
+    /// The last operation that gave a file of the store this name.
+    pub(crate) fn last_named(&self, name: &str) -> Option<usize> {
+        let path = format!("{}/{name}", self.store);
+        let is_named = |one: &Operation| matches!(&one.what, What::Name { path: given, inode: Some(_) } if *given == path);
+        self.operations.iter().rposition(is_named)
     }
 
     /// Makes the store as a power cut right after an operation leaves it: what was made durable is there; of the rest
     /// each write is, with a probability of `kept`, and the changes of names up to a random one.
     pub(crate) fn image(&self, at: usize, into: &Path, kept: f64, random: &mut Rng) {
         let done = &self.operations[..=at];
-        let synced = |begins: usize, ends: usize, is: &dyn Fn(&What) -> bool| {
-            let _ = begins;
-            done.iter().any(|one| one.begins > ends && is(&one.what))
-        };
+        // The line in which the last sync of a file or of a folder's names begins.
+        let mut files_synced: BTreeMap<Inode, usize> = BTreeMap::new();
+        let mut folders_synced: BTreeMap<&str, usize> = BTreeMap::new();
+        for one in done {
+            match &one.what {
+                What::Sync(inode) => drop(files_synced.insert(*inode, one.begins)),
+                What::SyncFolder(path) => drop(folders_synced.insert(path, one.begins)),
+                _ => {}
+            }
+        }
         let _not_there = fs::remove_dir_all(into);
         fs::create_dir_all(into).expect("make a folder");
         let mut names: BTreeMap<&str, Inode> = BTreeMap::new();
@@ -130,11 +148,9 @@ impl Trace {
                 continue;
             };
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let durable = synced(
-                one.begins,
-                one.ends,
-                &|what| matches!(what, What::SyncFolder(synced) if synced == folder),
-            );
+            let durable = folders_synced
+                .get(folder)
+                .is_some_and(|begins| *begins > one.ends);
             // Names become durable in order.
             goes_on = durable || (goes_on && random.f64() < kept);
             if goes_on {
@@ -162,11 +178,9 @@ impl Trace {
             let Some(file) = files.get(inode) else {
                 continue;
             };
-            let durable = synced(
-                one.begins,
-                one.ends,
-                &|what| matches!(what, What::Sync(synced) if synced == inode),
-            );
+            let durable = files_synced
+                .get(inode)
+                .is_some_and(|begins| *begins > one.ends);
             if !durable && random.f64() >= kept {
                 continue;
             }
@@ -333,9 +347,13 @@ fn unescaped(text: &str) -> Vec<u8> {
     if !text.starts_with("\\x") {
         return text.as_bytes().to_vec();
     }
-    let digits = text.split("\\x").skip(1);
-    let bytes = digits.map(|two| u8::from_str_radix(two.get(..2).unwrap_or(""), 16));
-    bytes.map(|byte| byte.expect("two digits")).collect()
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        _ => panic!("not a hexadecimal digit: {byte}"),
+    };
+    let bytes = text.as_bytes().chunks_exact(4);
+    bytes.map(|x| digit(x[2]) * 16 + digit(x[3])).collect()
 }
 
 fn text(strings: &[Vec<u8>], at: usize) -> String {

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use super::frame::{Entry, Frame, FrameKind};
+use super::frame::{Entry, Frame, FrameKind, Outline};
 use super::{Hole, numbered, sync_folder};
 
 /// A name that no reader takes for a base.
@@ -52,7 +52,7 @@ impl Writer {
     }
 
     fn frame(&mut self, frame: Frame) -> io::Result<()> {
-        let bytes = frame.to_bytes();
+        let bytes = frame.into_bytes();
         self.written += bytes.len() as u64;
         self.file.write_all(&bytes)
     }
@@ -61,8 +61,11 @@ impl Writer {
     pub(in crate::store) fn add(&mut self, key: Vec<u8>, value: Vec<u8>) -> io::Result<()> {
         self.count += 1;
         self.pending += key.len() + value.len();
-        let value = Some(value);
-        self.entries.push(Entry { key, value });
+        self.entries.push(Entry {
+            key,
+            value: Some(value),
+            within: None,
+        });
         if self.pending < FRAME {
             return Ok(());
         }
@@ -136,11 +139,11 @@ pub(super) struct Content {
     pub(super) bytes: u64,
 }
 
-/// Reads a base; `visit` gets its values. An error of `visit` ends it.
+/// Reads a base; `visit` gets the frames with its values. An error of `visit` ends it.
 pub(super) fn read<E: From<Hole>>(
     folder: &Path,
     number: u64,
-    mut visit: impl FnMut(Vec<Entry>) -> Result<(), E>,
+    mut visit: impl FnMut(Outline) -> Result<(), E>,
 ) -> Result<Content, E> {
     let hole = |what: String| Hole {
         what: format!("{}: {what}", name(number)),
@@ -149,18 +152,18 @@ pub(super) fn read<E: From<Hole>>(
     let file = File::open(folder.join(name(number))).map_err(of)?;
     let bytes = file.metadata().map_err(of)?.len();
     let mut from = BufReader::with_capacity(1 << 20, file);
-    let begin = Frame::read(&mut from).map_err(of)?;
+    let begin = Outline::read(&mut from).map_err(of)?;
     let begin = begin
         .filter(|frame| frame.kind() == FrameKind::BaseBegin && frame.number == number)
         .ok_or_else(|| hole("its beginning is damaged".into()))?;
     let mut count = 0;
     loop {
-        let frame = Frame::read(&mut from).map_err(of)?;
+        let frame = Outline::read(&mut from).map_err(of)?;
         let frame = frame.ok_or_else(|| hole(format!("it is damaged behind value {count}")))?;
         match frame.kind() {
             FrameKind::BaseEntries if frame.number == number => {
-                count += frame.entries.len() as u64;
-                visit(frame.entries)?;
+                count += frame.count();
+                visit(frame)?;
             }
             FrameKind::BaseEnd if frame.number == count => {
                 return Ok(Content {

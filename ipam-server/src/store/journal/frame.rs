@@ -1,7 +1,12 @@
 //! What journal and base are made of: frames, each with a length and a checksum of its own, so that a reader finds
 //! the next whole frame behind a damage.
+//!
+//! A change of a lease is written once, although two values state it: the event, and the lease, whose bytes are a part
+//! of those of the event.
 
 use std::io::{self, Read};
+
+use bytes::Bytes;
 
 use super::status::Status;
 
@@ -25,6 +30,24 @@ pub(in crate::store) struct Entry {
     /// The encoded message.
     #[prost(bytes = "vec", optional, tag = "2")]
     pub(in crate::store) value: Option<Vec<u8>>,
+    /// Where the value is in the same frame: a frame is written without values that have a place, and a reader puts
+    /// them in.
+    #[prost(message, optional, tag = "3")]
+    pub(in crate::store) within: Option<Within>,
+}
+
+/// A part of the value of another entry.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(in crate::store) struct Within {
+    /// The index of that entry, which has no place itself.
+    #[prost(uint32, tag = "1")]
+    pub(in crate::store) entry: u32,
+    /// The first byte.
+    #[prost(uint32, tag = "2")]
+    pub(in crate::store) offset: u32,
+    /// How many bytes.
+    #[prost(uint32, tag = "3")]
+    pub(in crate::store) length: u32,
 }
 
 /// What a frame is.
@@ -69,10 +92,75 @@ pub(in crate::store) struct Frame {
     pub(in crate::store) entries: Vec<Entry>,
 }
 
+/// A frame whose checksum is right, and whose entries are not decoded.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(in crate::store) struct Outline {
+    #[prost(enumeration = "FrameKind", tag = "1")]
+    pub(in crate::store) kind: i32,
+    #[prost(uint64, tag = "2")]
+    pub(in crate::store) sequence: u64,
+    #[prost(uint64, tag = "3")]
+    pub(in crate::store) number: u64,
+    /// Each an encoded [`Entry`], a part of what was read.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    entries: Vec<Bytes>,
+}
+
+impl Outline {
+    /// How many entries the frame has.
+    pub(in crate::store) fn count(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// The entries; none if they are not what this version knows.
+    pub(in crate::store) fn entries(self) -> Option<Vec<Entry>> {
+        let decoded = self.entries.into_iter().map(prost::Message::decode);
+        resolve(decoded.collect::<Result<_, _>>().ok()?)
+    }
+
+    /// The next frame of a file that is read in order; none at its end and where it is damaged.
+    pub(in crate::store) fn read(from: &mut impl Read) -> io::Result<Option<Outline>> {
+        let mut head = [0; HEAD];
+        if !fill(from, &mut head)? {
+            return Ok(None);
+        }
+        let Some((length, sum)) = lengths(&head) else {
+            return Ok(None);
+        };
+        let mut message = Vec::new();
+        let padded = padded(HEAD + length) - HEAD;
+        from.take(padded as u64).read_to_end(&mut message)?;
+        message.truncate(length);
+        if message.len() < length || checksum(&message) != sum {
+            return Ok(None);
+        }
+        Ok(prost::Message::decode(Bytes::from(message)).ok())
+    }
+}
+
+/// Puts the values in that have a place; none if a place is not there.
+fn resolve(mut entries: Vec<Entry>) -> Option<Vec<Entry>> {
+    for at in 0..entries.len() {
+        let Some(within) = entries.get(at)?.within else {
+            continue;
+        };
+        let source = entries.get(usize::try_from(within.entry).ok()?)?;
+        let from = usize::try_from(within.offset).ok()?;
+        let until = from.checked_add(usize::try_from(within.length).ok()?)?;
+        let value = source.value.as_ref().filter(|_| source.within.is_none())?;
+        let value = value.get(from..until)?.to_vec();
+        entries.get_mut(at)?.value = Some(value);
+    }
+    Some(entries)
+}
+
 impl Frame {
     /// As it is written.
-    pub(in crate::store) fn to_bytes(&self) -> Vec<u8> {
+    pub(in crate::store) fn into_bytes(mut self) -> Vec<u8> {
         use prost::Message;
+        for entry in self.entries.iter_mut().filter(|e| e.within.is_some()) {
+            entry.value = None;
+        }
         let message = self.encode_to_vec();
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
         let mut bytes = Vec::with_capacity(padded(HEAD + message.len()));
@@ -118,23 +206,6 @@ impl Frame {
             None
         })
     }
-
-    /// The next frame of a file that is read in order; none at its end and where it is damaged.
-    pub(in crate::store) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
-        let mut head = [0; HEAD];
-        if !fill(from, &mut head)? {
-            return Ok(None);
-        }
-        let Some((length, sum)) = lengths(&head) else {
-            return Ok(None);
-        };
-        let mut message = Vec::new();
-        let padded = padded(HEAD + length) - HEAD;
-        from.take(padded as u64).read_to_end(&mut message)?;
-        Ok(message
-            .get(..length)
-            .and_then(|message| decode(message, sum)))
-    }
 }
 
 /// Whether there is nothing but zeros.
@@ -155,9 +226,11 @@ fn fill(from: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
 
 fn decode(message: &[u8], sum: u32) -> Option<Frame> {
     use prost::Message;
-    (checksum(message) == sum)
+    let mut frame = (checksum(message) == sum)
         .then(|| Frame::decode(message).ok())
-        .flatten()
+        .flatten()?;
+    frame.entries = resolve(std::mem::take(&mut frame.entries))?;
+    Some(frame)
 }
 
 fn lengths(head: &[u8]) -> Option<(usize, u32)> {
@@ -187,6 +260,7 @@ mod tests {
         let entry = Entry {
             key: b"l1".to_vec(),
             value: Some(vec![7; 100]),
+            within: None,
         };
         Frame {
             kind: FrameKind::Record.into(),
@@ -198,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_anywhere_makes_a_frame_unreadable_and_the_next_one_is_found() {
-        let (one, two) = (frame(1).to_bytes(), frame(2).to_bytes());
+        let (one, two) = (frame(1).into_bytes(), frame(2).into_bytes());
         let message = HEAD + prost::Message::encoded_len(&frame(1));
         for bit in 0..message * 8 {
             let mut bytes = [one.clone(), two.clone()].concat();
@@ -211,11 +285,45 @@ mod tests {
 
     #[test]
     fn frames_are_read_in_order_up_to_the_end() {
-        let bytes = [frame(1).to_bytes(), frame(2).to_bytes()].concat();
+        let bytes = [frame(1).into_bytes(), frame(2).into_bytes()].concat();
         let mut from = bytes.as_slice();
         for sequence in [1, 2] {
-            assert_eq!(Frame::read(&mut from).unwrap(), Some(frame(sequence)));
+            let outline = Outline::read(&mut from).unwrap().unwrap();
+            assert_eq!((outline.sequence, outline.count()), (sequence, 1));
+            assert_eq!(outline.entries(), Some(frame(sequence).entries));
         }
-        assert_eq!(Frame::read(&mut from).unwrap(), None);
+        assert_eq!(Outline::read(&mut from).unwrap(), None);
+    }
+
+    #[test]
+    fn a_value_within_another_one_is_written_once_and_read_whole() {
+        let whole = Entry {
+            key: b"e1".to_vec(),
+            value: Some((0..200).collect()),
+            within: None,
+        };
+        let part = |offset, length| Entry {
+            key: b"l1".to_vec(),
+            value: Some((20..120).collect()),
+            within: Some(Within {
+                entry: 0,
+                offset,
+                length,
+            }),
+        };
+        let of = |part: &Entry| Frame {
+            entries: vec![whole.clone(), part.clone()],
+            ..frame(1)
+        };
+        let right = of(&part(20, 100));
+        let bytes = right.clone().into_bytes();
+        assert!(bytes.len() < 300, "{}", bytes.len());
+        assert_eq!(Frame::at(&bytes, 0).map(|(frame, _)| frame), Some(right));
+        let outline = Outline::read(&mut bytes.as_slice()).unwrap().unwrap();
+        assert_eq!(outline.entries().unwrap()[1], part(20, 100));
+        for (offset, length) in [(150, 100), (0, 201), (u32::MAX, u32::MAX)] {
+            let bytes = of(&part(offset, length)).into_bytes();
+            assert_eq!(Frame::at(&bytes, 0), None, "{offset} {length}");
+        }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn write(folder: &Path, segment: u64) -> io::Result<()> {
     };
     let under_way = folder.join(UNDER_WAY);
     let mut file = File::create(&under_way)?;
-    file.write_all(&frame.to_bytes())?;
+    file.write_all(&frame.into_bytes())?;
     file.sync_all()?;
     fs::rename(&under_way, folder.join(FILE))?;
     sync_folder(folder)

@@ -51,9 +51,9 @@ impl Segment {
             entries: Vec::new(),
         };
         // A record that is longer than a segment gets a segment of its own.
-        let needed = begin(u64::MAX).to_bytes().len() + record;
+        let needed = begin(u64::MAX).into_bytes().len() + record;
         let capacity = CAPACITY.max((needed as u64).next_multiple_of(4096));
-        let bytes = begin(capacity).to_bytes();
+        let bytes = begin(capacity).into_bytes();
         let under_way = folder.join(UNDER_WAY);
         let file = File::create(&under_way)?;
         file.write_all_at(&bytes, 0)?;
@@ -206,7 +206,7 @@ pub(super) fn read(
         bytes: 0,
         torn: false,
     };
-    let mut place = begin.to_bytes().len();
+    let mut place = begin.into_bytes().len();
     // Both beginnings were durable before the segment had its name.
     let least = capacity.saturating_add(place);
     if bytes.len() < least {

@@ -4,6 +4,7 @@ fn entry(number: u64) -> Entry {
     Entry {
         key: format!("l{number:08}").into_bytes(),
         value: Some(vec![7; 100]),
+        within: None,
     }
 }
 
@@ -70,6 +71,7 @@ fn a_record_that_is_longer_than_a_segment_has_one_of_its_own() {
     let long = Entry {
         key: b"l2".to_vec(),
         value: Some(vec![7; 20 << 20]),
+        within: None,
     };
     journal.append(vec![long.clone()], status(2)).unwrap();
     journal.append(vec![entry(3)], status(3)).unwrap();

@@ -30,13 +30,28 @@ pub(super) fn lock(path: &Path) -> Result<Vec<File>, StoreError> {
     Ok(locks)
 }
 
+/// How the name of a folder with a copy begins; the number of a process follows.
+const PREFIX: &str = "ipam-server-salvage-";
+
 /// A folder with a copy, removed at the end.
 pub(in crate::store) struct Copy(PathBuf);
+
+/// Removes the copies that killed processes left in a store that this process has locked.
+pub(in crate::store) fn remove_copies(store: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(store)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            fs::remove_dir_all(entry.path())?;
+            tracing::info!(folder = %entry.path().display(), "removed a copy that a killed process left");
+        }
+    }
+    Ok(())
+}
 
 impl Copy {
     /// Copies sled's files of a store.
     pub(in crate::store) fn of_index(path: &Path, scratch: &Path) -> Result<Copy, StoreError> {
-        let copy = Copy(scratch.join(format!("ipam-server-salvage-{}", std::process::id())));
+        let copy = Copy(scratch.join(format!("{PREFIX}{}", std::process::id())));
         let io = |error| failed(scratch, error);
         // In a container every process has the same number: an earlier one may have left its copy.
         match fs::remove_dir_all(&copy.0) {

@@ -29,7 +29,7 @@ impl Pile {
             ..Pile::default()
         };
         let mut put = |sequence, entries: Vec<Entry>| -> Result<(), Hole> {
-            for Entry { key, value } in entries {
+            for Entry { key, value, .. } in entries {
                 pile.put(key, sequence, value);
             }
             Ok(())
@@ -64,7 +64,7 @@ impl Pile {
             }
             FrameKind::BaseEnd | FrameKind::Mark | FrameKind::Unknown => return,
         };
-        for Entry { key, value } in frame.entries {
+        for Entry { key, value, .. } in frame.entries {
             self.put(key, sequence, value);
         }
     }

@@ -172,7 +172,7 @@ fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreE
     };
     found
         .base(|entries| {
-            for Entry { key, value } in entries {
+            for Entry { key, value, .. } in entries {
                 values::put(&mut writes, found.begins, &key, &value.unwrap_or_default());
                 count += 1;
             }
@@ -238,11 +238,25 @@ pub(in crate::store) fn applied(path: &Path, db: &sled::Db) -> Result<Option<u64
     Ok(value.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?))))
 }
 
-/// Reads everything, and says what there is.
+/// Reads everything, and says what there is. That each value can be decoded follows from the sum of all values, if a
+/// journal states it.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] if a value cannot be read or the history has a gap.
-pub(super) fn read_all(path: &Path, db: &sled::Db) -> Result<Status, StoreError> {
+fn read_all(path: &Path, db: &sled::Db) -> Result<Status, StoreError> {
+    visit_all(path, db, |_, _| Ok(()))
+}
+
+/// The same for an index whose journal is not there: each value is decoded.
+pub(super) fn decode_all(path: &Path, db: &sled::Db) -> Result<Status, StoreError> {
+    visit_all(path, db, |key, value| decodes(path, key, value))
+}
+
+fn visit_all(
+    path: &Path,
+    db: &sled::Db,
+    visit: impl Fn(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<Status, StoreError> {
     let mut status = Status::empty();
     let mut last = None;
     for entry in db.iter() {
@@ -257,7 +271,7 @@ pub(super) fn read_all(path: &Path, db: &sled::Db) -> Result<Status, StoreError>
             );
             failure::corrupt(path, what)
         })?;
-        decodes(path, &key, &value)?;
+        visit(&key, &value)?;
         status.add(&key, &value);
         if key.first() == Some(&Kind::Event.prefix())
             && let Some(revision) = values::number_of(&key)

@@ -33,7 +33,7 @@ pub(super) fn begin(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal)
         rehearse(path, cache_bytes)?;
     }
     let db = index::open(path, cache_bytes)?;
-    let status = index::read_all(path, &db)?;
+    let status = index::decode_all(path, &db)?;
     if !db.is_empty() {
         let found = found(path, &db)?.unwrap_or(0);
         let beside = export(path, &db, found)?;
@@ -83,7 +83,7 @@ fn check_old(path: &Path, db: &sled::Db, mark: Mark) -> Result<(), StoreError> {
         }
         _ => {}
     }
-    index::read_all(path, db)?;
+    index::decode_all(path, db)?;
     index::compare_with_history(path, db)
 }
 

@@ -54,6 +54,41 @@ fn a_store_that_is_open_is_locked() {
     ));
 }
 
+#[test]
+fn a_value_that_its_event_states_is_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let note = ("note".to_owned(), "x".repeat(2000));
+    let fat = Lease {
+        labels: [note].into(),
+        ..lease(1)
+    };
+    let mut one = batch(1);
+    one.leases = vec![(LeaseId(1), Some(fat.clone()))];
+    one.events[0].after = Some(Subject {
+        subject: Some(Content::Lease(fat.clone())),
+    });
+    let first = store(dir.path()).unwrap();
+    first.commit(&one).unwrap();
+    drop(first);
+    let found = journal::read(dir.path()).unwrap();
+    assert!(found.bytes() < 3000, "{} bytes", found.bytes());
+    // The index is made anew from the journal alone.
+    index::remove(dir.path()).unwrap();
+    let second = store(dir.path()).unwrap();
+    assert_eq!(second.lease(LeaseId(1)).unwrap(), Some(fat));
+    assert_eq!(second.events(0, 10).unwrap(), one.events);
+}
+
+#[test]
+fn a_copy_that_a_killed_process_left_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("ipam-server-salvage-7");
+    fs::create_dir(&copy).unwrap();
+    fs::write(copy.join("db"), [7]).unwrap();
+    drop(store(dir.path()).unwrap());
+    assert!(!copy.exists());
+}
+
 /// Writes into the closed store's tree, past the journal.
 fn write_past_the_journal(path: &Path, key: &[u8], value: Option<&[u8]>) {
     let db = index::open(path, 1 << 24).unwrap();

@@ -10,7 +10,7 @@ use std::path::Path;
 use prost::Message;
 use proto::ipam::v1::subject::Subject;
 
-use super::super::journal::{Entry, Status};
+use super::super::journal::{Entry, Status, Within};
 use super::super::{Batch, LeaseId, Origin, StoreError};
 use super::failure;
 
@@ -118,10 +118,53 @@ pub(super) fn entries(batch: &Batch, oldest: u64) -> Vec<Entry> {
             changes.insert(Kind::Event.number(revision).to_vec(), None);
         }
     }
-    changes
+    let mut entries: Vec<Entry> = changes
         .into_iter()
-        .map(|(key, value)| Entry { key, value })
-        .collect()
+        .map(|(key, value)| Entry {
+            key,
+            value,
+            within: None,
+        })
+        .collect();
+    point_into_events(&mut entries, batch);
+    entries
+}
+
+/// Says of each value that the last event about it states where it is in that event.
+fn point_into_events(entries: &mut [Entry], batch: &Batch) {
+    let index = |entries: &[Entry], key: &[u8]| {
+        entries
+            .binary_search_by(|entry| entry.key.as_slice().cmp(key))
+            .ok()
+    };
+    for event in &batch.events {
+        let after = event
+            .after
+            .as_ref()
+            .and_then(|after| after.subject.as_ref());
+        let places = after.and_then(key_of).and_then(|subject| {
+            let event = index(entries, &Kind::Event.number(event.revision))?;
+            Some((event, index(entries, &subject)?))
+        });
+        if let Some((event, subject)) = places
+            && let Some(within) = within(entries, event, subject)
+            && let Some(entry) = entries.get_mut(subject)
+        {
+            entry.within = Some(within);
+        }
+    }
+}
+
+/// Where the value of entry `part` is in that of entry `whole`.
+fn within(entries: &[Entry], whole: usize, part: usize) -> Option<Within> {
+    let text = entries.get(whole)?.value.as_deref()?;
+    let value = entries.get(part)?.value.as_deref()?;
+    let offset = memchr::memmem::find(text, value)?;
+    Some(Within {
+        entry: u32::try_from(whole).ok()?,
+        offset: u32::try_from(offset).ok()?,
+        length: u32::try_from(value.len()).ok()?,
+    })
 }
 
 fn origin_value(origin: &Origin) -> Vec<u8> {
@@ -207,7 +250,7 @@ pub(super) fn prepare(
     mut status: Status,
 ) -> Result<(sled::Batch, Status), StoreError> {
     let mut writes = sled::Batch::default();
-    for Entry { key, value } in changes {
+    for Entry { key, value, .. } in changes {
         let before = tree.get(key).map_err(|error| failure::of(path, error))?;
         if let Some(before) = before {
             let pieces = Pieces::of(&before);
