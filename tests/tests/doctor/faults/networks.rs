@@ -94,7 +94,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "plugin not allowed",
-        &["pod default/web: network default/blue: plugin \"macvlan\" is not in allowedPlugins"],
+        &["network default/blue: plugin \"macvlan\" is not in allowedPlugins"],
         not_allowed,
     ),
     fault(
