@@ -53,6 +53,10 @@ async fn what_was_answered_outlasts_a_power_cut_at_any_fsync() {
     let cuts: Vec<usize> = (0..count)
         .map(|number| syncs[number * syncs.len() / count])
         .collect();
+    let pods: Vec<(Option<usize>, Lease)> = pods
+        .into_iter()
+        .map(|(pod, lease)| (trace.answered(pod.as_bytes()), lease))
+        .collect();
     let answered = opens_after_each(&trace, &cuts, &pods, seed, folder.path()).await;
     assert!(answered > count, "{answered} leases were answered");
     eprintln!(
@@ -71,27 +75,42 @@ async fn what_was_answered_outlasts_a_power_cut_while_a_base_is_written() {
         "strace", "-f", "-y", "-xx", "-A", "-s", "67108864", "-e", CALLS, "-o", path,
     ]);
     server.create_pool("blue", "10.0.0.0/16", "fd00::/64").await;
-    let has_base = |store: &Path| store.join("base-0000000002").exists();
+    let base = |store: &Path| {
+        let names = scene::names(store).into_iter();
+        names.filter(|name| name.starts_with("base-")).max()
+    };
+    let first = base(server.store()).expect("a base");
+    let has_another = |store: &Path| base(store).is_some_and(|name| name != first);
     // A base is written once a segment of 16 MiB is full.
     let (mut batch, mut behind) = (0, 0);
     while behind < BATCHES_BEHIND {
         assert!(batch < 200, "no base after {batch} batches");
         lease_batch(&server, &format!("fat-{batch}"), 64, 4000).await;
         batch += 1;
-        behind += usize::from(has_base(server.store()));
+        behind += usize::from(has_another(server.store()));
     }
-    let owned = |lease: Lease| (lease.owner.clone().expect("an owner").pod, lease);
     let held = scene::leases(&server).await;
-    let pods: Vec<(String, Lease)> = held.into_values().map(owned).collect();
     server.stop();
+    let base = base(server.store()).expect("a base");
     let text = fs::read_to_string(&output).expect("read the trace");
     let trace = Trace::read(&text, server.store());
     let begins = trace.last_named("base.tmp").expect("a base");
-    let ends = trace.last_named("base-0000000002").expect("a base");
+    let ends = trace.last_named(&base).expect("a base");
     let mut cuts = trace.syncs();
     cuts.retain(|at| (begins.saturating_sub(30)..ends + 60).contains(at));
     let step = cuts.len().div_ceil(rounds(BASE_IMAGES));
     cuts = cuts.into_iter().step_by(step).collect();
+    // One answer has all leases of a batch.
+    let lines: Vec<Option<usize>> = (0..batch)
+        .map(|batch| trace.answered(format!("fat-{batch}-0").as_bytes()))
+        .collect();
+    let mut pods = Vec::new();
+    for lease in held.into_values() {
+        let pod = &lease.owner.as_ref().expect("an owner").pod;
+        let batch = pod.split('-').nth(1).expect("the number of a batch");
+        let batch: usize = batch.parse().expect("the number of a batch");
+        pods.push((lines[batch], lease));
+    }
     let answered = opens_after_each(&trace, &cuts, &pods, seed, folder.path()).await;
     assert!(answered > pods.len(), "{answered} leases were answered");
     eprintln!(
@@ -101,19 +120,15 @@ async fn what_was_answered_outlasts_a_power_cut_while_a_base_is_written() {
 }
 
 /// Cuts the power at each of these operations, opens what is left, and checks that it has every one of `pods` that was
-/// answered for by then. Returns how many those were.
+/// answered by then: each has the line of the trace after which it was. Returns how many those were.
 async fn opens_after_each(
     trace: &Trace,
     cuts: &[usize],
-    pods: &[(String, Lease)],
+    pods: &[(Option<usize>, Lease)],
     seed: u64,
     folder: &Path,
 ) -> usize {
     let image = folder.join("image");
-    let lines: Vec<Option<usize>> = pods
-        .iter()
-        .map(|(pod, _)| trace.answered(pod.as_bytes()))
-        .collect();
     let mut answered = 0;
     for (number, &at) in cuts.iter().enumerate() {
         let mut random = Rng::with_seed(seed.wrapping_add(number as u64));
@@ -125,10 +140,10 @@ async fn opens_after_each(
             Err(log) => panic!("{what}: {log}"),
         };
         let found = scene::leases(&server).await;
-        for ((pod, lease), line) in pods.iter().zip(&lines) {
+        for (line, lease) in pods {
             if line.is_some_and(|line| line < trace.line(at)) {
                 let is_there = found.get(&lease.id) == Some(lease);
-                assert!(is_there, "{what}: {pod} was answered and is not there");
+                assert!(is_there, "{what}: {lease:?} was answered and is not there");
                 answered += 1;
             }
         }
