@@ -68,17 +68,18 @@ cni() {
 prepare() {
     work=$(mktemp -d)
     cp -r "$here/networks" "$work/networks"
-    # The server listens, and releases wait, in the folder of this run.
-    local ipam="\"type\": \"meta-ipam\", \"server\": \"unix://$work/ipam.sock\", \"stateDir\": \"$work/state\""
-    sed -i "s|\"type\": \"meta-ipam\"|$ipam|" "$work"/networks/*.yaml
+    # The server listens in the folder of this run: the node's file says so.
+    mkdir -p "$work/conf"
+    install -d -m 700 "$work/conf/meta-cni.d"
+    install -m 600 /dev/stdin "$work/conf/meta-cni.d/ipam.yaml" <<<"servers: {demo: {address: 'unix://$work/ipam.sock'}}"
     cat >"$work/conf.json" <<CONF
 {
   "cniVersion": "1.0.0", "name": "demo", "type": "meta-cni",
   "networksDir": "$work/networks", "stateDir": "$work/state", "cniDir": "$work/multus",
-  "binDir": "$plugins",
+  "confDir": "$work/conf", "binDir": "$plugins",
   "delegates": [{
     "cniVersion": "1.0.0", "name": "pods", "type": "bridge", "bridge": "br-pods", "isGateway": true,
-    "ipam": {$ipam, "pool": "pods"}
+    "ipam": {"type": "meta-ipam", "pool": "pods"}
   }]
 }
 CONF

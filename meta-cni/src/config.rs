@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::advertisements::Accept;
 use crate::cni::name::is_identifier;
+use crate::ipam::node_file;
 pub use agent::note_agent;
 use agent::noted_agent;
 pub use allowed::AllowedPlugins;
@@ -309,6 +310,16 @@ impl Config {
                 let there = noted.iter().chain([&usual]).find(|path| path.exists());
                 there.cloned().or(noted)
             }
+        }
+    }
+
+    /// The node's file for meta-ipam: below `confDir` if that was moved and has one, else the usual one.
+    pub fn ipam_file(&self) -> PathBuf {
+        let beside = self.conf_dir.join(node_file::BELOW);
+        let is_moved = self.conf_dir != Config::default().conf_dir;
+        match is_moved && beside.exists() {
+            true => beside,
+            false => node_file::USUAL.into(),
         }
     }
 

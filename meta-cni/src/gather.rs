@@ -1,16 +1,18 @@
 //! Fetching what a plan needs: the configuration of every wanted network, and the pod's devices.
 //! Everything is asked for, so that everything that is missing can be told at once.
 
+mod leases;
+
 use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, ClusterError, Nad, NadName};
 use crate::cni::error::with_causes;
 use crate::cni::netconf::{self, FileError, NetConfError, NetConfList};
 use crate::config::Config;
-use crate::ipam::request::set_network;
 use crate::problem::Problem;
 use crate::tenant::{self, Author};
 use crate::wanted::{Source, Wanted};
+use leases::{Settings, file_leases};
 
 /// How the problem of a network that is not defined begins.
 pub(crate) const MISSING: &str = "there is no such NetworkAttachmentDefinition";
@@ -52,6 +54,7 @@ pub fn gather(
 ) -> Vec<Result<Found, Problem>> {
     let nads = fetch(cluster, wanted);
     let answer = |name| nads.get(name).cloned().unwrap_or(Answer::Missing);
+    let settings = Settings::new(config);
     wanted
         .iter()
         .map(|wanted| {
@@ -67,7 +70,7 @@ pub fn gather(
                     answer => from_nad(config, answer),
                 },
             };
-            finish(found, &wanted.source)
+            finish(found, &wanted.source, &settings)
         })
         .collect()
 }
@@ -78,7 +81,11 @@ pub fn gather(
 /// What is wrong with it.
 pub(crate) fn of_nad(config: &Config, nad: Nad) -> Result<Found, Problem> {
     let source = Source::Nad(nad.name.clone());
-    finish(from_nad(config, Answer::There(nad)), &source)
+    finish(
+        from_nad(config, Answer::There(nad)),
+        &source,
+        &Settings::new(config),
+    )
 }
 
 /// The network's name for people; the name of its source if the network was not found.
@@ -89,10 +96,15 @@ pub fn label(source: &Source, found: &Result<Found, Problem>) -> String {
     }
 }
 
-/// Names the network: in what was found, or in what is wrong.
-fn finish(found: Result<Found, Problem>, source: &Source) -> Result<Found, Problem> {
+/// Names the network: in what was found, or in what is wrong. What is found gets all that it needs to lease.
+fn finish(
+    found: Result<Found, Problem>,
+    source: &Source,
+    settings: &Settings<'_>,
+) -> Result<Found, Problem> {
     found
         .map(|found| named(found, source))
+        .and_then(|found| settings.complete(found))
         .map_err(|mut problem| {
             problem.subject = format!("network {}", source.label());
             problem
@@ -203,10 +215,7 @@ fn named(mut found: Found, source: &Source) -> Found {
     if found.list.name.is_empty() {
         found.list.name = match source {
             Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => {
-                let owner = name.to_string();
-                for plugin in &mut found.list.plugins {
-                    set_network(plugin, &owner);
-                }
+                file_leases(&mut found.list, name);
                 name.name.clone()
             }
             Source::Inline(index, _) => format!("delegate{index}"),

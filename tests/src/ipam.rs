@@ -342,6 +342,11 @@ impl IpamServer {
         self.folder.path().join("ipam.sock")
     }
 
+    /// Its socket as an address that configurations take.
+    pub fn address(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
     /// The folder of its store.
     pub fn store(&self) -> &Path {
         &self.store

@@ -1,9 +1,11 @@
 //! Configurations of delegates, as tests put them into NetworkAttachmentDefinitions and `delegates`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
+use crate::merge::merge;
 use crate::node::Node;
 
 impl Node {
@@ -37,6 +39,31 @@ impl Node {
         let path = self.conf_dir().join(path);
         fs::create_dir_all(path.parent().expect("it is in a folder")).expect("make its folder");
         fs::write(&path, config.to_string()).expect("write a configuration");
+    }
+
+    /// Writes the node's own settings of meta-ipam: `ipam.yaml` below `confDir`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn ipam_file(&self, settings: &Value) {
+        let folder = self.conf_dir().join("meta-cni.d");
+        let private = fs::Permissions::from_mode;
+        fs::create_dir_all(&folder).expect("make its folder");
+        fs::set_permissions(&folder, private(0o700)).expect("close its folder");
+        let path = folder.join("ipam.yaml");
+        let text = serde_norway::to_string(settings).expect("JSON is YAML");
+        fs::write(&path, text).expect("write ipam.yaml");
+        fs::set_permissions(&path, private(0o600)).expect("close ipam.yaml");
+    }
+
+    /// Lets the networks of this node lease from the server at `address`; `more` are other settings of `ipam.yaml`.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn leases_from(&self, address: &str, more: Value) {
+        let mut settings = json!({ "servers": { "here": { "address": address } } });
+        merge(&mut settings, &more);
+        self.ipam_file(&settings);
     }
 
     /// A `host-local` section for `ipam` with one range a subnet and a default route for each

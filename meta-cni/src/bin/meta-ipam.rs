@@ -15,7 +15,9 @@ use serde_json::Value;
 /// A CNI IPAM plugin that leases IPv4/IPv6 pairs from ipam-server.
 ///
 /// A CNI plugin executes it, if its configuration has `"ipam": {"type": "meta-ipam", "pool": "NAME"}`; it takes no
-/// arguments then. Keys beside: pools (a list, tried in order), server, tls, timeoutSeconds, families, node, stateDir.
+/// arguments then. Keys beside: pools (a list, tried in order), families, serverName. The node says in
+/// /etc/cni/net.d/meta-cni.d/ipam.yaml which servers there are; a configuration of the node may have the keys server,
+/// tls, timeoutSeconds, node and stateDir itself.
 ///
 /// Exit status: 0 success, 1 failure with an error object on standard output, 2 wrong arguments.
 #[derive(Parser)]

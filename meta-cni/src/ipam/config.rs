@@ -13,7 +13,7 @@ use crate::cni::key;
 pub const TYPE: &str = "meta-ipam";
 
 /// The key that names the network under which leases are filed, if that is not the configuration's name.
-pub(super) const NETWORK: &str = "network";
+pub(crate) const NETWORK: &str = "network";
 
 /// Where leases are asked for on a node, if nothing else is said.
 pub const SOCKET: &str = "/run/meta-cni/ipam.sock";
@@ -180,12 +180,7 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
         return Err(wrong(NETWORK, "must be a string".into()));
     }
     let seconds = written.timeout_seconds.unwrap_or(5);
-    if !(1..=LONGEST_SECONDS).contains(&seconds) {
-        return Err(wrong(
-            "timeoutSeconds",
-            format!("{seconds} is not from 1 to {LONGEST_SECONDS}"),
-        ));
-    }
+    check_seconds(seconds)?;
     if let Some(families) = &written.families
         && !["BOTH", "V4", "V6", "ANY"].contains(&families.as_str())
     {
@@ -209,8 +204,19 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
     })
 }
 
+/// Whether a call may take so long.
+pub(super) fn check_seconds(seconds: u64) -> Result<(), IpamConfigError> {
+    match (1..=LONGEST_SECONDS).contains(&seconds) {
+        true => Ok(()),
+        false => Err(wrong(
+            "timeoutSeconds",
+            format!("{seconds} is not from 1 to {LONGEST_SECONDS}"),
+        )),
+    }
+}
+
 /// Whether the files are there that an `https` server needs.
-fn check_tls(address: &str, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
+pub(super) fn check_tls(address: &str, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
     let missing = |field: &str, problem: &str| IpamConfigError {
         field: format!("tls.{field}"),
         problem: problem.to_owned(),

@@ -9,6 +9,7 @@ use tonic::{Code as Grpc, Status};
 use tonic_types::StatusExt;
 
 use super::config::IpamConfigError;
+use super::node_file::NodeFileError;
 use super::queue::QueueError;
 use crate::cni::error::{Code, ErrorObject, with_causes};
 use crate::cni::result::ResultError;
@@ -29,6 +30,9 @@ pub enum IpamFailure {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] IpamConfigError),
+    /// The node's file cannot be used.
+    #[error(transparent)]
+    NodeFile(#[from] NodeFileError),
     /// The plugin was called for a configuration of another one.
     #[error("ipam.type is not meta-ipam")]
     NotOurs,
@@ -107,6 +111,7 @@ impl IpamFailure {
     pub fn code(&self) -> Code {
         match self {
             IpamFailure::Config(_)
+            | IpamFailure::NodeFile(_)
             | IpamFailure::NotOurs
             | IpamFailure::Files(_)
             | IpamFailure::ValidAttachments(_)

@@ -2,21 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnetwork::IpNetwork;
 use proto::ipam::v1::{self as ipam, AllocateResponse, LookupRequest, ReleaseUnlistedRequest};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tonic::Status;
 
 use super::client::Client;
 use super::config::{IpamConfig, Server};
 use super::failure::IpamFailure;
+use super::node_file::{self, NodeFile};
 use super::queue::Queue;
 use super::request::{Attachment, node};
 use crate::cni::error::{Code, ErrorObject, with_causes};
+use crate::cni::key;
 use crate::cni::result::{CniResult, Dns, IpConfig, Route};
 use crate::cni::skel::{Command, Request};
 use crate::cni::valid_attachments::valid_attachments;
+use crate::tenant::Author;
 
 /// Serves one execution; gives what goes to standard output.
 ///
@@ -33,13 +37,14 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
 }
 
 fn answer(request: &Request) -> Result<Option<Value>, IpamFailure> {
+    let conf = &completed(&request.conf)?;
     let config = match request.env.command {
-        Command::Del => IpamConfig::of_release(&request.conf)?,
-        _ => IpamConfig::of(&request.conf)?,
+        Command::Del => IpamConfig::of_release(conf)?,
+        _ => IpamConfig::of(conf)?,
     };
     let config = config.ok_or(IpamFailure::NotOurs)?;
     let attachment = Attachment {
-        conf: &request.conf,
+        conf,
         container_id: &request.env.container_id,
         ifname: &request.env.ifname,
         args: &request.env.args,
@@ -52,6 +57,26 @@ fn answer(request: &Request) -> Result<Option<Value>, IpamFailure> {
         Command::Gc => gc(request, &config, &attachment).map(|()| None),
         Command::Version => Ok(None),
     }
+}
+
+/// The configuration with the node's settings. One that meta-cni gave has them; others are of this node's administrator.
+fn completed(conf: &Map<String, Value>) -> Result<Map<String, Value>, IpamFailure> {
+    let mut conf = conf.clone();
+    let name = conf
+        .keys()
+        .rev()
+        .find(|name| key::is(name, "ipam"))
+        .cloned();
+    let ipam = name.and_then(|name| conf.get_mut(&name)?.as_object_mut());
+    if let Some(ipam) = ipam.filter(|ipam| !ipam.contains_key("server")) {
+        let file = NodeFile::load(Path::new(node_file::USUAL)).inspect_err(|error| {
+            // A runtime keeps this output away from the pod's events.
+            tracing::error!(detail = error.detail, "ipam.yaml");
+        })?;
+        file.unwrap_or_default()
+            .complete(ipam, Author::Node, None)?;
+    }
+    Ok(conf)
 }
 
 fn add(

@@ -1,9 +1,12 @@
 //! What a tenant's configuration may not say.
 
+use serde_json::{Map, Value};
+
 use super::{Place, Placed, keys, placed};
-use crate::cni::netconf::NetConfList;
+use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::config::Config;
-use crate::ipam::config::TYPE as META_IPAM;
+use crate::ipam::config::{NETWORK, TYPE as META_IPAM};
+use crate::ipam::node_file;
 
 /// IPAM plugins: they do nothing as another kind of plugin.
 const IPAM_ONLY: [&str; 5] = ["dhcp", "host-local", META_IPAM, "static", "whereabouts"];
@@ -56,6 +59,20 @@ pub enum Refusal {
         /// The key.
         at: String,
     },
+    /// A key of meta-ipam is the node's.
+    #[error(
+        "its {at} is not for a NetworkAttachmentDefinition to say; remove it, and put it in the node's ipam.yaml"
+    )]
+    OfTheNode {
+        /// The key.
+        at: String,
+    },
+    /// The key under which meta-cni files leases is set.
+    #[error("its {at} is set by meta-cni alone; remove it")]
+    LeaseKey {
+        /// The key.
+        at: String,
+    },
     /// The plugin is this one.
     #[error(
         "its plugin {name:?} is this one, which would call itself; name the configuration of \
@@ -104,7 +121,31 @@ pub fn check(config: &Config, list: &NetConfList) -> Result<(), Refusal> {
         return Err(Refusal::Case { key, known });
     }
     let all = placed(list);
-    all.iter().try_for_each(|one| check_one(config, one, &all))
+    all.iter()
+        .try_for_each(|one| check_one(config, one, &all))?;
+    list.plugins.iter().try_for_each(check_lease)
+}
+
+/// Where to lease, and by which files, is the node's to say.
+fn check_lease(plugin: &PluginConf) -> Result<(), Refusal> {
+    let of = |conf: &'_ Map<String, Value>| conf.get("ipam")?.as_object().cloned();
+    let delegate = plugin.get("delegate").and_then(Value::as_object);
+    for ipam in [of(plugin.as_map()), delegate.and_then(of)]
+        .into_iter()
+        .flatten()
+    {
+        if ipam.get("type").and_then(Value::as_str) != Some(META_IPAM) {
+            continue;
+        }
+        let at = |key: &str| format!("ipam.{key}");
+        if let Some(key) = node_file::KEYS.iter().find(|key| ipam.contains_key(**key)) {
+            return Err(Refusal::OfTheNode { at: at(key) });
+        }
+        if ipam.contains_key(NETWORK) {
+            return Err(Refusal::LeaseKey { at: at(NETWORK) });
+        }
+    }
+    Ok(())
 }
 
 fn check_one(config: &Config, one: &Placed<'_>, all: &[Placed<'_>]) -> Result<(), Refusal> {

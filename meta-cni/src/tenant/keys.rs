@@ -7,7 +7,7 @@ use crate::cni::key;
 use crate::cni::netconf::NetConfList;
 
 /// The keys that decide what is executed, opened or changed.
-const KNOWN: [&str; 49] = [
+const KNOWN: [&str; 50] = [
     "agentSocket",
     "args",
     "binDir",
@@ -51,6 +51,7 @@ const KNOWN: [&str; 49] = [
     "resolvConf",
     "runtimeConfig",
     "server",
+    "serverName",
     "stateDir",
     "subnetFile",
     "sysctl",

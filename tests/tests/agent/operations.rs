@@ -70,8 +70,7 @@ fn leased(node: &Node, name: &str) -> Value {
     let mut conf = node.bridge(&format!("br-{name}"), &[]);
     conf["name"] = json!(name);
     conf["ipam"] = json!({
-        "type": "meta-ipam", "pool": name, "stateDir": node.state_dir(),
-        "server": format!("unix://{}", ipam_socket(node))
+        "type": "meta-ipam", "pool": name
     });
     conf
 }
@@ -87,6 +86,7 @@ fn traced(name: &str, endpoint: &str) -> (Node, Agent, IpamServer) {
     server.ipamctl_json(&[&["pool", "create", "blue"][..], &pool].concat());
     let node = Node::new(name).with_agent();
     node.install(&locate::executable("meta-ipam"));
+    node.leases_from(&format!("unix://{}", ipam_socket(&node)), json!({}));
     let more = [
         format!("--otlp-endpoint={endpoint}"),
         format!("--ipam-server=unix://{}", server.socket().display()),

@@ -93,10 +93,8 @@ fn a_lease_that_was_taken_away_is_found() {
     let node = Node::new("lease-check");
     node.install(&locate::executable("meta-ipam"));
     let mut conf = flat(&node);
-    conf["ipam"] = json!({
-        "type": "meta-ipam", "pool": "blue", "stateDir": node.state_dir(),
-        "server": format!("unix://{}", server.socket().display()),
-    });
+    node.leases_from(&server.address(), json!({}));
+    conf["ipam"] = json!({ "type": "meta-ipam", "pool": "blue" });
     node.nad("default", "net", conf);
     let pod = node.pod("default", "a").networks("net").create();
     node.add(&pod).ok();

@@ -37,10 +37,8 @@ async fn host_device_does_not_keep_a_lease_of_meta_ipam() {
     for node in both("gone-lease") {
         node.install(&e2e::locate::executable("meta-ipam"));
         node.master("dev0");
-        let ipam = json!({
-            "type": "meta-ipam", "pool": "p", "stateDir": node.state_dir(),
-            "server": format!("unix://{}", server.socket().display()),
-        });
+        node.leases_from(&server.address(), json!({}));
+        let ipam = json!({ "type": "meta-ipam", "pool": "p" });
         let rest = json!({ "device": "dev0", "ipam": ipam });
         let pod = gone(&node, plugin(&node, "host-device", rest));
         assert_eq!(server.leases().await.len(), 1);

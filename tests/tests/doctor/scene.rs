@@ -124,9 +124,8 @@ pub(crate) fn parsed(output: &Output) -> Value {
 /// A bridge network that leases from `pools` of a server.
 pub(crate) fn leasing(node: &Node, server: &str, pools: &[&str]) -> Value {
     let mut network = node.side_bridge("br-blue", &[]);
-    network["ipam"] = json!({
-        "type": "meta-ipam", "server": server, "pools": pools, "stateDir": node.state_dir(), "timeoutSeconds": 1,
-    });
+    node.leases_from(server, json!({ "timeoutSeconds": 1 }));
+    network["ipam"] = json!({ "type": "meta-ipam", "pools": pools });
     network
 }
 

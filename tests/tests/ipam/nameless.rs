@@ -3,13 +3,10 @@
 use e2e::{IpamServer, Node, locate};
 use serde_json::{Value, json};
 
-fn leasing(node: &Node, server: &IpamServer, bridge: &str) -> Value {
+fn leasing(node: &Node, bridge: &str) -> Value {
     let mut conf = node.bridge(bridge, &[]);
     conf.as_object_mut().expect("an object").remove("name");
-    conf["ipam"] = json!({
-        "type": "meta-ipam", "pool": "one", "stateDir": node.state_dir(),
-        "server": format!("unix://{}", server.socket().display()),
-    });
+    conf["ipam"] = json!({ "type": "meta-ipam", "pool": "one" });
     conf
 }
 
@@ -30,8 +27,9 @@ async fn leases_of_nameless_networks_of_one_name_are_filed_and_released_by_names
     server.create_pool("one", "10.5.0.0/24", "").await;
     let node = Node::recorder("nameless");
     node.install(&locate::executable("meta-ipam"));
+    node.leases_from(&server.address(), json!({}));
     for namespace in ["shop", "bank"] {
-        let conf = leasing(&node, &server, &format!("br-{namespace}"));
+        let conf = leasing(&node, &format!("br-{namespace}"));
         node.nad(namespace, "blue", conf);
     }
     let pods = ["shop", "bank"].map(|namespace| {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
 use e2e::{IpamServer, locate};
@@ -17,8 +18,7 @@ fn meta_cni(server: &IpamServer, command: &str, pools: [&str; 2]) -> Output {
             "cniVersion": "1.0.0", "name": name, "type": "bridge", "bridge": "none-such", "hairpinMode": true,
             "promiscMode": true,
             "ipam": {
-                "type": "meta-ipam", "pool": pool, "stateDir": state,
-                "server": format!("unix://{}", server.socket().display())
+                "type": "meta-ipam", "pool": pool
             }
         })
     };
@@ -35,8 +35,15 @@ fn meta_cni(server: &IpamServer, command: &str, pools: [&str; 2]) -> Output {
     });
     fs::write(networks.join("all.yaml"), format!("{nad}\n---\n{pod}\n"))
         .expect("write the networks");
+    let conf_dir = folder.join("conf");
+    let node_file = conf_dir.join("meta-cni.d/ipam.yaml");
+    fs::create_dir_all(conf_dir.join("meta-cni.d")).expect("make a folder");
+    let settings = json!({"servers": {"here": {"address": server.address()}}});
+    fs::write(&node_file, settings.to_string()).expect("write ipam.yaml");
+    fs::set_permissions(&node_file, fs::Permissions::from_mode(0o600)).expect("close ipam.yaml");
     let conf = json!({
         "cniVersion": "1.0.0", "name": "meta", "type": "meta-cni", "networksDir": networks, "stateDir": state,
+        "confDir": conf_dir,
         "cniDir": folder.join("multus"), "binDir": "/usr/lib/cni", "delegates": [network("first", pools[0])]
     });
     let program = locate::executable("meta-cni");

@@ -28,15 +28,11 @@ fn blue(node: &Node, socket: &Path, state_dir: &Path) {
     blue_of(node, socket, state_dir, Some(node.name()));
 }
 
-/// The network names the node, or leaves it to the host's name.
+/// The node's settings name the node, or leave it to the host's name.
 fn blue_of(node: &Node, socket: &Path, state_dir: &Path, name: Option<&str>) {
-    let mut ipam = json!({
-        "type": "meta-ipam", "pool": "blue", "server": format!("unix://{}", socket.display()),
-        "stateDir": state_dir, "timeoutSeconds": 2
-    });
-    if let Some(name) = name {
-        ipam["node"] = name.into();
-    }
+    let settings = json!({ "stateDir": state_dir, "timeoutSeconds": 2, "node": name });
+    node.leases_from(&format!("unix://{}", socket.display()), settings);
+    let ipam = json!({ "type": "meta-ipam", "pool": "blue" });
     let conf = json!({"cniVersion": "1.0.0", "name": "blue", "type": "bridge", "bridge": "br-blue", "ipam": ipam});
     node.nad("default", "blue", conf);
 }

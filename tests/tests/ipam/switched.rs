@@ -35,11 +35,8 @@ async fn switched(server: &IpamServer, name: &str) -> (Node, Pod, Pod) {
     let old = node.pod("default", "old").networks("blue").create();
     node.add(&old).ok();
     import(server, "n1", "10.94.0.7", &old.container_id);
-    let socket = format!("unix://{}", server.socket().display());
-    blue(
-        &node,
-        json!({"type": "meta-ipam", "pool": "p", "node": "n1", "stateDir": node.state_dir(), "server": socket}),
-    );
+    node.leases_from(&server.address(), json!({ "node": "n1" }));
+    blue(&node, json!({ "type": "meta-ipam", "pool": "p" }));
     let new = node.pod("default", "new").networks("blue").create();
     node.add(&new).ok();
     assert_eq!(holders(server).await, both(&old, &new));

@@ -71,10 +71,11 @@ impl Scene {
         let node = node.with_api(api).default_network(|node| {
             let mut bridge = node.bridge("br-pods", &[]);
             e2e::merge::merge(&mut bridge, &bridge_keys);
-            leased(node, &ipam, bridge, "pods")
+            leased(bridge, "pods")
         });
-        let storage = leased(&node, &ipam, node.bridge("br-storage", &[]), "storage");
-        let telemetry = leased(&node, &ipam, node.macvlan("uplink", &[]), "telemetry");
+        node.leases_from(&ipam.address(), json!({ "node": node.name() }));
+        let storage = leased(node.bridge("br-storage", &[]), "storage");
+        let telemetry = leased(node.macvlan("uplink", &[]), "telemetry");
         api.nad(namespace, "storage", storage);
         api.nad(namespace, "telemetry", telemetry);
         let runtime = Runtime::start(node, release);
@@ -177,13 +178,10 @@ fn ping_from(netns: &Netns, ifname: &str, address: &str) {
 }
 
 /// A network whose addresses are leased from a pool.
-fn leased(node: &Node, ipam: &IpamServer, mut network: Value, pool: &str) -> Value {
+fn leased(mut network: Value, pool: &str) -> Value {
     network["ipam"] = json!({
         "type": "meta-ipam",
         "pool": pool,
-        "server": format!("unix://{}", ipam.socket().display()),
-        "stateDir": node.state_dir(),
-        "node": node.name(),
     });
     network
 }

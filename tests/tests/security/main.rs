@@ -3,6 +3,7 @@
 
 mod connections;
 mod executables;
+mod node_file;
 mod roles;
 mod tenants;
 mod tokens;

@@ -49,16 +49,13 @@ impl World {
             Asks::AnyoneThere => ipam.socket(),
             Asks::TheAgent => passed_on.clone(),
         };
-        let leases_from = unix(&leases_from);
-        let node = node.default_network(|node| leased(node, &leases_from, "first"));
+        node.leases_from(&unix(&leases_from), json!({}));
+        let node = node.default_network(|node| leased(node, "first"));
         programs::replace(&node);
         for (pool, number) in [("first", 1), ("second", 2)] {
             pool_of(&ipam, pool, number);
         }
-        api.create_nads(
-            NAMESPACE,
-            [("second".to_owned(), leased(&node, &leases_from, "second"))],
-        );
+        api.create_nads(NAMESPACE, [("second".to_owned(), leased(&node, "second"))]);
         let names: Vec<String> = (0..pods).map(|number| format!("web-{number}")).collect();
         let wish = BTreeMap::from([(NETWORKS.to_owned(), "second".to_owned())]);
         let bound = names.iter().map(|pod| (pod.clone(), node.name()));
@@ -84,15 +81,13 @@ impl World {
 }
 
 /// A bridge whose addresses of both families are leased from the pool of the same name.
-fn leased(node: &Node, server: &str, pool: &str) -> Value {
+fn leased(node: &Node, pool: &str) -> Value {
     let mut network = node.bridge(&format!("br-{pool}"), &[]);
     network["name"] = json!(pool);
     network["isDefaultGateway"] = json!(pool == "first");
     network["ipam"] = json!({
         "type": "meta-ipam",
         "pool": pool,
-        "server": server,
-        "stateDir": node.state_dir(),
     });
     network
 }

@@ -85,15 +85,14 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
 ];
 
-/// A node with meta-ipam, and a network that leases so.
-fn node(ipam: Value) -> Node {
+/// A node with meta-ipam, and a network that leases so from this server.
+fn node(server: Value, ipam: Value) -> Node {
     let node = Node::recorder("leased");
     node.install(&locate::executable("meta-ipam"));
     let mut blue = node.side_bridge("br-blue", &[]);
     blue["ipam"] = ipam;
     blue["ipam"]["type"] = json!("meta-ipam");
-    blue["ipam"]["stateDir"] = json!(node.state_dir());
-    blue["ipam"]["timeoutSeconds"] = json!(1);
+    node.ipam_file(&json!({ "servers": { "here": server }, "timeoutSeconds": 1 }));
     node.nad("default", "blue", blue);
     node
 }
@@ -114,13 +113,12 @@ fn ipamctl(server: &IpamServer, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
-fn leasing(mut ipam: Value, before: &[&str], is_away: bool) -> Scene {
+fn leasing(ipam: Value, before: &[&str], is_away: bool) -> Scene {
     let mut server = server();
     if !before.is_empty() {
         ipamctl(&server, before);
     }
-    ipam["server"] = json!(format!("unix://{}", server.socket().display()));
-    let node = node(ipam);
+    let node = node(json!({ "address": server.address() }), ipam);
     if is_away {
         server.stop();
     }
@@ -134,8 +132,10 @@ fn leasing(mut ipam: Value, before: &[&str], is_away: bool) -> Scene {
 
 fn elsewhere() -> Scene {
     let server = server();
-    let address = format!("unix://{}", server.socket().display());
-    let node = node(json!({ "pool": "blue", "server": address }));
+    let node = node(
+        json!({ "address": server.address() }),
+        json!({ "pool": "blue" }),
+    );
     let wanted = json!([{ "name": "blue", "ips": ["10.9.9.9/24"] }]);
     let pod = node
         .pod("default", "web")
@@ -155,7 +155,8 @@ fn no_key() -> Scene {
     fs::write(&certificate, key.cert.pem()).expect("write a certificate");
     let tls =
         json!({ "ca": certificate, "cert": certificate, "key": folder.path().join("client.key") });
-    let node = node(json!({ "pool": "blue", "server": "https://127.0.0.1:1", "tls": tls }));
+    let server = json!({ "address": "https://127.0.0.1:1", "tls": tls });
+    let node = node(server, json!({ "pool": "blue" }));
     let pod = node.pod("default", "web").networks("blue").create();
     node.add(&pod).error();
     Scene {

@@ -166,8 +166,13 @@ fn expired_certificate() -> Scene {
     wait_until("ipam-server serves", PATIENCE, || {
         ready.exists().then_some(())
     });
-    let mut blue = leasing(&node, "https://127.0.0.1:7443", &["blue"]);
-    blue["ipam"]["tls"] = json!({ "ca": certificate });
+    let address = "https://127.0.0.1:7443";
+    let blue = leasing(&node, address, &["blue"]);
+    let server_by_tls = json!({ "address": address, "tls": { "ca": certificate } });
+    node.leases_from(
+        address,
+        json!({ "servers": { "here": server_by_tls }, "timeoutSeconds": 1 }),
+    );
     node.nad("default", "blue", blue);
     node.pod("default", "web").networks("blue").create();
     Scene::of(node).keep(server)
