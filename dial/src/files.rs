@@ -36,6 +36,10 @@ pub struct Names {
 impl Names {
     /// A file as errors have it.
     pub(crate) fn file(&self, name: &'static str, path: &Path) -> String {
+        Names::named(name, path)
+    }
+
+    pub(crate) fn named(name: &str, path: &Path) -> String {
         format!("{} ({name})", path.display())
     }
 }
@@ -59,6 +63,12 @@ pub enum FilesError {
         file: String,
         /// What it should hold.
         what: &'static str,
+    },
+    /// One holds no token.
+    #[error("{file} holds no token; write it again")]
+    Token {
+        /// The file and what names it.
+        file: String,
     },
     /// They do not go together.
     #[error("{cert} does not go with {key}; write both again")]

@@ -1,5 +1,5 @@
 //! Reaching a server: its name is resolved without the C library ([`resolver`]), it is trusted and told who we are by
-//! files ([`files`]), and what TLS refuses is told with the file and the flag that gave it ([`refusal`]). Being
+//! files ([`files`]) or by a token ([`token`]), and what TLS refuses is told with the file and the flag that gave it ([`refusal`]). Being
 //! reached: TLS by files that are renewed ([`server`], [`renewed`]), a unix socket whose file keeps its place ([`socket`]), and
 //! clients that send its path as the host ([`authority`]).
 
@@ -14,6 +14,7 @@ pub mod server;
 pub mod socket;
 pub mod stream;
 mod tls;
+pub mod token;
 
 pub use tls::{ConnectError, Connector, connect};
 

@@ -61,7 +61,9 @@ pub(super) async fn run(args: ExportArgs, remote: &Remote, out: &mut Out) -> Res
 async fn online(remote: &Remote, target: &mut Target<'_>) -> Result<u64, CliError> {
     // Without a deadline: it would end the stream.
     let mut client = remote.admin().await?;
-    let mut stream = remote.answer(client.export(ExportRequest {})).await?;
+    let mut stream = remote
+        .answer(client.export(remote.stream(ExportRequest {})))
+        .await?;
     let cut_off = || CliError::CutOff {
         server: remote.name().to_owned(),
         what: "the export",

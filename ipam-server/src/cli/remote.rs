@@ -7,6 +7,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::dial::token::Token;
 use proto::ipam::v1::admin_service_client::AdminServiceClient;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
@@ -16,9 +17,9 @@ use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use self::dial::Address;
 use super::error::CliError;
 use super::refusal::Refusal;
-use dial::Address;
 
 /// Leases of a page at most.
 const PAGE: i32 = 1000;
@@ -47,6 +48,10 @@ pub(crate) struct RemoteFlags {
     /// Key of --tls-cert, PEM.
     #[arg(long, global = true, env = "IPAM_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// Token that shows the server who asks, beside a certificate or instead of it; read again when it is renewed. Default:
+    /// none.
+    #[arg(long, global = true, env = "IPAM_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// How long one answer may take, in seconds.
     #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout_seconds: u64,
@@ -57,18 +62,25 @@ pub(crate) struct Remote {
     name: String,
     address: Address,
     timeout: Duration,
+    token: Option<Token>,
     channel: OnceCell<Channel>,
 }
 
 impl Remote {
-    /// Looks at the flags; dials nothing.
+    /// Reads the flags and the token; dials nothing.
     ///
     /// # Errors
-    /// [`CliError::Argument`] for an address that cannot be used.
-    pub(crate) fn new(flags: RemoteFlags) -> Result<Remote, CliError> {
+    /// [`CliError::Argument`] for an address that cannot be used, [`CliError::Tls`] for a file without a token.
+    pub(crate) fn new(mut flags: RemoteFlags) -> Result<Remote, CliError> {
+        let token_file = flags.token_file.take();
+        if token_file.is_some() && !flags.server.starts_with("https://") {
+            return Err(CliError::argument("--token-file", "goes with https"));
+        }
+        let token = token_file.map(|file| Token::open(file, "--token-file"));
         Ok(Remote {
             name: flags.server.clone(),
             timeout: Duration::from_secs(flags.timeout_seconds),
+            token: token.transpose()?,
             address: Address::parse(flags)?,
             channel: OnceCell::new(),
         })
@@ -130,10 +142,21 @@ impl Remote {
         }
     }
 
-    /// A request that tells the server how long its caller waits.
+    /// A request that tells the server how long its caller waits, and who that is if there is a token.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
+        let mut request = self.stream(message);
         request.set_timeout(self.timeout);
+        request
+    }
+
+    /// A request whose call lasts as long as its stream does.
+    pub(crate) fn stream<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            let value = token.authorization();
+            let headers = request.metadata_mut().as_mut();
+            headers.insert(http::header::AUTHORIZATION, value);
+        }
         request
     }
 

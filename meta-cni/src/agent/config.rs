@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use dial::files::Files;
+use dial::token::Token;
 use tracing::level_filters::LevelFilter;
+
+use crate::cni::error::with_causes;
 
 use super::proxy::{NAMES, Upstream, WrongUpstream};
 
@@ -83,6 +86,15 @@ pub struct Arguments {
         requires = "ipam_cert"
     )]
     pub ipam_key: Option<PathBuf>,
+    /// Token that shows it who asks, such as a projected token of the service account for the audience
+    /// ipam.meta-cni.io, bound to this pod. It may be renewed at any time.
+    #[arg(
+        long,
+        env = "META_CNID_IPAM_TOKEN_FILE",
+        value_name = "FILE",
+        requires = "ipam_ca"
+    )]
+    pub ipam_token_file: Option<PathBuf>,
     /// The socket where leases are asked for, if --ipam-server is given: for root only, in a folder for root only.
     #[arg(
         long,
@@ -178,7 +190,15 @@ impl Arguments {
             identity: self.ipam_cert.clone().zip(self.ipam_key.clone()),
             names: NAMES,
         });
-        Upstream::new(address, files).map(Some)
+        let upstream = Upstream::new(address, files)?;
+        let Some(file) = &self.ipam_token_file else {
+            return Ok(Some(upstream));
+        };
+        let token = Token::open(file.clone(), "--ipam-token-file of meta-cnid");
+        let token = token.map_err(|error| WrongUpstream {
+            problem: with_causes(&error),
+        })?;
+        upstream.with_token(token).map(Some)
     }
 }
 

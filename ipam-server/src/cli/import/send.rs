@@ -105,7 +105,7 @@ pub(super) async fn send(
     };
     // Reading a file blocks, and its end is the end of the stream.
     let mut reading = tokio::task::spawn_blocking(move || read(items, &batches));
-    let call = client.import(ReceiverStream::new(taken).fuse());
+    let call = client.import(remote.stream(ReceiverStream::new(taken).fuse()));
     tokio::pin!(call);
     // The input may be as slow as it likes; the server may not.
     let answered = tokio::select! {

@@ -43,7 +43,7 @@ pub(super) async fn run(args: WatchArgs, remote: &Remote, out: &mut Out) -> Resu
         store_id: args.store_id,
     };
     let mut client = remote.leases().await?;
-    let mut stream = remote.answer(client.watch(request)).await?;
+    let mut stream = remote.answer(client.watch(remote.stream(request))).await?;
     let mut table = out.table::<Event>(COLUMNS);
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {

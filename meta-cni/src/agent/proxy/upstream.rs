@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use dial::files::Files;
+use dial::token::Token;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, header};
 use rustls::pki_types::ServerName;
@@ -16,6 +17,7 @@ use crate::ipam::config::check_address;
 pub struct Upstream {
     pub(super) address: Arc<str>,
     pub(super) place: Place,
+    token: Option<Token>,
 }
 
 /// How a server is reached.
@@ -66,7 +68,24 @@ impl Upstream {
         Ok(Upstream {
             address: address.into(),
             place,
+            token: None,
         })
+    }
+
+    /// The same server, which knows us by a token beside our files or instead of them.
+    ///
+    /// # Errors
+    /// [`WrongUpstream`] if the server is not reached over TLS: whoever listens could use the token.
+    pub fn with_token(mut self, token: Token) -> Result<Upstream, WrongUpstream> {
+        if !matches!(self.place, Place::Tls { .. }) {
+            let problem = format!(
+                "{} takes no token; --ipam-token-file goes with https",
+                self.address
+            );
+            return Err(WrongUpstream { problem });
+        }
+        self.token = Some(token);
+        Ok(self)
     }
 
     /// Our files, if it is reached over TLS.
@@ -83,6 +102,12 @@ impl Upstream {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = self.uri(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
         parts.headers.remove(header::HOST);
+        // Who calls on this node is nobody to ipam-server: the node is.
+        parts.headers.remove(header::AUTHORIZATION);
+        if let Some(token) = &self.token {
+            let authorization = token.authorization();
+            parts.headers.insert(header::AUTHORIZATION, authorization);
+        }
         parts.version = Version::HTTP_2;
         // What our own server noted of the caller.
         parts.extensions.clear();
@@ -136,6 +161,7 @@ mod tests {
             let request = Request::post("http://localhost/a.B/C?d")
                 .header("grpc-timeout", "5S")
                 .header("host", "localhost")
+                .header("authorization", "Bearer of a stranger")
                 .body(Body::empty())
                 .unwrap();
             let request = upstream.readdress(request);
@@ -144,6 +170,22 @@ mod tests {
             assert_eq!(request.headers().len(), 1);
             assert_eq!(request.headers()["grpc-timeout"], "5S");
         }
+    }
+
+    #[test]
+    fn a_token_goes_with_https_and_is_sent_with_each_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "abc").unwrap();
+        let token = Token::open(path, "--ipam-token-file").unwrap();
+        let plain = Upstream::new("http://127.0.0.1:1", None).unwrap();
+        let refused = plain.with_token(token.clone()).unwrap_err();
+        assert!(refused.to_string().contains("https"), "{refused}");
+        let upstream = Upstream::new("https://ipam:7443", Some(files())).unwrap();
+        let upstream = upstream.with_token(token).unwrap();
+        let request = Request::post("http://localhost/a.B/C");
+        let request = upstream.readdress(request.body(Body::empty()).unwrap());
+        assert_eq!(request.headers()["authorization"], "Bearer abc");
     }
 
     #[test]
