@@ -44,6 +44,16 @@ impl Status {
         }
     }
 
+    /// Adds the values that another one counts; the history stays.
+    pub(in crate::store) fn add_all(&mut self, other: &Status) {
+        self.digest = self.digest.wrapping_add(other.digest);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.pools = self.pools.wrapping_add(other.pools);
+        self.reservations = self.reservations.wrapping_add(other.reservations);
+        self.leases = self.leases.wrapping_add(other.leases);
+        self.events = self.events.wrapping_add(other.events);
+    }
+
     /// Takes a value away.
     pub(in crate::store) fn subtract(&mut self, key: &[u8], value: &[u8]) {
         self.digest = self.digest.wrapping_sub(hash(key, value));

@@ -214,8 +214,13 @@ impl Failed {
 fn replay(path: &Path, db: &sled::Db, found: &Found, after: u64) -> Result<(), StoreError> {
     found
         .records(after, |sequence, changes| {
-            let (writes, _) = values::prepare(path, db, sequence, &changes, Status::default())
-                .map_err(Failed::Store)?;
+            // A base may hold events of these records.
+            let before = Status {
+                head: u64::MAX,
+                ..Status::default()
+            };
+            let (writes, _) =
+                values::prepare(path, db, sequence, &changes, before).map_err(Failed::Store)?;
             let applied = db.apply_batch(writes);
             collect(changes.len());
             applied.map_err(|error| Failed::Store(failure::of(path, error)))
@@ -255,11 +260,29 @@ pub(super) fn decode_all(path: &Path, db: &sled::Db) -> Result<Status, StoreErro
 fn visit_all(
     path: &Path,
     db: &sled::Db,
+    visit: impl Fn(&[u8], &[u8]) -> Result<(), StoreError> + Sync,
+) -> Result<Status, StoreError> {
+    // The history is about half of everything.
+    let behind = [Kind::Event.prefix() + 1];
+    let (history, rest) = std::thread::scope(|scope| {
+        let rest = scope.spawn(|| visit_some(path, db.range(behind..), db, &visit));
+        let history = visit_some(path, db.range(..behind), db, &visit);
+        (history, rest.join())
+    });
+    let mut status = history?;
+    status.add_all(&rest.unwrap_or_else(|_| Err(failure::panicked(path)))?);
+    Ok(status)
+}
+
+fn visit_some(
+    path: &Path,
+    entries: sled::Iter,
+    db: &sled::Db,
     visit: impl Fn(&[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<Status, StoreError> {
     let mut status = Status::empty();
     let mut last = None;
-    for entry in db.iter() {
+    for entry in entries {
         let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
         if !values::is_content(&key) {
             continue;

@@ -241,7 +241,8 @@ pub(super) fn whole(
     Ok(Some(value.into()))
 }
 
-/// What is to be written for the changes of a commit, and what the store holds afterwards: `status` is before.
+/// What is to be written for the changes of a commit, and what the store holds afterwards: `status` is before. Events
+/// behind its head are taken for new ones, and not searched for.
 pub(super) fn prepare(
     path: &Path,
     tree: &sled::Tree,
@@ -250,8 +251,14 @@ pub(super) fn prepare(
     mut status: Status,
 ) -> Result<(sled::Batch, Status), StoreError> {
     let mut writes = sled::Batch::default();
+    let head = status.head;
     for Entry { key, value, .. } in changes {
-        let before = tree.get(key).map_err(|error| failure::of(path, error))?;
+        let is_new_event = key.first() == Some(&Kind::Event.prefix())
+            && number_of(key).is_some_and(|revision| revision > head);
+        let before = match is_new_event {
+            true => None,
+            false => tree.get(key).map_err(|error| failure::of(path, error))?,
+        };
         if let Some(before) = before {
             let pieces = Pieces::of(&before);
             if let Some(before) = whole(path, tree, key, before)? {
