@@ -15,6 +15,7 @@ mod held;
 mod http;
 pub mod index;
 pub mod metrics;
+mod missing;
 mod operations;
 mod orphans;
 mod parts;
@@ -49,6 +50,7 @@ use self::events::Events;
 use self::http::Pages;
 use self::index::Index;
 use self::metrics::Metrics;
+use self::missing::Missing;
 use self::parts::{Ended, Parts, blocking, ended};
 use self::proxy::{Keeper, Proxy, WrongUpstream};
 use self::releases::Waiting;
@@ -175,7 +177,8 @@ impl Agent {
             pass_on(&mut parts, hidden, proxy);
             passed_on = Some(counts);
         }
-        deliver(&mut parts, arguments, Waiting::register(&mut registry));
+        let waiting = Waiting::register(&mut registry);
+        deliver(&mut parts, arguments, waiting.clone());
         count_deletions(&mut parts, arguments, Failing::register(&mut registry));
         tell_operations(&mut parts, arguments, &node, &mut registry)?;
         follow(&mut parts, &api, &node, &index, &states);
@@ -198,6 +201,7 @@ impl Agent {
                 kubelet_dir: arguments.kubelet_dir.clone(),
             },
             metrics: metrics.clone(),
+            missing: Missing::default(),
             ipam_server: arguments.ipam_server.clone().unwrap_or_default().into(),
         };
         let pages_address = pages_at.address();
@@ -206,6 +210,7 @@ impl Agent {
             metrics,
             index,
             states,
+            waiting,
         };
         parts.work(async move { ended("the HTTP pages", http::serve(pages_at, pages).await) });
         let agent = Agent {

@@ -7,7 +7,9 @@ pub mod api;
 pub mod folder;
 mod object;
 
-pub(crate) use object::{ContainerSpecs, NETWORK_STATUS, check_uid, resource_name_of};
+pub(crate) use object::{
+    ContainerSpecs, NETWORK_STATUS, STATIC_POD, check_uid, credible, resource_name_of,
+};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,7 +57,8 @@ pub type Allocations = Vec<(String, Vec<String>)>;
 
 impl Pod {
     /// Whether the kubelet made this pod from a file or URL of its own (a static or mirror pod): its
-    /// UID in the API is then not the UID that the runtime knows.
+    /// UID in the API is then not the UID that the runtime knows. Whoever reads a pod keeps the annotation only if a node
+    /// owns the pod.
     pub fn is_static(&self) -> bool {
         self.annotations
             .get("kubernetes.io/config.source")

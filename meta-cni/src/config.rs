@@ -93,6 +93,8 @@ pub struct Config {
     pub max_parallel_delegates: usize,
     /// How long one execution of a delegate may take.
     pub delegate_timeout_seconds: u64,
+    /// How long one verb may take, all of it.
+    pub verb_timeout_seconds: u64,
     /// How long ADD waits for the duplicate detection of the pod's IPv6 addresses; 0: it does not wait.
     pub dad_timeout_seconds: u64,
     /// What secondary interfaces learn from router advertisements.
@@ -101,6 +103,8 @@ pub struct Config {
     pub readiness_timeout_seconds: u64,
     /// The plugins that may be run; none given: any.
     pub allowed_plugins: Option<AllowedPlugins>,
+    /// Devices that pods and networks without a resource may name; `*` is any.
+    pub allowed_devices: Vec<String>,
     /// What to do when network-status cannot be written.
     pub on_status_failure: OnStatusFailure,
 
@@ -138,10 +142,12 @@ impl Default for Config {
             device_info_dir: "/var/run/k8s.cni.cncf.io/devinfo".into(),
             max_parallel_delegates: 4,
             delegate_timeout_seconds: 60,
+            verb_timeout_seconds: 110,
             dad_timeout_seconds: 5,
             accept_router_advertisements: Accept::default(),
             readiness_timeout_seconds: 45,
             allowed_plugins: None,
+            allowed_devices: Vec::new(),
             on_status_failure: OnStatusFailure::Fail,
             log_file: None,
             log_level: None,
@@ -218,6 +224,9 @@ impl Config {
         }
         if !(1..=LONGEST_SECONDS).contains(&self.delegate_timeout_seconds) {
             return wrong("delegateTimeoutSeconds", "must be from 1 to 86400");
+        }
+        if !(10..=LONGEST_SECONDS).contains(&self.verb_timeout_seconds) {
+            return wrong("verbTimeoutSeconds", "must be from 10 to 86400");
         }
         if self.readiness_timeout_seconds > LONGEST_SECONDS {
             return wrong("readinessTimeoutSeconds", "must be from 0 to 86400");
@@ -331,6 +340,11 @@ impl Config {
     /// How long one execution of a delegate may take.
     pub fn delegate_timeout(&self) -> Duration {
         Duration::from_secs(self.delegate_timeout_seconds)
+    }
+
+    /// How long one verb may take.
+    pub fn verb_timeout(&self) -> Duration {
+        Duration::from_secs(self.verb_timeout_seconds)
     }
 
     /// How long ADD waits for the duplicate detection of the pod's IPv6 addresses; none: nobody asks whether another

@@ -51,6 +51,32 @@ pub enum DeviceError {
         /// How many devices of the resource the pod has.
         allocated: usize,
     },
+    /// A network or an annotation names a device that the kubelet did not give to the pod.
+    #[error(
+        "device {device} of network {network} was not given to pod {pod} by the kubelet, or is in use by another of its \
+         networks; leave deviceID out, or name a device of {resource} that the pod has"
+    )]
+    NotGiven {
+        /// The device.
+        device: String,
+        /// The network.
+        network: String,
+        /// The resource name of the network.
+        resource: String,
+        /// Namespace and name.
+        pod: String,
+    },
+    /// A network without a resource or an annotation names a device that the node does not allow.
+    #[error(
+        "device {device} of network {network} is not in allowedDevices of the node; give the network the annotation \
+         k8s.v1.cni.cncf.io/resourceName, so that the kubelet gives the pod a device, or have it added there"
+    )]
+    NotAllowed {
+        /// The device.
+        device: String,
+        /// The network.
+        network: String,
+    },
     /// A resource, device, network or interface cannot be part of a file name.
     #[error("{part} {text:?} cannot be part of the name of a device info file")]
     Name {
@@ -184,7 +210,8 @@ pub struct PodDevices {
 #[derive(Clone, Debug, Default)]
 struct Resource {
     devices: Vec<String>,
-    taken: usize,
+    /// Those of them that were handed out.
+    taken: Vec<String>,
 }
 
 impl PodDevices {
@@ -212,7 +239,7 @@ impl PodDevices {
             .map_or(&[], |resource| &resource.devices)
     }
 
-    /// Hands out the next device of a resource: each device once, in container order. None if the pod
+    /// Hands out the next device of a resource that is free: each device once, in container order. None if the pod
     /// has no device of it: no device plugin serves the resource (resources of KubeVirt's bridge-marker
     /// only choose the node), or the pod does not request it.
     ///
@@ -225,15 +252,29 @@ impl PodDevices {
         if known.devices.is_empty() {
             return Ok(None);
         }
-        let Some(device) = known.devices.get(known.taken) else {
+        let mut free = known.devices.iter();
+        let Some(device) = free.find(|device| !known.taken.contains(device)) else {
             return Err(DeviceError::NoneLeft {
                 resource: resource.to_owned(),
                 pod: self.pod.clone(),
                 allocated: known.devices.len(),
             });
         };
-        known.taken += 1;
+        known.taken.push(device.clone());
         Ok(Some(device.clone()))
+    }
+
+    /// Hands out this device of a resource; false if the pod does not have it, or it was handed out.
+    pub fn take_named(&mut self, resource: &str, device: &str) -> bool {
+        let Some(known) = self.resources.get_mut(resource) else {
+            return false;
+        };
+        let is = |other: &String| other == device;
+        let is_free = known.devices.iter().any(is) && !known.taken.iter().any(is);
+        if is_free {
+            known.taken.push(device.to_owned());
+        }
+        is_free
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, ClusterError, Nad, NadName};
 use crate::cni::error::with_causes;
 use crate::cni::netconf::{self, FileError, NetConfError, NetConfList};
 use crate::config::Config;
+use crate::limits;
 use crate::problem::Problem;
 use crate::tenant::{self, Author};
 use crate::wanted::{Source, Wanted};
@@ -64,7 +65,9 @@ pub fn gather(
                 Source::Path(path) => from_file(netconf::load_file(path)),
                 Source::File(name) => from_file(netconf::find_by_name(&config.conf_dir, name)),
                 Source::Refused(_, why) => Err(Problem::lasting("", why.as_str())),
-                Source::Nad(name) => from_nad(config, answer(name)),
+                Source::Nad(name) => {
+                    from_nad(config, answer(name)).and_then(|found| isolated(config, name, found))
+                }
                 Source::NadOrFile(name) => match answer(name) {
                     Answer::Missing => from_file_instead(config, name),
                     answer => from_nad(config, answer),
@@ -164,15 +167,37 @@ fn from_nad(config: &Config, answer: Answer) -> Result<Found, Problem> {
         }
         Answer::Failed(problem) => return Err(problem),
     };
+    limits::check_text(&nad.config).map_err(|error| Problem::lasting("", error.to_string()))?;
     let network = nad.name.to_string();
     let mut found = if nad.config.trim().is_empty() {
         from_file(netconf::find_by_name(&config.conf_dir, &nad.name.name))?
     } else {
         of_tenant(config, &nad.config)?
     };
+    file_leases(&mut found.list, &nad.name);
     found.network = network;
     found.resource_name = nad.resource_name;
     Ok(found)
+}
+
+/// With namespaceIsolation, only the namespaces that all share may hand files of the node out to pods.
+fn isolated(config: &Config, name: &NadName, found: Found) -> Result<Found, Problem> {
+    let is_shared = || {
+        config
+            .global_namespaces()
+            .any(|shared| shared == name.namespace)
+    };
+    if !config.namespace_isolation || found.author == Author::Tenant || is_shared() {
+        return Ok(found);
+    }
+    let shared = &config.global_namespaces;
+    Err(Problem::lasting(
+        "",
+        format!(
+            "its spec.config is empty and names a file of the node, which namespaceIsolation allows in globalNamespaces \
+             ({shared}) only; write the configuration into it"
+        ),
+    ))
 }
 
 /// The text of a NetworkAttachmentDefinition.
@@ -209,8 +234,7 @@ fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
 }
 
 /// Names a network whose configuration has no name. Plugins keep their state under this name, so it is the
-/// name that Multus uses: that of the NetworkAttachmentDefinition. Two namespaces can have such networks
-/// of one name: leases of meta-ipam are filed under `namespace/name`.
+/// name that Multus uses: that of the NetworkAttachmentDefinition.
 fn named(mut found: Found, source: &Source) -> Found {
     if found.list.name.is_empty() {
         found.list.name = match source {

@@ -5,7 +5,7 @@ mod switched;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proto::ipam::v1::{
     self as ipam, AllocateRequest, AllocateResponse, BatchAllocateRequest, BatchAllocateResponse,
@@ -115,10 +115,15 @@ pub fn take(record: &Record, state_dir: &Path) -> Result<(), LeaseError> {
     let mut taken: Vec<&Wanted> = Vec::new();
     for (server, all) in &by_server {
         for some in all.chunks(BATCH) {
-            // Of a batch that failed the answer may be lost only: it is given back as well.
-            taken.extend(some);
             let span = info_span!("batch", server = server.address);
-            if let Err(failure) = trace::step(span, || batch(server, some, state_dir)) {
+            let mut asked = Asked::Nothing;
+            let done = trace::step(span, || batch(server, some, state_dir, &mut asked));
+            // Of a batch that failed the answer may be lost only: it is given back as well. One that the server was never
+            // asked for holds nothing, and nothing of it is kept for later.
+            if asked == Asked::Batch {
+                taken.extend(some);
+            }
+            if let Err(failure) = done {
                 give_back_all(taken.into_iter().map(Wanted::held));
                 return Err(failure);
             }
@@ -130,13 +135,13 @@ pub fn take(record: &Record, state_dir: &Path) -> Result<(), LeaseError> {
     Ok(())
 }
 
-/// Ends the leases of a network on this node whose attachments are not `valid`, if it leases by meta-ipam and allows GC:
-/// most plugins do not hand GC on to their IPAM plugin.
+/// Ends the leases of a network on this node whose attachments are not `valid`, if it leases by meta-ipam and allows GC,
+/// whatever its version: most plugins do not hand GC on to their IPAM plugin.
 ///
 /// # Errors
 /// [`IpamFailure`].
 pub fn collect(list: &NetConfList, valid: &[AttachmentId]) -> Result<(), IpamFailure> {
-    if !list.allows_gc() {
+    if list.disable_gc {
         return Ok(());
     }
     for conf in list.plugins.iter().map(PluginConf::as_map) {
@@ -215,25 +220,40 @@ fn give_back_all(held: impl Iterator<Item = Held>) {
     }
 }
 
-fn batch(server: &Server, wanted: &[Wanted], state_dir: &Path) -> Result<(), LeaseError> {
+/// Whether a server may have leases of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// It was not asked, or said no.
+    Nothing,
+    /// It was asked for the batch.
+    Batch,
+}
+
+fn batch(
+    server: &Server,
+    wanted: &[Wanted],
+    state_dir: &Path,
+    asked: &mut Asked,
+) -> Result<(), LeaseError> {
     let limit = wanted
         .iter()
         .map(|one| one.config.timeout)
         .max()
         .unwrap_or_default();
     let client = Client::connect(server, limit, true).map_err(LeaseError::Lease)?;
-    let mut settled: Vec<&PathBuf> = Vec::new();
+    let mut queues: BTreeMap<&Path, Queue> = BTreeMap::new();
     for one in wanted {
-        let queue = Queue::new(&one.config.state_dir);
+        let dir = one.config.state_dir.as_path();
+        let queue = queues.entry(dir).or_insert_with(|| Queue::new(dir));
         let settled_one = queue.settle(server, &client, &one.release);
         settled_one.map_err(|error| LeaseError::Lease(error.into()))?;
-        if !settled.contains(&&one.config.state_dir) {
-            queue.deliver(server, &client);
-            settled.push(&one.config.state_dir);
-        }
     }
-    let answer = allocate(server, &client, wanted, state_dir)?;
+    let answer = allocate(server, &client, wanted, state_dir, asked)?;
     trace::note("leases", leases(wanted, &answer.responses));
+    // Releases of others must not use up the time that this pod has.
+    for queue in queues.values() {
+        queue.deliver(server, &client);
+    }
     Ok(())
 }
 
@@ -243,6 +263,7 @@ fn allocate(
     client: &Client,
     wanted: &[Wanted],
     state_dir: &Path,
+    asked: &mut Asked,
 ) -> Result<BatchAllocateResponse, LeaseError> {
     let known = Known::new(state_dir, server);
     let container_id = wanted.first().map(|one| one.release.container_id.as_str());
@@ -267,6 +288,7 @@ fn allocate(
             validate_only: false,
             known_store: knowledge.as_ref().map(Knowledge::mark),
         };
+        *asked = Asked::Batch;
         let answer = client.call(question, |mut leases, request| async move {
             leases.batch_allocate(request).await
         });
@@ -280,7 +302,10 @@ fn allocate(
             Err(status) => status,
         };
         match report_first(&status).filter(|_| reports < REPORTS) {
-            Some(store) => knowledge = trace::step(info_span!("held"), || reporter.report(store))?,
+            Some(store) => {
+                *asked = Asked::Nothing;
+                knowledge = trace::step(info_span!("held"), || reporter.report(store))?;
+            }
             None => {
                 return Err(LeaseError::Lease(refused(wanted, status)));
             }

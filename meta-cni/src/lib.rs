@@ -20,6 +20,7 @@ pub mod host_device;
 pub mod ipam;
 pub mod journal;
 pub mod lease;
+pub mod limits;
 pub mod logging;
 pub mod netlink;
 pub mod netns;

@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::cluster::PodRef;
 use crate::cni::result::CniResult;
 use crate::cni::version::Version;
+use crate::limits::RECORD_BYTES;
 use crate::plan::Attachment;
 use lock::Lock;
 
@@ -30,8 +31,6 @@ pub use orphans::{Failed, Mark, Orphans};
 /// The version of the format of records that is written. Older ones are read: format 1 also had the folders of the plugins,
 /// which are elsewhere after an upgrade.
 const FORMAT: u32 = 2;
-/// The most that is read of one record.
-const RECORD_BYTES: u64 = 64 << 20;
 
 /// What was planned and made for one sandbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -214,13 +213,8 @@ impl Records {
     /// # Errors
     /// [`RecordError::Write`].
     pub fn make_folders(&self) -> Result<(), RecordError> {
-        use std::os::unix::fs::DirBuilderExt;
         for path in [&self.attachments, &self.locks] {
-            let made = fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path);
-            made.map_err(|source| RecordError::Write {
+            private_folder(path).map_err(|source| RecordError::Write {
                 path: path.clone(),
                 source,
             })?;
@@ -237,7 +231,9 @@ impl Records {
         let path = self
             .attachments
             .join(format!(".probe-{}", std::process::id()));
-        let written = fs::write(&path, b"x").and_then(|()| fs::remove_file(&path));
+        let written = private_file(&path)
+            .and_then(|mut file| file.write_all(b"x"))
+            .and_then(|()| fs::remove_file(&path));
         written.map_err(|source| RecordError::Write { path, source })
     }
 
@@ -375,6 +371,10 @@ impl Sandbox<'_> {
         let temporary = self.records.temporary(&self.container_id);
         let write = || -> io::Result<()> {
             let bytes = serde_json::to_vec(record)?;
+            if bytes.len() > RECORD_BYTES {
+                let what = format!("the record has {} bytes", bytes.len());
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+            }
             let mut file = private_file(&temporary)?;
             file.write_all(&bytes)?;
             if durably {
@@ -447,6 +447,17 @@ impl Drop for Sandbox<'_> {
     }
 }
 
+/// Makes a folder, or takes one that an earlier version left open to others away from them.
+fn private_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let mut folder = fs::DirBuilder::new();
+    folder.recursive(true).mode(0o700).create(path)?;
+    match fs::metadata(path)?.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
+    }
+}
+
 fn private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options()
@@ -466,17 +477,6 @@ fn read_record(path: &Path) -> Result<Option<Record>, RecordError> {
         path: path.to_owned(),
         source,
     };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(read(error)),
-        Ok(file) if file.len() > RECORD_BYTES => {
-            return Err(read(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "larger than 64 MiB",
-            )));
-        }
-        Ok(_) => {}
-    }
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(read)?,

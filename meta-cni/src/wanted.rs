@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::{NadName, Pod};
 use crate::config::Config;
+use crate::limits;
 use crate::problem::{Problem, Problems};
 use crate::selection::{self, Element};
 
@@ -182,13 +183,9 @@ fn default_network_of(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -
     if element.interface.is_some() {
         return wrong("names an interface; the container runtime names that one: leave it out");
     }
-    let source = match &element.namespace {
-        None => Source::Nad(NadName {
-            namespace: config.multus_namespace.clone(),
-            name: element.name.clone(),
-        }),
-        Some(namespace) => selected(config, pod, namespace, &element.name),
-    };
+    let namespace = element.namespace.as_ref();
+    let namespace = namespace.unwrap_or(&config.multus_namespace);
+    let source = selected(config, pod, namespace, &element.name);
     Some(Wanted {
         source,
         element: element.clone(),
@@ -211,6 +208,15 @@ fn selected_by(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Vec<W
             return Vec::new();
         }
     };
+    if elements.len() > limits::NETWORKS {
+        let what = format!(
+            "names {} networks, and at most {} are allowed; name fewer",
+            elements.len(),
+            limits::NETWORKS
+        );
+        problems.push(Problem::lasting(format!("annotation {annotation}"), what));
+        return Vec::new();
+    }
     let wanted = |element: Element| {
         let namespace = element.namespace.as_ref().unwrap_or(&pod.namespace);
         Wanted {

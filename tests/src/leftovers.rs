@@ -11,10 +11,10 @@ use crate::node::Node;
 /// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
 pub(crate) const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What stays: the lock of all who deliver releases that wait, notes where networks lease and which stores know the records, the journal, which is bounded, and
-/// the note where the agent listens. A folder ends in /.
+/// What stays: the locks of all who deliver releases that wait, notes where networks lease and which stores know the records, the journal, which is bounded, and
+/// the note where the agent listens. A folder ends in /, the begin of a name in -.
 const STAYING: [&str; 6] = [
-    "/releases/lock",
+    "/releases/lock-",
     "/leasing/",
     "/ipam-servers/",
     "/operations.jsonl",
@@ -42,10 +42,12 @@ impl Node {
         left.extend(self.leases());
         for folder in [self.state_dir(), self.cni_dir()] {
             let stays = |file: &String| {
-                STAYING.iter().any(|staying| match staying.ends_with('/') {
-                    true => file.contains(staying),
-                    false => file.ends_with(staying),
-                })
+                STAYING
+                    .iter()
+                    .any(|staying| match staying.ends_with(['/', '-']) {
+                        true => file.contains(staying),
+                        false => file.ends_with(staying),
+                    })
             };
             let files = files(&folder).filter(|file| !stays(file));
             left.extend(files.map(|file| format!("file {file}")));

@@ -93,6 +93,12 @@ impl<'n> PodBuilder<'n> {
         self
     }
 
+    /// Makes it the mirror of a static pod, as the kubelet makes one: its node owns it.
+    pub fn mirror(self) -> Self {
+        self.annotation("kubernetes.io/config.source", "file")
+            .annotation(MIRROR, "hash")
+    }
+
     /// Sets `k8s.v1.cni.cncf.io/networks`.
     pub fn networks(self, value: &str) -> Self {
         self.annotation(NETWORKS, value)
@@ -155,9 +161,23 @@ impl<'n> PodBuilder<'n> {
                 "name": self.name,
                 "uid": self.uid,
                 "annotations": self.annotations,
+                "ownerReferences": owners(&self.annotations, self.node.name()),
             },
             "spec": { "containers": [{ "name": "main", "image": "pause" }] },
         })
+    }
+}
+
+/// The annotation of a mirror pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// The owners of a pod: of a mirror pod, its node.
+fn owners(annotations: &BTreeMap<String, String>, node: &str) -> Value {
+    match annotations.contains_key(MIRROR) {
+        true => {
+            json!([{ "apiVersion": "v1", "kind": "Node", "name": node, "uid": "n-1", "controller": true }])
+        }
+        false => json!([]),
     }
 }
 
@@ -171,7 +191,10 @@ pub(crate) fn bound_manifest(
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": { "namespace": namespace, "name": name, "annotations": annotations },
+        "metadata": {
+            "namespace": namespace, "name": name, "annotations": annotations,
+            "ownerReferences": owners(annotations, node),
+        },
         "spec": { "nodeName": node, "containers": [{ "name": "main", "image": "pause" }] },
     })
 }

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::index::{Index, Kind};
 use super::metrics::Metrics;
+use super::releases::Waiting;
 use super::watch::States;
 
 /// The media type of the text that Prometheus reads (OpenMetrics 1.0).
@@ -39,6 +40,7 @@ pub(super) struct Pages {
     pub(super) metrics: Metrics,
     pub(super) index: Arc<Index>,
     pub(super) states: States,
+    pub(super) waiting: Waiting,
 }
 
 /// Where the pages are served; for now, perhaps, by an older agent.
@@ -129,10 +131,16 @@ impl Listener for Guarding {
 
 fn router(pages: Pages) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(pages)
+}
+
+/// The process works. What waits for others is told, and no reason to start it anew.
+async fn health(State(pages): State<Pages>) -> String {
+    let problem = pages.waiting.problem();
+    problem.map_or_else(|| "ok\n".to_owned(), |problem| format!("ok\n{problem}\n"))
 }
 
 /// Ready once everything was listed; an interrupted watch is told, but what is in memory still serves.
@@ -155,6 +163,7 @@ async fn metrics(State(pages): State<Pages>) -> Response {
             .watch(kind.as_str(), pages.index.count(kind), age);
     }
     pages.metrics.of_process();
+    pages.waiting.age();
     let mut text = String::new();
     match encode(&mut text, &pages.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),

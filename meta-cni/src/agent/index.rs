@@ -5,11 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
 
-use crate::cluster::{Nad, NadName, Pod};
+use crate::cluster::{ClusterError, Nad, NadName, Pod};
+use crate::limits::{self, TooLarge};
 use crate::{cluster, selection};
-
-/// Annotations that are kept beside those about networks: they tell a static pod and its UID.
-const STATIC_POD: [&str; 2] = ["kubernetes.io/config.source", "kubernetes.io/config.hash"];
 
 /// What is followed at the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +52,8 @@ struct Known {
 /// A network in as few bytes as its text allows.
 #[derive(Debug)]
 struct Network {
-    config: Box<str>,
+    /// Its text; of one that is too large, the size.
+    config: Result<Box<str>, usize>,
     resource_name: Option<Box<str>>,
 }
 
@@ -84,14 +83,17 @@ impl Index {
             .collect()
     }
 
-    /// The network of this name.
-    pub fn network(&self, name: &NadName) -> Option<Nad> {
+    /// The network of this name, or that it is too large.
+    pub fn network(&self, name: &NadName) -> Option<Result<Nad, ClusterError>> {
         let known = self.read();
         let network = known.networks.get(&*name.namespace)?.get(&*name.name)?;
-        Some(Nad {
-            name: name.clone(),
-            config: network.config.to_string(),
-            resource_name: network.resource_name.as_deref().map(str::to_owned),
+        Some(match &network.config {
+            Ok(config) => Ok(Nad {
+                name: name.clone(),
+                config: config.to_string(),
+                resource_name: network.resource_name.as_deref().map(str::to_owned),
+            }),
+            Err(bytes) => Err(limits::refused(name, TooLarge { bytes: *bytes })),
         })
     }
 
@@ -138,7 +140,10 @@ impl Index {
     /// Puts a network in, or replaces it.
     pub fn put_network(&self, nad: Nad) {
         let network = Network {
-            config: nad.config.into_boxed_str(),
+            config: match limits::check_text(&nad.config) {
+                Ok(()) => Ok(nad.config.into_boxed_str()),
+                Err(TooLarge { bytes }) => Err(bytes),
+            },
             resource_name: nad.resource_name.map(String::into_boxed_str),
         };
         let mut known = self.write();
@@ -211,7 +216,7 @@ fn is_needed(annotation: &str) -> bool {
     annotation == selection::NETWORKS
         || annotation == selection::DEFAULT_NETWORK
         || annotation == cluster::NETWORK_STATUS
-        || STATIC_POD.contains(&annotation)
+        || cluster::STATIC_POD.contains(&annotation)
 }
 
 fn insert<T>(objects: &mut ByName<T>, name: &NadName, object: T) {

@@ -1,12 +1,16 @@
 //! Releases of leases that wait on disk because their server was away when a pod was deleted: delivered as soon as it is
-//! back, over the server that each names.
+//! back, over the server that each names. A server or a release that is stuck delays no other one.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::time::MissedTickBehavior;
 
 use super::blocking;
@@ -14,33 +18,99 @@ use super::pauses::Pauses;
 use crate::cni::error::with_causes;
 use crate::ipam::client::Client;
 use crate::ipam::config::Server;
-use crate::ipam::queue::{AT_ONCE, Queue, QueueError};
+use crate::ipam::queue::{AT_ONCE, Entry, Queue, QueueError};
 
 /// How often is looked for releases that wait.
 const LOOK: Duration = Duration::from_secs(3);
 /// After tries that did not deliver everything, the pause doubles up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// For connecting and [`AT_ONCE`] releases.
+/// For connecting, and for [`AT_ONCE`] releases.
 const LIMIT: Duration = Duration::from_secs(10);
+/// For the answer to one release.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Servers that are delivered to at the same time.
+const SERVERS: usize = 8;
 
-/// How many releases wait. Clones tell the same number.
+/// How many releases wait, and since when. Clones tell the same.
 #[derive(Clone, Debug, Default)]
-pub struct Waiting(Gauge);
+pub struct Waiting {
+    number: Gauge,
+    age: Gauge<f64, AtomicU64>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// The last look.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    number: usize,
+    oldest: Option<SystemTime>,
+    problem: Option<String>,
+}
 
 impl Waiting {
-    /// A number that is told by `registry`.
+    /// Numbers that are told by `registry`.
     pub fn register(registry: &mut Registry) -> Waiting {
         let waiting = Waiting::default();
         registry.register(
             "meta_cni_releases_waiting",
             "Releases of leases on disk that wait for their server",
-            waiting.0.clone(),
+            waiting.number.clone(),
+        );
+        registry.register_with_unit(
+            "meta_cni_releases_oldest_age",
+            "How long the oldest release on disk has waited; 0 if none waits",
+            Unit::Seconds,
+            waiting.age.clone(),
         );
         waiting
     }
 
-    fn tell(&self, number: usize) {
-        self.0.set(number.try_into().unwrap_or(i64::MAX));
+    fn tell(&self, seen: Seen) {
+        self.number.set(seen.number.try_into().unwrap_or(i64::MAX));
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        self.age();
+    }
+
+    /// How long the oldest has waited by now.
+    pub fn age(&self) -> Option<Duration> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = seen.oldest.map(|since| since.elapsed().unwrap_or_default());
+        self.age.set(age.unwrap_or_default().as_secs_f64());
+        age
+    }
+
+    /// What a person should know, a line; nothing if none waits.
+    pub fn problem(&self) -> Option<String> {
+        let age = self.age();
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = &seen.problem {
+            return Some(format!(
+                "releases of leases cannot be looked for: {problem}"
+            ));
+        }
+        let seconds = age?.as_secs();
+        let number = seen.number;
+        Some(format!(
+            "releases of leases that wait for their server: {number}, the oldest for {seconds} s"
+        ))
+    }
+}
+
+/// What is left alone for now.
+#[derive(Debug)]
+struct Away {
+    /// Servers that answered nothing.
+    servers: Pauses<Server>,
+    /// Releases that their server did not take, though it took others.
+    releases: Pauses<String>,
+}
+
+impl Away {
+    fn new() -> Away {
+        Away {
+            servers: Pauses::new(LOOK, LONGEST_PAUSE),
+            releases: Pauses::new(LOOK, LONGEST_PAUSE),
+        }
     }
 }
 
@@ -48,52 +118,126 @@ impl Waiting {
 pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Servers that could not be delivered to.
-    let mut away = Pauses::new(LOOK, LONGEST_PAUSE);
+    let mut away = Away::new();
     loop {
         looks.tick().await;
-        let dir = state_dir.clone();
-        let left;
-        (away, left) = blocking(move || {
-            let left = look(&dir, &mut away);
-            (away, left)
+        let (dir, told) = (state_dir.clone(), waiting.clone());
+        let done;
+        (away, done) = blocking(move || {
+            let done = look(&dir, &mut away, &told);
+            (away, done)
         })
         .await;
-        match left {
-            Ok(left) => waiting.tell(left),
-            Err(error) => {
-                tracing::warn!(error = with_causes(&error), "releases cannot be looked for");
-            }
+        if let Err(error) = done {
+            let error = with_causes(&error);
+            tracing::warn!(error, "releases cannot be looked for");
+            waiting.tell(Seen {
+                problem: Some(error),
+                ..Seen::default()
+            });
         }
     }
 }
 
-/// Delivers what can be delivered; gives how many wait then.
-fn look(state_dir: &Path, away: &mut Pauses<Server>) -> Result<usize, QueueError> {
+/// Delivers what can be delivered; says how many wait, before and after.
+fn look(state_dir: &Path, away: &mut Away, told: &Waiting) -> Result<(), QueueError> {
     let queue = Queue::new(state_dir);
     let by_server = queue.by_server()?;
-    away.retain(|server| by_server.contains_key(server));
-    for (server, files) in by_server {
-        if !away.is_due(&server, Instant::now()) {
-            continue;
-        }
-        match deliver(&queue, &server, &files) {
-            Ok(()) => away.retain(|other| *other != server),
-            Err(error) => {
-                tracing::warn!(server = server.address, error, "releases wait on");
-                away.begin(server, Instant::now());
-            }
+    told.tell(seen(&by_server));
+    if by_server.is_empty() {
+        return Ok(());
+    }
+    let now = Instant::now();
+    away.servers.retain(|server| by_server.contains_key(server));
+    let waits = |name: &String| {
+        by_server
+            .values()
+            .flatten()
+            .any(|entry| entry.name == *name)
+    };
+    away.releases.retain(waits);
+    let due: Vec<(&Server, Vec<String>)> = by_server
+        .iter()
+        .filter(|(server, _)| away.servers.is_due(server, now))
+        .map(|(server, entries)| {
+            let names = entries.iter().map(|entry| &entry.name);
+            let due = names.filter(|name| away.releases.is_due(name, now));
+            (server, due.cloned().collect())
+        })
+        .collect();
+    for some in due.chunks(SERVERS) {
+        let outcomes: Vec<Outcome> = thread::scope(|scope| {
+            let delivering: Vec<_> = some
+                .iter()
+                .map(|(server, names)| scope.spawn(|| deliver(&queue, server, names)))
+                .collect();
+            let joined = delivering.into_iter().map(thread::ScopedJoinHandle::join);
+            joined.map(Result::unwrap_or_default).collect()
+        });
+        for ((server, _), outcome) in some.iter().zip(outcomes) {
+            away.note(server, outcome);
         }
     }
-    Ok(queue.files()?.len())
+    told.tell(seen(&queue.by_server()?));
+    Ok(())
 }
 
-/// Delivers all of a server's releases, or says why not.
-fn deliver(queue: &Queue, server: &Server, files: &[PathBuf]) -> Result<(), String> {
-    for some in files.chunks(AT_ONCE) {
-        let client = Client::connect(server, LIMIT, false).map_err(|error| with_causes(&error))?;
-        let delivered = queue.deliver_files(some, server, &client);
-        delivered.map_err(|error| error.to_string())?;
+fn seen(by_server: &BTreeMap<Server, Vec<Entry>>) -> Seen {
+    let all = || by_server.values().flatten();
+    Seen {
+        number: all().count(),
+        oldest: all().map(|entry| entry.since).min(),
+        problem: None,
     }
-    Ok(())
+}
+
+/// What came of a server's releases.
+#[derive(Debug, Default)]
+struct Outcome {
+    done: usize,
+    /// Files that wait on.
+    left: Vec<String>,
+    error: Option<String>,
+}
+
+impl Away {
+    fn note(&mut self, server: &Server, outcome: Outcome) {
+        let now = Instant::now();
+        if let Some(error) = outcome.error {
+            tracing::warn!(server = server.address, error, "releases wait on");
+            if outcome.done == 0 {
+                self.servers.begin(server.clone(), now);
+                return;
+            }
+        }
+        self.servers.retain(|other| other != server);
+        for name in outcome.left {
+            self.releases.begin(name, now);
+        }
+    }
+}
+
+/// Delivers all of a server's releases, or says why not: the next ones are tried though some are left.
+fn deliver(queue: &Queue, server: &Server, names: &[String]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for some in names.chunks(AT_ONCE) {
+        let client = match Client::connect(server, LIMIT, false) {
+            Ok(client) => client,
+            Err(error) => {
+                outcome.error = Some(with_causes(&error));
+                return outcome;
+            }
+        };
+        let delivered = queue.deliver_files(some, server, &client, ANSWER);
+        let is_silent = delivered.done == 0 && delivered.left.len() == some.len();
+        outcome.done += delivered.done;
+        for (name, error) in delivered.left {
+            outcome.error.get_or_insert(error);
+            outcome.left.push(name);
+        }
+        if is_silent {
+            break;
+        }
+    }
+    outcome
 }

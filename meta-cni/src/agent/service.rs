@@ -17,12 +17,13 @@ use super::blocking;
 use super::events::Events;
 use super::index::{Index, Kind};
 use super::metrics::{InFlight, Metrics, code_name};
+use super::missing::Missing;
 use super::watch::States;
 use crate::cluster::agent::wire;
 use crate::cluster::{ClusterError, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid};
 use crate::cni::error::with_causes;
 use crate::device::DeviceSource;
-use crate::selection;
+use crate::{limits, selection};
 
 /// How long a pod that is not there is looked for: the runtime knows it, so it must appear.
 const POD_WAIT: Duration = Duration::from_secs(2);
@@ -41,6 +42,7 @@ pub struct Service {
     pub(super) events: Events,
     pub(super) devices: DeviceSource,
     pub(super) metrics: Metrics,
+    pub(super) missing: Missing,
     pub(super) ipam_server: Arc<str>,
 }
 
@@ -105,8 +107,11 @@ impl Service {
     /// The network from memory, else as the API server has it now.
     async fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
         match self.index.network(name) {
-            Some(nad) => Ok(nad),
-            None => self.api.connection().network(name).await,
+            Some(known) => known,
+            None => {
+                let connection = self.api.connection();
+                self.missing.or_ask(name, connection.network(name)).await
+            }
         }
     }
 
@@ -179,11 +184,14 @@ impl Service {
     }
 }
 
-/// The networks that the pod's annotations name, as far as they can be read: what is wrong with them, meta-cni says.
+/// The networks that the pod's annotations name, as far as they can be read: what is wrong with them, meta-cni says. Of a
+/// pod that names more than it may, none.
 fn named_by(pod: &Pod) -> BTreeSet<NadName> {
     let elements = |annotation| {
         let text = pod.annotations.get(annotation);
-        text.and_then(|text| selection::parse(text).ok())
+        let named = text.and_then(|text| selection::parse(text).ok());
+        named
+            .filter(|named| named.len() <= limits::NETWORKS)
             .unwrap_or_default()
     };
     let selected = elements(selection::NETWORKS).into_iter().map(|element| {

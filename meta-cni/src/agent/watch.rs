@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::index::{Index, Kind};
-use crate::cluster::{ContainerSpecs, Nad, NadName, Pod, resource_name_of};
+use crate::cluster::{ContainerSpecs, Nad, NadName, Pod, credible, resource_name_of};
 
 /// Objects of one page of a list: what is in memory at once while a large cluster is read.
 const PAGE: u32 = 200;
@@ -240,11 +240,14 @@ fn problem(kind: Kind, error: &watcher::Error) -> String {
 
 fn into_pod(pod: WatchedPod) -> Pod {
     let WatchedPod { metadata, spec } = pod;
+    let owners = metadata.owner_references.iter().flatten();
+    let owners = owners.map(|owner| (owner.api_version.as_str(), owner.kind.as_str()));
+    let annotations = credible(metadata.annotations.unwrap_or_default(), owners);
     Pod {
         namespace: metadata.namespace.unwrap_or_default(),
         name: metadata.name.unwrap_or_default(),
         uid: metadata.uid.unwrap_or_default(),
-        annotations: metadata.annotations.unwrap_or_default(),
+        annotations,
         resources: spec.unwrap_or_default().resource_names(),
         devices: None,
     }

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         }
     };
     start_log(&arguments, log.lines());
+    process::limits::begin();
     let served = agent::serve(arguments);
     drop(log);
     match served {

@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use meta_cni::cni::error::{Code, ErrorObject};
 use meta_cni::cni::key;
 use meta_cni::cni::skel::{Command, Environment, Request};
-use meta_cni::{ipam, verbs};
+use meta_cni::{ipam, limits, verbs};
 use serde_json::Value;
 
 /// A CNI IPAM plugin that leases IPv4/IPv6 pairs from ipam-server.
@@ -66,10 +67,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// The most that one call may take, all of it.
+const TIME: Duration = Duration::from_secs(110);
+
 fn answer(env: Environment) -> Result<Option<Value>, ErrorObject> {
     if env.command == Command::Version {
         return Ok(Some(verbs::versions()));
     }
+    process::limits::private_files();
+    limits::begin(TIME);
     let request = Request::read(env, io::stdin().lock()).map_err(|error| error.to_object())?;
     if is_main_plugin(&request) && request.env.command != Command::Del {
         let msg = "meta-ipam is an IPAM plugin and nothing else; name it in ipam.type of the network's main plugin";

@@ -27,13 +27,11 @@ pub use self::review::{Credentials, Listed, Right};
 pub(crate) use self::source::{Source, SourceError};
 use super::object::{NETWORK_STATUS, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
+use crate::limits::GETS_AT_ONCE;
 
 /// How long [`ApiCluster::pod`] looks for a pod that is not there, if nothing else is said: the runtime
 /// knows it, so it must appear.
 pub const DEFAULT_POD_WAIT: Duration = Duration::from_secs(2);
-
-/// NADs of one pod that are asked for at the same time; each has a connection of its own.
-const NADS_AT_ONCE: usize = 16;
 
 /// How long a question is asked.
 pub(crate) const PATIENCE: Patience = Patience {
@@ -167,7 +165,7 @@ impl Cluster for ApiCluster {
         opened.block_on(
             stream::iter(names)
                 .map(|name| opened.connection.network(name))
-                .buffered(NADS_AT_ONCE)
+                .buffered(GETS_AT_ONCE)
                 .collect(),
         )
     }

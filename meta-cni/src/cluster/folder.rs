@@ -5,12 +5,15 @@
 mod content;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::content::Content;
+use crate::limits::{self, TooLarge};
+
 use super::object::{NETWORK_STATUS, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
 
@@ -102,6 +105,9 @@ impl FolderCluster {
 
     fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
         let content = self.content()?;
+        if let Some(&bytes) = content.large.get(name) {
+            return Err(limits::refused(name, TooLarge { bytes }));
+        }
         match content.nads.get(name) {
             Some(nad) => Ok(nad.clone()),
             None => Err(self.missing(content, format!("network-attachment-definition {name}"))),
@@ -194,9 +200,14 @@ fn invalid(content: &Content) -> Option<ClusterError> {
 /// Puts a whole file in place of the old one: a reader sees either. Not synced: the status of a pod that
 /// did not survive a power cut is worth nothing.
 fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
+    let mut made = fs::DirBuilder::new();
+    made.recursive(true).mode(0o755).create(folder)?;
     let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    fs::write(&temporary, text)
+    let mut file = fs::File::options();
+    // People without rights on this node may read it, and nobody may write it.
+    file.write(true).create(true).truncate(true).mode(0o644);
+    file.open(&temporary)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| fs::rename(&temporary, folder.join(name)))
         .inspect_err(|_| {
             // The first error is the one to tell.

@@ -24,6 +24,33 @@ pub(crate) struct Metadata {
     uid: Option<String>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, rename = "ownerReferences")]
+    owners: Option<Vec<Owner>>,
+}
+
+/// An element of `metadata.ownerReferences`.
+#[derive(Debug, Deserialize)]
+struct Owner {
+    #[serde(default, rename = "apiVersion")]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+}
+
+/// Annotations that tell a static pod and its UID. The kubelet writes them on the mirror pod, which its node owns
+/// (kubernetes, pkg/kubelet/pod/mirror_client.go); anybody may write them on another pod.
+pub(crate) const STATIC_POD: [&str; 2] =
+    ["kubernetes.io/config.source", "kubernetes.io/config.hash"];
+
+/// The annotations of a pod that count, by its owners (API version and kind).
+pub(crate) fn credible<'o>(
+    mut annotations: BTreeMap<String, String>,
+    owners: impl IntoIterator<Item = (&'o str, &'o str)>,
+) -> BTreeMap<String, String> {
+    if !owners.into_iter().any(|owner| owner == ("v1", "Node")) {
+        annotations.retain(|key, _| !STATIC_POD.contains(&key.as_str()));
+    }
+    annotations
 }
 
 /// A core/v1 Pod.
@@ -79,11 +106,14 @@ struct Resources {
 impl From<PodObject> for Pod {
     fn from(object: PodObject) -> Pod {
         let PodObject { metadata, spec, .. } = object;
+        let owners = metadata.owners.iter().flatten();
+        let owners = owners.map(|owner| (owner.api_version.as_str(), owner.kind.as_str()));
+        let annotations = credible(metadata.annotations.unwrap_or_default(), owners);
         Pod {
             namespace: metadata.namespace.unwrap_or_else(default_namespace),
             name: metadata.name,
             uid: metadata.uid.unwrap_or_default(),
-            annotations: metadata.annotations.unwrap_or_default(),
+            annotations,
             resources: spec.unwrap_or_default().resource_names(),
             devices: None,
         }
@@ -222,6 +252,34 @@ mod tests {
         }));
         assert_eq!(pod.resources, ["x/z", "x/a", "x/b", "x/c"]);
         assert_eq!(pod.annotations["k"], "v");
+    }
+
+    #[test]
+    fn only_a_pod_that_its_node_owns_is_a_static_one() {
+        let owned =
+            |kind: &str| json!([{"apiVersion": "v1", "kind": kind, "name": "n1", "uid": "u"}]);
+        for (what, owners, expected) in [
+            ("nobody's", json!(null), false),
+            ("of a Deployment", owned("ReplicaSet"), false),
+            ("a mirror", owned("Node"), true),
+            (
+                "of a kind that is called the same",
+                json!([{"apiVersion": "evil.io/v1", "kind": "Node"}]),
+                false,
+            ),
+        ] {
+            let pod = pod(json!({"metadata": {
+                "name": "web", "uid": "1", "ownerReferences": owners,
+                "annotations": {"kubernetes.io/config.source": "file", "kubernetes.io/config.hash": "h", "k": "v"},
+            }}));
+            assert_eq!(pod.is_static(), expected, "{what}");
+            assert_eq!(
+                pod.runtime_uid(),
+                if expected { "h" } else { "1" },
+                "{what}"
+            );
+            assert_eq!(pod.annotations["k"], "v");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub enum ExecError {
         source: std::io::Error,
     },
     /// It ran longer than allowed and was killed.
-    #[error("plugin {plugin:?} was killed after {:.1}s (delegateTimeoutSeconds){}", .limit.as_secs_f32(), stderr_suffix(.stderr))]
+    #[error("plugin {plugin:?} was killed after {:.1}s (delegateTimeoutSeconds, verbTimeoutSeconds){}", .limit.as_secs_f32(), stderr_suffix(.stderr))]
     TimedOut {
         /// The plugin.
         plugin: String,
@@ -84,6 +84,14 @@ pub enum ExecError {
         limit: Duration,
         /// What it wrote on standard error.
         stderr: String,
+    },
+    /// The call has no time left for it.
+    #[error(
+        "plugin {plugin:?} was not executed: the time of the call is over (verbTimeoutSeconds)"
+    )]
+    NoTimeLeft {
+        /// The plugin.
+        plugin: String,
     },
     /// It wrote more than is read.
     #[error("plugin {plugin:?} wrote more than {limit} bytes on {stream} and was killed")]
@@ -126,6 +134,7 @@ impl ExecError {
             ExecError::Start { .. } => "not_started",
             ExecError::Pipe { .. } => "pipe",
             ExecError::TimedOut { .. } => "timed_out",
+            ExecError::NoTimeLeft { .. } => "no_time_left",
             ExecError::TooMuchOutput { .. } => "too_much_output",
             ExecError::Failed { .. } => "failed",
             ExecError::FailedSilently { .. } => "failed_silently",

@@ -10,43 +10,139 @@ use crate::config::Config;
 use crate::gather::Found;
 use crate::plan::{Attachment, Device};
 use crate::problem::Problem;
+use crate::tenant::Author;
 use crate::wanted::Wanted;
 
-/// The device of each of `wanted`, in their order: the one that the pod names, else the next one of the
-/// network's resource, if the pod has devices of it. The kubelet is asked only if a network has a resource.
+/// The device of each of `wanted`, in their order. Of a network with a resource, the one that the pod names among those that
+/// the kubelet gave to the pod, else the next one of them, if the pod has devices of the resource. Of another network, the one that
+/// the pod names, if the node allows it. The kubelet is asked only if a network has a resource.
 ///
 /// # Errors
-/// [`DeviceError`] if the pod's devices cannot be read, or the pod has devices of a resource but too few.
+/// [`DeviceError`] if the pod's devices cannot be read, if the pod has devices of a resource but too few, or if a device is
+/// named that the pod was not given.
 pub fn assign(
     config: &Config,
     pod: Option<&Pod>,
     wanted: &[Wanted],
     found: &[Result<Found, Problem>],
 ) -> Result<Vec<Option<Device>>, DeviceError> {
-    let mut given: Option<PodDevices> = None;
-    let mut assigned = Vec::with_capacity(wanted.len());
-    for (wanted, found) in wanted.iter().zip(found) {
-        let resource = found
-            .as_ref()
-            .ok()
-            .and_then(|found| found.resource_name.clone());
-        let id = match (&wanted.element.device_id, &resource, pod) {
-            (Some(id), _, _) => Some(id.clone()),
-            (None, Some(resource), Some(pod)) => {
-                let given = match &mut given {
-                    Some(given) => given,
-                    None => {
-                        let kubelet_dir = config.kubelet_dir.clone();
-                        given.insert(DeviceSource { kubelet_dir }.pod_devices(pod)?)
-                    }
-                };
-                given.take(resource)?
-            }
-            _ => None,
+    let mut given = Given {
+        config,
+        pod,
+        devices: None,
+    };
+    let mut assigned = vec![None; wanted.len()];
+    let both = || wanted.iter().zip(found).enumerate();
+    // Devices that are named are not handed out to those that name none.
+    for (index, (wanted, found)) in both() {
+        if let (Some(id), Ok(found)) = (&wanted.element.device_id, found) {
+            given.take_named(found, id)?;
+            let resource = found.resource_name.clone();
+            let id = id.clone();
+            assigned[index] = Some(Device { resource, id });
+        }
+    }
+    for (index, (_, found)) in both() {
+        let Ok(found) = found else {
+            continue;
         };
-        assigned.push(id.map(|id| Device { resource, id }));
+        if let (None, Some(resource)) = (&assigned[index], &found.resource_name) {
+            let id = given.take(resource)?;
+            assigned[index] = id.map(|id| Device {
+                resource: Some(resource.clone()),
+                id,
+            });
+        }
+        given.check_written(found, assigned[index].as_ref())?;
     }
     Ok(assigned)
+}
+
+/// What the kubelet gave to the pod, asked when the first network needs it.
+struct Given<'a> {
+    config: &'a Config,
+    pod: Option<&'a Pod>,
+    devices: Option<PodDevices>,
+}
+
+impl Given<'_> {
+    /// The pod's devices; without a pod, there are none.
+    fn devices(&mut self) -> Result<Option<&mut PodDevices>, DeviceError> {
+        let Some(pod) = self.pod else {
+            return Ok(None);
+        };
+        if self.devices.is_none() {
+            let kubelet_dir = self.config.kubelet_dir.clone();
+            self.devices = Some(DeviceSource { kubelet_dir }.pod_devices(pod)?);
+        }
+        Ok(self.devices.as_mut())
+    }
+
+    fn take(&mut self, resource: &str) -> Result<Option<String>, DeviceError> {
+        match self.devices()? {
+            Some(devices) => devices.take(resource),
+            None => Ok(None),
+        }
+    }
+
+    /// Hands out a device that the pod names.
+    fn take_named(&mut self, found: &Found, device: &str) -> Result<(), DeviceError> {
+        let Some(resource) = &found.resource_name else {
+            return self.check_allowed(found, device);
+        };
+        let devices = self.devices()?;
+        let is_given = devices.is_some_and(|devices| devices.take_named(resource, device));
+        match is_given {
+            true => Ok(()),
+            false => Err(self.not_given(found, resource, device)),
+        }
+    }
+
+    /// Checks the devices that the text of a tenant's network names.
+    fn check_written(&self, found: &Found, assigned: Option<&Device>) -> Result<(), DeviceError> {
+        if found.author == Author::Node {
+            return Ok(());
+        }
+        for device in found.list.plugins.iter().flat_map(written) {
+            match &found.resource_name {
+                _ if assigned.is_some_and(|assigned| assigned.id == device) => {}
+                Some(resource) => return Err(self.not_given(found, resource, device)),
+                None => self.check_allowed(found, device)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_allowed(&self, found: &Found, device: &str) -> Result<(), DeviceError> {
+        let mut allowed = self.config.allowed_devices.iter();
+        match allowed.any(|allowed| allowed == "*" || allowed == device) {
+            true => Ok(()),
+            false => Err(DeviceError::NotAllowed {
+                device: device.to_owned(),
+                network: found.network.clone(),
+            }),
+        }
+    }
+
+    fn not_given(&self, found: &Found, resource: &str, device: &str) -> DeviceError {
+        let pod = self
+            .pod
+            .map(|pod| format!("{}/{}", pod.namespace, pod.name));
+        DeviceError::NotGiven {
+            device: device.to_owned(),
+            network: found.network.clone(),
+            resource: resource.to_owned(),
+            pod: pod.unwrap_or_default(),
+        }
+    }
+}
+
+/// The devices that a plugin's configuration names.
+fn written(plugin: &PluginConf) -> impl Iterator<Item = &str> {
+    let runtime = plugin.get("runtimeConfig");
+    let runtime = runtime.and_then(|runtime| runtime.get("deviceID"));
+    let all = [plugin.get("deviceID"), plugin.get("pciBusID"), runtime];
+    all.into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// Whether a plugin of the list reads the device info file (`CNIDeviceInfoFile`).

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -186,7 +186,10 @@ fn load(path: &Path) -> Result<Option<(Vec<u8>, Value)>, DeviceError> {
 /// synced.
 fn save(path: &Path, text: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)?;
     // A dot keeps it apart from finished files; attachments of one pod are made side by side.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let hidden = format!(

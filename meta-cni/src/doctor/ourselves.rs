@@ -15,6 +15,7 @@ pub(super) fn look(dirs: &[PathBuf], own: &Path, limit: Duration) -> Result<Stri
     let exec = HostExec {
         dirs: dirs.to_vec(),
         limit,
+        reserve: Duration::ZERO,
     };
     let Ok(path) = exec.find("meta-cni") else {
         let (cause, remedy) = missing("meta-cni", &absent(dirs, "meta-cni"));

@@ -96,6 +96,7 @@ pub(super) fn look(
     let exec = HostExec {
         dirs: dirs.to_vec(),
         limit,
+        reserve: Duration::ZERO,
     };
     let all: Vec<_> = needed.iter().collect();
     let ask = |(name, need): &(&String, &Need)| {

@@ -50,7 +50,8 @@ impl<'a> Settings<'a> {
     }
 }
 
-/// Lets the plugins of a definition file their leases under its namespace and name.
+/// Lets the plugins of a definition file their leases under its namespace and name: other namespaces can have networks whose
+/// configuration has the same name.
 pub(super) fn file_leases(list: &mut NetConfList, name: &NadName) {
     let owner = name.to_string();
     for plugin in &mut list.plugins {

@@ -10,6 +10,7 @@ use dial::files::Files;
 use dial::refusal::Refusal;
 use dial::resolver;
 use dial::stream::Noted;
+use futures_util::future::join_all;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::{GetPoolRequest, Pool};
@@ -20,7 +21,7 @@ use tonic::{Code, Request, Response, Status};
 use super::config::Server;
 use super::failure::IpamFailure;
 use crate::cni::error::{said, with_causes};
-use crate::{rpc, trace};
+use crate::{limits, rpc, trace};
 
 /// The pause before a call that found the server away is made again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -61,7 +62,7 @@ impl Client {
             .enable_time()
             .build()
             .map_err(|source| unreachable(Box::new(source)))?;
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + limit.min(limits::left());
         let tls = server.files().map(|files| Trust {
             files,
             noted: Noted::default(),
@@ -106,6 +107,36 @@ impl Client {
         self.ask(question, |channel, request| {
             call(LeaseServiceClient::new(channel), request)
         })
+    }
+
+    /// Makes calls all at once, each once and with `limit` for its answer: one that is stuck delays no other.
+    /// The answers come in the order of the questions.
+    pub fn call_all<Q, A, F>(
+        &self,
+        questions: impl IntoIterator<Item = Q>,
+        limit: Duration,
+        call: impl Fn(Leases, Request<Q>) -> F,
+    ) -> Vec<Result<A, Status>>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let limit = limit.min(self.left());
+        let calls = questions.into_iter().map(|question| {
+            let mut request = Request::new(question);
+            request.set_timeout(limit);
+            trace::mark(&mut request);
+            let call = call(LeaseServiceClient::new(self.channel.clone()), request);
+            async move {
+                match tokio::time::timeout(limit, call).await {
+                    Ok(answer) => answer.map(Response::into_inner),
+                    Err(_) => Err(Status::deadline_exceeded(format!(
+                        "{} is silent",
+                        self.address
+                    ))),
+                }
+            }
+        });
+        self.runtime.block_on(async { join_all(calls).await })
     }
 
     /// Looks at a pool.

@@ -1,33 +1,41 @@
 //! Releases that could not be delivered: one file each under `<stateDir>/releases`, durable before the DEL succeeds.
 //! Whoever reaches the server next delivers them: the next plugin some, the node's agent all.
 
+mod folder;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::hash::Hasher as _;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use fnv::FnvHasher;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use proto::ipam::v1::ReleaseAttachmentRequest;
 use serde::{Deserialize, Serialize};
 use tonic::Code;
 
 use super::client::Client;
 use super::config::Server;
+use folder::Folder;
 
 /// Releases that are delivered under one lock at most: a pod does not wait for the whole backlog.
 pub const AT_ONCE: usize = 64;
+/// How long a plugin that has its lease delivers for others.
+const IN_PASSING: Duration = Duration::from_secs(1);
 /// The pause before another look whether the one who delivers is done.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The folder below `stateDir`.
+const FOLDER: &str = "releases";
 
-/// Releases that wait.
-#[derive(Clone, Debug)]
+/// Releases that wait. The folder is opened once, at the first use.
+#[derive(Debug)]
 pub struct Queue {
-    folder: PathBuf,
+    state_dir: PathBuf,
+    folder: OnceLock<Folder>,
 }
 
 /// One release on disk.
@@ -38,6 +46,24 @@ struct Waiting {
     network: String,
     container_id: String,
     ifname: String,
+}
+
+/// The file of a release, and when it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The file's name.
+    pub name: String,
+    /// Since when the release waits.
+    pub since: SystemTime,
+}
+
+/// What became of releases that were sent.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    /// How many were taken, or set aside because the server never takes them.
+    pub done: usize,
+    /// The files that wait on, each with what the server said.
+    pub left: Vec<(String, String)>,
 }
 
 /// A release that cannot be kept or found.
@@ -55,8 +81,35 @@ impl Queue {
     /// The queue below a state folder.
     pub fn new(state_dir: &Path) -> Queue {
         Queue {
-            folder: state_dir.join("releases"),
+            state_dir: state_dir.to_owned(),
+            folder: OnceLock::new(),
         }
+    }
+
+    /// The folder, if there is one.
+    fn folder(&self) -> io::Result<Option<&Folder>> {
+        if self.folder.get().is_none()
+            && let Some(opened) = Folder::open(&self.state_dir, FOLDER)?
+        {
+            return Ok(Some(self.folder.get_or_init(|| opened)));
+        }
+        Ok(self.folder.get())
+    }
+
+    /// The folder, made if there is none.
+    fn made(&self) -> io::Result<&Folder> {
+        match self.folder.get() {
+            Some(folder) => Ok(folder),
+            None => {
+                let made = Folder::make(&self.state_dir, FOLDER)?;
+                Ok(self.folder.get_or_init(|| made))
+            }
+        }
+    }
+
+    fn failed(&self, name: &str) -> impl FnOnce(io::Error) -> QueueError {
+        let path = self.state_dir.join(FOLDER).join(name);
+        |source| QueueError { path, source }
     }
 
     /// Keeps a release; when this returns, it survives a power cut.
@@ -68,113 +121,108 @@ impl Queue {
         server: &Server,
         release: &ReleaseAttachmentRequest,
     ) -> Result<(), QueueError> {
-        let path = self.file(release);
         let waiting = Waiting {
             server: server.clone(),
             network: release.network.clone(),
             container_id: release.container_id.clone(),
             ifname: release.ifname.clone(),
         };
-        let write = || -> io::Result<()> {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.folder)?;
-            let temporary = path.with_extension("new");
-            let mut file = File::options()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(&serde_json::to_vec(&waiting)?)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(|source| QueueError {
-            path: path.clone(),
-            source,
-        })
+        let name = file_of(release);
+        let bytes = serde_json::to_vec(&waiting).map_err(io::Error::from);
+        let written = bytes.and_then(|bytes| self.made()?.write(&name, &bytes));
+        written.map_err(self.failed(&name))
     }
 
     /// Whether a release waits.
     pub fn waits(&self, release: &ReleaseAttachmentRequest) -> bool {
-        self.file(release).exists()
+        let folder = self.folder().ok().flatten();
+        folder.is_some_and(|folder| folder.has(&file_of(release)))
     }
 
     /// The files of all releases that wait.
+    fn names(&self) -> Result<Vec<String>, QueueError> {
+        let names = match self.folder() {
+            Ok(None) => return Ok(Vec::new()),
+            Ok(Some(folder)) => folder.names(),
+            Err(error) => Err(error),
+        };
+        let mut names = names.map_err(self.failed(""))?;
+        names.retain(|name| name.ends_with(".json"));
+        Ok(names)
+    }
+
+    /// All releases that wait, by the server that each names, the oldest first.
     ///
     /// # Errors
     /// [`QueueError`] if the folder cannot be read; without a folder, nothing waits.
-    pub fn files(&self) -> Result<Vec<PathBuf>, QueueError> {
-        let list = || -> io::Result<Vec<PathBuf>> {
-            let paths = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path()));
-            let is_release = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "json");
-            paths
-                .filter(|path| path.as_ref().map_or(true, is_release))
-                .collect()
-        };
-        match list() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            files => files.map_err(|source| QueueError {
-                path: self.folder.clone(),
-                source,
-            }),
-        }
-    }
-
-    /// The same by the server that each names.
-    ///
-    /// # Errors
-    /// As [`Queue::files`].
-    pub fn by_server(&self) -> Result<BTreeMap<Server, Vec<PathBuf>>, QueueError> {
-        let mut by_server: BTreeMap<Server, Vec<PathBuf>> = BTreeMap::new();
-        for path in self.files()? {
+    pub fn by_server(&self) -> Result<BTreeMap<Server, Vec<Entry>>, QueueError> {
+        let mut by_server: BTreeMap<Server, Vec<Entry>> = BTreeMap::new();
+        for name in self.names()? {
             // One that has just been delivered is of nobody, nor is one that cannot be read.
-            if let Ok(Some(waiting)) = read(&path) {
-                by_server.entry(waiting.server).or_default().push(path);
+            if let Ok(Some((waiting, since))) = self.read(&name) {
+                let entries = by_server.entry(waiting.server).or_default();
+                entries.push(Entry { name, since });
             }
+        }
+        for entries in by_server.values_mut() {
+            entries.sort_by_key(|entry| entry.since);
         }
         Ok(by_server)
     }
 
-    /// Delivers some of what waits for `server`, unless another run is at it. What cannot be delivered stays.
+    /// Delivers some of what waits for `server` within a second, unless another run is at it. What cannot be delivered
+    /// stays.
     pub fn deliver(&self, server: &Server, client: &Client) {
-        let of_server =
-            |path: &PathBuf| matches!(read(path), Ok(Some(waiting)) if waiting.server == *server);
-        let files = self.files().map(|files| {
-            let files = files.into_iter().filter(of_server);
-            files.take(AT_ONCE).collect::<Vec<_>>()
-        });
-        let delivered = match &files {
-            Ok(files) => self.deliver_files(files, server, client),
-            Err(_) => return,
+        let is_of_server = |name: &String| matches!(self.read(name), Ok(Some((waiting, _))) if waiting.server == *server);
+        let Ok(names) = self.names() else {
+            return;
         };
-        if let Err(error) = delivered {
-            tracing::warn!(%error, "releases wait on");
+        let names: Vec<_> = names
+            .into_iter()
+            .filter(is_of_server)
+            .take(AT_ONCE)
+            .collect();
+        let delivered = self.deliver_files(&names, server, client, IN_PASSING);
+        if let Some((_, error)) = delivered.left.first() {
+            tracing::warn!(error, "releases wait on");
         }
     }
 
-    /// Delivers those of `files` that wait for `server`, unless another run is at it.
-    ///
-    /// # Errors
-    /// If one cannot be delivered: it stays, and so do those after it.
+    /// Delivers those of the files that wait for `server`, unless another run is at it: all at once, each with `limit` for
+    /// its answer.
     pub fn deliver_files(
         &self,
-        files: &[PathBuf],
+        names: &[String],
         server: &Server,
         client: &Client,
-    ) -> io::Result<()> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let Ok(_lock) = self.lock() else {
-            return Ok(());
+        limit: Duration,
+    ) -> Delivered {
+        let mut delivered = Delivered::default();
+        let (Ok(Some(folder)), false) = (self.folder(), names.is_empty()) else {
+            return delivered;
         };
-        files
-            .iter()
-            .try_for_each(|path| deliver_one(path, server, client))
+        let Ok(_lock) = folder.lock(&lock_of(server)) else {
+            return delivered;
+        };
+        let mut waiting = Vec::new();
+        for name in names {
+            match self.read(name) {
+                Ok(Some((one, _))) if one.server == *server => waiting.push((name, one.release())),
+                Ok(_) => {}
+                Err(error) => delivered.left.push((name.clone(), error.to_string())),
+            }
+        }
+        let requests = waiting.iter().map(|(_, release)| release.clone());
+        let answers = client.call_all(requests, limit, |mut leases, request| async move {
+            leases.release_attachment(request).await
+        });
+        for ((name, _), answer) in waiting.into_iter().zip(answers) {
+            match settled(folder, name, answer.map(drop)) {
+                Ok(()) => delivered.done += 1,
+                Err(error) => delivered.left.push((name.clone(), error.to_string())),
+            }
+        }
+        delivered
     }
 
     /// Before an attachment leases: a release of an earlier one of the same name goes first, else its delivery
@@ -188,81 +236,100 @@ impl Queue {
         client: &Client,
         release: &ReleaseAttachmentRequest,
     ) -> Result<(), QueueError> {
-        let path = self.file(release);
-        if !path.exists() {
-            return Ok(());
-        }
+        let name = file_of(release);
+        let folder = match self.folder().map_err(self.failed(&name))? {
+            Some(folder) if folder.has(&name) => folder,
+            _ => return Ok(()),
+        };
         // Whoever delivers it now is waited for, as long as there is time.
-        let mut lock = self.lock();
-        while matches!(lock, Err(Errno::EWOULDBLOCK)) && path.exists() && !client.left().is_zero() {
+        let lock_file = lock_of(server);
+        let mut lock = folder.lock(&lock_file);
+        while is_taken(&lock) && folder.has(&name) && !client.left().is_zero() {
             std::thread::sleep(PAUSE);
-            lock = self.lock();
+            lock = folder.lock(&lock_file);
         }
-        deliver_one(&path, server, client).map_err(|source| QueueError {
-            path: path.clone(),
-            source,
-        })
+        let deliver = || -> io::Result<()> {
+            let Some((waiting, _)) = self.read(&name)? else {
+                return Ok(());
+            };
+            if waiting.server != *server {
+                return Ok(());
+            }
+            let answer = client.call(waiting.release(), |mut leases, request| async move {
+                leases.release_attachment(request).await
+            });
+            settled(folder, &name, answer.map(drop))
+        };
+        deliver().map_err(self.failed(&name))
     }
 
-    /// The right to deliver; EWOULDBLOCK if somebody else has it.
-    fn lock(&self) -> Result<Flock<File>, Errno> {
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.folder.join("lock"))
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)
-    }
-
-    /// The file of a release: the same in every version of this program, each of which may find it.
-    fn file(&self, release: &ReleaseAttachmentRequest) -> PathBuf {
-        let mut hasher = FnvHasher::default();
-        hasher.write(release.network.as_bytes());
-        // No name of a network has a NUL.
-        hasher.write(&[0]);
-        hasher.write(release.ifname.as_bytes());
-        let name = format!("{}.{:016x}.json", release.container_id, hasher.finish());
-        self.folder.join(name)
-    }
-}
-
-/// A release that waits; none if it was delivered meanwhile, or cannot be read: it is set aside.
-fn read(path: &Path) -> io::Result<Option<Waiting>> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes?,
-    };
-    match serde_json::from_slice(&bytes) {
-        Ok(waiting) => Ok(Some(waiting)),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "a release cannot be read and is set aside");
-            fs::rename(path, path.with_extension("unreadable"))?;
-            Ok(None)
+    /// A release that waits, and since when; none if it was delivered meanwhile, or cannot be read: it is set aside.
+    fn read(&self, name: &str) -> io::Result<Option<(Waiting, SystemTime)>> {
+        let Some(folder) = self.folder()? else {
+            return Ok(None);
+        };
+        let read = match folder.read(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok((bytes, since)) => serde_json::from_slice(&bytes)
+                .map(|waiting| (waiting, since))
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => {
+                tracing::warn!(name, error, "a release cannot be read and is set aside");
+                folder.rename(name, &aside(name, "unreadable"))?;
+                Ok(None)
+            }
         }
     }
 }
 
-fn deliver_one(path: &Path, server: &Server, client: &Client) -> io::Result<()> {
-    let Some(waiting) = read(path)?.filter(|waiting| waiting.server == *server) else {
-        return Ok(());
-    };
-    let release = ReleaseAttachmentRequest {
-        network: waiting.network,
-        container_id: waiting.container_id,
-        ifname: waiting.ifname,
-    };
-    let answer = client.call(release, |mut leases, request| async move {
-        leases.release_attachment(request).await
-    });
+impl Waiting {
+    fn release(self) -> ReleaseAttachmentRequest {
+        ReleaseAttachmentRequest {
+            network: self.network,
+            container_id: self.container_id,
+            ifname: self.ifname,
+        }
+    }
+}
+
+fn is_taken(lock: &Result<Flock<File>, Errno>) -> bool {
+    matches!(lock, Err(Errno::EWOULDBLOCK))
+}
+
+/// The file of a release: the same in every version of this program, each of which may find it.
+fn file_of(release: &ReleaseAttachmentRequest) -> String {
+    let mut hasher = FnvHasher::default();
+    hasher.write(release.network.as_bytes());
+    // No name of a network has a NUL.
+    hasher.write(&[0]);
+    hasher.write(release.ifname.as_bytes());
+    format!("{}.{:016x}.json", release.container_id, hasher.finish())
+}
+
+/// The file whose lock is the right to deliver to a server: one that is stuck holds up no other.
+fn lock_of(server: &Server) -> String {
+    let mut hasher = FnvHasher::default();
+    hasher.write(server.address.as_bytes());
+    format!("lock-{:016x}", hasher.finish())
+}
+
+fn aside(name: &str, why: &str) -> String {
+    format!("{}.{why}", name.trim_end_matches(".json"))
+}
+
+/// What an answer of the server means for the file of a release.
+fn settled(folder: &Folder, name: &str, answer: Result<(), tonic::Status>) -> io::Result<()> {
     match answer {
-        Ok(_) => fs::remove_file(path),
+        Ok(()) => folder.remove(name),
         // It will never be taken, and must not stand before the others.
         Err(status) if status.code() == Code::InvalidArgument => {
             let error = status.message();
-            tracing::warn!(path = %path.display(), error, "a release is refused and set aside");
-            fs::rename(path, path.with_extension("refused"))
+            tracing::warn!(name, error, "a release is refused and set aside");
+            folder.rename(name, &aside(name, "refused"))
         }
         Err(status) => Err(io::Error::other(status.message().to_owned())),
     }
@@ -280,7 +347,7 @@ mod tests {
             container_id: "abc".to_owned(),
             ifname: "net1".to_owned(),
         };
-        let file = Queue::new(Path::new("/state")).file(&release);
-        assert_eq!(file, Path::new("/state/releases/abc.2a1bcc8ab924a57b.json"));
+        assert_eq!(file_of(&release), "abc.2a1bcc8ab924a57b.json");
+        assert_eq!(aside("abc.json", "refused"), "abc.refused");
     }
 }

@@ -141,13 +141,13 @@ pub fn network_of(conf: &Map<String, Value>) -> &str {
     }
 }
 
-/// Lets a plugin file its leases under `network`, if it leases by meta-ipam: the name of its
+/// Lets a plugin file its leases under `network`, if it leases by meta-ipam and names no network itself: the name of its
 /// configuration may be that of networks in other namespaces too.
 pub fn set_network(plugin: &mut PluginConf, network: &str) {
     if plugin.ipam_type() == Some(TYPE)
         && let Some(ipam) = plugin.object_mut("ipam")
     {
-        ipam.insert(NETWORK.to_owned(), Value::from(network));
+        ipam.entry(NETWORK).or_insert_with(|| Value::from(network));
     }
 }
 

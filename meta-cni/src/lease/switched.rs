@@ -72,27 +72,38 @@ pub(super) fn held(state_dir: &Path, record: &Record, entry: &Entry) -> Vec<Held
     names.extend(of_pod);
     names.sort_unstable();
     names.dedup();
-    let leasing = names
-        .into_iter()
-        .filter_map(|name| read(&file(state_dir, &name)).filter(|leasing| leasing.network == name));
-    leasing
-        .map(|leasing| Held {
-            config: IpamConfig {
-                pools: Vec::new(),
-                server: leasing.server,
-                timeout: Duration::from_secs(leasing.timeout_seconds),
-                state_dir: leasing.state_dir,
-                families: None,
-                node: None,
-            },
-            release: ReleaseAttachmentRequest {
-                network: leasing.network,
-                container_id: record.container_id.clone(),
-                ifname: attachment.ifname.clone(),
-            },
-            network: attachment.network.clone(),
-        })
-        .collect()
+    let noted = names
+        .iter()
+        .filter_map(|name| read(&file(state_dir, name)).filter(|leasing| leasing.network == *name));
+    let mut places: Vec<Leasing> = Vec::new();
+    for leasing in noted {
+        if !places.iter().any(|place| place.server == leasing.server) {
+            places.push(leasing);
+        }
+    }
+    // The import filed the lease under one of the names.
+    let of_names = |leasing: Leasing| {
+        let with = move |name: &String| (name.clone(), leasing.clone());
+        names.iter().map(with).collect::<Vec<_>>()
+    };
+    let all = places.into_iter().flat_map(of_names);
+    all.map(|(network, leasing)| Held {
+        config: IpamConfig {
+            pools: Vec::new(),
+            server: leasing.server,
+            timeout: Duration::from_secs(leasing.timeout_seconds),
+            state_dir: leasing.state_dir,
+            families: None,
+            node: None,
+        },
+        release: ReleaseAttachmentRequest {
+            network,
+            container_id: record.container_id.clone(),
+            ifname: attachment.ifname.clone(),
+        },
+        network: attachment.network.clone(),
+    })
+    .collect()
 }
 
 /// None if it is not there or cannot be read: another version of this program may have written it.
@@ -171,12 +182,19 @@ mod tests {
             (
                 "blue",
                 json!({"type": "host-local"}),
-                vec!["blue at unix:///new", "ns/nad at unix:///nameless"],
+                vec![
+                    "blue at unix:///new",
+                    "ns/blue at unix:///new",
+                    "ns/nad at unix:///new",
+                    "blue at unix:///nameless",
+                    "ns/blue at unix:///nameless",
+                    "ns/nad at unix:///nameless",
+                ],
             ),
             (
                 "nad",
                 json!({"type": "whereabouts"}),
-                vec!["ns/nad at unix:///nameless"],
+                vec!["nad at unix:///nameless", "ns/nad at unix:///nameless"],
             ),
             ("blue", json!({"type": "static"}), vec![]),
             ("blue", json!({"type": "meta-ipam", "pool": "p"}), vec![]),

@@ -18,13 +18,13 @@ use crate::config::OnStatusFailure;
 use crate::gather::gather;
 use crate::netlink::Netlink;
 use crate::plan::{Attachment, Inputs, plan};
-use crate::problem::Problems;
+use crate::problem::{Problem, Problems};
 use crate::record::{Entry, Record, Sandbox};
 use crate::route::{self, Want};
 use crate::settle::{self, Open, Questions, settle};
 use crate::trace::{note, step};
 use crate::wanted::wanted;
-use crate::{device, lease, netns, selection, warnings};
+use crate::{device, lease, limits, netns, selection, warnings};
 
 /// How often a file that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -201,6 +201,14 @@ pub(super) fn make_plan(
         found: &found,
         devices: &devices,
     })?;
+    let bytes = limits::bytes_of(&attachments);
+    if bytes > limits::PLAN_BYTES {
+        let what = format!(
+            "have {bytes} bytes together, and at most {} are allowed; name fewer or smaller ones",
+            limits::PLAN_BYTES
+        );
+        return Err(Problems(vec![Problem::lasting("the pod's networks", what)]).into());
+    }
     note("attachments", summary(&attachments));
     warn(&attachments);
     let missing = context.missing_plugins(&attachments);
@@ -264,7 +272,7 @@ fn wait_until_ready(context: &Context<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let seconds = context.config.readiness_timeout_seconds;
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let deadline = Instant::now() + Duration::from_secs(seconds).min(limits::left());
     if !path.exists() {
         tracing::info!(path = %path.display(), seconds, "waiting for readinessindicatorfile");
     }
@@ -358,7 +366,7 @@ fn attach_guarded(context: &Context<'_>, record: &mut Record) -> Result<Option<N
     let netns = PathBuf::from(&record.netns);
     let accept = context.config.accept_router_advertisements;
     let mut visited = None;
-    context.runner().attach(record, || {
+    context.attaching().attach(record, || {
         if accept != Accept::All {
             visited = Some(settle::visit(&netns, || Guard::hold(accept)));
         }

@@ -12,6 +12,7 @@ use crate::cni::error::Code;
 use crate::cni::exec::HostExec;
 use crate::cni::skel::{Command, Request};
 use crate::config::Config;
+use crate::limits;
 use crate::plan::Attachment;
 use crate::problem::Problem;
 use crate::record::{MultusFiles, Records};
@@ -19,6 +20,8 @@ use crate::run::Runner;
 
 /// The most that a lock is waited for beyond the time of one delegate.
 const LOCK_MARGIN: Duration = Duration::from_secs(10);
+/// The part of an ADD's time that is kept for its undo: a fifth.
+const UNDO_PART: u32 = 5;
 
 pub(super) struct Context<'a> {
     pub(super) request: &'a Request,
@@ -28,6 +31,8 @@ pub(super) struct Context<'a> {
     pub(super) multus: MultusFiles,
     pub(super) cluster: Option<Box<dyn Cluster>>,
     exec: HostExec,
+    /// The same with time kept for an undo.
+    attaching: HostExec,
 }
 
 impl<'a> Context<'a> {
@@ -40,9 +45,15 @@ impl<'a> Context<'a> {
         if !matches!(request.env.command, Command::Del | Command::Gc) {
             config.check_name()?;
         }
+        limits::begin(config.verb_timeout());
         let exec = HostExec {
             dirs: config.plugin_dirs(&request.env.path),
             limit: config.delegate_timeout(),
+            reserve: Duration::ZERO,
+        };
+        let attaching = HostExec {
+            reserve: config.verb_timeout() / UNDO_PART,
+            ..exec.clone()
         };
         Ok(Context {
             request,
@@ -51,6 +62,7 @@ impl<'a> Context<'a> {
             multus: MultusFiles::new(&config.cni_dir),
             cluster: cluster(&config, request.env.command),
             exec,
+            attaching,
             config,
         })
     }
@@ -58,6 +70,14 @@ impl<'a> Context<'a> {
     pub(super) fn runner(&self) -> Runner<'_> {
         Runner {
             exec: &self.exec,
+            parallel: self.config.max_parallel_delegates,
+        }
+    }
+
+    /// Runs plugins as long as there is time left to undo what they did.
+    pub(super) fn attaching(&self) -> Runner<'_> {
+        Runner {
+            exec: &self.attaching,
             parallel: self.config.max_parallel_delegates,
         }
     }
@@ -92,12 +112,13 @@ impl<'a> Context<'a> {
         HostExec {
             dirs: self.exec.dirs.clone(),
             limit: limit.min(self.exec.limit),
+            reserve: Duration::ZERO,
         }
     }
 
     /// How long the sandbox's lock is waited for.
     pub(super) fn lock_limit(&self) -> Duration {
-        self.config.delegate_timeout() + LOCK_MARGIN
+        (self.config.delegate_timeout() + LOCK_MARGIN).min(limits::left())
     }
 }
 

@@ -143,6 +143,9 @@ impl Failure {
             }
             Failure::SetAside { .. } => Code::DECODING_FAILURE,
             Failure::Problems(problems) => problems.code(),
+            Failure::Device(DeviceError::NotGiven { .. } | DeviceError::NotAllowed { .. }) => {
+                Code::INVALID_NETWORK_CONFIG
+            }
             Failure::Device(_) => Code::TRY_AGAIN_LATER,
             Failure::Lease(error) => error.code(),
             Failure::Run(error) => chain_code(&error.source),
@@ -223,7 +226,7 @@ fn chain_code(error: &ChainError) -> Code {
     match error {
         ChainError::Plugin { source, .. } => match source.as_ref() {
             ExecError::Failed { object, .. } if object.code.0 != 0 => object.code,
-            ExecError::TimedOut { .. } => Code::TRY_AGAIN_LATER,
+            ExecError::TimedOut { .. } | ExecError::NoTimeLeft { .. } => Code::TRY_AGAIN_LATER,
             _ => Code::DELEGATE_FAILED,
         },
         ChainError::Result { .. } => Code::DECODING_FAILURE,

@@ -106,6 +106,52 @@ fn a_network_that_is_missing_or_changed_is_told_as_it_is_now() {
     node.assert_clean();
 }
 
+/// Requests of the agent for networks of a namespace.
+fn gets(namespace: &str) -> usize {
+    let all = requests(ApiServer::shared(), namespace);
+    let is_get = |request: &&String| request.starts_with("get network-attachment-definitions");
+    all.iter().filter(is_get).count()
+}
+
+#[test]
+fn networks_that_are_missing_cost_one_request_each_and_none_the_second_time() {
+    let ((node, _agent), api) = (node("absent"), ApiServer::shared());
+    let names = |number: usize| {
+        let names: Vec<_> = (0..number).map(|number| format!("n{number}")).collect();
+        names.join(",")
+    };
+    let many = node
+        .pod("absent", "many")
+        .networks(&names(1000))
+        .create_in(api);
+    node.add(&many).fails(7, &["names 1000 networks"]);
+    assert_eq!(gets("absent"), 0);
+    let pod = node
+        .pod("absent", "web")
+        .networks(&names(64))
+        .create_in(api);
+    for _ in 0..2 {
+        node.add(&pod).fails(7, &["absent/n0", "there is no such"]);
+        assert_eq!(gets("absent"), 64);
+    }
+    node.assert_clean();
+}
+
+#[test]
+fn a_network_that_is_too_large_is_known_by_its_size() {
+    let ((node, agent), api) = (node("large"), ApiServer::shared());
+    let pad = "a".repeat(64 << 10);
+    api.nad("large", "red", node.recording("red", json!({ "pad": pad })));
+    wait_until("the agent knows the network", PATIENCE, || {
+        let told =
+            agent.metric("meta_cni_watched_objects{kind=\"network-attachment-definitions\"}");
+        (told >= 1.0).then_some(())
+    });
+    let pod = node.pod("large", "web").networks("red").create_in(api);
+    node.add(&pod).fails(7, &["large/red", "at most 65536"]);
+    node.assert_clean();
+}
+
 #[test]
 fn a_pod_that_is_made_again_gets_its_own_networks() {
     let ((node, _agent), api) = (node("remade"), ApiServer::shared());

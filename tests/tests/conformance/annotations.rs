@@ -163,13 +163,15 @@ fn default_of(node: &Node, annotation: &str) -> String {
 
 #[test]
 fn the_default_network_annotation_replaces_the_default_network() {
-    let node = node("default").conf(json!({ "namespaceIsolation": true }));
+    let isolation =
+        json!({ "namespaceIsolation": true, "globalNamespaces": "default, kube-system" });
+    let node = node("default").conf(isolation);
     node.nad("kube-system", "main", node.recording("main", json!({})));
     node.nad("other", "main", node.recording("other", json!({})));
     assert_eq!(
         default_of(&node, "main"),
         "ADD eth0 main",
-        "of multusNamespace, always allowed"
+        "of multusNamespace, which all share"
     );
     assert_eq!(default_of(&node, r#"[{"name":"main"}]"#), "ADD eth0 main");
     assert_eq!(default_of(&node, "default/red"), "ADD eth0 red");
@@ -179,6 +181,10 @@ fn the_default_network_annotation_replaces_the_default_network() {
         .create();
     node.add(&pod)
         .fails(7, &["other/main", "namespaceIsolation"]);
+    let node = node.conf(json!({ "globalNamespaces": "default" }));
+    let pod = node.pod("default", "web").default_network("main").create();
+    node.add(&pod)
+        .fails(7, &["kube-system/main", "namespaceIsolation"]);
     let open = node.conf(json!({ "namespaceIsolation": null, "multusNamespace": "other" }));
     assert_eq!(default_of(&open, "main"), "ADD eth0 other");
 }

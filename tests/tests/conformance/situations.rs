@@ -96,11 +96,18 @@ fn a_pod_of_another_uid_is_code_11_and_nothing_runs() {
 fn a_static_pod_may_have_another_uid() {
     let node = in_order("static");
     let source = "kubernetes.io/config.source";
-    let pod = node
-        .pod("default", "web")
-        .annotation(source, "file")
-        .create();
+    let pod = node.pod("default", "web").mirror().create();
     add_with_uid(&node, &pod, "hash-of-the-manifest").run().ok();
+    let pretended = node
+        .pod("default", "other")
+        .annotation(source, "file")
+        .annotation("kubernetes.io/config.hash", "hash-of-another")
+        .create();
+    for uid in ["another-uid", "hash-of-another"] {
+        add_with_uid(&node, &pretended, uid)
+            .run()
+            .fails(11, &["default/other"]);
+    }
     let api = node
         .pod("default", "api")
         .annotation(source, "api")

@@ -10,9 +10,9 @@ fn blue(node: &Node, ipam: Value) {
     node.nad("default", "blue", conf);
 }
 
-/// Takes in an address that host-local gave to an interface of a container.
-fn import(server: &IpamServer, node: &str, address: &str, container: &str) {
-    let folder = server.folder().join("networks/blue");
+/// Takes in an address that host-local gave to an interface of a container, as one of this network.
+fn import(server: &IpamServer, network: &str, address: &str, container: &str) {
+    let folder = server.folder().join("networks").join(network);
     std::fs::create_dir_all(&folder).expect("make a folder");
     std::fs::write(folder.join(address), format!("{container}\r\nnet1")).expect("write a file");
     let folder = folder.display().to_string();
@@ -22,8 +22,9 @@ fn import(server: &IpamServer, node: &str, address: &str, container: &str) {
         &folder,
         "--pool",
         "p",
-        "--node",
-        node,
+        "--node=n1",
+        "--network",
+        network,
     ]);
 }
 
@@ -34,7 +35,8 @@ async fn switched(server: &IpamServer, name: &str) -> (Node, Pod, Pod) {
     blue(&node, json!({"type": "host-local"}));
     let old = node.pod("default", "old").networks("blue").create();
     node.add(&old).ok();
-    import(server, "n1", "10.94.0.7", &old.container_id);
+    // As an earlier version filed it.
+    import(server, "blue", "10.94.0.7", &old.container_id);
     node.leases_from(&server.address(), json!({ "node": "n1" }));
     blue(&node, json!({ "type": "meta-ipam", "pool": "p" }));
     let new = node.pod("default", "new").networks("blue").create();
@@ -73,7 +75,7 @@ async fn the_imported_lease_of_an_older_pod_ends_with_its_del() {
 async fn an_imported_lease_of_a_sandbox_that_is_gone_ends_with_gc_and_that_of_a_live_pod_stays() {
     let server = IpamServer::start();
     let (node, old, new) = switched(&server, "collected").await;
-    import(&server, "n1", "10.94.0.99", "gone");
+    import(&server, "default/blue", "10.94.0.99", "gone");
     node.gc([&old, &new]).ok();
     assert_eq!(holders(&server).await, both(&old, &new));
 }

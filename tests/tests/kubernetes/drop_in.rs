@@ -158,7 +158,10 @@ fn a_pod_of_a_system_namespace_gets_no_default_networks() {
 fn the_default_network_annotation_replaces_the_default_network() {
     let node = node("default");
     networks(&node);
-    let conf = multus_conf(&node, json!({ "clusterNetwork": "first" }));
+    let conf = multus_conf(
+        &node,
+        json!({ "clusterNetwork": "first", "globalNamespaces": "drop-in-networks" }),
+    );
     let pod = node
         .pod("drop-in", "replaced")
         .default_network("every")
@@ -201,7 +204,10 @@ fn an_empty_nad_and_a_cluster_network_without_nad_name_files_of_conf_dir() {
         node.bridge("br-own", &["10.23.0.0/24"]),
     );
     ApiServer::shared().nad("drop-in-files", "empty", json!(""));
-    let conf = multus_conf(&node, json!({ "clusterNetwork": "of-file" }));
+    let conf = multus_conf(
+        &node,
+        json!({ "clusterNetwork": "of-file", "globalNamespaces": "drop-in-files" }),
+    );
     let pod = node
         .pod("drop-in-files", "files")
         .networks("empty")

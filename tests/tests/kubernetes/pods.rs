@@ -62,7 +62,7 @@ fn a_static_pod_has_another_uid_in_the_api_and_is_attached() {
     api.nad("static", "red", red);
     let mirror = node
         .pod("static", "web")
-        .annotation("kubernetes.io/config.source", "file")
+        .mirror()
         .networks("red")
         .create_in(api);
     let pod = node.pod("static", "web").without_manifest().create();

@@ -2,8 +2,12 @@
 //! recorder that must not run, a socket that must not be connected, a file that must stay as it is.
 
 mod connections;
+mod devices;
 mod executables;
+mod files;
+mod limits;
 mod node_file;
+mod queue;
 mod roles;
 mod tenants;
 mod tokens;

@@ -267,3 +267,25 @@ async fn meta_ipam_alone_leases_by_the_usual_file() {
     call("DEL").ok();
     assert!(server.leases().await.is_empty());
 }
+
+/// A definition without text hands a file of the node out: with isolation, that is for shared namespaces only.
+#[test]
+fn a_definition_that_names_a_file_of_the_node_obeys_isolation() {
+    let node = Node::recorder("files").conf(json!({
+        "namespaceIsolation": true, "globalNamespaces": "shared",
+    }));
+    node.conf_file("node.conf", &node.recording("node", json!({})));
+    for namespace in ["shop", "shared"] {
+        node.nad(namespace, "node", json!(""));
+    }
+    let add = |networks: &str| {
+        let pod = node.pod("shop", "web").networks(networks).create();
+        node.add(&pod)
+    };
+    add("node").fails(7, &["shop/node", "namespaceIsolation"]);
+    assert!(node.calls().is_empty());
+    add("shared/node").ok();
+    let open = node.conf(json!({ "namespaceIsolation": false }));
+    let pod = open.pod("shop", "web").networks("node").create();
+    open.add(&pod).ok();
+}

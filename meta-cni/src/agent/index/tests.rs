@@ -44,11 +44,11 @@ fn what_a_list_does_not_tell_is_gone_when_it_ends_and_not_before() {
     index.list_begins(Kind::Networks);
     index.put_network(nad("a", "blue", "3"));
     let gone = nad("b", "blue", "2");
-    assert_eq!(index.network(&gone.name), Some(gone.clone()));
+    assert_eq!(known(&index, &gone.name), Some(gone.clone()));
     index.list_ends(Kind::Networks);
-    assert_eq!(index.network(&gone.name), None);
+    assert_eq!(known(&index, &gone.name), None);
     let blue = nad("a", "blue", "3");
-    assert_eq!(index.network(&blue.name), Some(blue));
+    assert_eq!(known(&index, &blue.name), Some(blue));
     assert_eq!(
         (index.count(Kind::Pods), index.count(Kind::Networks)),
         (1, 1)
@@ -90,4 +90,24 @@ fn a_status_that_was_written_is_known_at_once_and_only_of_that_pod() {
     assert_eq!(status(&index), None);
     index.note_status("a", "web", "2", "new");
     assert_eq!(status(&index).as_deref(), Some("new"));
+}
+
+/// The network, if it is known and usable.
+fn known(index: &Index, name: &NadName) -> Option<Nad> {
+    index.network(name).map(|known| known.unwrap())
+}
+
+#[test]
+fn of_a_network_that_is_too_large_the_size_is_kept() {
+    let index = Index::default();
+    let mut nad = nad("a", "blue", "");
+    nad.config = " ".repeat(limits::NAD_BYTES + 1);
+    let name = nad.name.clone();
+    index.put_network(nad.clone());
+    let error = index.network(&name).unwrap().unwrap_err();
+    let text = crate::cni::error::with_causes(&error);
+    assert!(text.contains("has 65537 bytes"), "{text}");
+    nad.config.pop();
+    index.put_network(nad.clone());
+    assert_eq!(known(&index, &name), Some(nad));
 }

@@ -12,6 +12,7 @@ use super::failure::{About, Failure, Question};
 use super::retry::Patience;
 use crate::cluster::object::{NETWORK_STATUS, NadObject, PodObject, check_names};
 use crate::cluster::{ClusterError, Event, Nad, NadName, Pod, PodRef};
+use crate::limits;
 use crate::random;
 
 /// The pause between two looks for a pod that is not there; it doubles up to [`LONGEST_LOOK_PAUSE`].
@@ -68,7 +69,9 @@ impl Connection {
             "/apis/k8s.cni.cncf.io/v1/namespaces/{}/network-attachment-definitions/{}",
             name.namespace, name.name
         );
-        self.get::<NadObject>(path, object).await.map(Nad::from)
+        let nad = self.get::<NadObject>(path, object).await.map(Nad::from)?;
+        limits::check_text(&nad.config).map_err(|error| limits::refused(name, error))?;
+        Ok(nad)
     }
 
     pub(super) async fn get<T: DeserializeOwned>(

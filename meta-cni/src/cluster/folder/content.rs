@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::cluster::object::{NadObject, PodObject};
 use crate::cluster::{Nad, NadName, Pod};
+use crate::limits::{self, TooLarge};
 
 /// The longest file that is read, in bytes.
 pub(super) const FILE_LIMIT: u64 = 4 * 1024 * 1024;
@@ -28,6 +29,8 @@ pub(super) struct Content {
     pub(super) ended: BTreeSet<(String, String)>,
     /// NetworkAttachmentDefinitions.
     pub(super) nads: BTreeMap<NadName, Nad>,
+    /// The sizes of those that are too large to be used.
+    pub(super) large: BTreeMap<NadName, usize>,
     /// Documents and files that could not be read, in the order of file names.
     pub(super) broken: Vec<Broken>,
 }
@@ -108,6 +111,10 @@ impl Content {
             }
             ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition") => {
                 let nad = Nad::from(decode::<NadObject>(value)?);
+                if let Err(TooLarge { bytes }) = limits::check_text(&nad.config) {
+                    self.large.insert(nad.name, bytes);
+                    return Ok(());
+                }
                 insert(&mut self.nads, nad.name.clone(), nad)
             }
             ("v1", "List") => self.add_items(value, depth),

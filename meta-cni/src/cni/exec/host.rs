@@ -18,7 +18,7 @@ use super::{DELEGATE_MARK, Exec, ExecError, Target};
 use crate::cni::error::{ErrorObject, one_line};
 use crate::cni::name::is_identifier;
 use crate::cni::skel::Command;
-use crate::trace;
+use crate::{limits, trace};
 
 /// How long a plugin that is just being replaced (`ETXTBSY`) is tried again.
 const BUSY_TRIES: u32 = 12;
@@ -35,6 +35,8 @@ pub struct HostExec {
     pub dirs: Vec<PathBuf>,
     /// How long one execution may take.
     pub limit: Duration,
+    /// How much of the call's time no execution may use.
+    pub reserve: Duration,
 }
 
 impl Exec for HostExec {
@@ -46,6 +48,10 @@ impl Exec for HostExec {
         stdin: &[u8],
     ) -> Result<Vec<u8>, ExecError> {
         let path = self.find(plugin)?;
+        if self.time().is_zero() {
+            let plugin = plugin.to_owned();
+            return Err(ExecError::NoTimeLeft { plugin });
+        }
         self.finish(plugin, self.start(&path, command, target)?, stdin)
     }
 }
@@ -103,14 +109,20 @@ impl HostExec {
         spawn(path, process)
     }
 
+    /// How long an execution that begins now may take.
+    fn time(&self) -> Duration {
+        self.limit.min(limits::left().saturating_sub(self.reserve))
+    }
+
     /// Talks to a plugin that was started until it ends.
     fn finish(&self, plugin: &str, child: Child, stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
         let mut running = Running {
             child,
             has_ended: false,
         };
-        let outcome = converse(&mut running.child, stdin, self.limit)
-            .map_err(|trouble| self.explain(plugin, trouble))?;
+        let limit = self.time();
+        let outcome = converse(&mut running.child, stdin, limit)
+            .map_err(|trouble| explain(plugin, trouble, limit))?;
         running.has_ended = true;
         if outcome.status.success() {
             Ok(outcome.stdout)
@@ -118,22 +130,22 @@ impl HostExec {
             Err(failure(plugin, &outcome))
         }
     }
+}
 
-    fn explain(&self, plugin: &str, trouble: Trouble) -> ExecError {
-        let plugin = plugin.to_owned();
-        match trouble {
-            Trouble::TimedOut { stderr } => ExecError::TimedOut {
-                plugin,
-                limit: self.limit,
-                stderr: last_of(&stderr),
-            },
-            Trouble::TooMuch { stream, limit } => ExecError::TooMuchOutput {
-                plugin,
-                stream,
-                limit,
-            },
-            Trouble::Io(source) => ExecError::Pipe { plugin, source },
-        }
+fn explain(plugin: &str, trouble: Trouble, limit: Duration) -> ExecError {
+    let plugin = plugin.to_owned();
+    match trouble {
+        Trouble::TimedOut { stderr } => ExecError::TimedOut {
+            plugin,
+            limit,
+            stderr: last_of(&stderr),
+        },
+        Trouble::TooMuch { stream, limit } => ExecError::TooMuchOutput {
+            plugin,
+            stream,
+            limit,
+        },
+        Trouble::Io(source) => ExecError::Pipe { plugin, source },
     }
 }
 

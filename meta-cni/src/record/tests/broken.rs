@@ -64,16 +64,31 @@ fn a_record_of_a_newer_format_is_not_called_corrupt() {
 }
 
 #[test]
-fn a_record_that_is_too_large_is_not_read() {
+fn what_is_too_large_is_not_written_and_what_was_written_is_read_and_removed() {
     let folder = Folder::new();
-    let file = File::create(folder.path("c1.json")).unwrap();
-    file.set_len(RECORD_BYTES + 1).unwrap();
-    match folder.records.peek("c1") {
-        Err(RecordError::Read { source, .. }) => {
+    let sandbox = folder.sandbox("c1");
+    let record = |bytes: usize| Record {
+        asked: [("k".to_owned(), "a".repeat(bytes))].into(),
+        ..Record::planned("c1", "", None, Vec::new())
+    };
+    sandbox.save(&record(1)).unwrap();
+    match sandbox.save(&record(RECORD_BYTES)) {
+        Err(RecordError::Write { source, .. }) => {
             assert_eq!(source.kind(), io::ErrorKind::FileTooLarge);
         }
         other => panic!("{other:?}"),
     }
+    assert_eq!(
+        sandbox.load().unwrap(),
+        Some(record(1)),
+        "the earlier one stays"
+    );
+    // An earlier version wrote whatever came.
+    let large = record(RECORD_BYTES);
+    folder.write("c1", serde_json::to_string(&large).unwrap());
+    assert_eq!(sandbox.load().unwrap(), Some(large));
+    sandbox.forget().unwrap();
+    assert_eq!(folder.records.container_ids().unwrap(), [""; 0]);
 }
 
 #[test]

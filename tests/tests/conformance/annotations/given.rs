@@ -47,7 +47,7 @@ fn everything(name: &str) -> Value {
 
 #[test]
 fn what_is_asked_for_goes_to_runtime_config_of_plugins_that_declare_the_capability() {
-    let node = Node::recorder("capable");
+    let node = Node::recorder("capable").conf(json!({ "allowedDevices": ["*"] }));
     node.nad("default", "all", capable(&node, "all", &CAPABILITIES));
     add(&node, everything("all"));
     assert_eq!(
@@ -65,7 +65,7 @@ fn what_is_asked_for_goes_to_runtime_config_of_plugins_that_declare_the_capabili
 
 #[test]
 fn plugins_that_declare_no_capability_are_given_no_runtime_config() {
-    let node = Node::recorder("incapable");
+    let node = Node::recorder("incapable").conf(json!({ "allowedDevices": ["*"] }));
     let (some, none) = (capable(&node, "red", &["mac"]), capable(&node, "red", &[]));
     node.nad("default", "red", node.list(&[some, none]));
     add(&node, everything("red"));
@@ -79,7 +79,7 @@ fn plugins_that_declare_no_capability_are_given_no_runtime_config() {
 
 #[test]
 fn all_ips_go_to_cni_args_of_a_network_that_takes_them_by_capability_too() {
-    let node = Node::recorder("both-ways");
+    let node = Node::recorder("both-ways").conf(json!({ "allowedDevices": ["*"] }));
     let mut red = capable(&node, "red", &["ips"]);
     red["ipam"] = json!({ "type": "whereabouts" });
     node.nad("default", "red", red);
@@ -94,7 +94,7 @@ fn all_ips_go_to_cni_args_of_a_network_that_takes_them_by_capability_too() {
 
 #[test]
 fn several_ips_never_go_to_cni_args_of_a_network_with_host_local() {
-    let node = Node::recorder("one-only");
+    let node = Node::recorder("one-only").conf(json!({ "allowedDevices": ["*"] }));
     let mut red = capable(&node, "red", &["ips"]);
     red["ipam"] = json!({ "type": "host-local" });
     node.nad("default", "red", red);
@@ -122,7 +122,7 @@ fn a_pair_that_would_not_reach_host_local_is_refused_before_anything_runs() {
 
 #[test]
 fn ips_and_mac_also_go_to_cni_args() {
-    let node = Node::recorder("args");
+    let node = Node::recorder("args").conf(json!({ "allowedDevices": ["*"] }));
     node.recording_nads(&["red"]);
     add(&node, everything("red"));
     let call = node.last_call("ADD net1 red");
@@ -290,7 +290,7 @@ fn node_with_devices(name: &str, uid: &str) -> Node {
 
 #[test]
 fn an_explicit_device_reaches_every_plugin_and_runtime_config_of_those_that_declare_it() {
-    let node = Node::recorder("device");
+    let node = Node::recorder("device").conf(json!({ "allowedDevices": ["0000:03:02.1"] }));
     let capable = capable(&node, "red", &["deviceID"]);
     node.nad(
         "default",

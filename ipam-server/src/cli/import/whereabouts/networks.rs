@@ -69,13 +69,9 @@ impl Network {
                 .map_err(|error| format!("its configuration cannot be read: {error}"))?,
             _ => Value::Null,
         };
-        let own = config.get("name").and_then(Value::as_str);
         let mut network = Network {
             namespace: namespace.to_owned(),
-            owner: own
-                .filter(|own| !own.is_empty())
-                .unwrap_or(&full_name)
-                .to_owned(),
+            owner: full_name.clone(),
             full_name,
             network_name: String::new(),
             settings: Vec::new(),
@@ -207,9 +203,9 @@ mod tests {
     }
 
     #[test]
-    fn leases_are_filed_under_the_name_of_the_configuration_or_of_the_nad() {
+    fn leases_are_filed_under_namespace_and_name_of_the_nad() {
         for (config, owner) in [
-            (r#"{"name": "blue", "type": "bridge"}"#, "blue"),
+            (r#"{"name": "blue", "type": "bridge"}"#, "ns/nad"),
             (r#"{"type": "bridge"}"#, "ns/nad"),
             (r#"{"name": "", "type": "bridge"}"#, "ns/nad"),
             ("", "ns/nad"),

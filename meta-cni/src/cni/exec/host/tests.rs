@@ -58,6 +58,7 @@ impl Plugins {
         HostExec {
             dirs: vec![self.dir.path().to_owned()],
             limit,
+            reserve: Duration::ZERO,
         }
     }
 
@@ -182,6 +183,7 @@ fn folders_are_searched_in_order() {
             second.dir.path().into(),
         ],
         limit: LONG,
+        reserve: Duration::ZERO,
     };
     let run = |plugin| exec.run(plugin, Command::Add, TARGET, b"{}").unwrap();
     assert_eq!(run("plugin"), b"first\n");
@@ -198,6 +200,7 @@ fn what_cannot_be_executed_is_passed_over() {
         let exec = HostExec {
             dirs: vec![first.dir.path().into(), second.dir.path().into()],
             limit: LONG,
+            reserve: Duration::ZERO,
         };
         assert_eq!(exec.find(name).unwrap(), second.path(name), "{name}");
     }
@@ -208,6 +211,7 @@ fn a_plugin_that_is_nowhere_is_reported_with_the_folders() {
     let exec = HostExec {
         dirs: vec!["/nonexistent/a".into(), "/nonexistent/b".into()],
         limit: LONG,
+        reserve: Duration::ZERO,
     };
     let error = exec.run("bridge", Command::Add, TARGET, b"{}").unwrap_err();
     assert_eq!(
