@@ -168,7 +168,7 @@ fn of_server_and_pools(seen: &Seen, config: &IpamConfig, now: Timestamp) -> Vec<
                 }
                 failure => with_causes(failure),
             };
-            let remedy = "start ipam-server (its log says why it ended), or correct ipam.server and ipam.tls";
+            let remedy = "start ipam-server (its log says why it ended), or correct its address and tls in ipam.yaml of this node";
             findings.push(Finding::fault(Area::Addresses, cause, remedy));
         }
         Ok(pools) => findings.extend(of_pools(pools, config, address)),

@@ -54,7 +54,9 @@ pub enum IpamFailure {
         second: IpAddr,
     },
     /// Nobody answers.
-    #[error("ipam-server at {server} cannot be reached; start it, or correct ipam.server")]
+    #[error(
+        "ipam-server at {server} cannot be reached; start it, or correct its address in the node's ipam.yaml"
+    )]
     Unreachable {
         /// Its address.
         server: String,

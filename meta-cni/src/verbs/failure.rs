@@ -104,6 +104,8 @@ pub(super) enum Failure {
         #[source]
         source: IpamFailure,
     },
+    #[error("the time of the call is over (verbTimeoutSeconds); the next GC collects the rest")]
+    NoTime,
     #[error(transparent)]
     ValidAttachments(#[from] WrongList),
     #[error("not available: {reason}")]
@@ -161,6 +163,7 @@ impl Failure {
             Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,
             Failure::NetworkGc { source, .. } => chain_code(source),
             Failure::LeaseGc { source, .. } => source.code(),
+            Failure::NoTime => Code::TRY_AGAIN_LATER,
             Failure::ValidAttachments(_) => Code::INVALID_NETWORK_CONFIG,
             Failure::NotAvailable { .. } => Code::PLUGIN_NOT_AVAILABLE,
             Failure::DefaultNotAvailable(error) => match chain_code(error) {

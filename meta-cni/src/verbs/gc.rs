@@ -16,11 +16,11 @@ use crate::cni::chain;
 use crate::cni::netconf::NetConfList;
 use crate::cni::valid_attachments::valid_attachments;
 use crate::gather::gather;
-use crate::lease;
 use crate::plan::inject_capabilities;
 use crate::record::{Orphans, Record, RecordError, Sandbox};
 use crate::trace::step;
 use crate::wanted::default_network;
+use crate::{lease, limits};
 use networks::Networks;
 
 /// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
@@ -36,6 +36,11 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
     let mut failures = Vec::new();
     let mut networks = Networks::default();
     for id in known_containers(context)? {
+        // What is left is collected by the next GC. Networks are not asked: which of their attachments are valid is not known.
+        if limits::left().is_zero() {
+            failures.push(Failure::NoTime);
+            return Err(Failure::Several(failures));
+        }
         let is_valid = valid.iter().any(|valid| valid.container_id == id);
         match context.records.peek(&id) {
             Ok(Some(record)) if is_valid => networks.add_valid(&record),
@@ -200,7 +205,7 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
                 source,
             }));
         }
-        if let Err(source) = lease::collect(list, &valid) {
+        if let Err(source) = lease::collect(list, &networks.valid_leases(list)) {
             failures.push(Failure::LeaseGc {
                 network: list.name.clone(),
                 source,

@@ -1,11 +1,11 @@
-//! Leases of networks whose configuration has no name: networks of one name in two namespaces are kept apart.
+//! Networks of one name in two namespaces: their leases are kept apart, whether their configurations have that name or none.
 
 use e2e::{IpamServer, Node, locate};
 use serde_json::{Value, json};
 
-fn leasing(node: &Node, bridge: &str) -> Value {
+fn leasing(node: &Node, bridge: &str, name: Option<&str>) -> Value {
     let mut conf = node.bridge(bridge, &[]);
-    conf.as_object_mut().expect("an object").remove("name");
+    e2e::merge::merge(&mut conf, &json!({ "name": name, "cniVersion": "1.0.0" }));
     conf["ipam"] = json!({ "type": "meta-ipam", "pool": "one" });
     conf
 }
@@ -22,14 +22,20 @@ async fn owners(server: &IpamServer) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn leases_of_nameless_networks_of_one_name_are_filed_and_released_by_namespace() {
+async fn leases_of_networks_of_one_name_are_filed_and_released_by_namespace() {
+    for (node, name) in [("nameless", None), ("same-name", Some("lan"))] {
+        filed_and_released_by_namespace(node, name).await;
+    }
+}
+
+async fn filed_and_released_by_namespace(node: &str, name: Option<&str>) {
     let server = IpamServer::start();
     server.create_pool("one", "10.5.0.0/24", "").await;
-    let node = Node::recorder("nameless");
+    let node = Node::recorder(node);
     node.install(&locate::executable("meta-ipam"));
     node.leases_from(&server.address(), json!({}));
     for namespace in ["shop", "bank"] {
-        let conf = leasing(&node, &format!("br-{namespace}"));
+        let conf = leasing(&node, &format!("br-{namespace}"), name);
         node.nad(namespace, "blue", conf);
     }
     let pods = ["shop", "bank"].map(|namespace| {

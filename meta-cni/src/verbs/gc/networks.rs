@@ -15,6 +15,8 @@ use crate::record::{Entry, Record};
 pub(super) struct Networks {
     lists: BTreeMap<Identity, NetConfList>,
     valid: BTreeMap<String, BTreeSet<AttachmentId>>,
+    /// The same by each network that leases may be filed under.
+    leasing: BTreeMap<String, BTreeSet<AttachmentId>>,
     known: BTreeSet<String>,
     unknown: BTreeSet<String>,
 }
@@ -34,16 +36,19 @@ struct Identity {
 impl Identity {
     fn of(entry: &Entry) -> Identity {
         let list = &entry.attachment.list;
-        let plugins = list.plugins.iter();
-        let mut ours = plugins.filter(|plugin| plugin.ipam_type() == Some(TYPE));
         Identity {
             name: list.name.clone(),
             network: entry.attachment.network.clone(),
-            leases: ours
-                .next()
-                .map(|plugin| network_of(plugin.as_map()).to_owned()),
+            leases: leases_of(list),
         }
     }
+}
+
+/// The network that leases of a list are filed under, if it leases by meta-ipam.
+fn leases_of(list: &NetConfList) -> Option<String> {
+    let mut ours = list.plugins.iter();
+    let ours = ours.find(|plugin| plugin.ipam_type() == Some(TYPE))?;
+    Some(network_of(ours.as_map()).to_owned())
 }
 
 impl Networks {
@@ -52,10 +57,19 @@ impl Networks {
         self.add_gone(record);
         for attachment in record.attachments() {
             let name = attachment.list.name.clone();
-            self.valid.entry(name).or_default().insert(AttachmentId {
+            let id = AttachmentId {
                 container_id: record.container_id.clone(),
                 ifname: attachment.ifname.clone(),
-            });
+            };
+            // An import filed leases under the network, whatever IPAM plugin the record has.
+            let of_network = [
+                Some(attachment.network.clone()),
+                leases_of(&attachment.list),
+            ];
+            for network in of_network.into_iter().flatten() {
+                self.leasing.entry(network).or_default().insert(id.clone());
+            }
+            self.valid.entry(name).or_default().insert(id);
         }
     }
 
@@ -101,6 +115,15 @@ impl Networks {
     pub(super) fn valid(&self, name: &str) -> Vec<AttachmentId> {
         let valid = self.valid.get(name).into_iter().flatten();
         valid.cloned().collect()
+    }
+
+    /// The attachments that may hold leases of a network: all that lease under the same network, also those from before the
+    /// network got its CNI name, and all of its CNI name.
+    pub(super) fn valid_leases(&self, list: &NetConfList) -> Vec<AttachmentId> {
+        let of_network = leases_of(list).and_then(|network| self.leasing.get(&network));
+        let of_name = self.valid.get(&list.name);
+        let all: BTreeSet<_> = of_network.into_iter().chain(of_name).flatten().collect();
+        all.into_iter().cloned().collect()
     }
 }
 
@@ -158,6 +181,38 @@ mod tests {
             .collect();
         assert_eq!(leases, ["other/blue", "shop/blue", "third/blue", "red"]);
         assert!(networks.has("red") && !networks.has("green"));
+    }
+
+    #[test]
+    fn a_network_that_got_another_name_keeps_the_leases_of_its_pods() {
+        let mut networks = Networks::default();
+        let named = |name: &str| {
+            let mut conf = leasing(Some("shop/blue"));
+            conf["name"] = json!(name);
+            conf
+        };
+        networks.add_valid(&record("c1", "shop/blue", named("before")));
+        networks.add_valid(&record("c2", "shop/blue", named("after")));
+        let imported = json!({"name": "older", "type": "bridge", "ipam": {"type": "host-local"}});
+        networks.add_valid(&record("c3", "shop/blue", imported));
+        networks.add_valid(&record("c4", "bank/blue", leasing(Some("bank/blue"))));
+        let valid = |list: &NetConfList| -> Vec<String> {
+            let valid = networks.valid_leases(list).into_iter();
+            valid.map(|id| id.container_id).collect()
+        };
+        let all: Vec<_> = networks
+            .lists()
+            .filter(|list| leases_of(list).is_some())
+            .collect();
+        let of = |name: &str| {
+            all.iter()
+                .find(|list| list.name == name)
+                .map(|list| valid(list))
+        };
+        for name in ["before", "after"] {
+            assert_eq!(of(name).unwrap(), ["c1", "c2", "c3"], "{name}");
+        }
+        assert_eq!(of("blue").unwrap(), ["c4"]);
     }
 
     #[test]
