@@ -26,6 +26,11 @@ impl Renewed {
         Renewed { paths, stamps }
     }
 
+    /// Makes the next call of [`Renewed::has_changed`] say so: what was read could not be used for a passing reason.
+    pub fn try_again(&mut self) {
+        self.stamps.clear();
+    }
+
     /// Whether a file changed since the last call.
     pub fn has_changed(&mut self) -> bool {
         let now = stamps(&self.paths);

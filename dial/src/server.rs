@@ -65,6 +65,8 @@ impl ServerFiles {
             .with_single_cert(chain, secret)
             .map_err(|source| names.strangers(&self.cert, &self.key, source))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
+        // A session that is resumed is not verified again: an authority that was removed would count for a day.
+        config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
 }

@@ -8,6 +8,7 @@ pub mod operations;
 pub mod policy;
 pub mod token;
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,10 @@ use identity::Identity;
 use operations::{Operation, Reach, Role};
 use policy::{Fit, Policy};
 
-/// How often a refusal is logged at most.
+/// How often a refusal of one caller is logged at most.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Callers whose refusals are logged within that time.
+const LOGGED_CALLERS: usize = 100;
 
 /// How the server is set up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +53,8 @@ pub struct Access {
     /// This process's user, whose files the store is.
     own_uid: u32,
     policy: RwLock<Arc<Policy>>,
-    /// When a refusal was logged, and how many were not since.
-    logged: std::sync::Mutex<(Option<Instant>, u64)>,
+    /// When a refusal of each caller was logged, and how many were not since.
+    logged: std::sync::Mutex<HashMap<String, (Instant, u64)>>,
 }
 
 impl Access {
@@ -79,9 +82,9 @@ impl Access {
         let best = roles
             .iter()
             .map(|fit| (operation.reach(fit.role), fit))
-            // The first one of those that reach farthest.
+            // The first one of those that reach farthest; an operator before others, whatever the order of rules.
             .rev()
-            .max_by_key(|(reach, _)| *reach);
+            .max_by_key(|(reach, fit)| (*reach, fit.role == Role::Operator));
         match best {
             Some((reach, fit)) if reach > Reach::Nothing => Ok(grant(identity, reach, fit)),
             _ if operation.is_open => Ok(Grant {
@@ -130,6 +133,12 @@ impl Access {
         roles
     }
 
+    /// Whether the policy gives a name the role of nodes.
+    fn is_for_nodes(&self, name: &str) -> bool {
+        let policy = self.policy.read().unwrap_or_else(PoisonError::into_inner);
+        policy.of_name(name).any(|fit| fit.role == Role::Node)
+    }
+
     fn refusal(&self, identity: &Identity, operation: &Operation, roles: &[Fit]) -> Error {
         let remedy = match identity {
             Identity::Nobody(_) => {
@@ -141,6 +150,9 @@ impl Access {
                 "start ipam-server with --unix-operator, or give this user the role in --policy"
             }
             Identity::User(_) => "use root, or give this user the role in --policy",
+            Identity::Token { name, node: None } if self.is_for_nodes(name) => {
+                "its token is bound to no node: use a projected token of a pod, on Kubernetes 1.30 or later"
+            }
             Identity::Certificate(_) | Identity::Token { .. } => {
                 "give this name the role in --policy of ipam-server"
             }
@@ -157,18 +169,29 @@ impl Access {
         }
     }
 
-    /// Logs a refusal, unless one was logged a moment ago.
-    fn log(&self, identity: &Identity, error: &Error) {
+    /// Logs a refusal, unless one of the same caller was logged a moment ago.
+    fn log(&self, identity: &Identity, what: &str) {
+        let caller = identity.shown();
         let suppressed = {
             let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-            if logged.0.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
-                logged.1 += 1;
-                return;
+            if logged.len() >= LOGGED_CALLERS {
+                logged.retain(|_, (at, _)| at.elapsed() < LOG_INTERVAL);
             }
-            logged.0 = Some(Instant::now());
-            std::mem::take(&mut logged.1)
+            let is_full = logged.len() >= LOGGED_CALLERS;
+            match logged.get_mut(&caller) {
+                Some((at, suppressed)) if at.elapsed() < LOG_INTERVAL => {
+                    *suppressed += 1;
+                    return;
+                }
+                None if is_full => return,
+                known => {
+                    let suppressed = known.map_or(0, |(_, suppressed)| *suppressed);
+                    logged.insert(caller.clone(), (Instant::now(), 0));
+                    suppressed
+                }
+            }
         };
-        tracing::warn!(caller = identity.shown(), %error, suppressed, "a caller was refused");
+        tracing::warn!(caller, what, suppressed, "a caller was refused");
     }
 }
 

@@ -301,7 +301,7 @@ pub enum Error {
     },
     /// NOT_ALLOWED: a reclaimer would end too many leases.
     #[error(
-        "{missed} of {all} leases are not listed, and a reclaimer ends at most {most} at once: check the list, or let an operator reclaim"
+        "{missed} of {all} leases are not listed, and reclaimers end at most {most} an hour, of which {ended} have ended: check the list, or let an operator reclaim"
     )]
     TooManyMissed {
         /// Leases that the request does not list.
@@ -310,6 +310,8 @@ pub enum Error {
         all: u64,
         /// The most that may be missed.
         most: u64,
+        /// What ended within the last hour.
+        ended: u64,
     },
     /// The deadline of the caller passed before the change was written. Nothing has changed.
     #[error("the caller's deadline passed before the change was written; nothing has changed")]

@@ -2,8 +2,9 @@
 //! is looked up by.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -123,6 +124,7 @@ impl Wish {
             .as_ref()
             .map(|ttl| problems.duration(&format!("{at}ttl"), Some(ttl)));
         problems.labels(&format!("{at}labels"), &request.labels);
+        problems.plain_labels(&format!("{at}labels"), &request.labels);
         let mac = mac(&format!("{at}mac"), &request.mac, &mut problems);
         if request.request_id.len() > 128 {
             problems.add(format!("{at}request_id"), "is longer than 128 bytes");
@@ -311,8 +313,8 @@ pub struct Keys {
     pub pod: u32,
     /// MAC.
     pub mac: u32,
-    /// Namespace: leases are counted by it.
-    pub namespace: u32,
+    /// Namespace: leases are counted by it, and not compared.
+    pub namespace: u64,
 }
 
 impl Keys {
@@ -325,7 +327,7 @@ impl Keys {
             request: text_key(&lease.request_id),
             pod: pod_key(&owner.namespace, &owner.pod),
             mac: text_key(&lease.mac),
-            namespace: text_key(&owner.namespace),
+            namespace: namespace_key(&owner.namespace),
         }
     }
 }
@@ -344,6 +346,12 @@ pub fn pod_key(namespace: &str, pod: &str) -> u32 {
         return 0;
     }
     hash(&(namespace, pod))
+}
+
+/// See [`Keys::namespace`]. The hash has a key of this process, so that nobody can choose two namespaces that share one.
+pub fn namespace_key(namespace: &str) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(namespace)
 }
 
 /// A key of one text.

@@ -27,7 +27,7 @@ use proto::ipam::v1::{self as ipam, EventType};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::allocator::lookup::Question;
-use crate::allocator::restore::new_id;
+use crate::allocator::restore::{new_id, new_secret};
 use crate::allocator::{Draft, load};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -113,6 +113,7 @@ pub struct Ledger {
     oldest: watch::Receiver<u64>,
     health: watch::Receiver<Health>,
     origin: watch::Receiver<Origin>,
+    ended: Arc<Mutex<reads::Ended>>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -133,13 +134,19 @@ impl Ledger {
             clock.has_been(latest);
         }
         state.restore_wait = i64::try_from(limits.restore_wait.as_millis()).unwrap_or(i64::MAX);
-        if state.origin.id.is_empty() {
-            state.origin.id = new_id();
+        if state.origin.id.is_empty() || state.origin.secret.is_empty() {
+            let before = (!state.origin.id.is_empty()).then(|| state.origin.clone());
+            if before.is_none() {
+                state.origin.id = new_id();
+            }
+            state.origin.secret = new_secret().map_err(|error| {
+                Error::Store(StoreError::Io {
+                    path: "the system's random numbers".into(),
+                    source: Arc::new(error),
+                })
+            })?;
             let after = state.origin.clone();
-            let origin = Some(OriginChange {
-                before: None,
-                after,
-            });
+            let origin = Some(OriginChange { before, after });
             store.commit(&Batch {
                 origin,
                 ..Batch::default()
@@ -177,6 +184,7 @@ impl Ledger {
             oldest,
             health,
             origin,
+            ended: Arc::default(),
             thread: Arc::new(Mutex::new(Some(thread))),
         })
     }
@@ -277,6 +285,7 @@ impl Ledger {
     ) -> Result<ipam::Pool, Error> {
         let pool = Pool::decode(request.pool.unwrap_or_default())?;
         pool.check_sensible()?;
+        pool.check_plain()?;
         let id = request.request_id;
         self.run(caller, !request.validate_only, move |draft| {
             draft.create_pool(pool, &id)

@@ -73,8 +73,10 @@ where
             metrics.rpc(method, code, took);
             let milliseconds = took.as_secs_f64() * 1000.0;
             let traceparent = traceparent.as_ref().and_then(|value| value.to_str().ok());
-            if code == Code::Ok {
-                tracing::debug!(rpc = method, milliseconds, traceparent, "answered");
+            // Refusals of callers are logged where they are decided, and so many only that they fill no disk.
+            let is_of_caller = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
+            if code == Code::Ok || is_of_caller {
+                tracing::debug!(rpc = method, ?code, milliseconds, traceparent, "answered");
             } else {
                 tracing::info!(rpc = method, ?code, milliseconds, traceparent, "refused");
             }

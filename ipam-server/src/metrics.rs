@@ -13,7 +13,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use proto::ipam::v1::{self as ipam, EventType};
 
-use crate::error::Error;
 use crate::ledger::Observer;
 use crate::seed::Refused;
 
@@ -230,9 +229,8 @@ impl Metrics {
         }
     }
 
-    /// A request that was refused because of who its caller is: `no_identity` or `not_allowed`.
-    pub fn refused_caller(&self, error: &Error) {
-        let why = crate::access::layer::why(error);
+    /// A request that was refused because of who its caller is: `no_identity`, `not_reviewed` or `not_allowed`.
+    pub fn refused_caller(&self, why: &'static str) {
         self.refused_callers.get_or_create(&Why { why }).inc();
     }
 

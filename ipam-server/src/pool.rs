@@ -305,15 +305,25 @@ impl Problems {
                     "keys are 1 to 63 bytes long, values up to 63",
                 );
             }
+        }
+        if count > 64 {
+            self.add(field, format!("are {count}, at most 64 are possible"));
+        }
+    }
+
+    /// For new labels: those that are stored may be from before this was checked.
+    pub(crate) fn plain_labels<'a>(
+        &mut self,
+        field: &str,
+        labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) {
+        for (key, value) in labels {
             if !text::is_plain(key) || !text::is_plain(value) {
                 self.add(
                     format!("{field}[{key:?}]"),
                     "has a character that steers a terminal",
                 );
             }
-        }
-        if count > 64 {
-            self.add(field, format!("are {count}, at most 64 are possible"));
         }
     }
 

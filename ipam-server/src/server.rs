@@ -1,6 +1,7 @@
 //! The server: opens the store, binds, serves, and ends in order.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -382,25 +383,30 @@ async fn bind_metrics(config: &Config, patience: Instant) -> Result<TcpListener,
 /// store that an earlier version made. Where that cannot be done, opening the store says why.
 fn keep_private(folder: &Path) {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    if let Err(error) = made.and_then(|()| tighten(folder)) {
+    if let Err(error) = made.and_then(|()| shut(folder)) {
         let folder = folder.display();
         tracing::warn!(%folder, %error, "the store's folder may be open to other users");
     }
 }
 
-/// Takes the rights of others from a file or folder and from what is in it. A link is left alone.
-fn tighten(path: &Path) -> std::io::Result<()> {
-    let metadata = std::fs::symlink_metadata(path)?;
-    if metadata.is_symlink() {
-        return Ok(());
-    }
-    let mode = metadata.permissions().mode();
-    if mode & 0o077 != 0 {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode & 0o700))?;
-    }
-    if metadata.is_dir() {
-        for entry in std::fs::read_dir(path)? {
-            tighten(&entry?.path())?;
+/// Takes the rights of others from a folder, which may be behind a link, and from the files in it that are a store's. What
+/// else is in it keeps its rights; nobody else enters the folder any more.
+fn shut(folder: &Path) -> std::io::Result<()> {
+    let folder = File::open(folder)?;
+    let limit = |file: &File| {
+        let mode = file.metadata()?.permissions().mode();
+        match mode & 0o077 {
+            0 => Ok(()),
+            others => file.set_permissions(PermissionsExt::from_mode(mode & 0o7777 & !others)),
+        }
+    };
+    limit(&folder)?;
+    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !entry.file_type()?.is_symlink() && crate::store::is_own_file(&name.to_string_lossy()) {
+            limit(&File::open(entry.path())?)?;
         }
     }
     Ok(())

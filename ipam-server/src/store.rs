@@ -69,6 +69,9 @@ pub struct Origin {
     pub until: i64,
     /// A new lease's number is the revision that makes it and this: above those that imports brought.
     pub lease_offset: u64,
+    /// The key of [`proto::ipam::v1::StoreMark::proof`], hexadecimal; empty: older servers had none.
+    #[serde(default)]
+    pub secret: String,
 }
 
 /// A change of [`Origin`].
@@ -85,6 +88,13 @@ impl Batch {
     pub fn writes(&self) -> usize {
         self.pools.len() + self.reservations.len() + self.leases.len() + self.events.len()
     }
+}
+
+/// Whether a file or folder of this name in a store's folder is the store's.
+pub fn is_own_file(name: &str) -> bool {
+    const WHOLE: [&str; 5] = ["db", "conf", "blobs", "sled.opening", "base.tmp"];
+    const BEGINNINGS: [&str; 4] = ["ipam-server.", "journal", "base-", "snap."];
+    WHOLE.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin))
 }
 
 /// How far a store is.

@@ -75,7 +75,7 @@ impl Reporter<'_> {
         let held = self.gather()?;
         let mut mark = StoreMark {
             id: store,
-            revision: 0,
+            ..StoreMark::default()
         };
         for _ in 0..STORES {
             match self.send(&held.by_node, &mark) {
@@ -178,6 +178,7 @@ impl Reporter<'_> {
             server: String::new(),
             store: mark.id,
             revision: mark.revision,
+            proof: mark.proof,
             node: self.node.to_owned(),
             conflicts: done.conflict_details,
             is_pool_missing: done.missing_pools > 0,

@@ -19,6 +19,8 @@ struct Kept {
     files: Renewed,
     /// For log and metric.
     what: &'static str,
+    /// Why the files as they are now cannot be used; empty: they are.
+    failure: String,
     renew: Box<dyn Fn() -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send>,
 }
 
@@ -50,6 +52,7 @@ impl Keeper {
         self.kept.push(Kept {
             files: renewed,
             what: "tls",
+            failure: String::new(),
             renew: Box::new(move || {
                 sender.send_replace(files.load()?);
                 Ok(())
@@ -63,6 +66,7 @@ impl Keeper {
         self.kept.push(Kept {
             files,
             what: "policy",
+            failure: String::new(),
             renew: Box::new(move || {
                 access.set_policy(Policy::read(&path)?);
                 Ok(())
@@ -78,14 +82,29 @@ impl Keeper {
             for kept in &mut self.kept {
                 if kept.files.has_changed() {
                     let renewed = (kept.renew)();
-                    self.metrics.renewed(kept.what, renewed.is_ok());
-                    match renewed {
-                        Ok(()) => tracing::info!(files = kept.what, "renewed files are used"),
-                        Err(error) => {
-                            let cause = error.source().map(ToString::to_string);
-                            tracing::error!(files = kept.what, %error, cause, "renewed files are not used: those of before are");
+                    let failure = renewed.err().map(|error| {
+                        let cause = error.source().map(ToString::to_string);
+                        [error.to_string(), cause.unwrap_or_default()].join(": ")
+                    });
+                    match &failure {
+                        None => {
+                            self.metrics.renewed(kept.what, true);
+                            tracing::info!(files = kept.what, "renewed files are used");
+                        }
+                        Some(error) => {
+                            // Out of file descriptors, for example: nothing changes when that is over.
+                            kept.files.try_again();
+                            if *error != kept.failure {
+                                self.metrics.renewed(kept.what, false);
+                                tracing::error!(
+                                    files = kept.what,
+                                    error,
+                                    "renewed files are not used: those of before are"
+                                );
+                            }
                         }
                     }
+                    kept.failure = failure.unwrap_or_default();
                 }
             }
         }

@@ -6,6 +6,7 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::listen::incoming::Peer;
+use crate::text;
 
 /// A caller as its connection proves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ fn address(info: &TcpConnectInfo) -> Option<IpAddr> {
     info.remote_addr.map(|at| at.ip())
 }
 
-/// The SPIFFE URIs and the common name of a certificate. A name with a control character is left out: it would reach logs
+/// The SPIFFE URIs and the common name of a certificate. A name with a character that steers a terminal is left out: it would reach logs
 /// and terminals.
 fn names(certificate: &[u8]) -> Vec<String> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
@@ -89,7 +90,7 @@ fn names(certificate: &[u8]) -> Vec<String> {
         _ => None,
     };
     let all = uris.chain(common);
-    all.filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
+    all.filter(|name| !name.is_empty() && text::is_plain(name))
         .collect()
 }
 

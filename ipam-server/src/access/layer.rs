@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tonic::Status;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::identity::Identity;
@@ -14,6 +14,7 @@ use super::operations::Operation;
 use super::token::Reviewer;
 use super::{Access, Grant};
 use crate::error::Error;
+use crate::listen::incoming::note_caller;
 use crate::metrics::Metrics;
 
 /// Decides about requests to what it is laid around.
@@ -57,9 +58,21 @@ impl Authorize {
     }
 
     fn refuse(&self, identity: &Identity, error: Error) -> Status {
-        self.access.log(identity, &error);
-        self.metrics.refused_caller(&error);
+        self.access.log(identity, &error.to_string());
+        self.metrics.refused_caller(why(&error));
         Status::from(error)
+    }
+
+    /// Notes that a service refused what it was asked for: a lease of another node, for example.
+    fn note_refusal<R>(&self, identity: &Identity, response: &http::Response<R>) {
+        let status = response.headers().get("grpc-status");
+        let code = status.map(|value| Code::from_bytes(value.as_bytes()));
+        if code == Some(Code::PermissionDenied) {
+            let message = Status::from_header_map(response.headers());
+            let message = message.map(|status| status.message().to_owned());
+            self.access.log(identity, &message.unwrap_or_default());
+            self.metrics.refused_caller("not_allowed");
+        }
     }
 
     /// The token of a request, if tokens are read.
@@ -92,35 +105,37 @@ where
             Ok(operation) => operation,
             Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
         };
-        if let Some((reviewer, token)) = self.of.token(&request) {
-            // The service that is ready is the one to call.
-            let clone = self.inner.clone();
-            let mut inner = std::mem::replace(&mut self.inner, clone);
-            let of = self.of.clone();
-            return Box::pin(async move {
-                let reviewed = reviewer.review(&token).await;
-                let reviewed = reviewed.map_err(|error| of.refuse(&connection, error));
-                match reviewed.and_then(|identity| of.decide(&identity, operation)) {
-                    Ok(grant) => {
-                        request.extensions_mut().insert(grant);
-                        inner.call(request).await
-                    }
-                    Err(status) => Ok(status.into_http()),
-                }
-            });
-        }
-        match self.of.decide(&connection, operation) {
-            Ok(grant) => {
-                request.extensions_mut().insert(grant);
-                Box::pin(self.inner.call(request))
+        // What everybody may do costs no review.
+        let token = self.of.token(&request).filter(|_| !operation.is_open);
+        // The service that is ready is the one to call.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let of = self.of.clone();
+        Box::pin(async move {
+            let identity = match token {
+                Some((reviewer, token)) => match reviewer.review(&token).await {
+                    Ok(identity) => identity,
+                    Err(error) => return Ok(of.refuse(&connection, error).into_http()),
+                },
+                None => connection,
+            };
+            let grant = match of.decide(&identity, operation) {
+                Ok(grant) => grant,
+                Err(status) => return Ok(status.into_http()),
+            };
+            if grant.role.is_some() {
+                note_caller(request.extensions());
             }
-            Err(status) => Box::pin(async move { Ok(status.into_http()) }),
-        }
+            request.extensions_mut().insert(grant);
+            let response = inner.call(request).await?;
+            of.note_refusal(&identity, &response);
+            Ok(response)
+        })
     }
 }
 
 /// A refusal by what is wrong, for the metric.
-pub fn why(error: &Error) -> &'static str {
+fn why(error: &Error) -> &'static str {
     match error {
         Error::NoIdentity { .. } | Error::BadBearer => "no_identity",
         Error::Unreviewed => "not_reviewed",

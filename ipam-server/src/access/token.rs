@@ -1,11 +1,15 @@
 //! Bearer tokens: an API server says whose a token is (TokenReview), for the audience of this service only. Its answer is kept
 //! for a short time, so that a node does not ask for each call.
+//!
+//! Whoever reaches the port can send tokens. What does not even claim to be for this service is refused here, and tokens
+//! that somebody is known by are reviewed again beside those of strangers, not behind them.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -24,10 +28,14 @@ const KEPT: Duration = Duration::from_secs(30);
 const REFUSAL_KEPT: Duration = Duration::from_secs(5);
 /// How long the API server may take.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Reviews at once; more wait.
-const AT_ONCE: usize = 8;
-/// Answers that are kept at once.
-const ANSWERS: usize = 10_000;
+/// Reviews at once of tokens that nobody is known by, and of the others; more wait.
+const AT_ONCE: usize = 4;
+/// Identities that are kept at once.
+const IDENTITIES: usize = 10_000;
+/// Refusals that are kept at once.
+const REFUSALS: usize = 1_000;
+/// How far the clock of the API server may be behind, in seconds.
+const SKEW: i64 = 60;
 /// The longest token.
 const TOKEN_BYTES: usize = 16 << 10;
 /// Where Kubernetes says which node a token is bound to.
@@ -47,14 +55,28 @@ pub enum TokenError {
 /// Asks an API server whose tokens are.
 pub struct Reviewer {
     reviews: Api<TokenReview>,
-    answers: Mutex<HashMap<String, Answer>>,
-    at_once: Semaphore,
+    answers: Mutex<Answers>,
+    of_known: Semaphore,
+    of_strangers: Semaphore,
 }
 
-struct Answer {
-    until: Instant,
-    /// None: the token is nobody's.
-    identity: Option<Identity>,
+/// SHA-256 of a token.
+type Digest = [u8; 32];
+
+#[derive(Default)]
+struct Answers {
+    /// Also those that must be asked for again.
+    identities: HashMap<Digest, (Instant, Identity)>,
+    refusals: HashMap<Digest, Instant>,
+}
+
+/// What is known of a token.
+enum Known {
+    Nothing,
+    /// It was somebody's a while ago.
+    Once,
+    Is(Identity),
+    Nobody,
 }
 
 impl std::fmt::Debug for Reviewer {
@@ -83,7 +105,8 @@ impl Reviewer {
         Ok(Reviewer {
             reviews: Api::all(client),
             answers: Mutex::default(),
-            at_once: Semaphore::new(AT_ONCE),
+            of_known: Semaphore::new(AT_ONCE),
+            of_strangers: Semaphore::new(AT_ONCE),
         })
     }
 
@@ -92,44 +115,68 @@ impl Reviewer {
     /// # Errors
     /// [`Error::BadBearer`] if it is nobody's, [`Error::Unreviewed`] if the API server does not say.
     pub async fn review(&self, token: &str) -> Result<Identity, Error> {
-        if token.is_empty() || token.len() > TOKEN_BYTES {
+        let now = jiff::Timestamp::now().as_second();
+        if token.len() > TOKEN_BYTES || !claims_to_be_for_us(token, now) {
             return Err(Error::BadBearer);
         }
-        if let Some(known) = self.known(token) {
-            return known.ok_or(Error::BadBearer);
-        }
-        let asked = tokio::time::timeout(LONGEST, self.ask(token)).await;
-        let status = asked.ok().flatten().ok_or(Error::Unreviewed)?;
-        let identity = identity(status);
-        self.keep(token, identity.clone());
+        let digest = digest(token);
+        let places = match self.known(&digest) {
+            Known::Is(identity) => return Ok(identity),
+            Known::Nobody => return Err(Error::BadBearer),
+            Known::Once => &self.of_known,
+            Known::Nothing => &self.of_strangers,
+        };
+        let asked = async {
+            let _place = places.acquire().await.ok()?;
+            // Another request with the token may have been faster.
+            match self.known(&digest) {
+                Known::Is(identity) => return Some(Some(identity)),
+                Known::Nobody => return Some(None),
+                Known::Once | Known::Nothing => {}
+            }
+            let identity = identity(self.ask(token).await?);
+            self.keep(digest, identity.clone());
+            Some(identity)
+        };
+        let asked = tokio::time::timeout(LONGEST, asked).await;
+        let identity = asked.ok().flatten().ok_or(Error::Unreviewed)?;
         identity.ok_or(Error::BadBearer)
     }
 
-    fn known(&self, token: &str) -> Option<Option<Identity>> {
+    fn known(&self, digest: &Digest) -> Known {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let answer = answers.get(token)?;
-        (answer.until > Instant::now()).then(|| answer.identity.clone())
+        let now = Instant::now();
+        match (answers.identities.get(digest), answers.refusals.get(digest)) {
+            (Some((until, identity)), _) if *until > now => Known::Is(identity.clone()),
+            (_, Some(until)) if *until > now => Known::Nobody,
+            (Some(_), _) => Known::Once,
+            (None, _) => Known::Nothing,
+        }
     }
 
-    fn keep(&self, token: &str, identity: Option<Identity>) {
+    fn keep(&self, digest: Digest, identity: Option<Identity>) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if answers.len() >= ANSWERS {
-            answers.retain(|_, answer| answer.until > now);
-        }
-        if answers.len() >= ANSWERS {
-            answers.clear();
-        }
-        let kept = match identity {
-            Some(_) => KEPT,
-            None => REFUSAL_KEPT,
+        let Some(identity) = identity else {
+            answers.identities.remove(&digest);
+            if answers.refusals.len() >= REFUSALS {
+                answers.refusals.retain(|_, until| *until > now);
+            }
+            // Without room it is only asked for again.
+            if answers.refusals.len() < REFUSALS {
+                answers.refusals.insert(digest, now + REFUSAL_KEPT);
+            }
+            return;
         };
-        let until = now + kept;
-        answers.insert(token.to_owned(), Answer { until, identity });
+        if answers.identities.len() >= IDENTITIES {
+            answers.identities.retain(|_, (until, _)| *until > now);
+        }
+        if answers.identities.len() < IDENTITIES {
+            answers.identities.insert(digest, (now + KEPT, identity));
+        }
     }
 
     async fn ask(&self, token: &str) -> Option<TokenReviewStatus> {
-        let _place = self.at_once.acquire().await.ok()?;
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: token.to_owned(),
@@ -145,6 +192,46 @@ impl Reviewer {
             }
         }
     }
+}
+
+fn digest(token: &str) -> Digest {
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
+}
+
+/// Whether a token says that it is for this service and has not ended (RFC 7519, 4.1): the API server is not asked for
+/// others. Whether that is true is its business.
+fn claims_to_be_for_us(token: &str, now: i64) -> bool {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Audiences {
+        One(String),
+        Many(Vec<String>),
+    }
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        aud: Audiences,
+        exp: i64,
+    }
+    let mut parts = token.split('.');
+    let (Some(_), Some(claims), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims);
+    let claims: Option<Claims> = claims
+        .ok()
+        .and_then(|claims| serde_json::from_slice(&claims).ok());
+    claims.is_some_and(|claims| {
+        let is_for_us = match claims.aud {
+            Audiences::One(one) => one == AUDIENCE,
+            Audiences::Many(many) => many.iter().any(|one| one == AUDIENCE),
+        };
+        is_for_us && claims.exp.saturating_add(SKEW) > now
+    })
 }
 
 /// Whose a token is by the answer: an API server that does not know audiences confirms none.
@@ -172,6 +259,31 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_does_not_claim_to_be_for_this_service_is_not_reviewed() {
+        let token = |claims: serde_json::Value| {
+            let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+            format!(
+                "{}.{}.{}",
+                encode("{}"),
+                encode(&claims.to_string()),
+                encode("x")
+            )
+        };
+        for (text, expected) in [
+            (token(json!({"aud": [AUDIENCE], "exp": 1000})), true),
+            (token(json!({"aud": AUDIENCE, "exp": 1000})), true),
+            (token(json!({"aud": ["other"], "exp": 1000})), false),
+            (token(json!({"aud": [AUDIENCE], "exp": 900})), false),
+            (token(json!({"aud": [AUDIENCE]})), false),
+            ("rubbish".to_owned(), false),
+            ("a.b.c".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(claims_to_be_for_us(&text, 980), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_token_is_of_its_user_and_node_if_it_is_for_this_service() {

@@ -104,10 +104,15 @@ impl Draft<'_> {
                 difference: "addresses".to_owned(),
             });
         }
+        // A store that waits for this node's report takes what the node's records hold; else it may be no more than what
+        // Allocate would lease.
+        let is_awaited = self.state.origin.awaited.contains(node);
+        let namespace = &has.owner.namespace;
         let mut pools = has
             .pools
             .iter()
             .filter_map(|name| self.state.pool(name))
+            .filter(|(_, state)| state.pool.is_open_to(namespace))
             .peekable();
         if let (None, Some(pool)) = (pools.peek(), has.pools.first()) {
             let pool = pool.clone();
@@ -128,6 +133,18 @@ impl Draft<'_> {
         };
         for (family, address) in addresses() {
             let half = self.pool(pool)?.half(family);
+            let kept_for = half.and_then(|half| half.reserved.get(&number(address)));
+            if let Some(reservation) = kept_for
+                && self
+                    .reservation_for(pool, has)
+                    .is_none_or(|own| *own.message.name != **reservation)
+            {
+                return Err(Error::AddressReserved {
+                    address,
+                    pool: self.pool(pool)?.pool.name().to_owned(),
+                    why: self.kept_by(reservation),
+                });
+            }
             let Some(&holder) = half.and_then(|half| half.held.get(&number(address))) else {
                 continue;
             };
@@ -136,7 +153,9 @@ impl Draft<'_> {
             };
             let why = match lease.state() {
                 // It rests, but it was given again meanwhile.
-                ipam::lease::State::Quarantined => EventType::Freed,
+                ipam::lease::State::Quarantined if is_awaited || self.reaches(&lease) => {
+                    EventType::Freed
+                }
                 _ if is_gone(&lease, node, listed) => EventType::Reclaimed,
                 _ => {
                     return Err(Error::AddressInUse {
@@ -147,6 +166,9 @@ impl Draft<'_> {
                 }
             };
             self.put_lease(why, holder, Some(lease), None)?;
+        }
+        if !is_awaited {
+            self.check_quota(pool, namespace)?;
         }
         let id = self.next_lease();
         let choice = Choice {
@@ -192,6 +214,8 @@ pub fn add_conflict(answer: &mut ipam::ReportHeldResponse, owner: &ipam::Owner, 
 fn is_gone(lease: &ipam::Lease, node: &str, listed: &Listed) -> bool {
     lease.owner.as_ref().is_some_and(|owner| {
         let attachment = (owner.container_id.clone(), owner.ifname.clone());
-        owner.node == node && !owner.container_id.is_empty() && !listed.contains(&attachment)
+        owner.node.eq_ignore_ascii_case(node)
+            && !owner.container_id.is_empty()
+            && !listed.contains(&attachment)
     })
 }

@@ -139,7 +139,7 @@ impl Draft<'_> {
         if let Some(other) = &kept_for
             && reservation.is_none_or(|kept| *kept.message.name != **other)
         {
-            let why = format!("it is kept by reservation {other}");
+            let why = self.kept_by(other);
             return Err(Error::AddressReserved {
                 address,
                 pool: name,
@@ -186,7 +186,8 @@ impl Draft<'_> {
     }
 
     /// Whether the addresses of an active lease go to a request: by a reservation that names both, the holder and the caller.
-    /// A node takes them from another node only by a claim: it could say of any pod that it has it.
+    /// A node takes them from another node only by the claim that the reservation names, and which the holder has, too: it
+    /// could say of any pod that it has it.
     fn may_take_over(
         &self,
         kept_for: Option<&str>,
@@ -197,12 +198,22 @@ impl Draft<'_> {
             return Ok(false);
         };
         let lease = self.lease(holder)?.unwrap_or_default();
-        let is_near = self.reaches_attachment(&lease) || !wish.owner.claim.is_empty();
+        let is_near =
+            self.reaches_attachment(&lease) || self.is_by_claim(reservation, &lease, wish);
         Ok(
             is_near
                 && self.is_kept_for(reservation, &lease)
                 && self.is_predecessor(holder, wish)?,
         )
+    }
+
+    /// Whether reservation, holder and request all name the same claim.
+    fn is_by_claim(&self, reservation: &str, holder: &proto::ipam::v1::Lease, wish: &Wish) -> bool {
+        let kept = self.state.reservations.get(reservation);
+        let kept = kept.and_then(|kept| kept.message.identity.as_ref());
+        let claim = kept.map_or("", |identity| identity.claim.as_str());
+        let of_holder = holder.owner.as_ref().map_or("", |owner| &owner.claim);
+        !claim.is_empty() && of_holder == claim && wish.owner.claim == claim
     }
 
     /// Whether a lease is of the same interface of the same pod or claim as the request, in another container: one that
@@ -280,6 +291,14 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Why a reserved address is not leased: a node learns no names of reservations that are not for its leases.
+    pub(super) fn kept_by(&self, reservation: &str) -> String {
+        match &self.node {
+            Some(_) => "it is reserved for another owner".to_owned(),
+            None => format!("it is kept by reservation {reservation}"),
+        }
+    }
+
     /// Why the partner of an address that was asked for cannot be leased.
     fn partner_in_the_way(
         &self,
@@ -319,7 +338,7 @@ impl Draft<'_> {
         }
         let why = match (half.subnet.kept_back(number), half.reserved.get(&number)) {
             (Some(why), _) => why.to_owned(),
-            (None, Some(reservation)) => format!("it is kept by reservation {reservation}"),
+            (None, Some(reservation)) => self.kept_by(reservation),
             (None, None) => "it is in none of the ranges".to_owned(),
         };
         Error::AddressReserved {

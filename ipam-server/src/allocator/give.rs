@@ -95,14 +95,6 @@ impl Draft<'_> {
                 pool: name.to_owned(),
             });
         }
-        let quota = state.pool.message.namespace_quota;
-        if quota > 0 && self.state.leases_of(id, namespace) >= quota {
-            return Err(Error::NamespaceQuota {
-                pool: name.to_owned(),
-                namespace: namespace.clone(),
-                quota,
-            });
-        }
         let reservation = self.reservation_for(id, wish);
         self.attempt_in(|draft| draft.give(id, wish, reservation.as_ref()))
     }
@@ -122,10 +114,29 @@ impl Draft<'_> {
         reservation: Option<&Kept>,
     ) -> Result<ipam::Lease, Error> {
         let choice = self.choose(pool, wish, reservation)?;
+        // A lease whose addresses were handed over has ended by now.
+        self.check_quota(pool, &wish.owner.namespace)?;
         let id = self.next_lease();
         let lease = self.new_lease(id, self.pool(pool)?, wish, choice);
         self.put_lease(EventType::Created, id, None, Some(lease.clone()))?;
         Ok(lease)
+    }
+
+    /// Whether a namespace may have one more lease of a pool.
+    ///
+    /// # Errors
+    /// [`Error::NamespaceQuota`].
+    pub(super) fn check_quota(&self, pool: PoolId, namespace: &str) -> Result<(), Error> {
+        let state = self.pool(pool)?;
+        let quota = state.pool.message.namespace_quota;
+        if quota == 0 || self.state.leases_of(pool, namespace) < quota {
+            return Ok(());
+        }
+        Err(Error::NamespaceQuota {
+            pool: state.pool.name().to_owned(),
+            namespace: namespace.to_owned(),
+            quota,
+        })
     }
 
     pub(super) fn new_lease(
@@ -208,9 +219,13 @@ impl Draft<'_> {
                 continue;
             }
             if !self.reaches_attachment(&lease) {
+                // A request id is of the node that made it up: those of other nodes do not exist.
+                if !same_attachment {
+                    continue;
+                }
                 return Err(Error::OtherNode {
                     node: self.node.as_deref().unwrap_or_default().to_owned(),
-                    what: "an attachment or a request_id",
+                    what: "an attachment",
                 });
             }
             let mut difference = wish.differences(&lease);

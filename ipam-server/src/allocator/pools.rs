@@ -122,6 +122,9 @@ impl Draft<'_> {
         if same_configuration(&pool.message, before) {
             return Ok(shown(state));
         }
+        if pool.message.labels != before.labels {
+            pool.check_plain()?;
+        }
         let gateway = |subnet: &Option<ipam::Subnet>| subnet.as_ref().map(|at| at.gateway.clone());
         if gateway(&pool.message.ipv4) != gateway(&before.ipv4) {
             pool.check_sensible()?;

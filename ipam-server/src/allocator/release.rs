@@ -262,6 +262,6 @@ pub(crate) fn is_unlisted(
     lease.state() == ipam::lease::State::Active
         && !owner.container_id.is_empty()
         && (network.is_empty() || owner.network == network)
-        && (node.is_empty() || owner.node == node)
+        && (node.is_empty() || owner.node.eq_ignore_ascii_case(node))
         && !listed.contains(&(owner.container_id.as_str(), owner.ifname.as_str()))
 }

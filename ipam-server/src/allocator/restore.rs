@@ -4,6 +4,9 @@
 
 use proto::ipam::v1 as ipam;
 
+use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
 use super::draft::Draft;
 use crate::error::Error;
 use crate::store::{Origin, OriginChange};
@@ -18,17 +21,44 @@ pub fn new_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
+/// A key that nobody guesses, for [`Origin::secret`].
+///
+/// # Errors
+/// If the system has no random numbers.
+pub fn new_secret() -> std::io::Result<String> {
+    let mut bytes = [0; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| std::io::Error::other("the system gives no random numbers"))?;
+    Ok(hexadecimal(&bytes))
+}
+
+/// See [`ipam::StoreMark::proof`].
+fn proof(origin: &Origin, id: &str, revision: u64) -> String {
+    /// Bytes of a proof.
+    const LENGTH: usize = 16;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, origin.secret.as_bytes());
+    let tag = hmac::sign(&key, format!("{id}/{revision}").as_bytes());
+    hexadecimal(tag.as_ref().get(..LENGTH).unwrap_or_default())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Draft<'_> {
     /// The store as it is now.
     pub fn store_mark(&self) -> ipam::StoreMark {
+        let (origin, revision) = (&self.state.origin, self.state.revision);
         ipam::StoreMark {
-            id: self.state.origin.id.clone(),
-            revision: self.state.revision,
+            id: origin.id.clone(),
+            revision,
+            proof: proof(origin, &origin.id, revision),
         }
     }
 
     /// Whether a caller has reported to this store; always, if he keeps no records. A caller who saw a later revision of
-    /// it proves that it was restored: from then on it is another one.
+    /// it proves that it was restored: from then on it is another one. Of a node, the store's own proof is needed: a node
+    /// must not stop the leases of all others by a number.
     pub fn is_known(&mut self, known: Option<&ipam::StoreMark>) -> bool {
         let Some(known) = known else {
             return true;
@@ -37,6 +67,18 @@ impl Draft<'_> {
             return false;
         }
         if known.revision <= self.state.revision {
+            return true;
+        }
+        let expected = proof(&self.state.origin, &known.id, known.revision);
+        if let Some(node) = &self.node
+            && known.proof != expected
+        {
+            tracing::warn!(
+                %node,
+                revision = self.state.revision,
+                seen = known.revision,
+                "a node says that it saw a later revision, and cannot prove it"
+            );
             return true;
         }
         tracing::error!(
@@ -57,6 +99,7 @@ impl Draft<'_> {
             origin = Origin {
                 id: new_id(),
                 lease_offset: origin.lease_offset,
+                secret: origin.secret,
                 ..Origin::default()
             };
         }
@@ -91,10 +134,11 @@ impl Draft<'_> {
         if origin.awaited.is_empty() || self.now.as_millisecond() < origin.until {
             return;
         }
-        let (id, lease_offset) = (origin.id.clone(), origin.lease_offset);
+        let origin = origin.clone();
         self.set_origin(Origin {
-            id,
-            lease_offset,
+            id: origin.id,
+            lease_offset: origin.lease_offset,
+            secret: origin.secret,
             ..Origin::default()
         });
     }

@@ -9,7 +9,7 @@ use proto::ipam::v1 as ipam;
 
 use crate::error::Family;
 use crate::free_set::FreeSet;
-use crate::lease::{Keys, text_key};
+use crate::lease::{Keys, namespace_key};
 use crate::pool::Pool;
 use crate::pool::Subnet;
 use crate::store::{LeaseId, Origin};
@@ -175,7 +175,7 @@ pub struct State {
     /// Leases by [`Keys::mac`].
     pub by_mac: BTreeSet<(u32, LeaseId)>,
     /// Active leases of each pool by [`Keys::namespace`].
-    pub by_namespace: BTreeMap<(PoolId, u32), u32>,
+    pub by_namespace: BTreeMap<(PoolId, u64), u32>,
     /// Leases that end or are gone at a time.
     pub deadlines: BTreeSet<(i64, LeaseId)>,
     /// Of the last change.
@@ -215,7 +215,7 @@ impl State {
 
     /// How many active leases a namespace has of a pool.
     pub(super) fn leases_of(&self, pool: PoolId, namespace: &str) -> u32 {
-        let key = text_key(namespace);
+        let key = namespace_key(namespace);
         self.by_namespace.get(&(pool, key)).copied().unwrap_or(0)
     }
 
@@ -292,7 +292,7 @@ impl State {
         put(&mut self.by_request, held.keys.request);
         put(&mut self.by_pod, held.keys.pod);
         put(&mut self.by_mac, held.keys.mac);
-        if held.keys.namespace != 0 && !held.quarantined {
+        if !held.quarantined {
             let of = (held.pool, held.keys.namespace);
             let count = self.by_namespace.entry(of).or_default();
             *count = if add {

@@ -1,7 +1,9 @@
-//! What needs a look at many leases: read from the store beside the ledger's thread, so that nobody waits for it. Where something is to be changed by it, the thread looks again at each lease.
+//! What needs many leases: read from the store beside the ledger's thread, so that nobody waits for it. Where something is
+//! to be changed by it, the thread checks each lease again.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use proto::ipam::v1 as ipam;
@@ -20,10 +22,31 @@ const PAGE: usize = 5_000;
 /// Leases that one group ends: more wait for the next one, and what others ask is decided in between.
 const ENDS: usize = 1024;
 
-/// Of the leases that its request is about, a reclaimer ends one in so many at once: a list that is wrong or was cut ends few.
+/// Of all leases, reclaimers end one in so many within [`WINDOW`]: a list that is wrong or was cut ends few.
 const FRACTION: u64 = 10;
-/// What a reclaimer ends at once however few leases there are.
+/// What they end within it however few leases there are.
 const FEW: u64 = 16;
+/// How long what was ended counts.
+const WINDOW: Duration = Duration::from_secs(3600);
+
+/// What reclaimers ended since when.
+#[derive(Debug, Default)]
+pub(super) struct Ended(Option<(Instant, u64)>);
+
+impl Ended {
+    /// How many within [`WINDOW`].
+    fn count(&self) -> u64 {
+        let counts = self.0.filter(|(since, _)| since.elapsed() < WINDOW);
+        counts.map_or(0, |(_, count)| count)
+    }
+
+    fn add(&mut self, more: u64) {
+        let now = Instant::now();
+        let since = self.0.map(|(since, _)| since);
+        let since = since.filter(|since| since.elapsed() < WINDOW);
+        self.0 = Some((since.unwrap_or(now), self.count() + more));
+    }
+}
 
 impl Ledger {
     /// Reads from the store, off the async threads.
@@ -147,16 +170,29 @@ impl Ledger {
             .unlisted(request, network, node, |request| &request.attachments)
             .await?;
         let (missed, most) = (found.len() as u64, (all / FRACTION).max(FEW));
-        if caller.is_bounded && missed > most {
-            return Err(Error::TooManyMissed { missed, all, most });
+        let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if caller.is_bounded && missed + ended().count() > most {
+            let ended = ended().count();
+            return Err(Error::TooManyMissed {
+                missed,
+                all,
+                most,
+                ended,
+            });
         }
-        self.run(caller, !request.validate_only, move |draft| {
-            draft.reclaim_orphans(&request, &found)
-        })
-        .await
+        let keep = !request.validate_only;
+        let answer = self
+            .run(caller, keep, move |draft| {
+                draft.reclaim_orphans(&request, &found)
+            })
+            .await?;
+        if caller.is_bounded && keep {
+            ended().add(answer.reclaimed.len() as u64);
+        }
+        Ok(answer)
     }
 
-    /// Leases that a request does not list, and how many it is about.
+    /// Leases that a request does not list, and how many attachments have leases in all.
     async fn unlisted<R: Send + 'static>(
         &self,
         request: R,
@@ -169,7 +205,7 @@ impl Ledger {
             let found = {
                 let listed = listed(attachments(&request));
                 let leases = matching(store, |lease| {
-                    all += u64::from(is_unlisted(lease, &network, &node, &nothing));
+                    all += u64::from(is_unlisted(lease, "", "", &nothing));
                     is_unlisted(lease, &network, &node, &listed)
                 })?;
                 leases

@@ -363,6 +363,7 @@ async fn a_lease_of_an_attachment_ends_by_itself_only_if_its_caller_named_a_time
     let report = ipam::ReportHeldRequest {
         node: "n0".into(),
         store: Some(ipam::StoreMark {
+            proof: String::new(),
             id: store,
             revision: 0,
         }),
@@ -607,4 +608,29 @@ async fn what_was_asked_before_the_end_is_answered_and_what_comes_after_is_refus
         bench.give(ask("blue", 2)).await,
         Err(Error::Stopping)
     ));
+}
+
+#[tokio::test]
+async fn a_request_id_is_of_the_node_that_made_it_up() {
+    let bench = Bench::new();
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    let of_node = |node: &str| Caller {
+        node: Some(node.into()),
+        ..caller()
+    };
+    let asked = |n| ipam::AllocateRequest {
+        request_id: "r1".into(),
+        ..ask("blue", n)
+    };
+    let give = async |node: &str, n| {
+        let answer = bench.ledger.allocate(&of_node(node), asked(n)).await;
+        answer.unwrap()
+    };
+    let first = give("n1", 1).await;
+    let other = give("n2", 2).await;
+    assert!(!other.existing);
+    assert_ne!(other.lease, first.lease);
+    let again = give("n1", 1).await;
+    assert_eq!((again.existing, again.lease), (true, first.lease));
+    bench.assert_consistent().await;
 }

@@ -1,5 +1,6 @@
-//! How many connections are open at once, of one peer and in all. At a limit the oldest connection that made no request yet
-//! is closed for a new one: silent connections, however many, keep nobody out. Where all are in use, the new one is closed.
+//! How many connections are open at once, of one peer and in all. At a limit the oldest connection over which no caller with a
+//! role made a request yet is closed for a new one: connections of strangers, however many, keep nobody out. Where all are
+//! in use, the new one is closed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,7 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 
-/// Connections of one peer, where nothing else is said.
+/// Connections of one peer, where nothing else is said, but no more than a quarter of all: a node has one, and a host of a
+/// thousand nodes behind one address is no node.
 const OF_PEER: usize = 1024;
 /// The most of all, where nothing else is said: a limit of open files may be a thousand times as much.
 const IN_ALL: usize = 65_536;
@@ -22,8 +24,8 @@ const IN_ALL: usize = 65_536;
 pub struct Most {
     /// Of all peers; none: by the limit of open files.
     in_all: Option<usize>,
-    /// Of one peer.
-    of_peer: usize,
+    /// Of one peer; none: the default.
+    of_peer: Option<usize>,
 }
 
 impl Most {
@@ -31,7 +33,7 @@ impl Most {
     pub fn of(in_all: Option<usize>, of_peer: Option<usize>) -> Most {
         Most {
             in_all: in_all.map(|most| most.max(1)),
-            of_peer: of_peer.unwrap_or(OF_PEER).max(1),
+            of_peer: of_peer.map(|most| most.max(1)),
         }
     }
 
@@ -108,15 +110,16 @@ pub struct Place {
 impl Crowd {
     /// Nobody yet.
     pub fn new(most: Most, metrics: Arc<Metrics>) -> Crowd {
+        let in_all = most.in_all();
         Crowd {
-            in_all: most.in_all(),
-            of_peer: most.of_peer,
+            in_all,
+            of_peer: most.of_peer.unwrap_or(OF_PEER.min(in_all.div_ceil(4))),
             open: Mutex::default(),
             metrics,
         }
     }
 
-    /// A place for a connection whose requests are noted in `used`; none if all others are in use.
+    /// A place for a connection; `used` notes that a caller with a role made a request over it. None if all others are in use.
     pub fn admit(self: &Arc<Crowd>, origin: Origin, used: Used) -> Option<Place> {
         let mut open = self.open();
         let count = open.peers.get(&origin).map_or(0, |peer| peer.count);

@@ -12,6 +12,7 @@ use futures_util::stream::{self, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::{Duration, Sleep};
 use tonic::transport::server::Connected;
 
 use super::crowd::{Crowd, Origin, Place};
@@ -113,8 +114,14 @@ impl<L: Accept> Source<L> {
                     let peer = L::peer(&stream);
                     let guarded = Guarded::new(stream, self.patience);
                     // A connection without a place is closed by being dropped.
-                    if let Some(place) = self.crowd.admit(peer, guarded.used()) {
-                        return Connection { guarded, place };
+                    let known = Used::default();
+                    if let Some(place) = self.crowd.admit(peer, known.clone()) {
+                        return Connection {
+                            guarded,
+                            place,
+                            known,
+                            ends: None,
+                        };
                     }
                 }
                 Err(error) => {
@@ -130,6 +137,31 @@ impl<L: Accept> Source<L> {
 pub struct Connection<S> {
     guarded: Guarded<S>,
     place: Place,
+    /// Whether a caller with a role made a request.
+    known: Used,
+    /// When its certificate ends.
+    ends: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Connection<S> {
+    /// Closes the connection when this time has passed.
+    pub fn end_after(&mut self, time: Duration) {
+        self.ends = Some(Box::pin(tokio::time::sleep(time)));
+    }
+
+    /// Ready with the reason once the connection is to be closed.
+    fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<&'static str> {
+        if self.place.poll_lost(context).is_ready() {
+            return Poll::Ready("the connection was of no caller with a role and had to make room");
+        }
+        match &mut self.ends {
+            Some(ends) => ends
+                .as_mut()
+                .poll(context)
+                .map(|()| "the client's certificate has ended"),
+            None => Poll::Pending,
+        }
+    }
 }
 
 /// What a request knows of its connection.
@@ -140,26 +172,33 @@ pub struct Peer<I> {
     /// What the certificate of the other end proves, once that was read: it is the same for all requests.
     pub identity: Arc<OnceLock<Identity>>,
     used: Used,
+    known: Used,
 }
 
 /// Notes that a request came over its connection.
 pub fn note_request(extensions: &http::Extensions) {
-    use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
-    let unix = extensions
-        .get()
-        .map(|peer: &Peer<UdsConnectInfo>| peer.used.clone());
-    let tcp = || {
-        extensions
-            .get()
-            .map(|peer: &Peer<TcpConnectInfo>| peer.used.clone())
-    };
-    let tls = || {
-        let tls = extensions.get::<TlsConnectInfo<Peer<TcpConnectInfo>>>();
-        tls.map(|tls| tls.get_ref().used.clone())
-    };
-    if let Some(used) = unix.or_else(tcp).or_else(tls) {
+    if let Some((used, _)) = marks(extensions) {
         used.note();
     }
+}
+
+/// Notes that a caller with a role made a request over its connection, which keeps its place from then on.
+pub fn note_caller(extensions: &http::Extensions) {
+    if let Some((_, known)) = marks(extensions) {
+        known.note();
+    }
+}
+
+fn marks(extensions: &http::Extensions) -> Option<(&Used, &Used)> {
+    use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
+    let unix = extensions.get::<Peer<UdsConnectInfo>>();
+    let unix = unix.map(|peer| (&peer.used, &peer.known));
+    let tcp = || {
+        let tls = extensions.get::<TlsConnectInfo<Peer<TcpConnectInfo>>>();
+        let peer = extensions.get().or(tls.map(TlsConnectInfo::get_ref));
+        peer.map(|peer: &Peer<TcpConnectInfo>| (&peer.used, &peer.known))
+    };
+    unix.or_else(tcp)
 }
 
 impl<S: Connected> Connected for Connection<S> {
@@ -170,6 +209,7 @@ impl<S: Connected> Connected for Connection<S> {
             info: self.guarded.inner().connect_info(),
             identity: Arc::default(),
             used: self.guarded.used(),
+            known: self.known.clone(),
         }
     }
 }
@@ -180,9 +220,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.place.poll_lost(context).is_ready() {
-            let text = "the connection made no request and had to make room for another one";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, text)));
+        if let Poll::Ready(why) = self.poll_closed(context) {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
         }
         Pin::new(&mut self.guarded).poll_read(context, into)
     }

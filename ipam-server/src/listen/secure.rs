@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::{self, Stream, StreamExt as _};
 use rustls::ServerConfig;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::incoming::Connection;
 use crate::metrics::Metrics;
@@ -60,7 +61,13 @@ impl Handshakes {
         let longest = self.longest;
         open.spawn(async move {
             let done = timeout(longest, acceptor.accept(connection)).await;
-            done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            let mut secured = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+            let (connection, tls) = secured.get_mut();
+            let certificate = tls.peer_certificates().and_then(|chain| chain.first());
+            if let Some(left) = certificate.and_then(|certificate| time_left(certificate)) {
+                connection.end_after(left);
+            }
+            Ok(secured)
         });
     }
 
@@ -68,4 +75,15 @@ impl Handshakes {
         self.metrics.handshake_failed();
         tracing::debug!(%error, "a TLS handshake failed");
     }
+}
+
+/// How long a certificate is valid from now on.
+fn time_left(certificate: &[u8]) -> Option<Duration> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let ends = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    let ends = UNIX_EPOCH.checked_add(Duration::from_secs(ends))?;
+    Some(
+        ends.duration_since(SystemTime::now())
+            .unwrap_or(Duration::ZERO),
+    )
 }

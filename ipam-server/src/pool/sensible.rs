@@ -19,6 +19,16 @@ const SENSELESS: [(&str, &str); 6] = [
 ];
 
 impl Pool {
+    /// Refuses labels with characters that steer a terminal.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] names `pool.labels`.
+    pub fn check_plain(&self) -> Result<(), Error> {
+        let mut problems = Problems::default();
+        problems.plain_labels("pool.labels", &self.message.labels);
+        problems.into_result()
+    }
+
     /// Refuses networks that no pod can use, and a gateway that is the network or broadcast address.
     ///
     /// # Errors

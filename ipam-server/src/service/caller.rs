@@ -41,6 +41,14 @@ pub(super) fn is_operator<T>(request: &Request<T>) -> bool {
     grant.is_some_and(|grant| grant.role == Some(Role::Operator))
 }
 
+/// Whether the caller of a request reads all of a pool. Nodes and reclaimers read what a pod of theirs needs of it: not which
+/// tenants have it, nor what its operators note.
+pub(super) fn reads_pools<T>(request: &Request<T>) -> bool {
+    let grant = request.extensions().get::<Grant>();
+    let role = grant.and_then(|grant| grant.role);
+    matches!(role, Some(Role::Operator | Role::Reader))
+}
+
 /// The value of `grpc-timeout`: up to 8 digits and a unit.
 fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

@@ -1,10 +1,12 @@
 //! PoolService.
 
+use std::collections::BTreeMap;
+
 use proto::ipam::v1::pool_service_server::PoolService;
 use proto::ipam::v1::{self as ipam};
 use tonic::{Request, Response, Status};
 
-use super::caller::caller;
+use super::caller::{caller, reads_pools};
 use super::filter::Filter;
 use super::{Service, page_token};
 use crate::error::Error;
@@ -28,19 +30,16 @@ impl PoolService for Service {
         &self,
         request: Request<ipam::GetPoolRequest>,
     ) -> Result<Response<ipam::Pool>, Status> {
-        let caller = caller(&request);
-        Ok(Response::new(
-            self.ledger
-                .get_pool(&caller, request.into_inner().name)
-                .await?,
-        ))
+        let (caller, reads_all) = (caller(&request), reads_pools(&request));
+        let pool = self.ledger.get_pool(&caller, request.into_inner().name);
+        Ok(Response::new(shown(pool.await?, reads_all)))
     }
 
     async fn list_pools(
         &self,
         request: Request<ipam::ListPoolsRequest>,
     ) -> Result<Response<ipam::ListPoolsResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, reads_all) = (caller(&request), reads_pools(&request));
         let request = request.into_inner();
         let filter = Filter::for_pools(&request.filter)
             .map_err(|error| Error::field("filter", error.to_string()))?;
@@ -49,6 +48,7 @@ impl PoolService for Service {
         let pools = self.ledger.list_pools(&caller).await?;
         let rest = pools
             .into_iter()
+            .map(|pool| shown(pool, reads_all))
             .filter(|pool| pool.name > after && filter.pool(pool));
         let (pools, is_cut) = Page::of(size, rest);
         let next_page_token = match pools.last().filter(|_| is_cut) {
@@ -106,5 +106,18 @@ impl PoolService for Service {
                 .cordon_pool(&caller, request.into_inner().name, false)
                 .await?,
         ))
+    }
+}
+
+/// A pool as its reader may see it.
+fn shown(pool: ipam::Pool, reads_all: bool) -> ipam::Pool {
+    if reads_all {
+        return pool;
+    }
+    ipam::Pool {
+        allowed_namespaces: Vec::new(),
+        labels: BTreeMap::new(),
+        namespace_quota: 0,
+        ..pool
     }
 }

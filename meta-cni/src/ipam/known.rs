@@ -39,6 +39,8 @@ pub struct Knowledge {
     pub store: String,
     /// The latest revision of it that was seen.
     pub revision: u64,
+    /// The store's proof of that revision.
+    pub proof: String,
     /// The node, as the leases' owners name it.
     pub node: String,
     /// What the records hold and the store could not take in, a sentence each.
@@ -54,6 +56,7 @@ impl Knowledge {
         StoreMark {
             id: self.store.clone(),
             revision: self.revision,
+            proof: self.proof.clone(),
         }
     }
 }
@@ -113,9 +116,9 @@ impl Known {
         if mark.id != before.store || mark.revision <= before.revision || self.is_due(before) {
             return;
         }
-        let revision = mark.revision;
         let seen = Knowledge {
-            revision,
+            revision: mark.revision,
+            proof: mark.proof.clone(),
             ..before.clone()
         };
         if let Err(error) = self.write(&seen) {
@@ -184,10 +187,17 @@ mod tests {
         known.write(&first).unwrap();
         for (id, revision, expected) in [("one", 9, 9), ("one", 8, 9), ("two", 20, 9)] {
             let id = id.to_owned();
-            known.see(&known.read(), Some(&StoreMark { id, revision }));
+            let proof = revision.to_string();
+            let mark = StoreMark {
+                id,
+                revision,
+                proof,
+            };
+            known.see(&known.read(), Some(&mark));
             assert_eq!(known.read().revision, expected);
         }
         assert_eq!(known.read().mark().id, "one");
+        assert_eq!(known.read().mark().proof, "9");
         let other = Known::new(folder.path(), &server("unix:///b"));
         assert_eq!(other.read(), Knowledge::default());
     }

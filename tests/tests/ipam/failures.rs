@@ -346,6 +346,7 @@ async fn pools_that_give_nothing_are_told_apart() {
     );
     let elsewhere = AllocateRequest {
         known_store: Some(StoreMark {
+            proof: String::new(),
             id: "another".to_owned(),
             revision: 7,
         }),

@@ -4,6 +4,8 @@ mod calls;
 pub(crate) mod scene;
 
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use calls::{CALLS, Outcome};
 use scene::{Caller, Scene};
@@ -151,6 +153,71 @@ async fn a_policy_is_read_anew_and_a_broken_one_changes_nothing() {
         .wait_for_metric("ipam_renewals_total{files=\"policy\",result=\"used\"}")
         .await;
     creates().await.expect("the reader is an operator now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_a_backup_for_an_operator_whatever_the_order_of_roles() {
+    let scene = Scene::new().await;
+    let target = scene.target().await;
+    let exported = async |caller| {
+        let found = calls::exported(scene.channel(caller).await, &target).await;
+        found.expect("export").expect("the lease")
+    };
+    assert_eq!(exported(Caller::Reader).await.id, "");
+    assert_eq!(exported(Caller::Operator).await.id, target.id);
+    std::fs::write(
+        scene.policy(),
+        "rules: [{name: reader, roles: [reader, operator]}]",
+    )
+    .expect("write");
+    scene
+        .wait_for_metric("ipam_renewals_total{files=\"policy\",result=\"used\"}")
+        .await;
+    assert_eq!(exported(Caller::Reader).await.id, target.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_shown_its_own_leases_and_of_pools_what_its_pods_need() {
+    let scene = Scene::new().await;
+    let (own, other) = (scene.target().await, scene.target().await);
+    let given = calls::allocate_as(scene.channel(Caller::OtherNode).await, &other, "").await;
+    let given = given.expect("allocate").id;
+    let listed = async |caller| {
+        let leases = calls::list_as(scene.channel(caller).await).await;
+        let leases = leases.expect("list");
+        leases.into_iter().map(|lease| lease.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(Caller::Node).await, [own.id, other.id]);
+    assert_eq!(listed(Caller::OtherNode).await, [given]);
+    assert_eq!(listed(Caller::Reader).await.len(), 3);
+    let open = scene
+        .server
+        .ipamctl(&["pool", "edit", "blue", "--allowed-namespace=default"]);
+    assert!(open.status.success(), "{open:?}");
+    let namespaces = async |caller| {
+        let pools = calls::pools_as(scene.channel(caller).await).await;
+        let pools = pools.expect("list");
+        let blue = pools.into_iter().find(|pool| pool.name == "blue");
+        blue.expect("pool blue").allowed_namespaces
+    };
+    assert_eq!(namespaces(Caller::Node).await, [""; 0]);
+    assert_eq!(namespaces(Caller::Reader).await, ["default"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_callers_without_a_role_make_room_for_those_with_one() {
+    let scene = Scene::with(&["--max-connections=4", "--max-connections-per-peer=4"]).await;
+    let mut strangers = Vec::new();
+    for _ in 0..8 {
+        let mut client = HealthClient::new(scene.channel(Caller::Stranger).await);
+        let checked = client.check(HealthCheckRequest::default()).await;
+        checked.expect("health is open");
+        strangers.push(client);
+    }
+    for _ in 0..3 {
+        let channel = scene.channel(Caller::Reader).await;
+        calls::list_as(channel).await.expect("a reader is served");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,6 +59,84 @@ async fn a_new_container_of_the_pod_takes_its_addresses_over() {
 }
 
 #[tokio::test]
+async fn a_node_takes_an_address_of_another_node_by_the_claim_of_all_three_only() {
+    let of_node = |node: &str| Caller {
+        node: Some(node.into()),
+        ..caller()
+    };
+    let of = |container: &str, claim: &str| {
+        let mut wish = of(container, "net1");
+        claim.clone_into(&mut wish.owner.as_mut().unwrap().claim);
+        wish
+    };
+    for (kept, holder, asked, is_taken) in [
+        ("", "", "", false),
+        ("", "", "x", false),
+        ("", "data-0", "data-0", false),
+        ("data-0", "data-0", "data-0", true),
+    ] {
+        let bench = Bench::new();
+        bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+        let identity = ipam::Identity {
+            namespace: "ns".into(),
+            pod: if kept.is_empty() { "pod-1" } else { "" }.into(),
+            claim: kept.into(),
+            ..Default::default()
+        };
+        let request = ipam::CreateReservationRequest {
+            reservation: Some(ipam::Reservation {
+                name: "kept".into(),
+                pool: "blue".into(),
+                ipv4: "10.0.0.50".into(),
+                identity: Some(identity),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let made = bench.ledger.create_reservation(&caller(), request).await;
+        made.unwrap();
+        let (one, two) = (of_node("n1"), of_node("n2"));
+        let first = bench.ledger.allocate(&one, of("old", holder)).await;
+        let first = first.unwrap().lease.unwrap();
+        assert_eq!(first.ipv4, "10.0.0.50/24");
+        let other = bench.ledger.allocate(&two, of("new", asked)).await;
+        let what = format!("{kept} {holder} {asked}");
+        match other {
+            Ok(_) => assert!(is_taken, "{what}"),
+            Err(error) => {
+                assert!(!is_taken, "{what}: {error}");
+                assert!(!error.to_string().contains("pod-1"), "{error}");
+            }
+        }
+        let near = bench.ledger.allocate(&one, of("next", holder)).await;
+        assert!(near.is_ok(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_quota_does_not_keep_a_new_container_from_the_address_of_the_old_one() {
+    let bench = Bench::new();
+    let mut pool = dual("blue", "10.0.0.0/24", "");
+    pool.namespace_quota = 1;
+    bench.pool(pool).await;
+    keep(&bench, "pod-1", "blue", "10.0.0.50", "").await;
+    bench.give(of("old", "net1")).await.unwrap();
+    let next = bench.give(of("new", "net1")).await.unwrap();
+    assert_eq!(next.ipv4, "10.0.0.50/24");
+    let refused = bench.give(ask("blue", 2)).await.unwrap_err();
+    assert!(matches!(refused, Error::NamespaceQuota { quota: 1, .. }));
+    // An owner without a namespace is counted as one.
+    let nobody = |n| {
+        let mut wish = ask("blue", n);
+        wish.owner.as_mut().unwrap().namespace.clear();
+        wish
+    };
+    bench.give(nobody(3)).await.unwrap();
+    assert!(bench.give(nobody(4)).await.is_err());
+    bench.assert_consistent().await;
+}
+
+#[tokio::test]
 async fn a_stranger_takes_nothing_over() {
     let bench = Bench::new();
     bench.pool(dual("blue", "10.0.0.0/24", "")).await;

@@ -14,7 +14,11 @@ fn held(n: usize, ip: &str) -> ipam::HeldLease {
 
 fn mark(id: &str, revision: u64) -> ipam::StoreMark {
     let id = id.to_owned();
-    ipam::StoreMark { id, revision }
+    ipam::StoreMark {
+        id,
+        revision,
+        ..Default::default()
+    }
 }
 
 impl Bench {
@@ -103,6 +107,120 @@ async fn a_restored_store_leases_nothing_new_before_the_nodes_of_its_leases_have
     assert_ne!(next.ipv4, "10.0.0.3/24");
     let again = bench.give(ask("blue", 2)).await.unwrap();
     assert_eq!(again.ipv4, "10.0.0.3/24", "the adopted lease is its own");
+    bench.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_prove_a_later_revision_stops_nobody() {
+    let mut bench = Bench::blue().await;
+    bench.give(ask("blue", 0)).await.unwrap();
+    bench.restart().await;
+    let of_node = Caller {
+        node: Some("n2".into()),
+        ..caller()
+    };
+    let known = |mark: ipam::StoreMark| ipam::AllocateRequest {
+        known_store: Some(mark),
+        ..ask("blue", 2)
+    };
+    let id = bench.id();
+    let lie = mark(&id, u64::MAX);
+    let answer = bench.ledger.allocate(&of_node, known(lie.clone())).await;
+    let seen = answer.unwrap().store.unwrap();
+    assert_eq!(bench.id(), id);
+    assert!(!bench.is_waiting().await);
+    // The proof of another revision proves nothing; that of an operator is not needed.
+    let lie = ipam::StoreMark {
+        proof: seen.proof.clone(),
+        ..lie
+    };
+    bench.ledger.allocate(&of_node, known(lie)).await.unwrap();
+    assert_eq!(bench.id(), id);
+    let mut older = Bench::blue().await;
+    let origin = crate::store::OriginChange {
+        before: None,
+        after: bench.store.origin().unwrap().unwrap(),
+    };
+    let batch = crate::store::Batch {
+        origin: Some(origin),
+        ..Default::default()
+    };
+    older.store.commit(&batch).unwrap();
+    older.restart().await;
+    let refused = older.ledger.allocate(&of_node, known(seen)).await;
+    assert!(matches!(refused, Err(Error::ReportFirst { .. })));
+    assert_ne!(older.id(), id, "the proof of the store itself is believed");
+}
+
+#[tokio::test]
+async fn a_report_that_nobody_waits_for_takes_no_more_than_a_request_may() {
+    let bench = Bench::new();
+    let mut closed = dual("closed", "10.1.0.0/24", "");
+    closed.allowed_namespaces = vec!["other".into()];
+    bench.pool(closed).await;
+    let mut pool = dual("blue", "10.0.0.0/24", "");
+    pool.namespace_quota = 1;
+    pool.quarantine = seconds(3600);
+    bench.pool(pool).await;
+    let kept = ipam::Reservation {
+        name: "kept".into(),
+        pool: "blue".into(),
+        ipv4: "10.0.0.50".into(),
+        identity: Some(ipam::Identity {
+            namespace: "ns".into(),
+            pod: "pod-9".into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let request = ipam::CreateReservationRequest {
+        reservation: Some(kept),
+        ..Default::default()
+    };
+    let made = bench.ledger.create_reservation(&caller(), request).await;
+    made.unwrap();
+    // An address of node n1 that rests.
+    let resting = bench.give(ask("blue", 1)).await.unwrap();
+    let release = ipam::ReleaseRequest {
+        id: resting.id.clone(),
+        ..Default::default()
+    };
+    bench.ledger.release(&caller(), release).await.unwrap();
+    let of_node = Caller {
+        node: Some("n2".into()),
+        ..caller()
+    };
+    let report = |held| {
+        let request = ipam::ReportHeldRequest {
+            node: "n2".into(),
+            store: Some(mark(&bench.id(), 0)),
+            held: vec![held],
+        };
+        bench.ledger.report_held(&of_node, request)
+    };
+    let of_pool = |pool: &str, n, ip: &str| ipam::HeldLease {
+        request: Some(ask(pool, n)),
+        ips: vec![ip.to_owned()],
+    };
+    for (held, words) in [
+        (
+            of_pool("closed", 2, "10.1.0.7"),
+            "pool closed does not exist",
+        ),
+        (held(2, "10.0.0.50"), "reserved for another owner"),
+        (held(2, &resting.ipv4), "a lease of another node"),
+    ] {
+        let done = report(held).await.unwrap();
+        assert_eq!((done.adopted, done.conflicts), (0, 1), "{words}");
+        assert!(done.conflict_details[0].contains(words), "{done:?}");
+    }
+    let done = report(held(2, "10.0.0.60")).await.unwrap();
+    assert_eq!(done.adopted, 1);
+    let done = report(held(4, "10.0.0.61")).await.unwrap();
+    assert!(
+        done.conflict_details[0].contains("has 1 leases of pool blue"),
+        "{done:?}"
+    );
     bench.assert_consistent().await;
 }
 

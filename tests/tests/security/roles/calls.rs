@@ -456,6 +456,7 @@ async fn report(channel: Channel, target: Target) -> Result<bool, Status> {
     let request = ipam::ReportHeldRequest {
         node: "n1".to_owned(),
         store: Some(ipam::StoreMark {
+            proof: String::new(),
             id: target.store,
             revision: 0,
         }),
@@ -489,23 +490,50 @@ async fn watch(channel: Channel, target: Target) -> Result<bool, Status> {
     Ok(seen)
 }
 
-/// Whether the export has the target: with its id for an operator, without one for a reader, whose export is no backup.
 async fn export(channel: Channel, target: Target) -> Result<bool, Status> {
+    let found = exported(channel, &target).await?;
+    Ok(found.is_some())
+}
+
+/// The target's lease as the export of a caller has it.
+pub(crate) async fn exported(
+    channel: Channel,
+    target: &Target,
+) -> Result<Option<ipam::Lease>, Status> {
     let mut items = AdminServiceClient::new(channel)
         .export(ipam::ExportRequest {})
         .await?
         .into_inner();
-    let mut found = false;
+    let is_target = |lease: &ipam::Lease| {
+        let owner = lease.owner.as_ref();
+        owner.is_some_and(|owner| owner.container_id == target.container)
+    };
+    let mut found = None;
     while let Some(item) = items.message().await? {
-        if let Some(ipam::export_item::Item::Lease(lease)) = item.item
-            && lease
-                .owner
-                .is_some_and(|owner| owner.container_id == target.container)
-        {
-            found = lease.id.is_empty() || lease.id == target.id;
+        if let Some(ipam::export_item::Item::Lease(lease)) = item.item {
+            found = Some(lease).filter(is_target).or(found);
         }
     }
     Ok(found)
+}
+
+/// All leases that a caller is shown, page by page.
+pub(crate) async fn list_as(channel: Channel) -> Result<Vec<ipam::Lease>, Status> {
+    let mut client = LeaseServiceClient::new(channel);
+    let (mut all, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ipam::ListLeasesRequest {
+            page_size: 1,
+            page_token,
+            ..Default::default()
+        };
+        let page = client.list_leases(request).await?.into_inner();
+        all.extend(page.leases);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(all);
+        }
+    }
 }
 
 /// A new attachment on the target's network, as a caller that names another node asks for it.
@@ -521,6 +549,13 @@ pub(crate) async fn allocate_as(
     owner.pod.clone_from(&owner.container_id);
     let answer = LeaseServiceClient::new(channel).allocate(request).await?;
     Ok(answer.into_inner().lease.expect("a lease"))
+}
+
+/// The pools as a caller is shown them.
+pub(crate) async fn pools_as(channel: Channel) -> Result<Vec<ipam::Pool>, Status> {
+    let mut client = PoolServiceClient::new(channel);
+    let listed = client.list_pools(ipam::ListPoolsRequest::default()).await?;
+    Ok(listed.into_inner().pools)
 }
 
 pub(crate) async fn create_pool_as(channel: Channel) -> Result<ipam::Pool, Status> {

@@ -62,6 +62,11 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new() -> Scene {
+        Scene::with(&[]).await
+    }
+
+    /// With more arguments of the server.
+    pub(crate) async fn with(more: &[&str]) -> Scene {
         let folder = tempfile::tempdir().expect("make a temporary folder");
         let at = folder.path();
         let authority = Authority::new(at, "authority");
@@ -96,13 +101,15 @@ impl Scene {
 ",
         )
         .expect("write a policy");
-        let server = IpamServer::start_with(&[
+        let mut arguments = vec![
             format!("--listen=tcp://{HOST}:0"),
             format!("--tls-cert={}", own.cert.display()),
             format!("--tls-key={}", own.key.display()),
             format!("--tls-client-ca={}", authority.file.display()),
             format!("--policy={}", policy.display()),
-        ]);
+        ];
+        arguments.extend(more.iter().map(ToString::to_string));
+        let server = IpamServer::start_with(&arguments);
         server.create_pool("blue", "10.0.0.0/16", "fd00::/64").await;
         server.create_pool("spare", "10.1.0.0/16", "").await;
         Scene {
