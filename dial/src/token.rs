@@ -1,7 +1,7 @@
 //! The bearer token that says who we are instead of a certificate: a file that is renewed, such as a projected token of a
 //! service account (Kubernetes writes it anew after four fifths of its life).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ impl Token {
     }
 }
 
-fn read(path: &PathBuf, name: &'static str) -> Result<HeaderValue, FilesError> {
+fn read(path: &Path, name: &'static str) -> Result<HeaderValue, FilesError> {
     let file = || Names::named(name, path);
     let bytes = regular::read(path).map_err(|source| FilesError::Read {
         file: file(),

@@ -102,7 +102,7 @@ pub struct Arguments {
     /// Changes that the history keeps at least. [default: 200000]
     #[arg(long, env = "IPAM_SERVER_HISTORY_EVENTS", value_name = "NUMBER")]
     pub history_events: Option<u64>,
-    /// Requests of one connection that are served at once; the rest waits. [default: 1024]
+    /// Requests of one connection that are served at once; the rest waits. [default: 1024, or a quarter of --max-connections]
     #[arg(
         long,
         env = "IPAM_SERVER_MAX_CONCURRENT_PER_CONNECTION",
@@ -113,7 +113,7 @@ pub struct Arguments {
     /// [default: three quarters of the limit of open files]
     #[arg(long, env = "IPAM_SERVER_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,
-    /// The same of one peer: a user on the Unix socket, an IPv4 address, an IPv6 /64. [default: 1024]
+    /// The same of one peer: a user on the Unix socket, an IPv4 address, an IPv6 /64. [default: 1024, or a quarter of --max-connections]
     #[arg(
         long,
         env = "IPAM_SERVER_MAX_CONNECTIONS_PER_PEER",
