@@ -8,6 +8,7 @@ use crate::cluster::{Cluster, Nad, Pod};
 use crate::cni::error::Code;
 use crate::config::Config;
 use crate::gather::{self, Found, gather, label, of_nad};
+use crate::ipam::node_file;
 use crate::problem::{Problem, Problems};
 use crate::wanted::{Source, Wanted, wanted};
 
@@ -193,6 +194,9 @@ fn remedy(source: &Source, what: &str) -> String {
                 "create it, or correct the name (kubectl -n {} get network-attachment-definitions lists those that exist)",
                 name.namespace
             )
+        }
+        _ if what.starts_with(node_file::SUBJECT) => {
+            "correct ipam.yaml of this node; the log of meta-cni has its path and what is wrong with it".to_owned()
         }
         Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => format!(
             "look at it (kubectl -n {} get network-attachment-definitions {} -o yaml) and correct it, or what names it",

@@ -20,6 +20,9 @@ pub const BELOW: &str = "meta-cni.d/ipam.yaml";
 /// The usual file.
 pub const USUAL: &str = "/etc/cni/net.d/meta-cni.d/ipam.yaml";
 
+/// How an error of the file begins.
+pub(crate) const SUBJECT: &str = "the node's ipam.yaml";
+
 /// The keys of `ipam` that only the node may set.
 pub(crate) const KEYS: [&str; 5] = ["server", "tls", "stateDir", "node", "timeoutSeconds"];
 /// The key of `ipam` that names a server of the file.
@@ -57,7 +60,7 @@ struct Named {
 
 /// The node's file cannot be used. The text holds nothing of its content, and no path: a tenant reads it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the node's ipam.yaml {problem}; the node's administrator has to correct it")]
+#[error("{SUBJECT} {problem}; the node's administrator has to correct it")]
 pub struct NodeFileError {
     problem: String,
     /// The same with path and content, for the node's administrator.

@@ -62,6 +62,16 @@ pub(super) const FAULTS: &[Fault] = &[
         dhcp_away,
     ),
     fault(
+        "a server in a NAD",
+        &["network default/blue: its ipam.server is not for a NetworkAttachmentDefinition to say"],
+        server_in_nad,
+    ),
+    fault(
+        "ipam.yaml that others can write",
+        &["network default/blue: the node's ipam.yaml can be changed by others than root"],
+        open_ipam_file,
+    ),
+    fault(
         "host-local full",
         &["host-local has no address of 10.2.0.0/30 left: all 1 are taken"],
         host_local_full,
@@ -122,6 +132,24 @@ fn first_exhausted() -> Scene {
 fn no_pool() -> Scene {
     let (scene, server) = with_server("no-pool", "10.2.0.0/24", &[]);
     scene.keep(server)
+}
+
+fn server_in_nad() -> Scene {
+    Scene::with_blue("nad-server", |node| {
+        let mut blue = leasing(node, "unix:///run/none.sock", &["blue"]);
+        blue["ipam"]["server"] = json!("unix:///run/none.sock");
+        blue
+    })
+}
+
+fn open_ipam_file() -> Scene {
+    let scene = Scene::with_blue("open-file", |node| {
+        leasing(node, "unix:///run/none.sock", &["blue"])
+    });
+    let file = scene.node.conf_dir().join("meta-cni.d/ipam.yaml");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    fs::set_permissions(file, open).expect("open the file");
+    scene
 }
 
 fn dhcp_away() -> Scene {
