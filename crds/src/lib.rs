@@ -2,18 +2,20 @@
 //! CustomResourceDefinitions. `yaml/` is written from these types by `examples/generate.rs`; a test
 //! fails when the two differ.
 
+pub mod attachment_policy;
 pub mod network_attachment_definition;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+pub use attachment_policy::{AttachmentPolicy, AttachmentPolicySpec};
 pub use network_attachment_definition::{
     NetworkAttachmentDefinition, NetworkAttachmentDefinitionFields, NetworkAttachmentDefinitionSpec,
 };
 
 /// Every CustomResourceDefinition of this crate, in the order of their file names.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![NetworkAttachmentDefinition::crd()]
+    vec![NetworkAttachmentDefinition::crd(), AttachmentPolicy::crd()]
 }
 
 /// The file in `crds/yaml/` that holds a definition: `<group>_<plural>.yaml`.

@@ -391,6 +391,16 @@ fn follow(parts: &mut Parts, api: &Api, node: &Arc<str>, index: &Arc<Index>, sta
         watch::networks(api.client(), &index, &states).await;
         Ok(())
     });
+    let (api, index, states) = all();
+    parts.work(async move {
+        watch::namespaces(api.client(), &index, &states).await;
+        Ok(())
+    });
+    let (api, index, states) = all();
+    parts.work(async move {
+        watch::policies(api.client(), &index, &states).await;
+        Ok(())
+    });
     let (api, ..) = all();
     parts.work(async move {
         api.renew().await;

@@ -8,7 +8,8 @@ pub mod folder;
 mod object;
 
 pub(crate) use object::{
-    ContainerSpecs, NETWORK_STATUS, STATIC_POD, check_uid, credible, resource_name_of,
+    ContainerSpecs, Labels, NETWORK_STATUS, STATIC_POD, check_uid, credible, resource_name_of,
+    with_name,
 };
 
 use std::collections::BTreeMap;
@@ -114,6 +115,15 @@ pub struct Nad {
     /// The annotation `k8s.v1.cni.cncf.io/resourceName`: the device plugin resource whose device goes
     /// to this attachment.
     pub resource_name: Option<String>,
+}
+
+/// An AttachmentPolicy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// metadata.name.
+    pub name: String,
+    /// `spec`, as JSON text. One that cannot be read allows nothing.
+    pub spec: String,
 }
 
 /// What happened to a pod, told as a Kubernetes Event on it.
@@ -226,6 +236,13 @@ pub trait Cluster: Sync {
 
     /// The named networks, in the order of `names`, each answered for itself.
     fn networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>>;
+
+    /// The AttachmentPolicies that match each of the namespaces, in the order of `namespaces` and of their names. Where
+    /// their kind is not known, there are none.
+    ///
+    /// # Errors
+    /// [`ClusterError::Forbidden`] if we may not read them, [`ClusterError::Unavailable`] and others as they are documented.
+    fn policies(&self, namespaces: &[String]) -> Result<Vec<Vec<Policy>>, ClusterError>;
 
     /// Tells what an ADD came to: writes `network_status` (JSON text) to the pod's annotation
     /// `k8s.v1.cni.cncf.io/network-status` if there is one and it differs from what `pod` has, with the

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::advertisements::Accept;
 use crate::cni::name::is_identifier;
 use crate::ipam::node_file;
+use crate::policy::AttachmentPolicies;
 pub use agent::note_agent;
 use agent::noted_agent;
 pub use allowed::AllowedPlugins;
@@ -105,6 +106,8 @@ pub struct Config {
     pub allowed_plugins: Option<AllowedPlugins>,
     /// Devices that pods and networks without a resource may name; `*` is any.
     pub allowed_devices: Vec<String>,
+    /// What tenants may ask for where no AttachmentPolicy matches: `enforce`, `report` or `off`, with a floor.
+    pub attachment_policy: AttachmentPolicies,
     /// What to do when network-status cannot be written.
     pub on_status_failure: OnStatusFailure,
 
@@ -148,6 +151,7 @@ impl Default for Config {
             readiness_timeout_seconds: 45,
             allowed_plugins: None,
             allowed_devices: Vec::new(),
+            attachment_policy: AttachmentPolicies::default(),
             on_status_failure: OnStatusFailure::Fail,
             log_file: None,
             log_level: None,

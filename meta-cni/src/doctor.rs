@@ -22,6 +22,7 @@ mod nobody;
 mod ourselves;
 mod plugins;
 mod pods;
+mod policy;
 mod records;
 mod report;
 mod retries;
@@ -69,6 +70,7 @@ What is looked at:
   link            masters and devices: there, up, with a carrier; MTU of a network against that of what it lies on
   addresses       meta-ipam: server, certificate, pools; host-local: free addresses; dhcp: its daemon
   network         definitions that cannot be read or are missing, share a name, or set one default route twice
+  policy          what tenants ask for and AttachmentPolicies, or the floor of the node, do not allow
   pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded;
                   what interfaces learned from router advertisements
   record          records of sandboxes that are gone, unfinished or unreadable; DELs that failed; releases of leases that wait
@@ -85,6 +87,7 @@ Examples:
   meta-cni doctor
   meta-cni doctor --pod default/web                           why does this pod not start?
   meta-cni doctor --kubeconfig /etc/kubernetes/admin.conf     all pods of this node, all networks
+  meta-cni doctor --policy                                    what would attachmentPolicy \"enforce\" refuse?
   meta-cni doctor -o json | jq -r '.findings[] | .severity + \": \" + .cause'";
 
 /// Find out what is wrong on this node, and what to do
@@ -119,6 +122,10 @@ pub struct Options {
     /// This node in Kubernetes [default: as the agent calls it, else the host name]
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
+    /// Tell only what tenants ask for and AttachmentPolicies do not allow: also what is not refused yet, as long as
+    /// attachmentPolicy is not "enforce"
+    #[arg(long)]
+    policy: bool,
 }
 
 fn pod_name(text: &str) -> Result<PodRef, String> {
@@ -138,7 +145,10 @@ fn pod_name(text: &str) -> Result<PodRef, String> {
 /// # Errors
 /// As `to` has them.
 pub fn run(options: &Options, to: &mut impl io::Write) -> io::Result<bool> {
-    let report = examine(options).in_order();
+    let mut report = examine(options).in_order();
+    if options.policy {
+        report.findings.retain(|found| found.area == Area::Policy);
+    }
     report.write(options.output, to)?;
     Ok(report.faults() == 0)
 }
@@ -216,6 +226,9 @@ impl<'o> Examination<'o> {
         self.take(names::check(&networks.networks));
         self.take(default_routes::check(&networks.networks));
         self.take(pods::check(&config, &networks.pods));
+        let judged = policy::look(&config, knowledge, &networks);
+        self.report.looked.policy = judged.told();
+        self.take(policy::check(&judged, self.options.policy));
         self.take(pods::check_status(&networks.pods, records.living()));
         let late = late::look(records.living(), &mut self.report.not_looked);
         self.take(late::check(&late));

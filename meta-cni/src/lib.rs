@@ -27,6 +27,7 @@ pub mod netns;
 pub mod order;
 pub mod plan;
 mod plugin_failure;
+pub mod policy;
 pub mod problem;
 mod random;
 pub mod record;

@@ -84,7 +84,7 @@ pub fn placed(list: &NetConfList) -> Vec<Placed<'_>> {
 
 /// flannel's plugin writes a configuration of its own and executes the plugin that `delegate` describes
 /// (flannel-io/cni-plugin, `flannel_linux.go`).
-const FLANNEL: &str = "flannel";
+pub(crate) const FLANNEL: &str = "flannel";
 
 /// Keys whose objects are configurations of other plugins, in plugins that execute others.
 const LISTS: [&str; 3] = ["delegate", "delegates", "plugins"];

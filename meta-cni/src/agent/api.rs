@@ -247,7 +247,8 @@ mod tests {
         for (path, expected) in [
             ("/api/v1/pods", Some(Kind::Pods)),
             (networks, Some(Kind::Networks)),
-            ("/api/v1/namespaces", None),
+            ("/api/v1/namespaces", Some(Kind::Namespaces)),
+            ("/api/v1/nodes", None),
         ] {
             assert_eq!(kind(path), expected, "{path}");
         }

@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
 
-use crate::cluster::{ClusterError, Nad, NadName, Pod};
+use crate::cluster::{ClusterError, Labels, Nad, NadName, Pod, Policy, with_name};
 use crate::limits::{self, TooLarge};
+use crate::policy::selects;
 use crate::{cluster, selection};
 
 /// What is followed at the API server.
@@ -16,29 +17,38 @@ pub enum Kind {
     Pods,
     /// NetworkAttachmentDefinitions of all namespaces.
     Networks,
+    /// Namespaces, of which labels are known.
+    Namespaces,
+    /// AttachmentPolicies.
+    Policies,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 2] = [Kind::Pods, Kind::Networks];
+    pub const ALL: [Kind; KINDS] = [Kind::Pods, Kind::Networks, Kind::Namespaces, Kind::Policies];
 
     /// The plural of the resource.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Pods => "pods",
             Kind::Networks => "network-attachment-definitions",
+            Kind::Namespaces => "namespaces",
+            Kind::Policies => "attachmentpolicies",
         }
     }
 }
 
-/// Objects by namespace and name.
+/// How many kinds there are.
+pub(super) const KINDS: usize = 4;
+
+/// Objects by namespace and name; those of the cluster are in the namespace "".
 type ByName<T> = HashMap<Box<str>, HashMap<Box<str>, T>>;
 
 /// The index. Shared by reference; readers never wait for the API server.
 #[derive(Debug)]
 pub struct Index {
     known: RwLock<Known>,
-    synced: watch::Sender<[bool; 2]>,
+    synced: watch::Sender<[bool; KINDS]>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +56,11 @@ struct Known {
     pods: ByName<Arc<Pod>>,
     networks: ByName<Network>,
     /// Names that a list that is under way has told; `None` if none is.
-    listed: [Option<HashSet<NadName>>; 2],
+    listed: [Option<HashSet<NadName>>; KINDS],
+    namespaces: ByName<Labels>,
+    policies: ByName<Box<str>>,
+    /// Why a kind cannot be followed, if it never could.
+    unknown: [Option<String>; KINDS],
 }
 
 /// A network in as few bytes as its text allows.
@@ -61,7 +75,7 @@ impl Default for Index {
     fn default() -> Index {
         Index {
             known: RwLock::default(),
-            synced: watch::Sender::new([false; 2]),
+            synced: watch::Sender::new([false; KINDS]),
         }
     }
 }
@@ -103,6 +117,8 @@ impl Index {
         match kind {
             Kind::Pods => known.pods.values().map(HashMap::len).sum(),
             Kind::Networks => known.networks.values().map(HashMap::len).sum(),
+            Kind::Namespaces => known.namespaces.values().map(HashMap::len).sum(),
+            Kind::Policies => known.policies.values().map(HashMap::len).sum(),
         }
     }
 
@@ -118,11 +134,87 @@ impl Index {
             match kind {
                 Kind::Pods => keep(&mut known.pods, &listed),
                 Kind::Networks => keep(&mut known.networks, &listed),
+                Kind::Namespaces => keep(&mut known.namespaces, &listed),
+                Kind::Policies => keep(&mut known.policies, &listed),
             }
         }
+        known.unknown[kind as usize] = None;
         drop(known);
+        self.sync(kind);
+    }
+
+    /// A kind cannot be listed, and nobody waits for it: questions about it are answered with this problem until it can.
+    /// One that was listed before stays as it was.
+    pub fn stays_unknown(&self, kind: Kind, problem: &str) {
+        if !self.synced.borrow()[kind as usize] {
+            self.write().unknown[kind as usize] = Some(problem.to_owned());
+        }
+        self.sync(kind);
+    }
+
+    fn sync(&self, kind: Kind) {
         self.synced
             .send_if_modified(|synced| !std::mem::replace(&mut synced[kind as usize], true));
+    }
+
+    /// The policies that match each of the namespaces.
+    ///
+    /// # Errors
+    /// The problem, if policies or namespaces could never be listed.
+    pub fn policies<'n>(
+        &self,
+        namespaces: impl Iterator<Item = &'n str>,
+    ) -> Result<Vec<(String, Vec<Policy>)>, String> {
+        let known = self.read();
+        for kind in [Kind::Policies, Kind::Namespaces] {
+            if let Some(problem) = &known.unknown[kind as usize] {
+                return Err(problem.clone());
+            }
+        }
+        let of = |namespace: &str| {
+            let all = known.namespaces.get("");
+            let labels = all.and_then(|all| all.get(namespace)).cloned();
+            let labels = with_name(labels.unwrap_or_default(), namespace);
+            let mut matching: Vec<_> = known
+                .policies
+                .values()
+                .flatten()
+                .filter(|(_, spec)| selects(spec, &labels))
+                .map(|(name, spec)| Policy {
+                    name: name.to_string(),
+                    spec: spec.to_string(),
+                })
+                .collect();
+            matching.sort_by(|one, other| one.name.cmp(&other.name));
+            (namespace.to_owned(), matching)
+        };
+        Ok(namespaces.map(of).collect())
+    }
+
+    /// Puts a namespace in, or replaces it.
+    pub fn put_namespace(&self, name: String, labels: Labels) {
+        let mut known = self.write();
+        let name = of_cluster(name);
+        insert(&mut known.namespaces, &name, labels);
+        known.is_listed(Kind::Namespaces, name);
+    }
+
+    /// Takes a namespace out.
+    pub fn remove_namespace(&self, name: &str) {
+        remove(&mut self.write().namespaces, "", name);
+    }
+
+    /// Puts a policy in, or replaces it.
+    pub fn put_policy(&self, policy: Policy) {
+        let mut known = self.write();
+        let name = of_cluster(policy.name);
+        insert(&mut known.policies, &name, policy.spec.into_boxed_str());
+        known.is_listed(Kind::Policies, name);
+    }
+
+    /// Takes a policy out.
+    pub fn remove_policy(&self, name: &str) {
+        remove(&mut self.write().policies, "", name);
     }
 
     /// Puts a pod in, or replaces it.
@@ -209,6 +301,14 @@ impl Known {
         if let Some(listed) = &mut self.listed[kind as usize] {
             listed.insert(name);
         }
+    }
+}
+
+/// The name of an object that is in no namespace.
+fn of_cluster(name: String) -> NadName {
+    NadName {
+        namespace: String::new(),
+        name,
     }
 }
 

@@ -53,6 +53,11 @@ impl Service {
                 "networks: at most {NETWORKS}"
             )));
         }
+        if request.policy_namespaces.len() > NETWORKS {
+            return Err(Status::invalid_argument(format!(
+                "policy_namespaces: at most {NETWORKS}"
+            )));
+        }
         let mut names: Vec<NadName> = request.networks.into_iter().map(wire::from_name).collect();
         let mut pod = match request.pod {
             Some(pod) => Some(self.pod(&wire::from_pod_ref(pod)).await?),
@@ -62,6 +67,7 @@ impl Service {
             let asked: BTreeSet<NadName> = names.iter().cloned().collect();
             names.extend(named_by(pod).difference(&asked).cloned());
         }
+        let policies = self.policies(pod.as_ref(), &names, &request.policy_namespaces);
         let found = join_all(names.iter().map(|name| self.network(name))).await;
         if let Some(pod) = &mut pod {
             let needs_devices = found
@@ -79,6 +85,7 @@ impl Service {
                 .zip(found)
                 .map(|(name, found)| wire::to_answer(name, found))
                 .collect(),
+            policies: Some(policies),
         })
     }
 
@@ -113,6 +120,25 @@ impl Service {
                 self.missing.or_ask(name, connection.network(name)).await
             }
         }
+    }
+
+    /// The policies of all namespaces that a question is about, from memory.
+    fn policies(
+        &self,
+        pod: Option<&Pod>,
+        names: &[NadName],
+        asked: &[String],
+    ) -> proto::agent::v1::Policies {
+        let of_pod = pod.map(|pod| pod.namespace.as_str());
+        let of_networks = names.iter().map(|name| name.namespace.as_str());
+        let asked = asked.iter().map(String::as_str);
+        let namespaces: BTreeSet<&str> =
+            of_pod.into_iter().chain(of_networks).chain(asked).collect();
+        let found = self.index.policies(namespaces.into_iter());
+        wire::to_policies(found.map_err(|problem| ClusterError::Forbidden {
+            what: "list attachmentpolicies and namespaces".to_owned(),
+            source: problem.into(),
+        }))
     }
 
     /// What the kubelet gave to the pod; nothing if it cannot be asked: meta-cni then asks itself.

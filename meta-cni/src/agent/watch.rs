@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::index::{Index, Kind};
-use crate::cluster::{ContainerSpecs, Nad, NadName, Pod, credible, resource_name_of};
+use super::index::{Index, KINDS, Kind};
+use crate::cluster::{ContainerSpecs, Nad, NadName, Pod, Policy, credible, resource_name_of};
 
 /// Objects of one page of a list: what is in memory at once while a large cluster is read.
 const PAGE: u32 = 200;
@@ -101,6 +102,43 @@ impl Resource for WatchedNetwork {
     }
 }
 
+/// What an agent needs of an AttachmentPolicy: its text, which meta-cni reads.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WatchedPolicy {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: serde_json::Value,
+}
+
+impl Resource for WatchedPolicy {
+    type DynamicType = ();
+    type Scope = kube::core::ClusterResourceScope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        "AttachmentPolicy".into()
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        "meta-cni.io".into()
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        "v1alpha1".into()
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        "attachmentpolicies".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
 /// How the watch of one kind is.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -112,7 +150,7 @@ pub struct State {
 
 /// How all watches are.
 #[derive(Clone, Debug)]
-pub struct States(Arc<Mutex<[State; 2]>>);
+pub struct States(Arc<Mutex<[State; KINDS]>>);
 
 impl Default for States {
     fn default() -> States {
@@ -120,7 +158,7 @@ impl Default for States {
             heard: Instant::now(),
             problem: Some("not connected yet".to_owned()),
         };
-        States(Arc::new(Mutex::new([state.clone(), state])))
+        States(Arc::new(Mutex::new(std::array::from_fn(|_| state.clone()))))
     }
 }
 
@@ -184,6 +222,33 @@ pub(super) async fn networks(client: Client, index: &Index, states: &States) {
     follow(Kind::Networks, api, config, index, states, put, remove).await;
 }
 
+/// Follows the labels of all namespaces; never ends. Nothing else of them is asked for.
+pub(super) async fn namespaces(client: Client, index: &Index, states: &States) {
+    let config = watcher::Config::default().page_size(PAGE);
+    let put = |object: PartialObjectMeta<core::Namespace>| {
+        index.put_namespace(object.name_any(), object.labels().clone());
+    };
+    let remove = |object: PartialObjectMeta<core::Namespace>| {
+        index.remove_namespace(&object.name_any());
+    };
+    let api = Api::all(client);
+    follow(Kind::Namespaces, api, config, index, states, put, remove).await;
+}
+
+/// Follows all AttachmentPolicies; never ends.
+pub(super) async fn policies(client: Client, index: &Index, states: &States) {
+    let config = watcher::Config::default().page_size(PAGE);
+    let put = |policy: WatchedPolicy| {
+        index.put_policy(Policy {
+            name: policy.name_any(),
+            spec: policy.spec.to_string(),
+        });
+    };
+    let remove = |policy: WatchedPolicy| index.remove_policy(&policy.name_any());
+    let api = Api::all(client);
+    follow(Kind::Policies, api, config, index, states, put, remove).await;
+}
+
 async fn follow<K>(
     kind: Kind,
     api: Api<K>,
@@ -199,9 +264,19 @@ async fn follow<K>(
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
+            // Nobody has made a policy where their kind is not known. It may become known.
+            Err(error) if kind == Kind::Policies && code(&error) == NOT_FOUND => {
+                index.list_begins(kind);
+                index.list_ends(kind);
+                states.hears(kind);
+                continue;
+            }
             Err(error) => {
                 let problem = problem(kind, &error);
                 tracing::warn!(kind = kind.as_str(), problem, "a watch is interrupted");
+                if matches!(kind, Kind::Policies | Kind::Namespaces) && code(&error) == FORBIDDEN {
+                    index.stays_unknown(kind, &problem);
+                }
                 states.fails(kind, problem);
                 continue;
             }
@@ -220,19 +295,27 @@ async fn follow<K>(
     }
 }
 
-/// One line with its remedy.
-fn problem(kind: Kind, error: &watcher::Error) -> String {
-    let text = crate::cni::error::one_line(&crate::cni::error::with_causes(error));
-    let code = match error {
+/// Status codes of the API server.
+const FORBIDDEN: u16 = 403;
+const NOT_FOUND: u16 = 404;
+
+/// The status that the API server answered with; 0: it did not.
+fn code(error: &watcher::Error) -> u16 {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchError(status) => status.code,
         _ => 0,
-    };
-    let remedy = match code {
+    }
+}
+
+/// One line with its remedy.
+fn problem(kind: Kind, error: &watcher::Error) -> String {
+    let text = crate::cni::error::one_line(&crate::cni::error::with_causes(error));
+    let remedy = match code(error) {
         401 => "has the token or the client certificate expired?",
-        403 => "grant the agent the rights in deploy/agent-rbac.yaml",
-        404 => "is its CRD applied (crds/yaml)?",
+        FORBIDDEN => "grant the agent the rights in deploy/agent-rbac.yaml",
+        NOT_FOUND => "is its CRD applied (crds/yaml)?",
         _ => "can this node reach the API server?",
     };
     format!("following {}: {text}; {remedy}", kind.as_str())

@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::api::ApiCluster;
 use super::object::check_uid;
-use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
+use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::cni::error::with_causes;
 use crate::{rpc, trace};
 
@@ -48,6 +48,8 @@ pub struct AgentCluster {
     is_away: AtomicBool,
     /// Networks that came with the pod.
     told: Mutex<BTreeMap<NadName, Nad>>,
+    /// Policies that came with it, by namespace.
+    policies: Mutex<BTreeMap<String, Vec<Policy>>>,
 }
 
 /// A call of agent.v1, made anew for each try.
@@ -99,6 +101,7 @@ impl AgentCluster {
             link: Mutex::default(),
             is_away: AtomicBool::new(false),
             told: Mutex::default(),
+            policies: Mutex::default(),
         }
     }
 
@@ -228,10 +231,12 @@ impl AgentCluster {
         &self,
         pod: Option<&PodRef>,
         names: &[NadName],
+        policy_namespaces: &[String],
     ) -> Result<Answer<'_, ResolveResponse>, ClusterError> {
         let request = ResolveRequest {
             pod: pod.map(wire::to_pod_ref),
             networks: names.iter().map(wire::to_name).collect(),
+            policy_namespaces: policy_namespaces.to_vec(),
         };
         self.ask(&|mut client| {
             let mut request = Request::new(request.clone());
@@ -243,13 +248,16 @@ impl AgentCluster {
 
 impl Cluster for AgentCluster {
     fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
-        let told = match self.resolve(Some(pod), &[])? {
+        let told = match self.resolve(Some(pod), &[], &[])? {
             Answer::AskInstead(api) => return api.pod(pod),
             Answer::Told(told) => told,
         };
         let found = told.pod.map(wire::from_pod);
         let found = found.ok_or_else(|| unfit("no pod"))?;
         check_uid(pod, &found)?;
+        if let Some(Ok(policies)) = told.policies.map(wire::from_policies) {
+            self.keep_policies(policies);
+        }
         let mut kept = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, nad) in told.networks.into_iter().filter_map(wire::from_answer) {
             // Why another is not known is asked again if it is wanted: it may have come by then.
@@ -291,6 +299,22 @@ impl Cluster for AgentCluster {
             .collect()
     }
 
+    fn policies(&self, namespaces: &[String]) -> Result<Vec<Vec<Policy>>, ClusterError> {
+        if let Some(known) = self.kept_policies(namespaces) {
+            return Ok(known);
+        }
+        let told = match self.resolve(None, &[], namespaces)? {
+            Answer::AskInstead(api) => return api.policies(namespaces),
+            Answer::Told(told) => told,
+        };
+        let told = told
+            .policies
+            .ok_or_else(|| unfit("no AttachmentPolicies: it is older than meta-cni"));
+        self.keep_policies(wire::from_policies(told?)?);
+        self.kept_policies(namespaces)
+            .ok_or_else(|| unfit("too few namespaces"))
+    }
+
     fn report(
         &self,
         pod: &Pod,
@@ -327,8 +351,22 @@ impl Cluster for AgentCluster {
 }
 
 impl AgentCluster {
+    fn keep_policies(&self, told: Vec<(String, Vec<Policy>)>) {
+        let mut kept = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(told);
+    }
+
+    /// The policies of each of the namespaces, if all were told.
+    fn kept_policies(&self, namespaces: &[String]) -> Option<Vec<Vec<Policy>>> {
+        let kept = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        namespaces
+            .iter()
+            .map(|name| kept.get(name).cloned())
+            .collect()
+    }
+
     fn ask_networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>> {
-        match self.resolve(None, names) {
+        match self.resolve(None, names, &[]) {
             Ok(Answer::AskInstead(api)) => api.networks(names),
             Ok(Answer::Told(told)) => {
                 let answers = told.networks.into_iter();

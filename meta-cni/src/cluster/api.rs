@@ -25,9 +25,10 @@ pub(crate) use self::connection::{Connection, new_client};
 pub(crate) use self::retry::Patience;
 pub use self::review::{Credentials, Listed, Right};
 pub(crate) use self::source::{Source, SourceError};
-use super::object::{NETWORK_STATUS, check_names, check_uid};
-use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
+use super::object::{Labels, NETWORK_STATUS, check_names, check_uid};
+use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::limits::GETS_AT_ONCE;
+use crate::policy::selects;
 
 /// How long [`ApiCluster::pod`] looks for a pod that is not there, if nothing else is said: the runtime
 /// knows it, so it must appear.
@@ -168,6 +169,30 @@ impl Cluster for ApiCluster {
                 .buffered(GETS_AT_ONCE)
                 .collect(),
         )
+    }
+
+    fn policies(&self, namespaces: &[String]) -> Result<Vec<Vec<Policy>>, ClusterError> {
+        let opened = self.opened()?;
+        let connection = &opened.connection;
+        opened.block_on(async {
+            let all = connection.policies().await?;
+            if all.is_empty() {
+                return Ok(vec![Vec::new(); namespaces.len()]);
+            }
+            let labels = stream::iter(namespaces)
+                .map(|namespace| connection.labels(namespace))
+                .buffered(GETS_AT_ONCE)
+                .collect::<Vec<_>>();
+            let of = |labels: Labels| {
+                let matching = all.iter().filter(|policy| selects(&policy.spec, &labels));
+                matching.cloned().collect()
+            };
+            labels
+                .await
+                .into_iter()
+                .map(|labels| labels.map(of))
+                .collect()
+        })
     }
 
     fn report(

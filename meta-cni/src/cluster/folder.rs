@@ -12,13 +12,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use self::content::Content;
+use super::object::{NETWORK_STATUS, check_names, check_uid, with_name};
+use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::limits::{self, TooLarge};
-
-use super::object::{NETWORK_STATUS, check_names, check_uid};
-use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
+use crate::policy::selects;
 
 /// A [`Cluster`] that is a folder of manifests: `*.yaml`, `*.yml` and `*.json`, of up to 4 MiB each, with
-/// Pods, NetworkAttachmentDefinitions and Lists of them in any number of documents. Other kinds are
+/// Pods, NetworkAttachmentDefinitions, Namespaces, AttachmentPolicies and Lists of them in any number of documents. Other kinds are
 /// left alone.
 ///
 /// The files are read when the first question is asked, and once. A broken document hides only itself:
@@ -154,6 +154,18 @@ impl Cluster for FolderCluster {
 
     fn networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>> {
         names.iter().map(|name| self.network(name)).collect()
+    }
+
+    fn policies(&self, namespaces: &[String]) -> Result<Vec<Vec<Policy>>, ClusterError> {
+        let content = self.content()?;
+        let of = |namespace: &String| {
+            let labels = content.namespaces.get(namespace).cloned();
+            let labels = with_name(labels.unwrap_or_default(), namespace);
+            let policies = content.policies.values();
+            let matching = policies.filter(|policy| selects(&policy.spec, &labels));
+            matching.cloned().collect()
+        };
+        Ok(namespaces.iter().map(of).collect())
     }
 
     fn report(

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{ClusterError, Nad, NadName, Pod, PodRef};
+use super::{ClusterError, Nad, NadName, Pod, PodRef, Policy};
 
 /// The annotation that names the device plugin resource of a network.
 const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
@@ -169,6 +169,50 @@ impl From<NadObject> for Nad {
             resource_name: resource_name_of(&metadata.annotations.unwrap_or_default()),
         }
     }
+}
+
+/// A core/v1 Namespace, or a meta-cni.io/v1alpha1 AttachmentPolicy.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ClusterObject {
+    metadata: ClusterMetadata,
+    #[serde(default)]
+    spec: serde_json::Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct ClusterMetadata {
+    name: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl ClusterObject {
+    /// As a policy.
+    pub(crate) fn into_policy(self) -> Policy {
+        Policy {
+            name: self.metadata.name,
+            spec: self.spec.to_string(),
+        }
+    }
+
+    /// As a namespace: its name and its labels.
+    pub(crate) fn into_namespace(self) -> (String, Labels) {
+        let labels = self.metadata.labels.unwrap_or_default();
+        let labels = with_name(labels, &self.metadata.name);
+        (self.metadata.name, labels)
+    }
+}
+
+/// Labels of an object.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// The label that the API server gives to every namespace.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// The labels of a namespace with the one that nobody can take from it.
+pub(crate) fn with_name(mut labels: Labels, namespace: &str) -> Labels {
+    labels.insert(NAMESPACE_NAME.to_owned(), namespace.to_owned());
+    labels
 }
 
 /// The device plugin resource that a network's annotations name.

@@ -19,7 +19,7 @@ use crate::cni::error::with_causes;
 use crate::config::Config;
 
 /// What meta-cni does at the API server (deploy/rbac.yaml).
-const RIGHTS: [(Right, Severity); 4] = [
+const RIGHTS: [(Right, Severity); 6] = [
     (right("get", "", "pods", ""), Severity::Fault),
     (
         right(
@@ -32,6 +32,11 @@ const RIGHTS: [(Right, Severity); 4] = [
     ),
     (right("patch", "", "pods", "status"), Severity::Fault),
     (right("create", "", "events", ""), Severity::Warning),
+    (
+        right("list", "meta-cni.io", "attachmentpolicies", ""),
+        Severity::Warning,
+    ),
+    (right("get", "", "namespaces", ""), Severity::Warning),
 ];
 
 const fn right(

@@ -39,6 +39,8 @@ pub enum Area {
     Addresses,
     /// Definitions of networks.
     Network,
+    /// What tenants may not ask for.
+    Policy,
     /// What pods ask for and have.
     Pod,
     /// What is recorded of sandboxes.

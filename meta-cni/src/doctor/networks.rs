@@ -230,6 +230,13 @@ mod tests {
         fn networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>> {
             names.iter().map(|name| nad(&name.name)).collect()
         }
+        fn policies(
+            &self,
+            namespaces: &[String],
+        ) -> Result<Vec<Vec<crate::cluster::Policy>>, ClusterError> {
+            Ok(vec![Vec::new(); namespaces.len()])
+        }
+
         fn report(&self, _: &Pod, _: Option<&str>, _: &[Event]) -> Result<(), ClusterError> {
             unreachable!()
         }

@@ -46,8 +46,22 @@ pub struct Looked {
     pub pods: usize,
     /// Records of sandboxes.
     pub records: usize,
+    /// What AttachmentPolicies come to.
+    pub policy: Option<Judged>,
     /// Kinds of interfaces: whether the kernel has them ready.
     pub kernel: BTreeMap<&'static str, bool>,
+}
+
+/// What AttachmentPolicies, and the rules where none matches, come to on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judged {
+    /// `attachmentPolicy`: `enforce`, `report` or `off`.
+    pub mode: &'static str,
+    /// Networks that are refused.
+    pub refused: usize,
+    /// Networks that `enforce` would refuse besides.
+    pub would_be_refused: usize,
 }
 
 impl Report {
@@ -133,6 +147,22 @@ impl Looked {
             counted(self.pods, "pod"),
             counted(self.records, "record"),
         )?;
+        if let Some(Judged {
+            mode,
+            refused,
+            would_be_refused,
+        }) = &self.policy
+        {
+            let refused = counted(*refused, "network");
+            write!(to, "attachmentPolicy {mode}: {refused} refused")?;
+            if *would_be_refused > 0 {
+                write!(
+                    to,
+                    ", {would_be_refused} more by enforce (meta-cni doctor --policy)"
+                )?;
+            }
+            writeln!(to)?;
+        }
         for (ready, title) in [
             (true, "the kernel has"),
             (false, "the kernel has not, or not loaded"),

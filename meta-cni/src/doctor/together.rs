@@ -146,6 +146,13 @@ mod tests {
             };
             names.iter().map(nad).collect()
         }
+        fn policies(
+            &self,
+            namespaces: &[String],
+        ) -> Result<Vec<Vec<crate::cluster::Policy>>, ClusterError> {
+            Ok(vec![Vec::new(); namespaces.len()])
+        }
+
         fn report(&self, _: &Pod, _: Option<&str>, _: &[Event]) -> Result<(), ClusterError> {
             unreachable!()
         }

@@ -36,6 +36,10 @@ impl<A: Fn(&NadName) -> Result<Nad, ClusterError> + Sync> Cluster for Nads<A> {
         names.iter().map(&self.answer).collect()
     }
 
+    fn policies(&self, _: &[String]) -> Result<Vec<Vec<crate::cluster::Policy>>, ClusterError> {
+        unreachable!("only networks are asked for")
+    }
+
     fn report(&self, pod: &Pod, _: Option<&str>, _: &[Event]) -> Result<(), ClusterError> {
         panic!("told of pod {}", pod.name)
     }

@@ -24,7 +24,7 @@ use crate::route::{self, Want};
 use crate::settle::{self, Open, Questions, settle};
 use crate::trace::{note, step};
 use crate::wanted::wanted;
-use crate::{device, lease, limits, netns, selection, warnings};
+use crate::{device, lease, limits, netns, policy, selection, warnings};
 
 /// How often a file that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -188,6 +188,8 @@ pub(super) fn make_plan(
     let config = &context.config;
     let wanted = wanted(config, pod, context.cluster().is_some())?;
     let found = info_span!("networks").in_scope(|| gather(config, context.cluster(), &wanted));
+    let found = info_span!("policy")
+        .in_scope(|| policy::enforce(config, context.cluster(), pod, &wanted, found));
     let devices = device::assign(config, pod, &wanted, &found)?;
     let env = &context.request.env;
     let attachments = plan(Inputs {

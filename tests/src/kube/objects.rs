@@ -74,6 +74,21 @@ impl ApiServer {
         self.crd.call_once(|| self.apply(NAD_CRD));
     }
 
+    /// Makes or changes an AttachmentPolicy of the namespaces that have these labels, with the other fields of its spec;
+    /// makes its kind known, unless it is.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    #[track_caller]
+    pub fn policy(&self, name: &str, labels: Value, mut spec: Value) {
+        self.policy_crd.call_once(|| self.apply(POLICY_CRD));
+        spec["namespaceSelector"] = json!({ "matchLabels": labels });
+        self.apply_value(&json!({
+            "apiVersion": "meta-cni.io/v1alpha1", "kind": "AttachmentPolicy",
+            "metadata": { "name": name }, "spec": spec,
+        }));
+    }
+
     /// Makes or changes a NetworkAttachmentDefinition; a string is taken as it stands.
     ///
     /// # Panics
@@ -206,6 +221,8 @@ const NAD_PLURAL: &str = "network-attachment-definitions";
 /// The kind as it is shipped.
 const NAD_CRD: &str =
     include_str!("../../../crds/yaml/k8s.cni.cncf.io_network-attachment-definitions.yaml");
+
+const POLICY_CRD: &str = include_str!("../../../crds/yaml/meta-cni.io_attachmentpolicies.yaml");
 
 fn is_served(api: &Api<DynamicObject>, crd: &DynamicObject) -> Option<()> {
     let crd = block_on(api.get(&crd.name_any())).expect("get a CRD");

@@ -5,4 +5,5 @@ mod behaviour;
 mod faults;
 mod healthy;
 mod node;
+mod policy;
 mod scene;

@@ -111,6 +111,16 @@ fn the_readmes_install_makes_a_node_without_a_fault() {
     assert!(report.contains("0 faults, 0 warnings\n"), "{report}");
 
     let node = node.conf(json!({ "delegates": null })).conf(ours);
+    // The example enforces: a network with a path needs a policy.
+    let rule =
+        json!({ "type": "host-local", "keys": { "allow": ["dataDir", "ranges", "routes"] } });
+    let label = json!({ "kubernetes.io/metadata.name": "install" });
+    let plugins = json!({ "main": ["bridge"], "ipam": ["host-local"] });
+    api.policy(
+        "install",
+        label,
+        json!({ "plugins": plugins, "types": [rule] }),
+    );
     api.nad(
         "install",
         "blue",

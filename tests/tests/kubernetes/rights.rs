@@ -13,7 +13,7 @@ use crate::fixture::{assert_says, events, failure, node};
 const NAD: &str = "network-attachment-definitions";
 
 /// What the tests below try: verb, API group, resource.
-const ALL: [(&str, &str, &str); 26] = [
+const ALL: [(&str, &str, &str); 31] = [
     ("get", "", "pods"),
     ("list", "", "pods"),
     ("watch", "", "pods"),
@@ -32,6 +32,11 @@ const ALL: [(&str, &str, &str); 26] = [
     ("create", "k8s.cni.cncf.io", NAD),
     ("patch", "k8s.cni.cncf.io", NAD),
     ("delete", "k8s.cni.cncf.io", NAD),
+    ("list", "meta-cni.io", "attachmentpolicies"),
+    ("watch", "meta-cni.io", "attachmentpolicies"),
+    ("create", "meta-cni.io", "attachmentpolicies"),
+    ("get", "", "namespaces"),
+    ("list", "", "namespaces"),
     ("create", "", "events"),
     ("list", "", "events"),
     ("patch", "", "events"),
@@ -43,7 +48,7 @@ const ALL: [(&str, &str, &str); 26] = [
 ];
 
 #[test]
-fn the_service_account_may_do_four_things() {
+fn the_service_account_may_do_six_things() {
     let api = ApiServer::shared();
     api.plugin_kubeconfig();
     let user = format!("system:serviceaccount:{}:{}", PLUGIN.0, PLUGIN.1);
@@ -57,6 +62,8 @@ fn the_service_account_may_do_four_things() {
             ("get", "", "pods"),
             ("patch", "", "pods/status"),
             ("get", "k8s.cni.cncf.io", NAD),
+            ("list", "meta-cni.io", "attachmentpolicies"),
+            ("get", "", "namespaces"),
             ("create", "", "events"),
         ]
     );

@@ -7,6 +7,7 @@ mod executables;
 mod files;
 mod limits;
 mod node_file;
+mod policies;
 mod queue;
 mod roles;
 mod tenants;

@@ -4,7 +4,7 @@ use proto::agent::v1 as wire;
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status};
 
-use crate::cluster::{ClusterError, Event, EventReason, Nad, NadName, Pod, PodRef};
+use crate::cluster::{ClusterError, Event, EventReason, Nad, NadName, Pod, PodRef, Policy};
 use crate::cni::error::with_causes;
 
 /// A failure as its variant's fields, in the details of a status. Its being there tells that the agent itself answered,
@@ -197,6 +197,47 @@ pub(crate) fn from_answer(
         Answer::Problem(problem) => Err(from_problem(&problem)),
     };
     Some((name, found))
+}
+
+/// The policies of namespaces, or why they are not known.
+pub(crate) fn to_policies(
+    found: Result<Vec<(String, Vec<Policy>)>, ClusterError>,
+) -> wire::Policies {
+    let to_policy = |Policy { name, spec }| wire::Policy { name, spec };
+    match found {
+        Ok(found) => wire::Policies {
+            namespaces: found
+                .into_iter()
+                .map(|(namespace, policies)| wire::NamespacePolicies {
+                    namespace,
+                    policies: policies.into_iter().map(to_policy).collect(),
+                })
+                .collect(),
+            problem: None,
+        },
+        Err(error) => wire::Policies {
+            namespaces: Vec::new(),
+            problem: Some(to_problem(&error)),
+        },
+    }
+}
+
+pub(crate) fn from_policies(
+    told: wire::Policies,
+) -> Result<Vec<(String, Vec<Policy>)>, ClusterError> {
+    if let Some(problem) = told.problem {
+        return Err(from_problem(&problem));
+    }
+    let from_policy = |wire::Policy { name, spec }| Policy { name, spec };
+    let all = told.namespaces.into_iter();
+    Ok(all
+        .map(|one| {
+            (
+                one.namespace,
+                one.policies.into_iter().map(from_policy).collect(),
+            )
+        })
+        .collect())
 }
 
 pub(crate) fn to_event(event: &Event) -> wire::Event {

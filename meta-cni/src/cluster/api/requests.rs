@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -10,8 +11,10 @@ use super::connection::{Call, Connection};
 use super::event;
 use super::failure::{About, Failure, Question};
 use super::retry::Patience;
-use crate::cluster::object::{NETWORK_STATUS, NadObject, PodObject, check_names};
-use crate::cluster::{ClusterError, Event, Nad, NadName, Pod, PodRef};
+use crate::cluster::object::{
+    ClusterObject, Labels, NETWORK_STATUS, NadObject, PodObject, check_names, with_name,
+};
+use crate::cluster::{ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::limits;
 use crate::random;
 
@@ -72,6 +75,50 @@ impl Connection {
         let nad = self.get::<NadObject>(path, object).await.map(Nad::from)?;
         limits::check_text(&nad.config).map_err(|error| limits::refused(name, error))?;
         Ok(nad)
+    }
+
+    /// Every AttachmentPolicy, in the order of their names; none if their kind is not known.
+    pub(crate) async fn policies(&self) -> Result<Vec<Policy>, ClusterError> {
+        #[derive(Deserialize)]
+        struct List {
+            items: Vec<ClusterObject>,
+        }
+        let question = Question {
+            verb: "list",
+            object: "attachmentpolicies".to_owned(),
+        };
+        let call = Call::get("/apis/meta-cni.io/v1alpha1/attachmentpolicies".to_owned());
+        let body = match self.ask(&call).await {
+            Ok(body) => body,
+            Err(Failure::Answer {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }) => return Ok(Vec::new()),
+            Err(failure) => return Err(failure.into_error(&question, self.server())),
+        };
+        let list: List = serde_json::from_slice(&body).map_err(|error| ClusterError::Invalid {
+            what: format!("what {} answered for {}", self.server(), question.object),
+            source: Box::new(error),
+        })?;
+        let mut all: Vec<_> = list
+            .items
+            .into_iter()
+            .map(ClusterObject::into_policy)
+            .collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(all)
+    }
+
+    /// The labels of a namespace. One that is gone has its name only.
+    pub(crate) async fn labels(&self, namespace: &str) -> Result<Labels, ClusterError> {
+        let object = format!("namespace {namespace}");
+        check_names(&object, [namespace, namespace])?;
+        let path = format!("/api/v1/namespaces/{namespace}");
+        match self.get::<ClusterObject>(path, object).await {
+            Ok(found) => Ok(found.into_namespace().1),
+            Err(ClusterError::NotFound { .. }) => Ok(with_name(Labels::new(), namespace)),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn get<T: DeserializeOwned>(

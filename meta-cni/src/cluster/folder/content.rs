@@ -1,5 +1,5 @@
-//! What a folder of YAML and JSON says: its files, their documents, and the pods and
-//! NetworkAttachmentDefinitions in them. Reads, never writes.
+//! What a folder of YAML and JSON says: its files, their documents, and the pods, NetworkAttachmentDefinitions,
+//! Namespaces and AttachmentPolicies in them. Reads, never writes.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cluster::object::{NadObject, PodObject};
-use crate::cluster::{Nad, NadName, Pod};
+use crate::cluster::object::{ClusterObject, Labels, NadObject, PodObject};
+use crate::cluster::{Nad, NadName, Pod, Policy};
 use crate::limits::{self, TooLarge};
 
 /// The longest file that is read, in bytes.
@@ -31,6 +31,10 @@ pub(super) struct Content {
     pub(super) nads: BTreeMap<NadName, Nad>,
     /// The sizes of those that are too large to be used.
     pub(super) large: BTreeMap<NadName, usize>,
+    /// Labels of Namespaces.
+    pub(super) namespaces: BTreeMap<String, Labels>,
+    /// AttachmentPolicies.
+    pub(super) policies: BTreeMap<String, Policy>,
     /// Documents and files that could not be read, in the order of file names.
     pub(super) broken: Vec<Broken>,
 }
@@ -116,6 +120,14 @@ impl Content {
                     return Ok(());
                 }
                 insert(&mut self.nads, nad.name.clone(), nad)
+            }
+            ("v1", "Namespace") => {
+                let (name, labels) = decode::<ClusterObject>(value)?.into_namespace();
+                insert(&mut self.namespaces, name, labels)
+            }
+            ("meta-cni.io/v1alpha1", "AttachmentPolicy") => {
+                let policy = decode::<ClusterObject>(value)?.into_policy();
+                insert(&mut self.policies, policy.name.clone(), policy)
             }
             ("v1", "List") => self.add_items(value, depth),
             _ => Ok(()),
