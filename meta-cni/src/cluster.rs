@@ -44,6 +44,8 @@ pub struct Pod {
     pub name: String,
     /// metadata.uid.
     pub uid: String,
+    /// spec.nodeName; empty if the pod is on no node, or nobody said so.
+    pub node: String,
     /// metadata.annotations.
     pub annotations: BTreeMap<String, String>,
     /// Resource names that the containers ask for (`resources.requests` and `limits`), in container

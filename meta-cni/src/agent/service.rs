@@ -107,8 +107,32 @@ impl Service {
             }
             (found, _) => found
                 .and_then(|pod| check_uid(asked, &pod).map(|()| pod))
+                .and_then(|pod| self.of_this_node(pod))
                 .map_err(|error| wire::to_status(&error)),
         }
+    }
+
+    /// The pod, if it is on this node: nobody is told of others.
+    fn of_this_node(&self, pod: Pod) -> Result<Pod, ClusterError> {
+        match pod.node == *self.node {
+            true => Ok(pod),
+            false => Err(ClusterError::NotFound {
+                what: format!("pod {}/{} on node {}", pod.namespace, pod.name, self.node),
+            }),
+        }
+    }
+
+    /// Whether a report is about a pod of this node; one that the watch has not told yet is asked for.
+    async fn check_reported(&self, pod: &PodRef) -> Result<(), Status> {
+        let known = self.index.pod(&pod.namespace, &pod.name);
+        if known.is_some_and(|known| pod.uid.as_deref() == Some(&known.uid)) {
+            return Ok(());
+        }
+        let found = self.api.connection().pod(pod, Duration::ZERO).await;
+        let found = found
+            .and_then(|found| check_uid(pod, &found).map(|()| found))
+            .and_then(|found| self.of_this_node(found));
+        found.map(drop).map_err(|error| wire::to_status(&error))
     }
 
     /// The network from memory, else as the API server has it now.
@@ -169,6 +193,7 @@ impl Service {
                 .ok_or_else(|| Status::invalid_argument(format!("events: no reason {reason:?}")))
         });
         let events = events.collect::<Result<Vec<_>, Status>>()?;
+        self.check_reported(&pod).await?;
         if let Some(status) = request.network_status {
             self.write_status(&pod, &status)
                 .await

@@ -326,12 +326,14 @@ fn into_pod(pod: WatchedPod) -> Pod {
     let owners = metadata.owner_references.iter().flatten();
     let owners = owners.map(|owner| (owner.api_version.as_str(), owner.kind.as_str()));
     let annotations = credible(metadata.annotations.unwrap_or_default(), owners);
+    let spec = spec.unwrap_or_default();
     Pod {
+        node: spec.node_name().to_owned(),
         namespace: metadata.namespace.unwrap_or_default(),
         name: metadata.name.unwrap_or_default(),
         uid: metadata.uid.unwrap_or_default(),
         annotations,
-        resources: spec.unwrap_or_default().resource_names(),
+        resources: spec.resource_names(),
         devices: None,
     }
 }

@@ -83,6 +83,8 @@ impl PodObject {
 /// What a pod's spec says of its containers.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct ContainerSpecs {
+    #[serde(default, rename = "nodeName")]
+    node_name: Option<String>,
     #[serde(default, rename = "initContainers")]
     init_containers: Option<Vec<Container>>,
     #[serde(default)]
@@ -109,18 +111,25 @@ impl From<PodObject> for Pod {
         let owners = metadata.owners.iter().flatten();
         let owners = owners.map(|owner| (owner.api_version.as_str(), owner.kind.as_str()));
         let annotations = credible(metadata.annotations.unwrap_or_default(), owners);
+        let spec = spec.unwrap_or_default();
         Pod {
+            node: spec.node_name().to_owned(),
             namespace: metadata.namespace.unwrap_or_else(default_namespace),
             name: metadata.name,
             uid: metadata.uid.unwrap_or_default(),
             annotations,
-            resources: spec.unwrap_or_default().resource_names(),
+            resources: spec.resource_names(),
             devices: None,
         }
     }
 }
 
 impl ContainerSpecs {
+    /// The node that the pod is bound to; empty: none.
+    pub(crate) fn node_name(&self) -> &str {
+        self.node_name.as_deref().unwrap_or_default()
+    }
+
     /// Resource names that the containers ask for, init containers first, without repeats.
     pub(crate) fn resource_names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();

@@ -14,6 +14,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
+use crate::kube::objects::uid_of;
 use crate::kube::{ApiServer, block_on};
 use crate::wait::wait_until;
 
@@ -131,6 +132,34 @@ impl ApiServer {
         let name = format!("{namespace}-{service_account}.kubeconfig");
         let path = self.folder().join(name);
         let text = kubeconfig(self.folder(), self.address(), &token);
+        fs::write(&path, text).expect("write a kubeconfig");
+        path
+    }
+
+    /// The same with a token that is bound to a node, which is made if it is not there: what a kubelet projects into a pod
+    /// of the node.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn kubeconfig_on(&self, node: &str, namespace: &str, service_account: &str) -> PathBuf {
+        self.service_account(namespace, service_account);
+        let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node } });
+        let uid = uid_of(&self.apply_value(&object));
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
+            "spec": {
+                "audiences": [], "expirationSeconds": 3600,
+                "boundObjectRef": { "apiVersion": "v1", "kind": "Node", "name": node, "uid": uid },
+            },
+        });
+        let path =
+            format!("/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token");
+        let (_, answer) = self.admin().post(&path, &request);
+        let token = answer["status"]["token"].as_str();
+        let token = token.unwrap_or_else(|| panic!("no token: {answer}"));
+        let name = format!("{namespace}-{service_account}-on-{node}.kubeconfig");
+        let path = self.folder().join(name);
+        let text = kubeconfig(self.folder(), self.address(), token);
         fs::write(&path, text).expect("write a kubeconfig");
         path
     }

@@ -74,12 +74,16 @@ fn the_readmes_install_makes_a_node_without_a_fault() {
     if !lacking::require("kubectl") {
         return;
     }
-    let api = ApiServer::shared();
+    // Its admission would refuse the tokens of other tests, which are bound to no node.
+    let api = &ApiServer::start();
     let node = Node::new("install").with_api(api);
     let folder = folder_of_a_newcomer(&node);
     let [in_the_cluster, on_each_node] = commands("**Install.**");
+    let in_the_cluster = in_the_cluster.replace("worker-1", node.name());
+    let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node.name() } });
+    api.apply_value(&object);
     let admin = admin_by_file(api, &folder);
-    run(&node, &folder, &admin, in_the_cluster);
+    run(&node, &folder, &admin, &in_the_cluster);
 
     // The default network's installer came before.
     let etc = node.folder().join("etc-cni");

@@ -1,6 +1,7 @@
 //! What a tenant, a node, or a stranger at a port must not be able to do, one module a topic. The input is harmless: a
 //! recorder that must not run, a socket that must not be connected, a file that must stay as it is.
 
+mod admission;
 mod connections;
 mod devices;
 mod executables;

@@ -161,6 +161,7 @@ pub(crate) fn from_pod(pod: wire::Pod) -> Pod {
         namespace: pod.namespace,
         name: pod.name,
         uid: pod.uid,
+        node: String::new(),
         annotations: pod.annotations,
         resources: pod.resources,
         devices: pod

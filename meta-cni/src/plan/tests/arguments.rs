@@ -12,6 +12,7 @@ fn pod_ref(uid: Option<&str>) -> PodRef {
 
 fn pod(uid: &str) -> Pod {
     Pod {
+        node: String::new(),
         devices: None,
         namespace: "shop".to_owned(),
         name: "web".to_owned(),
