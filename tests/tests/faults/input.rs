@@ -159,7 +159,7 @@ fn a_broken_annotation_is_refused_before_anything_runs() {
 #[test]
 fn a_large_configuration_that_is_right_is_served() {
     let node = Node::new("large");
-    let filler = "x".repeat(4 << 20);
+    let filler = "x".repeat(3 << 20);
     let conf = node.recording("red", json!({ "filler": filler, "link": true }));
     let node = node.conf(json!({ "delegates": [conf] }));
     let pod = node.pod("default", "a").create();
