@@ -12,7 +12,7 @@ use proto::ipam::v1::{
     ReleaseAttachmentRequest,
 };
 use serde_json::{Map, Value, json};
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::info_span;
 
@@ -307,6 +307,19 @@ fn allocate(
                 knowledge = trace::step(info_span!("held"), || reporter.report(store))?;
             }
             None => {
+                // Of any other answer it is certain that nothing was leased.
+                let is_uncertain = matches!(
+                    status.code(),
+                    Code::Unavailable
+                        | Code::DeadlineExceeded
+                        | Code::Cancelled
+                        | Code::Unknown
+                        | Code::Internal
+                        | Code::Aborted
+                );
+                if !is_uncertain {
+                    *asked = Asked::Nothing;
+                }
                 return Err(LeaseError::Lease(refused(wanted, status)));
             }
         }

@@ -448,7 +448,10 @@ impl Drop for Sandbox<'_> {
 }
 
 /// Makes a folder, or takes one that an earlier version left open to others away from them.
-fn private_folder(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let mut folder = fs::DirBuilder::new();
     folder.recursive(true).mode(0o700).create(path)?;

@@ -207,10 +207,12 @@ impl Away {
             tracing::warn!(server = server.address, error, "releases wait on");
             if outcome.done == 0 {
                 self.servers.begin(server.clone(), now);
-                return;
             }
         }
-        self.servers.retain(|other| other != server);
+        if outcome.done > 0 {
+            self.servers.retain(|other| other != server);
+        }
+        // The next ones come before those that were left.
         for name in outcome.left {
             self.releases.begin(name, now);
         }

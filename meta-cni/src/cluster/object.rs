@@ -38,16 +38,23 @@ struct Owner {
 }
 
 /// Annotations that tell a static pod and its UID. The kubelet writes them on the mirror pod, which its node owns
-/// (kubernetes, pkg/kubelet/pod/mirror_client.go); anybody may write them on another pod.
+/// (kubernetes, pkg/kubelet/pod/mirror_client.go); anybody may write them, and the owner, on another pod.
 pub(crate) const STATIC_POD: [&str; 2] =
     ["kubernetes.io/config.source", "kubernetes.io/config.hash"];
+
+/// The annotation that makes a pod a mirror: its value is that of `config.hash`. The kubelet runs no pod that has it, so that
+/// whoever writes it has no pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The annotations of a pod that count, by its owners (API version and kind).
 pub(crate) fn credible<'o>(
     mut annotations: BTreeMap<String, String>,
     owners: impl IntoIterator<Item = (&'o str, &'o str)>,
 ) -> BTreeMap<String, String> {
-    if !owners.into_iter().any(|owner| owner == ("v1", "Node")) {
+    let mirror = annotations.get(MIRROR);
+    let hash = annotations.get("kubernetes.io/config.hash");
+    let is_mirror = mirror.is_some_and(|mirror| hash.is_none_or(|hash| hash == mirror));
+    if !is_mirror || !owners.into_iter().any(|owner| owner == ("v1", "Node")) {
         annotations.retain(|key, _| !STATIC_POD.contains(&key.as_str()));
     }
     annotations
@@ -311,19 +318,25 @@ mod tests {
     fn only_a_pod_that_its_node_owns_is_a_static_one() {
         let owned =
             |kind: &str| json!([{"apiVersion": "v1", "kind": kind, "name": "n1", "uid": "u"}]);
-        for (what, owners, expected) in [
-            ("nobody's", json!(null), false),
-            ("of a Deployment", owned("ReplicaSet"), false),
-            ("a mirror", owned("Node"), true),
+        for (what, owners, mirror, expected) in [
+            ("nobody's", json!(null), json!("h"), false),
+            ("of a Deployment", owned("ReplicaSet"), json!("h"), false),
+            ("a mirror", owned("Node"), json!("h"), true),
+            ("no mirror", owned("Node"), json!(null), false),
+            ("a mirror of another", owned("Node"), json!("i"), false),
             (
                 "of a kind that is called the same",
                 json!([{"apiVersion": "evil.io/v1", "kind": "Node"}]),
+                json!("h"),
                 false,
             ),
         ] {
+            let mut annotations = json!({"kubernetes.io/config.source": "file", "kubernetes.io/config.hash": "h", "k": "v"});
+            if !mirror.is_null() {
+                annotations[MIRROR] = mirror;
+            }
             let pod = pod(json!({"metadata": {
-                "name": "web", "uid": "1", "ownerReferences": owners,
-                "annotations": {"kubernetes.io/config.source": "file", "kubernetes.io/config.hash": "h", "k": "v"},
+                "name": "web", "uid": "1", "ownerReferences": owners, "annotations": annotations,
             }}));
             assert_eq!(pod.is_static(), expected, "{what}");
             assert_eq!(

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::record::private_folder;
+
 const NOTE: &str = "agent";
 
 /// Notes where the agent of this node listens.
@@ -16,7 +18,7 @@ pub fn note_agent(state_dir: &Path, socket: &Path) -> io::Result<()> {
         return Ok(());
     }
     let temporary = state_dir.join(format!(".{NOTE}.new"));
-    fs::create_dir_all(state_dir)?;
+    private_folder(state_dir)?;
     let mut file = File::create(&temporary)?;
     file.write_all(format!("{}\n", socket.display()).as_bytes())?;
     file.sync_all()?;

@@ -1,6 +1,6 @@
 //! Devices of attachments: which device goes to which, and the files about them around ADD and DEL.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::info::DeviceInfoFiles;
 use super::{DeviceError, DeviceSource, PodDevices};
@@ -103,6 +103,12 @@ impl Given<'_> {
         if found.author == Author::Node {
             return Ok(());
         }
+        // Without a resource, AttachmentPolicies say which links of the node a network takes.
+        if let Some(resource) = &found.resource_name
+            && let Some(link) = found.list.plugins.iter().flat_map(links).next()
+        {
+            return Err(self.not_given(found, resource, link));
+        }
         for device in found.list.plugins.iter().flat_map(written) {
             match &found.resource_name {
                 _ if assigned.is_some_and(|assigned| assigned.id == device) => {}
@@ -137,12 +143,33 @@ impl Given<'_> {
     }
 }
 
+/// A plugin's configuration, and that of flannel's delegate. Of keys in another case, none comes this far.
+fn configurations(plugin: &PluginConf) -> impl Iterator<Item = &Map<String, Value>> {
+    let delegate = plugin.get("delegate").and_then(Value::as_object);
+    [Some(plugin.as_map()), delegate].into_iter().flatten()
+}
+
 /// The devices that a plugin's configuration names.
 fn written(plugin: &PluginConf) -> impl Iterator<Item = &str> {
-    let runtime = plugin.get("runtimeConfig");
-    let runtime = runtime.and_then(|runtime| runtime.get("deviceID"));
-    let all = [plugin.get("deviceID"), plugin.get("pciBusID"), runtime];
-    all.into_iter().flatten().filter_map(Value::as_str)
+    let all = configurations(plugin).flat_map(|conf| {
+        let runtime = conf.get("runtimeConfig");
+        let runtime = runtime.and_then(|runtime| runtime.get("deviceID"));
+        [conf.get("deviceID"), conf.get("pciBusID"), runtime]
+    });
+    all.flatten().filter_map(Value::as_str)
+}
+
+/// The links that host-device takes before it takes the device (containernetworking plugins, main/host-device).
+fn links(plugin: &PluginConf) -> impl Iterator<Item = &str> {
+    let is_host_device = |conf: &&Map<String, Value>| {
+        conf.get("type").and_then(Value::as_str) == Some("host-device")
+    };
+    configurations(plugin)
+        .filter(is_host_device)
+        .flat_map(|conf| ["device", "hwaddr", "kernelpath"].map(|key| conf.get(key)))
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(|link| !link.is_empty())
 }
 
 /// Whether a plugin of the list reads the device info file (`CNIDeviceInfoFile`).

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use proto::ipam::v1::StoreMark;
 use serde::{Deserialize, Serialize};
 
 use super::config::Server;
+use crate::record::private_folder;
 
 /// How long after a report that met conflicts the next one is due.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(60);
@@ -146,10 +147,7 @@ impl Known {
 
     fn make_folder(&self) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
+        private_folder(folder)
     }
 }
 

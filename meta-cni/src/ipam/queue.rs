@@ -273,7 +273,10 @@ impl Queue {
             Ok((bytes, since)) => serde_json::from_slice(&bytes)
                 .map(|waiting| (waiting, since))
                 .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            // No regular file, or too large a one.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(error.to_string()),
+            // Out of file descriptors, for example: the release waits on.
+            Err(error) => return Err(error),
         };
         match read {
             Ok(read) => Ok(Some(read)),

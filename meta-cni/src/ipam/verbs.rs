@@ -1,6 +1,7 @@
 //! What meta-ipam does for each CNI command.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -16,6 +17,7 @@ use super::node_file::{self, NodeFile};
 use super::queue::Queue;
 use super::request::{Attachment, node};
 use crate::cni::error::{Code, ErrorObject, with_causes};
+use crate::cni::exec::DELEGATE_MARK;
 use crate::cni::key;
 use crate::cni::result::{CniResult, Dns, IpConfig, Route};
 use crate::cni::skel::{Command, Request};
@@ -37,7 +39,7 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
 }
 
 fn answer(request: &Request) -> Result<Option<Value>, IpamFailure> {
-    let conf = &completed(&request.conf)?;
+    let conf = &completed(&request.conf, request.env.command)?;
     let config = match request.env.command {
         Command::Del => IpamConfig::of_release(conf)?,
         _ => IpamConfig::of(conf)?,
@@ -60,7 +62,13 @@ fn answer(request: &Request) -> Result<Option<Value>, IpamFailure> {
 }
 
 /// The configuration with the node's settings. One that meta-cni gave has them; others are of this node's administrator.
-fn completed(conf: &Map<String, Value>) -> Result<Map<String, Value>, IpamFailure> {
+///
+/// meta-cni gives every configuration its server; one without is of a record from before there was a file. Its DEL ends the
+/// lease at the place of that time, and needs no file.
+fn completed(
+    conf: &Map<String, Value>,
+    command: Command,
+) -> Result<Map<String, Value>, IpamFailure> {
     let mut conf = conf.clone();
     let name = conf
         .keys()
@@ -68,7 +76,8 @@ fn completed(conf: &Map<String, Value>) -> Result<Map<String, Value>, IpamFailur
         .find(|name| key::is(name, "ipam"))
         .cloned();
     let ipam = name.and_then(|name| conf.get_mut(&name)?.as_object_mut());
-    if let Some(ipam) = ipam.filter(|ipam| !ipam.contains_key("server")) {
+    let is_older = command == Command::Del && env::var_os(DELEGATE_MARK).is_some();
+    if let Some(ipam) = ipam.filter(|ipam| !ipam.contains_key("server") && !is_older) {
         let file = NodeFile::load(Path::new(node_file::USUAL)).inspect_err(|error| {
             // A runtime keeps this output away from the pod's events.
             tracing::error!(detail = error.detail, "ipam.yaml");

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Operation;
+use crate::record::private_folder;
 
 /// The size from which on a file is full: about as much again may be in the one before it.
 pub const FULL_BYTES: u64 = 4 << 20;
@@ -97,8 +98,7 @@ impl Journal {
         };
         match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut folder = fs::DirBuilder::new();
-                folder.recursive(true).mode(0o700).create(&self.folder)?;
+                private_folder(&self.folder)?;
                 open()
             }
             opened => opened,

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Held;
 use crate::ipam::config::{IpamConfig, Server};
-use crate::record::{Entry, Record};
+use crate::record::{Entry, Record, private_folder};
 
 /// IPAM plugins whose addresses `ipamctl import` takes in.
 const IMPORTED: [&str; 2] = ["host-local", "whereabouts"];
@@ -113,10 +113,7 @@ fn read(path: &Path) -> Option<Leasing> {
 
 fn write(path: &Path, leasing: &Leasing) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    private_folder(folder)?;
     // Several ADDs of one network may note it at once.
     let temporary = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = File::options()

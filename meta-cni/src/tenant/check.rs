@@ -39,6 +39,9 @@ const NEVER_IPAM: [&str; 21] = [
 /// Plugins that read from their configuration what to execute, and from where.
 const META_PLUGINS: [&str; 3] = ["genie", "multus", "multus-shim"];
 
+/// Plugins of one list: each gets a copy of what the pod asks for.
+const PLUGINS: usize = 32;
+
 /// Why a tenant's configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -64,6 +67,18 @@ pub enum Refusal {
         "its {at} is not for a NetworkAttachmentDefinition to say; remove it, and put it in the node's ipam.yaml"
     )]
     OfTheNode {
+        /// The key.
+        at: String,
+    },
+    /// The list has too many plugins.
+    #[error("it has {count} plugins, and at most {PLUGINS} are allowed; remove some")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// A file about a device is named.
+    #[error("its {at} is set by meta-cni alone; remove it")]
+    OfTheDevice {
         /// The key.
         at: String,
     },
@@ -120,10 +135,29 @@ pub fn check(config: &Config, list: &NetConfList) -> Result<(), Refusal> {
         let key = key.to_owned();
         return Err(Refusal::Case { key, known });
     }
+    if list.plugins.len() > PLUGINS {
+        let count = list.plugins.len();
+        return Err(Refusal::TooMany { count });
+    }
+    if let Some(at) = list.plugins.iter().find_map(info_file) {
+        return Err(Refusal::OfTheDevice { at });
+    }
     let all = placed(list);
     all.iter()
         .try_for_each(|one| check_one(config, one, &all))?;
     list.plugins.iter().try_for_each(check_lease)
+}
+
+/// Where a plugin's configuration names the file about its device: meta-cni alone does.
+fn info_file(plugin: &PluginConf) -> Option<String> {
+    let has = |conf: &Map<String, Value>| {
+        let runtime = conf.get("runtimeConfig")?.as_object()?;
+        runtime.contains_key("CNIDeviceInfoFile").then_some(())
+    };
+    let delegate = plugin.get("delegate").and_then(Value::as_object);
+    let at = |begin: &str| format!("{begin}runtimeConfig.CNIDeviceInfoFile");
+    let own = has(plugin.as_map()).map(|()| at(""));
+    own.or_else(|| delegate.and_then(has).map(|()| at("delegate.")))
 }
 
 /// Where to lease, and by which files, is the node's to say.

@@ -7,13 +7,14 @@ use crate::cni::key;
 use crate::cni::netconf::NetConfList;
 
 /// The keys that decide what is executed, opened or changed.
-const KNOWN: [&str; 50] = [
+const KNOWN: [&str; 51] = [
     "agentSocket",
     "args",
     "binDir",
     "bridge",
     "capabilities",
     "clusterNetwork",
+    "CNIDeviceInfoFile",
     "cniDir",
     "cniVersion",
     "cniVersions",
@@ -60,7 +61,7 @@ const KNOWN: [&str; 50] = [
     "type",
 ];
 
-/// The first key of a plugin, of its `ipam` or of its `delegate` that is a known one in another case, with
+/// The first key of a plugin, of its `ipam`, `runtimeConfig` or `delegate` that is a known one in another case, with
 /// the known one.
 pub(super) fn in_another_case(list: &NetConfList) -> Option<(&str, &'static str)> {
     let mut plugins = list.plugins.iter();
@@ -72,7 +73,7 @@ fn of_object(object: &Map<String, Value>) -> Option<(&str, &'static str)> {
         let known = KNOWN.iter().find(|known| key::is(name, known));
         match known {
             Some(known) if known != name => Some((name.as_str(), *known)),
-            Some(&("ipam" | "delegate")) => value.as_object().and_then(of_object),
+            Some(&("ipam" | "delegate" | "runtimeConfig")) => value.as_object().and_then(of_object),
             _ => None,
         }
     })

@@ -190,6 +190,7 @@ pub(super) fn make_plan(
     let found = info_span!("networks").in_scope(|| gather(config, context.cluster(), &wanted));
     let found = info_span!("policy")
         .in_scope(|| policy::enforce(config, context.cluster(), pod, &wanted, found));
+    check_bytes(limits::expected_bytes(&wanted, &found))?;
     let devices = device::assign(config, pod, &wanted, &found)?;
     let env = &context.request.env;
     let attachments = plan(Inputs {
@@ -203,14 +204,7 @@ pub(super) fn make_plan(
         found: &found,
         devices: &devices,
     })?;
-    let bytes = limits::bytes_of(&attachments);
-    if bytes > limits::PLAN_BYTES {
-        let what = format!(
-            "have {bytes} bytes together, and at most {} are allowed; name fewer or smaller ones",
-            limits::PLAN_BYTES
-        );
-        return Err(Problems(vec![Problem::lasting("the pod's networks", what)]).into());
-    }
+    check_bytes(limits::bytes_of(&attachments))?;
     note("attachments", summary(&attachments));
     warn(&attachments);
     let missing = context.missing_plugins(&attachments);
@@ -219,6 +213,18 @@ pub(super) fn make_plan(
     } else {
         Err(Problems(missing).into())
     }
+}
+
+/// Refuses a plan that is too large.
+fn check_bytes(bytes: usize) -> Result<(), Problems> {
+    if bytes <= limits::PLAN_BYTES {
+        return Ok(());
+    }
+    let what = format!(
+        "have {bytes} bytes together, and at most {} are allowed; name fewer or smaller ones",
+        limits::PLAN_BYTES
+    );
+    Err(Problems(vec![Problem::lasting("the pod's networks", what)]))
 }
 
 /// Logs what works and yet has an unexpected effect.

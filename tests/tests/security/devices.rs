@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 const RESOURCE: (&str, &str) = ("k8s.v1.cni.cncf.io/resourceName", "example.com/nic");
 const OURS: [&str; 2] = ["0000:01:00.0", "0000:01:00.1"];
 const OTHER: &str = "0000:09:00.0";
+const NOT_GIVEN: &str = "was not given to pod default/web";
 
 /// A node whose kubelet gave two devices to the pod `uid-1`, and a third to another pod.
 fn node(name: &str, more: Value) -> Node {
@@ -123,7 +124,7 @@ fn with_a_resource_only_what_the_kubelet_gave_is_attached() {
         match (&found, expected) {
             (Ok(found), Ok(expected)) => assert_eq!(*found, expected, "{what}"),
             (Err(text), Err(code)) => assert!(
-                text.starts_with(code) && text.contains("was not given to pod default/web"),
+                text.starts_with(code) && text.contains(NOT_GIVEN),
                 "{what}: {text}"
             ),
             _ => panic!("{what}: {found:?}"),
@@ -153,4 +154,45 @@ fn without_a_resource_the_node_says_which_devices_may_be_named() {
     }
     let text = devices(&open, false, json!({}), json!([wish(OTHER)])).expect_err("another");
     assert!(text.contains("allowedDevices"), "{text}");
+}
+
+#[test]
+fn a_definition_names_a_device_in_no_other_way() {
+    let closed = node("other-ways", json!({}));
+    let host_device = |key: &str, name: &str| json!({ "type": "host-device", key: name });
+    for (what, written, words) in [
+        (
+            "in another case",
+            json!({ "runtimeConfig": { "DeviceID": OTHER } }),
+            "\"deviceID\" in another case",
+        ),
+        (
+            "by a file",
+            json!({ "runtimeConfig": { "CNIDeviceInfoFile": "/tmp/other" } }),
+            "set by meta-cni alone",
+        ),
+        ("a link", host_device("device", "eth0"), NOT_GIVEN),
+        (
+            "a MAC",
+            host_device("hwaddr", "02:00:00:00:00:09"),
+            NOT_GIVEN,
+        ),
+        (
+            "a path",
+            host_device("kernelpath", "/sys/devices/pci0000:00"),
+            NOT_GIVEN,
+        ),
+        (
+            "in flannel's delegate",
+            json!({ "type": "flannel", "delegate": host_device("pciBusID", OTHER) }),
+            NOT_GIVEN,
+        ),
+    ] {
+        let elements = json!([{ "name": "red" }]);
+        let text = devices(&closed, true, written, elements).expect_err(what);
+        assert!(
+            text.starts_with("7 ") && text.contains(words),
+            "{what}: {text}"
+        );
+    }
 }

@@ -61,6 +61,28 @@ fn more_networks_or_larger_ones_than_allowed_are_refused_before_anything_runs() 
 }
 
 #[test]
+fn copies_for_many_plugins_are_refused_before_they_are_made() {
+    let node = Node::recorder("copies");
+    let plugins = |number: usize| {
+        let plugins = vec![json!({ "type": "recording-plugin" }); number];
+        json!({ "cniVersion": "1.0.0", "name": "red", "plugins": plugins })
+    };
+    node.nad("default", "red", plugins(1000));
+    refused(
+        &node,
+        "red",
+        &["default/red", "has 1000 plugins", "at most 32"],
+    );
+    node.nad("default", "red", plugins(32));
+    let large = json!([{ "name": "red", "cni-args": { "x": vec![0; 80_000] } }]);
+    refused(
+        &node,
+        &large.to_string(),
+        &["the pod's networks", "at most 4194304"],
+    );
+}
+
+#[test]
 fn a_verb_ends_in_its_time_and_what_was_begun_is_undone() {
     let node = Node::recorder("time").conf(json!({ "verbTimeoutSeconds": 10 }));
     for name in ["a", "b"] {
