@@ -27,5 +27,5 @@ pub mod seed;
 pub mod server;
 pub mod service;
 pub mod store;
-pub mod text;
+pub use ::process::text;
 pub mod yaml;

@@ -115,11 +115,17 @@ pub fn run(
     };
     let now = Timestamp::now();
     match options.output {
-        Format::Text => text::write(sandbox, earlier, now, to)?,
+        // Texts of tenants and of plugins are in it: none of them steers a terminal.
+        Format::Text => {
+            let mut bytes = Vec::new();
+            text::write(sandbox, earlier, now, &mut bytes)?;
+            let text = String::from_utf8_lossy(&bytes);
+            to.write_all(process::text::in_lines(&text).as_bytes())?;
+        }
         Format::Json => {
-            serde_json::to_writer_pretty(&mut *to, &to_json(sandbox, earlier, note, now))
-                .map_err(io::Error::from)?;
-            writeln!(to)?;
+            let json = to_json(sandbox, earlier, note, now);
+            let json = serde_json::to_string_pretty(&json).map_err(io::Error::from)?;
+            writeln!(to, "{}", process::text::in_json(&json))?;
         }
     }
     Ok(true)

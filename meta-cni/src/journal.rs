@@ -6,6 +6,7 @@ mod secrets;
 
 pub use file::{FULL_BYTES, Follower, Journal, JournalError};
 pub use secrets::{LEFT_OUT, Secrets};
+pub(crate) use secrets::{learn, without_learned};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! Logs: to standard error, to a file, or both, as the configuration says. Standard output belongs to
 //! CNI results.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use tracing::Level;
@@ -12,6 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use crate::config::Config;
+use crate::journal::without_learned;
 use crate::trace::Steps;
 
 /// Starts the log of this process. A second start changes nothing. A file that cannot be opened and a
@@ -19,7 +21,15 @@ use crate::trace::Steps;
 /// want of a log.
 pub fn start(config: &Config) {
     let level = level(config.log_level.as_deref());
-    let open = |path: &PathBuf| File::options().append(true).create(true).open(path);
+    let open = |path: &PathBuf| {
+        // Configurations of networks are in it: root's only, also if an earlier version made it.
+        let mut options = File::options();
+        let file = options.append(true).create(true).mode(0o600).open(path)?;
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        Ok::<_, io::Error>(file)
+    };
     let file = config.log_file.as_ref().map(open).transpose();
     let (file, unopened) = file.map_or_else(|error| (None, Some(error)), |file| (file, None));
     let sinks = Sinks {
@@ -85,11 +95,13 @@ impl<'a> MakeWriter<'a> for Sinks {
 
 impl Write for Line<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A plugin's words can hold what its configuration keeps secret.
+        let plain = without_learned(&String::from_utf8_lossy(bytes));
         if let Some(mut file) = self.0.file.as_ref() {
-            let _ = file.write_all(bytes);
+            let _ = file.write_all(plain.as_bytes());
         }
         if self.0.stderr {
-            let _ = io::stderr().write_all(bytes);
+            let _ = io::stderr().write_all(plain.as_bytes());
         }
         Ok(bytes.len())
     }

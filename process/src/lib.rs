@@ -1,5 +1,6 @@
 //! What every daemon does alike: a [`log`] that holds up no call, and what it takes from the kernel at its start
-//! ([`limits`]).
+//! ([`limits`]); and how programs show [`text`] of strangers.
 
 pub mod limits;
 pub mod log;
+pub mod text;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
+use process::text;
 use serde::Serialize;
 use serde_json::json;
 
@@ -83,11 +84,16 @@ impl Report {
     /// # Errors
     /// As `to` has them.
     pub fn write(&self, format: Format, to: &mut impl Write) -> io::Result<()> {
+        // Names and texts of tenants are in it: none of them steers a terminal.
         match format {
-            Format::Text => self.write_text(to),
+            Format::Text => {
+                let mut bytes = Vec::new();
+                self.write_text(&mut bytes)?;
+                to.write_all(text::in_lines(&String::from_utf8_lossy(&bytes)).as_bytes())
+            }
             Format::Json => {
-                serde_json::to_writer_pretty(&mut *to, &self.to_json())?;
-                writeln!(to)
+                let json = serde_json::to_string_pretty(&self.to_json())?;
+                writeln!(to, "{}", text::in_json(&json))
             }
         }
     }

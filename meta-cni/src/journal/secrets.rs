@@ -3,6 +3,8 @@
 
 mod pairs;
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::{Map, Value};
 
 use pairs::Pair;
@@ -28,6 +30,27 @@ const LEAST_BYTES: usize = 4;
 
 /// More of a text that is no JSON is dropped: it is looked at word by word.
 const LONGEST_BYTES: usize = 64 << 10;
+
+/// The secrets of this call's configurations.
+static LEARNED: Mutex<Secrets> = Mutex::new(Secrets(Vec::new()));
+
+/// Remembers the secrets of a configuration for `without_learned`.
+pub(crate) fn learn(conf: &Map<String, Value>) {
+    let mut learned = LEARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    learned.hide_fields(&mut conf.clone());
+}
+
+/// A text without the secrets of this call's configurations: for error objects, Events and logs, which plugins can make
+/// repeat them.
+pub(crate) fn without_learned(text: &str) -> String {
+    let learned = LEARNED.lock().unwrap_or_else(PoisonError::into_inner);
+    learned.0.iter().fold(text.to_owned(), |text, secret| {
+        match text.contains(secret.as_str()) {
+            true => text.replace(secret.as_str(), LEFT_OUT),
+            false => text,
+        }
+    })
+}
 
 /// Leaves secrets out, and remembers them so that a text which repeats one is found as well.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ use crate::cluster::{Pod, PodRef};
 use crate::cni::error::with_causes;
 use crate::config::OnStatusFailure;
 use crate::gather::gather;
+use crate::journal::learn;
 use crate::netlink::Netlink;
 use crate::plan::{Attachment, Inputs, plan};
 use crate::problem::{Problem, Problems};
@@ -205,6 +206,9 @@ pub(super) fn make_plan(
         devices: &devices,
     })?;
     check_bytes(limits::bytes_of(&attachments))?;
+    for plugin in attachments.iter().flat_map(|one| &one.list.plugins) {
+        learn(plugin.as_map());
+    }
     note("attachments", summary(&attachments));
     warn(&attachments);
     let missing = context.missing_plugins(&attachments);

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::cluster::Pod;
 use crate::cni::error::with_causes;
+use crate::journal::learn;
 use crate::netns::{self, NetnsError};
 use crate::record::{LockError, Record, RecordError, Sandbox};
 use crate::run::RunError;
@@ -174,7 +175,12 @@ fn recorded(
 ) -> Result<Option<(Record, Origin)>, Failure> {
     let env = &context.request.env;
     match sandbox.load() {
-        Ok(Some(record)) => Ok(Some((record, Origin::Recorded))),
+        Ok(Some(record)) => {
+            for plugin in record.attachments().flat_map(|one| &one.list.plugins) {
+                learn(plugin.as_map());
+            }
+            Ok(Some((record, Origin::Recorded)))
+        }
         Ok(None) => {
             let pod = context.pod_ref.clone();
             let made_by_multus = context.multus.record(

@@ -13,6 +13,7 @@ use crate::cni::valid_attachments::WrongList;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::ipam::failure::IpamFailure;
+use crate::journal::without_learned;
 use crate::lease::LeaseError;
 use crate::netns::NetnsError;
 use crate::plugin_failure;
@@ -176,7 +177,7 @@ impl Failure {
 
     /// The failure, all of its causes and what to do in one line, for an Event and the journal.
     pub(super) fn line(&self) -> String {
-        one_line(&with_causes(self)) + &self.remedy()
+        without_learned(&(one_line(&with_causes(self)) + &self.remedy()))
     }
 
     /// What to do, behind a semicolon, about the failure of a plugin whose message does not say it.
@@ -202,7 +203,7 @@ impl Failure {
             Some(pod) => format!("{verb} of pod {pod}"),
             None => verb.to_owned(),
         };
-        let text = one_line(&format!("{subject}: {}", with_causes(self)));
+        let text = without_learned(&one_line(&format!("{subject}: {}", with_causes(self))));
         let mut object = ErrorObject::new(self.code(), text).in_version(request.version);
         let remedy = self.remedy();
         if let Some(rest) = cut(&mut object.msg, LINE_BYTES - remedy.len()) {

@@ -12,4 +12,5 @@ mod policies;
 mod queue;
 mod roles;
 mod tenants;
+mod text;
 mod tokens;

@@ -150,7 +150,7 @@ impl Source {
             }) {
                 return Err(self.broken(
                     "clusters[].cluster.server",
-                    format!("{server:?} is not of the form https://host:port"),
+                    "is not of the form https://host:port",
                 ));
             }
         }
@@ -205,7 +205,11 @@ impl Source {
                 self.broken("users[].user.client-certificate-data", cause)
             }
             E::LoadClientKey(cause) => self.broken("users[].user.client-key-data", cause),
-            E::Parse(cause) => self.broken("YAML", cause),
+            // What is written there may be a secret: its place only.
+            E::Parse(cause) => self.broken(
+                "YAML",
+                place(cause.location().map(|at| (at.line(), at.column()))),
+            ),
             error => self.broken("kubeconfig", error),
         }
     }
@@ -232,6 +236,14 @@ impl std::fmt::Display for Source {
             Source::Kubeconfig(path) => write!(f, "kubeconfig {}", path.display()),
             Source::InCluster => f.write_str("the in-cluster configuration"),
         }
+    }
+}
+
+/// Where a text cannot be read.
+fn place(at: Option<(impl std::fmt::Display, impl std::fmt::Display)>) -> String {
+    match at {
+        Some((line, column)) => format!("cannot be read at line {line}, column {column}"),
+        None => "cannot be read".to_owned(),
     }
 }
 
@@ -345,6 +357,12 @@ users: [{name: u, user: {token: t}}]
             ),
             ("exec", "token: t", "exec: {command: aws}", "users[].user"),
             ("not YAML", "kind: Config", "kind: [", "YAML"),
+            (
+                "a secret in a wrong place",
+                "clusters: [",
+                "clusters: s3cret # [",
+                "YAML",
+            ),
         ] {
             assert!(WHOLE.contains(from), "{case}");
             let error = load(&WHOLE.replacen(from, to, 1)).expect_err(case);
@@ -357,6 +375,8 @@ users: [{name: u, user: {token: t}}]
                 error.to_string().contains("/kubeconfig is not valid"),
                 "{case}: {error}"
             );
+            let told = crate::cni::error::with_causes(&error);
+            assert!(!told.contains("s3cret"), "{case}: {told}");
         }
     }
 

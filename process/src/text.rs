@@ -43,6 +43,16 @@ pub fn in_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Text of several lines for a terminal.
+pub fn in_lines(text: &str) -> Cow<'_, str> {
+    let is_hidden = |character| steers(character) && character != '\n';
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let lines: Vec<_> = text.split('\n').map(shown).collect();
+    Cow::Owned(lines.join("\n"))
+}
+
 /// Control characters (C0, DEL, C1), line and paragraph separators, what turns the direction of a text around, and what has no
 /// width, but for the joiners that words of some scripts and emoji need.
 fn steers(character: char) -> bool {
@@ -71,11 +81,16 @@ mod tests {
 
     #[test]
     fn json_stays_the_same_json() {
-        let value = serde_json::json!({"pod": "\u{1b}[2J\u{9b}\u{7f}\u{202e}é"});
-        let text = serde_json::to_string_pretty(&value).unwrap();
-        let safe = in_json(&text);
+        let text = "{\n  \"pod\": \"[2J\u{9b}\u{7f}\u{202e}é\"\n}";
+        let safe = in_json(text);
         assert!(safe.lines().all(is_plain), "{safe:?}");
-        let back: serde_json::Value = serde_json::from_str(&safe).unwrap();
-        assert_eq!(back, value);
+        assert_eq!(safe, "{\n  \"pod\": \"[2J\\u009b\\u007f\\u202eé\"\n}");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        let text = "one\u{1b}[2J\r\ntwo\n";
+        assert_eq!(in_lines(text), "one\\u{1b}[2J\\r\ntwo\n");
+        assert_eq!(in_lines("one\ntwo\n"), "one\ntwo\n");
     }
 }
