@@ -254,14 +254,14 @@ fn leases_are_filed_under_the_network_that_the_pod_or_the_range_names() {
         (lines(&found), found.notes)
     };
     let (told, notes) = of(&[network("first", whereabouts("blue"))], &args());
-    assert_eq!(told, ["10.1.0.7 a blue n1", "10.1.0.8 b blue "]);
+    assert_eq!(told, ["10.1.0.7 a ns/first n1", "10.1.0.8 b ns/first "]);
     assert!(notes.is_empty(), "{notes:?}");
     let both = [
         network("first", whereabouts("blue")),
         network("second", whereabouts("")),
     ];
     let (told, notes) = of(&both, &args());
-    assert_eq!(told, ["10.1.0.7 a ns/second n1", "10.1.0.8 b blue "]);
+    assert_eq!(told, ["10.1.0.7 a ns/second n1", "10.1.0.8 b ns/first "]);
     assert!(
         notes[0].contains("several networks lease from it"),
         "{notes:?}"
@@ -298,7 +298,7 @@ fn slices_of_nodes_are_of_their_whole_range_and_tell_the_node() {
     let found = found(items, &args());
     assert_eq!(
         lines(&found),
-        ["10.30.1.7 a sliced n-1", "10.30.1.8 b sliced "],
+        ["10.30.1.7 a ns/nad n-1", "10.30.1.8 b ns/nad "],
         "GC must not find what has a guessed interface"
     );
     assert_eq!(found.ranges.len(), 1);
