@@ -274,7 +274,12 @@ impl Queue {
                 .map(|waiting| (waiting, since))
                 .map_err(|error| error.to_string()),
             // No regular file, or too large a one.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(error.to_string()),
+            Err(error)
+                if error.kind() == io::ErrorKind::InvalidInput
+                    || error.raw_os_error() == Some(Errno::ELOOP as i32) =>
+            {
+                Err(error.to_string())
+            }
             // Out of file descriptors, for example: the release waits on.
             Err(error) => return Err(error),
         };
