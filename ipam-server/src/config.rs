@@ -109,7 +109,8 @@ pub struct Arguments {
         value_name = "NUMBER"
     )]
     pub max_concurrent_per_connection: Option<usize>,
-    /// Connections that are open at once, of all peers. At a limit the oldest one without a request is closed for a new one.
+    /// Connections that are open at once, of all peers. At a limit the oldest one over which no caller with a role made a
+    /// request is closed for a new one.
     /// [default: three quarters of the limit of open files]
     #[arg(long, env = "IPAM_SERVER_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;
 
-/// Connections of one peer, where nothing else is said, but no more than a quarter of all: a node has one, and a host of a
-/// thousand nodes behind one address is no node.
+/// Connections of one peer by default, but at most a quarter of all: the agent of a node has one, so that a thousand nodes behind
+/// one address find room, and one address does not take every place.
 const OF_PEER: usize = 1024;
 /// The most of all, where nothing else is said: a limit of open files may be a thousand times as much.
 const IN_ALL: usize = 65_536;
@@ -81,7 +81,7 @@ pub struct Crowd {
 struct Open {
     next: u64,
     all: BTreeMap<u64, Entry>,
-    /// Those of `all` that had made no request when they were looked at last, the oldest first.
+    /// Those of `all` over which no caller with a role had made a request at the last check, the oldest first.
     idle: BTreeSet<u64>,
     peers: HashMap<Origin, Peer>,
 }
@@ -152,7 +152,7 @@ impl Crowd {
         })
     }
 
-    /// Closes the oldest connection without a request, of one peer or of all.
+    /// Closes the oldest connection over which no caller with a role made a request, of one peer or of all.
     fn make_room(&self, open: &mut Open, of: Option<Origin>) -> bool {
         while let Some(number) = open.oldest(of) {
             open.forget_idle(number);
