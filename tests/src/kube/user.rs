@@ -53,6 +53,14 @@ impl User {
         self.request(request, Some(patch))
     }
 
+    /// DELETEs a path, see [`User::get`].
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn delete(&self, path: &str) -> (u16, Value) {
+        self.request(http::Request::delete(path), None)
+    }
+
     fn request(&self, request: http::request::Builder, body: Option<&Value>) -> (u16, Value) {
         let body = body.map(|body| body.to_string().into_bytes());
         let request = request.body(body.unwrap_or_default());
