@@ -171,6 +171,9 @@ impl EventReason {
     }
 }
 
+/// What to do where RBAC refuses a request.
+pub(crate) const GRANT_RIGHTS: &str = "grant this service account the rights in deploy/rbac.yaml";
+
 /// A question to the cluster that was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -186,11 +189,13 @@ pub enum ClusterError {
         /// Kind and name.
         what: String,
     },
-    /// Our rights do not allow the request.
-    #[error("{what}: not allowed; grant this service account the rights in deploy/rbac.yaml")]
+    /// Our rights, or an admission policy, do not allow the request.
+    #[error("{what}: not allowed; {remedy}")]
     Forbidden {
         /// The request, for example `get pod default/web`.
         what: String,
+        /// What to do, for example [`GRANT_RIGHTS`].
+        remedy: String,
         /// What was answered.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

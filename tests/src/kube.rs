@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod bound;
 mod bulk;
 mod objects;
 mod processes;

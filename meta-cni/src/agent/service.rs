@@ -20,7 +20,9 @@ use super::metrics::{InFlight, Metrics, code_name};
 use super::missing::Missing;
 use super::watch::States;
 use crate::cluster::agent::wire;
-use crate::cluster::{ClusterError, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid};
+use crate::cluster::{
+    ClusterError, GRANT_RIGHTS, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid,
+};
 use crate::cni::error::with_causes;
 use crate::device::DeviceSource;
 use crate::{limits, selection};
@@ -161,6 +163,7 @@ impl Service {
         let found = self.index.policies(namespaces.into_iter());
         wire::to_policies(found.map_err(|problem| ClusterError::Forbidden {
             what: "list attachmentpolicies and namespaces".to_owned(),
+            remedy: GRANT_RIGHTS.to_owned(),
             source: problem.into(),
         }))
     }

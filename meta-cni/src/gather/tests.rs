@@ -367,6 +367,7 @@ fn a_cluster_that_does_not_answer_is_asked_again_later() {
     let closed = Nads::new(|_: &NadName| {
         Err(ClusterError::Forbidden {
             what: "get networks".to_owned(),
+            remedy: crate::cluster::GRANT_RIGHTS.to_owned(),
             source: "403".into(),
         })
     });

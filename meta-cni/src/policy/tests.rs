@@ -552,6 +552,7 @@ fn the_floor_holds_in_every_mode_and_under_every_policy() {
 fn who_does_not_know_the_policies_refuses_unless_they_only_would_be_reported() {
     let forbidden = || ClusterError::Forbidden {
         what: "list".to_owned(),
+        remedy: String::new(),
         source: "403".into(),
     };
     let silent = || ClusterError::Unavailable {

@@ -14,7 +14,6 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-use crate::kube::objects::uid_of;
 use crate::kube::{ApiServer, block_on};
 use crate::wait::wait_until;
 
@@ -129,36 +128,12 @@ impl ApiServer {
     /// When the server refuses it.
     pub fn kubeconfig_for(&self, namespace: &str, service_account: &str) -> PathBuf {
         let token = self.token(namespace, service_account);
-        let name = format!("{namespace}-{service_account}.kubeconfig");
-        let path = self.folder().join(name);
-        let text = kubeconfig(self.folder(), self.address(), &token);
-        fs::write(&path, text).expect("write a kubeconfig");
-        path
+        self.write_kubeconfig(&format!("{namespace}-{service_account}"), &token)
     }
 
-    /// The same with a token that is bound to a node, which is made if it is not there: what a kubelet projects into a pod
-    /// of the node.
-    ///
-    /// # Panics
-    /// When the server refuses it.
-    pub fn kubeconfig_on(&self, node: &str, namespace: &str, service_account: &str) -> PathBuf {
-        self.service_account(namespace, service_account);
-        let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node } });
-        let uid = uid_of(&self.apply_value(&object));
-        let request = json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
-            "spec": {
-                "audiences": [], "expirationSeconds": 3600,
-                "boundObjectRef": { "apiVersion": "v1", "kind": "Node", "name": node, "uid": uid },
-            },
-        });
-        let path =
-            format!("/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token");
-        let (_, answer) = self.admin().post(&path, &request);
-        let token = answer["status"]["token"].as_str();
-        let token = token.unwrap_or_else(|| panic!("no token: {answer}"));
-        let name = format!("{namespace}-{service_account}-on-{node}.kubeconfig");
-        let path = self.folder().join(name);
+    /// Writes a kubeconfig with a token.
+    pub(super) fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+        let path = self.folder().join(format!("{name}.kubeconfig"));
         let text = kubeconfig(self.folder(), self.address(), token);
         fs::write(&path, text).expect("write a kubeconfig");
         path

@@ -53,6 +53,16 @@ impl User {
         self.request(request, Some(patch))
     }
 
+    /// PATCHes an object as `kubectl patch` does (a strategic merge), see [`User::get`].
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn merge(&self, path: &str, patch: &Value) -> (u16, Value) {
+        let kind = "application/strategic-merge-patch+json";
+        let request = http::Request::patch(path).header("Content-Type", kind);
+        self.request(request, Some(patch))
+    }
+
     /// DELETEs a path, see [`User::get`].
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::kube::{AGENT, User};
-use e2e::{Agent, ApiServer, Node, wait_until};
+use e2e::{ApiServer, wait_until};
 use serde_json::{Value, json};
 
 use changes::{CHANGES, image};
@@ -136,51 +136,4 @@ fn without_more_rights_an_account_is_refused_by_rbac_already() {
         agent.get("/api/v1/namespaces/admission-rbac/secrets").0,
         403
     );
-}
-
-#[test]
-fn an_agent_answers_and_writes_for_pods_of_its_own_node_only() {
-    let api = ApiServer::shared();
-    let node = Node::recorder("own-pods").with_agent();
-    let _agent = Agent::start(&node, api);
-    let own = node.pod("own-pods", "own").create_in(api);
-    node.add(&own).ok();
-    let uid = api.create_pod("own-pods", "other", &BTreeMap::new(), "elsewhere");
-    let other = node
-        .pod("own-pods", "other")
-        .uid(&uid)
-        .without_manifest()
-        .create();
-    let before = node.calls().len();
-    let failed = node.add(&other);
-    let (_, msg, _) = failed.error();
-    assert!(
-        msg.contains("there is no pod own-pods/other on node"),
-        "{failed}"
-    );
-    assert_eq!(node.calls().len(), before, "{:?}", node.calls());
-    assert_eq!(api.network_status("own-pods", "other"), Value::Null);
-}
-
-#[test]
-fn the_daemonset_is_taken_by_the_api_server_and_has_a_token_of_an_hour_and_no_capability() {
-    let api = ApiServer::shared();
-    let object: Value =
-        serde_norway::from_str(include_str!("../../../deploy/agent.yaml")).expect("YAML");
-    let made = api.apply_value(&object);
-    let spec = &made["spec"]["template"]["spec"];
-    assert_eq!(spec["automountServiceAccountToken"], false);
-    assert_eq!(spec["serviceAccountName"], AGENT.1);
-    assert_eq!(
-        spec["securityContext"]["seccompProfile"]["type"],
-        "RuntimeDefault"
-    );
-    let token = &spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
-    assert_eq!(token["expirationSeconds"], 3600);
-    let context = &spec["containers"][0]["securityContext"];
-    assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
-    assert_eq!(context["readOnlyRootFilesystem"], true);
-    assert_eq!(context["allowPrivilegeEscalation"], false);
-    assert!(spec["containers"][0]["resources"]["limits"]["memory"].is_string());
-    assert!(spec.get("hostPID").is_none(), "{spec}");
 }

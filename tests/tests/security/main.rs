@@ -2,7 +2,9 @@
 //! recorder that must not run, a socket that must not be connected, a file that must stay as it is.
 
 mod admission;
+mod bound_agent;
 mod connections;
+mod deployed;
 mod devices;
 mod executables;
 mod files;

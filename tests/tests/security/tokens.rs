@@ -10,7 +10,7 @@ use e2e::{Agent, ApiServer, IpamServer, Node, locate, wait_until};
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::{AllocateRequest, CreatePoolRequest, Lease, ListPoolsRequest};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
@@ -24,24 +24,11 @@ const AUDIENCE: &str = "ipam.meta-cni.io";
 /// A token of a service account for an audience, bound to a node if one is named.
 fn token(api: &ApiServer, account: &str, audience: &str, node: Option<&str>) -> String {
     api.service_account(NAMESPACE, account);
-    let mut spec = json!({"audiences": [audience], "expirationSeconds": 3600});
-    if let Some(node) = node {
+    let node = node.map(|node| {
         let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}});
-        api.apply_value(&object);
-        let (status, made) = api.admin().get(&format!("/api/v1/nodes/{node}"));
-        assert_eq!(status, 200, "{made}");
-        spec["boundObjectRef"] = json!({
-            "apiVersion": "v1", "kind": "Node", "name": node, "uid": made["metadata"]["uid"]
-        });
-    }
-    let request = json!({
-        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec
+        api.apply_value(&object)
     });
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token");
-    let (status, answer): (u16, Value) = api.admin().post(&path, &request);
-    assert!(status < 300, "{answer}");
-    let token = answer["status"]["token"].as_str();
-    token.expect("a token").to_owned()
+    api.token_for(NAMESPACE, account, Some(audience), 3600, node.as_ref())
 }
 
 fn with<T>(token: &str, message: T) -> Request<T> {

@@ -4,7 +4,9 @@ use proto::agent::v1 as wire;
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status};
 
-use crate::cluster::{ClusterError, Event, EventReason, Nad, NadName, Pod, PodRef, Policy};
+use crate::cluster::{
+    ClusterError, Event, EventReason, GRANT_RIGHTS, Nad, NadName, Pod, PodRef, Policy,
+};
 use crate::cni::error::with_causes;
 
 /// A failure as its variant's fields, in the details of a status. Its being there tells that the agent itself answered,
@@ -26,9 +28,13 @@ pub(crate) fn to_status(error: &ClusterError) -> Status {
     let (code, details) = match error {
         ClusterError::NotFound { what } => (Code::NotFound, details(what, "", None)),
         ClusterError::Replaced { what } => (Code::FailedPrecondition, details(what, "", None)),
-        ClusterError::Forbidden { what, source } => (
+        ClusterError::Forbidden {
+            what,
+            remedy,
+            source,
+        } => (
             Code::PermissionDenied,
-            details(what, "", Some(source.as_ref())),
+            details(what, remedy, Some(source.as_ref())),
         ),
         ClusterError::Unavailable {
             what,
@@ -83,7 +89,15 @@ fn error(code: Code, details: Details, message: &str) -> ClusterError {
     match code {
         Code::NotFound => ClusterError::NotFound { what },
         Code::FailedPrecondition => ClusterError::Replaced { what },
-        Code::PermissionDenied => ClusterError::Forbidden { what, source },
+        Code::PermissionDenied => ClusterError::Forbidden {
+            what,
+            // An earlier agent names none: it knows of rights only.
+            remedy: match remedy.is_empty() {
+                true => GRANT_RIGHTS.to_owned(),
+                false => remedy,
+            },
+            source,
+        },
         Code::Unavailable => ClusterError::Unavailable {
             what,
             remedy,
@@ -272,6 +286,7 @@ mod tests {
             },
             ClusterError::Forbidden {
                 what: "get pod a/web".into(),
+                remedy: "ask somebody".into(),
                 source: source(),
             },
             ClusterError::Unavailable {

@@ -10,10 +10,17 @@ use http::{HeaderMap, StatusCode};
 use rustls::CertificateError;
 use serde::Deserialize;
 
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, GRANT_RIGHTS};
 
 /// What is kept of an answer's text: Events and CNI errors hold one line.
 const MESSAGE_LIMIT: usize = 150;
+
+/// What to do where an admission policy refuses a request that our rights allow.
+const CHANGE_TOKEN: &str =
+    "use a token that is bound to this node (deploy/agent.yaml), or see the policy that refuses it";
+
+/// How the API server begins the refusal of a policy, after the object's name.
+const ADMISSION_POLICY: &str = "ValidatingAdmissionPolicy '";
 
 /// What was asked of the API server, as it is named in errors.
 #[derive(Clone, Debug)]
@@ -85,6 +92,8 @@ pub(super) enum About {
     Uid,
     /// A 409 because an object of this name is there already.
     Exists,
+    /// A 403 of a ValidatingAdmissionPolicy or an admission webhook.
+    Admission,
 }
 
 /// Whether the same request should be made again.
@@ -131,7 +140,7 @@ impl Failure {
         Failure::Answer {
             status,
             about: about(status, &said),
-            message: shortened(&message),
+            message: shortened(words_of_policy(&message).unwrap_or(&message)),
             retry_after: headers
                 .get(http::header::RETRY_AFTER)
                 .and_then(|value| value.to_str().ok()?.trim().parse().ok())
@@ -171,7 +180,7 @@ impl Failure {
             } => {
                 let passing = status.is_server_error()
                     // A server that has just started refuses everybody until it has read its own rules.
-                    || *status == StatusCode::FORBIDDEN
+                    || (*status == StatusCode::FORBIDDEN && *about != About::Admission)
                     || *status == StatusCode::TOO_MANY_REQUESTS
                     || (*status == StatusCode::CONFLICT && *about == About::Nothing);
                 if passing {
@@ -201,8 +210,13 @@ impl Failure {
                     "{object} (of a kind that {server} does not know: is its CRD applied?)"
                 ),
             },
-            (StatusCode::FORBIDDEN, _) => ClusterError::Forbidden {
+            (StatusCode::FORBIDDEN, about) => ClusterError::Forbidden {
                 what: format!("{verb} {object}"),
+                remedy: match about {
+                    About::Admission => CHANGE_TOKEN,
+                    _ => GRANT_RIGHTS,
+                }
+                .to_owned(),
                 source: Box::new(self),
             },
             (StatusCode::UNAUTHORIZED, _) => self.unavailable(question, server),
@@ -273,6 +287,12 @@ fn about(status: StatusCode, said: &Status) -> About {
         StatusCode::NOT_FOUND if details.is_some_and(|details| !details.name.is_empty()) => {
             About::Object
         }
+        StatusCode::FORBIDDEN
+            if said.message.contains(ADMISSION_POLICY)
+                || said.message.contains("admission webhook") =>
+        {
+            About::Admission
+        }
         StatusCode::CONFLICT if said.reason == "AlreadyExists" => About::Exists,
         StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY if blames_uid() => About::Uid,
         _ => About::Nothing,
@@ -316,6 +336,14 @@ fn part_that_failed(error: &(dyn Error + 'static)) -> Option<Transport> {
     }
 }
 
+/// The words of a policy that refuses a request: `pods "web" is forbidden: ValidatingAdmissionPolicy 'a' with binding 'a' denied
+/// request: words`.
+fn words_of_policy(message: &str) -> Option<&str> {
+    let (_, of_policy) = message.split_once(ADMISSION_POLICY)?;
+    let (_, words) = of_policy.split_once("denied request: ")?;
+    Some(words)
+}
+
 fn shortened(text: &str) -> String {
     if text.len() <= MESSAGE_LIMIT {
         return text.to_owned();
@@ -324,200 +352,4 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn answer(status: u16, body: &str) -> Failure {
-        let status = StatusCode::from_u16(status).unwrap();
-        Failure::from_answer(status, &HeaderMap::new(), body.as_bytes())
-    }
-
-    fn status(reason: &str, message: &str, details: serde_json::Value) -> String {
-        json!({"kind": "Status", "reason": reason, "message": message, "details": details})
-            .to_string()
-    }
-
-    fn name(error: &ClusterError) -> &'static str {
-        match error {
-            ClusterError::NotFound { .. } => "NotFound",
-            ClusterError::Replaced { .. } => "Replaced",
-            ClusterError::Forbidden { .. } => "Forbidden",
-            ClusterError::Unavailable { .. } => "Unavailable",
-            ClusterError::Invalid { .. } => "Invalid",
-        }
-    }
-
-    #[test]
-    fn answers_become_errors_and_are_asked_again_only_when_that_helps() {
-        let uid = json!({"name": "web", "causes": [{"field": "metadata.uid"}]});
-        let question = Question {
-            verb: "get",
-            object: "pod default/web".into(),
-        };
-        for (case, status_code, body, expected, again) in [
-            (
-                "gone",
-                404,
-                status("NotFound", "no", json!({"name": "web"})),
-                "NotFound",
-                false,
-            ),
-            (
-                "no such kind",
-                404,
-                "404 page not found".into(),
-                "NotFound",
-                false,
-            ),
-            (
-                "rights",
-                403,
-                status("Forbidden", "no", json!(null)),
-                "Forbidden",
-                true,
-            ),
-            (
-                "token",
-                401,
-                status("Unauthorized", "no", json!(null)),
-                "Unavailable",
-                false,
-            ),
-            (
-                "uid, precondition",
-                409,
-                status(
-                    "Conflict",
-                    "Precondition failed: UID in precondition: a",
-                    json!(null),
-                ),
-                "Replaced",
-                false,
-            ),
-            (
-                "uid, field",
-                422,
-                status("Invalid", "immutable", uid),
-                "Replaced",
-                false,
-            ),
-            (
-                "other conflict",
-                409,
-                status("Conflict", "modified", json!({"name": "web"})),
-                "Unavailable",
-                true,
-            ),
-            (
-                "other invalid",
-                422,
-                status("Invalid", "x", json!(null)),
-                "Invalid",
-                false,
-            ),
-            (
-                "bad request",
-                400,
-                status("BadRequest", "x", json!(null)),
-                "Invalid",
-                false,
-            ),
-            ("throttled", 429, "slow down".into(), "Unavailable", true),
-            ("broken", 500, "{".into(), "Unavailable", true),
-            (
-                "proxy",
-                503,
-                "<html>\n no\n</html>".into(),
-                "Unavailable",
-                true,
-            ),
-        ] {
-            let failure = answer(status_code, &body);
-            assert_eq!(failure.again() != Again::No, again, "{case}");
-            let error = failure.into_error(&question, "https://api");
-            assert_eq!(name(&error), expected, "{case}: {error}");
-            assert!(error.to_string().contains("pod default/web"), "{case}");
-        }
-    }
-
-    #[test]
-    fn retry_after_is_read_in_seconds_and_else_ignored() {
-        for (value, seconds) in [("7", Some(7)), ("soon", None), ("-1", None)] {
-            let headers = HeaderMap::from_iter([(
-                http::header::RETRY_AFTER,
-                http::HeaderValue::from_static(value),
-            )]);
-            let failure = Failure::from_answer(StatusCode::TOO_MANY_REQUESTS, &headers, b"");
-            assert_eq!(
-                failure.again(),
-                Again::After(seconds.map(Duration::from_secs)),
-                "{value}"
-            );
-        }
-    }
-
-    #[test]
-    fn transport_failures_are_told_apart_however_deep_they_lie() {
-        use io::{Error as Io, ErrorKind};
-        use rustls::{AlertDescription, Error as Tls};
-        let tls = |error| Io::other(Io::new(ErrorKind::InvalidData, error));
-        for (case, error, expected, again) in [
-            (
-                "refused",
-                Io::other(Io::from(ErrorKind::ConnectionRefused)),
-                Transport::Refused,
-                true,
-            ),
-            (
-                "no route",
-                Io::from(ErrorKind::HostUnreachable),
-                Transport::Unreachable,
-                true,
-            ),
-            (
-                "reset",
-                Io::from(ErrorKind::ConnectionReset),
-                Transport::Broken,
-                true,
-            ),
-            (
-                "expired",
-                tls(Tls::InvalidCertificate(CertificateError::Expired)),
-                Transport::Expired,
-                false,
-            ),
-            (
-                "issuer",
-                tls(Tls::InvalidCertificate(CertificateError::UnknownIssuer)),
-                Transport::Untrusted,
-                false,
-            ),
-            (
-                "alert",
-                tls(Tls::AlertReceived(AlertDescription::CertificateExpired)),
-                Transport::Alert,
-                false,
-            ),
-            (
-                "not TLS",
-                tls(Tls::General("x".into())),
-                Transport::Broken,
-                true,
-            ),
-        ] {
-            let failure = Failure::from_transport(&error);
-            assert!(
-                matches!(&failure, Failure::Transport { kind, .. } if *kind == expected),
-                "{case}: {failure:?}"
-            );
-            assert_eq!(failure.again() != Again::No, again, "{case}");
-        }
-    }
-
-    #[test]
-    fn a_long_answer_is_cut_at_a_character() {
-        let failure = answer(500, &"ä".repeat(500));
-        assert!(failure.to_string().len() < 200, "{failure}");
-    }
-}
+mod tests;
