@@ -45,6 +45,10 @@ pub struct Record {
     /// The pod, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodRef>,
+    /// The name of the CNI configuration of the ADD; absent in records of earlier versions. Several configurations can share
+    /// a `stateDir`, and a runtime's GC is about the sandboxes of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     /// The annotations by which the pod asked for networks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<String, String>,
@@ -77,6 +81,9 @@ pub struct Entry {
     /// The places in the list of the plugins whose DEL succeeded: they are not asked again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deleted: Vec<usize>,
+    /// How many DELs in a row had no time left for it: the next one begins with those that wait for the longest time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreached: u32,
 }
 
 impl Entry {
@@ -88,8 +95,15 @@ impl Entry {
             result: None,
             refused: false,
             deleted: Vec::new(),
+            unreached: 0,
         }
     }
+}
+
+/// For serde, which gives references.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How far an attachment came.
@@ -117,6 +131,7 @@ impl Record {
             container_id: container_id.to_owned(),
             netns: netns.to_owned(),
             pod,
+            configuration: None,
             asked: BTreeMap::new(),
             attachments: attachments.into_iter().map(Entry::planned).collect(),
             network_status: None,
@@ -126,6 +141,12 @@ impl Record {
     /// The attachments, in order.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
         self.attachments.iter().map(|entry| &entry.attachment)
+    }
+
+    /// Whether it is a sandbox of another CNI configuration than this one. Records of earlier versions are of any.
+    pub fn is_of_another(&self, configuration: &str) -> bool {
+        let own = self.configuration.as_deref();
+        own.is_some_and(|own| own != configuration)
     }
 
     /// Whether every attachment was made.
@@ -461,7 +482,8 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-fn private_file(path: &Path) -> io::Result<File> {
+/// Makes or empties a file that only its owner reads.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     File::options()
         .write(true)

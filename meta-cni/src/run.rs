@@ -3,7 +3,7 @@
 
 mod side_by_side;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{Span, info_span};
 
@@ -96,7 +96,7 @@ impl Runner<'_> {
     }
 
     /// DEL of every attachment of `record` in `netns` (empty: it is gone), the last one first and the default network last;
-    /// all are tried. What failed is tried once more, one after the other: attachments of one network can be in each other's
+    /// all are tried, first those that the last DEL had no time for. What failed is tried once more, one after the other: attachments of one network can be in each other's
     /// way. Attachments that are deleted are dropped from the record, and in the others the plugins that are done are
     /// noted: they are not asked again.
     ///
@@ -106,6 +106,7 @@ impl Runner<'_> {
         let mut levels = self.levels(record);
         levels.reverse();
         levels.iter_mut().for_each(|level| level.reverse());
+        let levels = longest_unreached_first(record, &levels);
         let order = levels.concat();
         let mut failures = self.detach_once(record, netns, levels);
         let is_tried_again = |place: &usize| {
@@ -123,6 +124,10 @@ impl Runner<'_> {
         let entries = std::mem::take(&mut record.attachments);
         for (place, mut entry) in entries.into_iter().enumerate() {
             if let Some(failures) = failures.remove(&place) {
+                entry.unreached = match failures.iter().all(|failure| had_no_time(&failure.error)) {
+                    true => entry.unreached.saturating_add(1),
+                    false => 0,
+                };
                 let failures = failures.into_iter();
                 errors.extend(failures.map(|failure| RunError::new(&entry, failure.error)));
                 entry.phase = Phase::Deleting;
@@ -231,6 +236,29 @@ impl Runner<'_> {
         };
         let outcomes = side_by_side(&asked, self.parallel, false, check);
         outcomes.into_iter().flatten().collect()
+    }
+}
+
+/// The levels, first of those that the most DELs in a row did not reach: plugins that hang each time do not use up the time of the
+/// same ones each time.
+fn longest_unreached_first(record: &Record, levels: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let unreached = |place: usize| record.attachments[place].unreached;
+    let counts: BTreeSet<u32> = levels.iter().flatten().copied().map(unreached).collect();
+    let of_count = |count: u32| {
+        levels.iter().map(move |level| {
+            let level = level.iter().copied();
+            level.filter(|place| unreached(*place) == count).collect()
+        })
+    };
+    let all = counts.into_iter().rev().flat_map(of_count);
+    all.filter(|level: &Vec<usize>| !level.is_empty()).collect()
+}
+
+/// Whether a plugin was not executed, because the time of the call was over.
+fn had_no_time(error: &ChainError) -> bool {
+    match error {
+        ChainError::Plugin { source, .. } => matches!(**source, ExecError::NoTimeLeft { .. }),
+        _ => false,
     }
 }
 

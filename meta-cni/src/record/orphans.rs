@@ -204,11 +204,12 @@ impl Orphans {
             .or_else(of_earlier_version)
     }
 
-    /// Those that are to be deleted now.
+    /// Those that are to be deleted now, first those that wait for the longest time.
     pub fn due(&self, now: Timestamp) -> Vec<String> {
         let is_due = |mark: &Mark| mark.failed.as_ref().is_none_or(|failed| failed.is_due(now));
-        let due = self.marks().into_iter().filter(is_due);
-        due.map(|mark| mark.container_id).collect()
+        let mut due: Vec<Mark> = self.marks().into_iter().filter(is_due).collect();
+        due.sort_by_key(|mark| mark.failed.as_ref().map(|failed| failed.next_try));
+        due.into_iter().map(|mark| mark.container_id).collect()
     }
 
     fn file(&self, container_id: &str) -> PathBuf {
@@ -284,6 +285,17 @@ mod tests {
         };
         let marks = [mark("fresh", None), mark("old", Some(failed))];
         assert_eq!(orphans.marks(), marks);
+    }
+
+    #[test]
+    fn those_that_wait_for_the_longest_time_are_due_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let orphans = Orphans::new(folder.path());
+        for (id, second) in [("a", 40), ("b", 20), ("c", 30)] {
+            orphans.mark_failed(id, at(second), "no time").unwrap();
+        }
+        orphans.mark("d").unwrap();
+        assert_eq!(orphans.due(at(100)), ["d", "b", "c", "a"]);
     }
 
     #[test]

@@ -89,6 +89,7 @@ fn attach(
         pod_of_record(context, pod),
         attachments,
     );
+    record.configuration = Some(context.config.name.clone()).filter(|name| !name.is_empty());
     record.asked = pod.map(selection::asked).unwrap_or_default();
     step(info_span!("record"), || sandbox.save(&record)).map_err(|error| (error.into(), None))?;
     let planned = record.clone();

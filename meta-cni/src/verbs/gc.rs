@@ -2,8 +2,9 @@
 //! told which of its attachments are valid.
 
 mod networks;
+mod turn;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,6 +23,7 @@ use crate::trace::step;
 use crate::wanted::default_network;
 use crate::{lease, limits};
 use networks::Networks;
+use turn::Turn;
 
 /// How long a sandbox's lock is waited for: long enough for what a dead `meta-cni` left behind to be
 /// ended, no longer, since a sandbox that is being worked on is not garbage yet.
@@ -44,6 +46,10 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
         let is_valid = valid.iter().any(|valid| valid.container_id == id);
         match context.records.peek(&id) {
             Ok(Some(record)) if is_valid => networks.add_valid(&record),
+            // The runtime lists the sandboxes of this configuration only.
+            Ok(Some(record)) if record.is_of_another(&context.config.name) => {
+                networks.add_valid(&record);
+            }
             Ok(None) if is_valid => match made_by_multus(context, &id) {
                 Ok(Some(record)) => networks.add_valid(&record),
                 Ok(None) => networks.add_unknown(&id),
@@ -83,10 +89,17 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Every container that we or Multus have something of.
-fn known_containers(context: &Context<'_>) -> Result<BTreeSet<String>, Failure> {
+/// Every container that we or Multus have something of. First those whose deletion has not failed yet, then those that wait for the
+/// next try for the longest time: what one GC does not reach is reached by a later one.
+fn known_containers(context: &Context<'_>) -> Result<Vec<String>, Failure> {
     let mut known: BTreeSet<String> = context.records.container_ids()?.into_iter().collect();
     known.extend(context.multus.container_ids());
+    let mut known: Vec<String> = known.into_iter().collect();
+    let marks = context.records.orphans().marks().into_iter();
+    let next_tries: BTreeMap<String, Timestamp> = marks
+        .filter_map(|mark| Some((mark.container_id, mark.failed?.next_try)))
+        .collect();
+    known.sort_by_key(|id| next_tries.get(id));
     Ok(known)
 }
 
@@ -98,6 +111,10 @@ pub(super) fn collect_orphans(context: &Context<'_>) -> Result<(), Failure> {
     };
     let mut failures = Vec::new();
     for id in orphans.due(Timestamp::now()) {
+        if limits::left().is_zero() {
+            failures.push(Failure::NoTime);
+            break;
+        }
         match collect_orphan(context, orphans, &id) {
             Ok(()) => failures.extend(orphans.unmark(&id).err().map(Failure::from)),
             Err(failure) => failures.push(failure),
@@ -197,7 +214,15 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     let exec = context.exec_within(context.config.delegate_timeout());
     let default = default_of_configuration(context);
     let unused = default.iter().filter(|list| !networks.has(&list.name));
-    for list in networks.lists().chain(unused) {
+    let turn = Turn::of(&context.config.state_dir);
+    let lists = turn.begin(networks.lists().chain(unused).collect());
+    let mut unreached = None;
+    for list in lists {
+        if limits::left().is_zero() {
+            failures.push(Failure::NoTime);
+            unreached = Some(list.name.as_str());
+            break;
+        }
         let valid = networks.valid(&list.name);
         if let Err(errors) = chain::gc(&exec, list, &valid) {
             failures.extend(errors.into_iter().map(|source| Failure::NetworkGc {
@@ -212,6 +237,7 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
             });
         }
     }
+    turn.end(unreached);
     failures
 }
 

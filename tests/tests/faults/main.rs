@@ -11,3 +11,4 @@ mod refused;
 mod removed;
 mod scene;
 mod sweep;
+mod turns;

@@ -1,6 +1,7 @@
 //! DEL of a whole sandbox, and what its record keeps for the next one.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -205,5 +206,48 @@ fn the_record_says_whose_first_plugin_refused() {
             record.attachments[0].refused, refused,
             "{plugin}, {says_no}"
         );
+    }
+}
+
+#[test]
+fn a_del_begins_with_what_the_last_ones_had_no_time_for() {
+    // There is time for so many plugins, and each of them hangs.
+    for (time, expected) in [
+        (1, ["net3", "net2", "net1", "eth0", "net3"]),
+        (
+            2,
+            [
+                "net3 net2",
+                "net1 eth0",
+                "net3 net2",
+                "net1 eth0",
+                "net3 net2",
+            ],
+        ),
+    ] {
+        let mut record = added(&["eth0", "net1", "net2", "net3"]);
+        let rounds = expected.map(|_| {
+            let executed = AtomicUsize::new(0);
+            let exec = RecordingExec::new(|call: &Call| {
+                let plugin = call.plugin.clone();
+                Err(match executed.fetch_add(1, Ordering::Relaxed) < time {
+                    true => ExecError::TimedOut {
+                        plugin,
+                        limit: Duration::from_secs(1),
+                        stderr: String::new(),
+                    },
+                    false => ExecError::NoTimeLeft { plugin },
+                })
+            });
+            let runner = Runner {
+                exec: &exec,
+                parallel: 1,
+            };
+            runner.detach(&mut record, "").unwrap_err();
+            let calls = exec.calls();
+            let reached: Vec<&str> = calls[..time].iter().map(|call| &*call.ifname).collect();
+            reached.join(" ")
+        });
+        assert_eq!(rounds, expected);
     }
 }

@@ -201,3 +201,43 @@ fn what_a_killed_add_left_is_collected() {
     node.gc([]).ok();
     node.assert_clean();
 }
+
+#[test]
+fn gc_of_one_configuration_keeps_the_sandboxes_of_another_that_shares_its_folder() {
+    let (node, a, b) = two_pods("shared");
+    let other = node.pod("default", "c").networks("red").create();
+    let named = |verb: &str| node.call(verb).conf(json!({ "name": "other" }));
+    named("ADD").pod(&other).run().ok();
+    // A record of an earlier version is of any configuration.
+    let old = node.pod("default", "d").create();
+    named("ADD").pod(&old).run().ok();
+    let file = node.record_file(&old);
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let name = record.as_object_mut().unwrap().remove("configuration");
+    assert_eq!(name, Some(json!("other")));
+    fs::write(&file, record.to_string()).unwrap();
+
+    node.gc([&a]).ok();
+    let is_recorded = |pod: &Pod| node.record_file(pod).exists();
+    assert_eq!(
+        [&a, &b, &other, &old].map(is_recorded),
+        [true, false, true, false]
+    );
+    // The plugins of a network that both have hear of the attachments of both.
+    let red = node.last_call("GC  red").conf();
+    let valid = red["cni.dev/valid-attachments"].as_array().unwrap();
+    let mut valid: Vec<&str> = valid
+        .iter()
+        .map(|id| id["containerID"].as_str().unwrap())
+        .collect();
+    valid.sort_unstable();
+    let mut expected = [a.container_id.as_str(), other.container_id.as_str()];
+    expected.sort_unstable();
+    assert_eq!(valid, expected);
+
+    named("GC")
+        .conf(json!({ "name": "other", "cni.dev/valid-attachments": [] }))
+        .run()
+        .ok();
+    assert_eq!([&a, &other].map(is_recorded), [true, false]);
+}
