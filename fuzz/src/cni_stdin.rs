@@ -4,10 +4,10 @@
 #![no_main]
 #![expect(clippy::expect_used, reason = "a broken promise ends a fuzz target")]
 
+use cni::netconf::{NetConfList, PluginConf};
+use cni::result::CniResult;
+use cni::version::Version;
 use libfuzzer_sys::fuzz_target;
-use meta_cni::cni::netconf::{NetConfList, PluginConf};
-use meta_cni::cni::result::CniResult;
-use meta_cni::cni::version::Version;
 use meta_cni::config::Config;
 use meta_cni::ipam::config::IpamConfig;
 use serde_json::Value;

@@ -8,11 +8,11 @@ mod host_paths;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cni::name::is_identifier;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::advertisements::Accept;
-use crate::cni::name::is_identifier;
 use crate::ipam::node_file;
 use crate::policy::AttachmentPolicies;
 pub use agent::note_agent;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::cni::netconf::{NetConfList, PluginConf};
+use cni::netconf::{NetConfList, PluginConf};
 
 /// Where it listens if the network does not say (`defaultSocketPath` of the plugin).
 const SOCKET: &str = "/run/cni/dhcp.sock";
@@ -49,10 +49,10 @@ pub(crate) fn check(socket: &Path) -> Result<(), DaemonError> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use cni::error::with_causes;
     use serde_json::json;
 
     use super::*;
-    use crate::cni::error::with_causes;
 
     #[test]
     fn a_network_with_dhcp_names_the_socket_or_takes_the_usual_one() {

@@ -36,11 +36,12 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use cni::error::with_causes;
 use jiff::Timestamp;
 
 use crate::cluster::PodRef;
 use crate::cluster::api::{ApiCluster, host_name};
-use crate::cni::error::with_causes;
+use crate::plugins::executables;
 use crate::record::Records;
 use networks::Knowledge;
 
@@ -327,14 +328,14 @@ impl<'o> Examination<'o> {
     fn examine_others(&mut self, networks: &networks::Networks, records: &records::Recorded) {
         let limit = PLUGIN_LIMIT;
         let config = &self.ours.config;
-        let dirs = config.plugin_dirs(&self.options.cni_path);
+        let executables = executables(config.plugin_dirs(&self.options.cni_path));
         let needed = plugins::needed(&networks.networks, records.records());
         let lessees = addresses::lessees(&networks.networks);
         let asked = networks.pods.first().filter(|_| self.options.pod.is_some());
         let own_dirs: Vec<PathBuf> = dirs_of(&self.options.cni_path);
         let (ourselves, plugins, servers, devices) = thread::scope(|scope| {
             let ourselves = scope.spawn(|| ourselves::look(&own_dirs, Path::new(OWN), limit));
-            let plugins = scope.spawn(|| plugins::look(&dirs, &needed, limit));
+            let plugins = scope.spawn(|| plugins::look(&executables, &needed, limit));
             let servers = scope.spawn(|| addresses::look(&lessees, limit));
             let devices = asked.and_then(|pod| pods::check_devices(config, pod));
             (ended(ourselves), ended(plugins), ended(servers), devices)

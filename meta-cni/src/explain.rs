@@ -11,10 +11,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use cni::error::with_causes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::cni::error::with_causes;
 use crate::journal::{Journal, JournalError, Secrets};
 use crate::record::{RecordError, Records};
 use sandbox::Sandbox;

@@ -5,9 +5,10 @@ mod leases;
 
 use std::collections::BTreeMap;
 
+use cni::error::with_causes;
+use cni::netconf::{self, FileError, NetConfError, NetConfList};
+
 use crate::cluster::{Cluster, ClusterError, Nad, NadName};
-use crate::cni::error::with_causes;
-use crate::cni::netconf::{self, FileError, NetConfError, NetConfList};
 use crate::config::Config;
 use crate::limits;
 use crate::problem::Problem;
@@ -28,6 +29,8 @@ pub struct Found {
     pub list: NetConfList,
     /// The device plugin resource whose device goes to the attachment.
     pub resource_name: Option<String>,
+    /// Whether CHECK asks the plugins although the network is a secondary one (`checkByPlugins`).
+    pub check_by_plugins: bool,
     /// Whether the configuration names no network: its name is then that of what holds it.
     pub is_nameless: bool,
     /// Who wrote the configuration.
@@ -36,14 +39,19 @@ pub struct Found {
 
 impl Found {
     /// A network that has a configuration of the node only.
-    pub(crate) fn of(list: NetConfList) -> Found {
-        Found {
+    ///
+    /// # Errors
+    /// [`NetConfError`] for a key of ours with a value that it cannot have.
+    pub(crate) fn of(mut list: NetConfList) -> Result<Found, NetConfError> {
+        let keys = std::mem::take(&mut list.keys);
+        Ok(Found {
             network: list.name.clone(),
+            check_by_plugins: netconf::switch(&keys, "checkByPlugins")?,
             is_nameless: list.name.is_empty(),
             list,
             resource_name: None,
             author: Author::Node,
-        }
+        })
     }
 }
 
@@ -218,19 +226,14 @@ fn from_file_instead(config: &Config, name: &NadName) -> Result<Found, Problem> 
 
 fn from_file(list: Result<NetConfList, FileError>) -> Result<Found, Problem> {
     match list {
-        Ok(list) => Ok(Found::of(list)),
+        Ok(list) => plain(Ok(list)),
         Err(error) => Err(Problem::lasting("", with_causes(&error))),
     }
 }
 
 fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
-    match list {
-        Ok(list) => Ok(Found::of(list)),
-        Err(error) => Err(Problem::lasting(
-            "",
-            format!("its configuration is not valid: {error}"),
-        )),
-    }
+    list.and_then(Found::of)
+        .map_err(|error| Problem::lasting("", format!("its configuration is not valid: {error}")))
 }
 
 /// Names a network whose configuration has no name. Plugins keep their state under this name, so it is the

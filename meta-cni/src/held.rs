@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use cni::args::Args;
+use cni::error::with_causes;
 use proto::ipam::v1::{HeldLease, ReportHeldRequest, ReportHeldResponse, StoreMark};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::cni::args::Args;
-use crate::cni::error::with_causes;
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, Server};
 use crate::ipam::known::{Knowledge, Known};

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::cni::netconf::PluginConf;
+use cni::netconf::PluginConf;
+
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::record::{Entry, Record};
 
@@ -43,7 +44,7 @@ pub fn give_names_back(before: &Record, left: &Record) {
     let end = Instant::now() + LIMIT;
     while !moved.is_empty() {
         if let Err(error) = look(&mut moved) {
-            let error = crate::cni::error::with_causes(&error);
+            let error = cni::error::with_causes(&error);
             tracing::warn!(error, "a device of host-device may keep the pod's name");
             return;
         }
@@ -150,12 +151,12 @@ fn is_at(pci: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cni::netconf::NetConfList;
+    use cni::result::CniResult;
+    use cni::version::Version;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cni::netconf::NetConfList;
-    use crate::cni::result::CniResult;
-    use crate::cni::version::Version;
     use crate::plan::Attachment;
 
     const MAC: &str = "02:00:00:00:00:07";
@@ -282,6 +283,7 @@ mod tests {
                 ifname: "net1".to_owned(),
                 args: String::new(),
                 list: NetConfList::from_value(conf).unwrap(),
+                check_by_plugins: false,
                 default_route: None,
                 device: None,
                 device_info_file: None,

@@ -11,14 +11,14 @@ pub(crate) use secrets::{learn, without_learned};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cni::error::{Code, with_causes};
+use cni::skel::Environment;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing::Span;
 
 use crate::cluster::PodRef;
-use crate::cni::error::{Code, with_causes};
-use crate::cni::skel::Environment;
 use crate::config::Config;
 use crate::trace::{self, Collected, SpanId, Step, TraceParent};
 

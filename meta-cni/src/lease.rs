@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use cni::args::{Args, ArgsError};
+use cni::chain::AttachmentId;
+use cni::error::with_causes;
+use cni::netconf::{NetConfList, PluginConf};
 use proto::ipam::v1::{
     self as ipam, AllocateRequest, AllocateResponse, BatchAllocateRequest, BatchAllocateResponse,
     ReleaseAttachmentRequest,
@@ -16,10 +20,6 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::info_span;
 
-use crate::cni::args::{Args, ArgsError};
-use crate::cni::chain::AttachmentId;
-use crate::cni::error::with_causes;
-use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::held::{ReportError, Reporter, report_first};
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, Server};
@@ -62,11 +62,11 @@ pub enum LeaseError {
 
 impl LeaseError {
     /// The CNI code.
-    pub fn code(&self) -> crate::cni::error::Code {
+    pub fn code(&self) -> cni::error::Code {
         match self {
             LeaseError::Attachment { source, .. } | LeaseError::Lease(source) => source.code(),
-            LeaseError::Report(_) => crate::cni::error::Code::TRY_AGAIN_LATER,
-            LeaseError::Args(_) => crate::cni::error::Code::INVALID_ENVIRONMENT,
+            LeaseError::Report(_) => cni::error::Code::TRY_AGAIN_LATER,
+            LeaseError::Args(_) => cni::error::Code::INVALID_ENVIRONMENT,
         }
     }
 }

@@ -8,7 +8,6 @@
 pub mod advertisements;
 pub mod agent;
 pub mod cluster;
-pub mod cni;
 pub mod config;
 pub mod device;
 mod dhcp;
@@ -27,6 +26,7 @@ pub mod netns;
 pub mod order;
 pub mod plan;
 mod plugin_failure;
+pub mod plugins;
 pub mod policy;
 pub mod problem;
 mod random;

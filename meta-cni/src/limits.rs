@@ -32,6 +32,11 @@ pub fn begin(total: Duration) {
     let _ = DEADLINE.set(Instant::now() + total);
 }
 
+/// When the time is over; none without [`begin`].
+pub fn deadline() -> Option<Instant> {
+    DEADLINE.get().copied()
+}
+
 /// How much of the time is left; without [`begin`], for ever.
 pub fn left() -> Duration {
     DEADLINE.get().map_or(Duration::MAX, |deadline| {

@@ -3,9 +3,9 @@
 //! behind earlier attachments of the same network. Pure, from configurations alone, so that DEL finds the
 //! same order from a record.
 
+use cni::netconf::PluginConf;
 use serde_json::Value;
 
-use crate::cni::netconf::PluginConf;
 use crate::plan::Attachment;
 use crate::problem::Problem;
 

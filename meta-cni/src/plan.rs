@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cni::args::Args;
+use cni::name::interface_name_problem;
+use cni::netconf::{NetConfList, PluginConf};
+use cni::requested_ips;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cluster::{Pod, PodRef};
-use crate::cni::args::Args;
-use crate::cni::name::interface_name_problem;
-use crate::cni::netconf::{NetConfList, PluginConf};
-use crate::cni::requested_ips;
 use crate::config::Config;
 use crate::device::{self, info::DeviceInfoFiles};
 use crate::gather::{Found, label};
@@ -38,6 +38,9 @@ pub struct Attachment {
     pub args: String,
     /// The plugins, each with its whole standard input but for `prevResult`.
     pub list: NetConfList,
+    /// Whether CHECK asks the plugins although the network is a secondary one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub check_by_plugins: bool,
     /// Gateways of the default routes that go over this interface; empty: it shall have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_route: Option<Vec<IpAddr>>,
@@ -264,6 +267,7 @@ fn attachment(
         ifname,
         args: delegate_args(inputs, wanted).to_string(),
         list,
+        check_by_plugins: found.check_by_plugins,
         default_route: wanted.element.default_route.clone(),
         device,
         device_info_file,

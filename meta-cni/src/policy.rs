@@ -14,13 +14,13 @@ mod rules;
 mod selector;
 mod verdict;
 
+use cni::error::with_causes;
 pub(crate) use known::{Known, namespaces_of};
 pub use mode::{AttachmentPolicies, Mode};
 pub(crate) use selector::selects;
 pub(crate) use verdict::{Grade, verdicts};
 
 use crate::cluster::{Cluster, Pod};
-use crate::cni::error::with_causes;
 use crate::config::Config;
 use crate::gather::Found;
 use crate::problem::Problem;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::cni::error::Code;
+use cni::error::Code;
 
 /// One thing that keeps a pod's networks from being planned.
 #[derive(Clone, Debug, PartialEq, Eq)]

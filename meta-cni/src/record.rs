@@ -14,12 +14,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use cni::result::CniResult;
+use cni::version::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::PodRef;
-use crate::cni::result::CniResult;
-use crate::cni::version::Version;
 use crate::limits::RECORD_BYTES;
 use crate::plan::Attachment;
 use lock::Lock;

@@ -5,11 +5,11 @@ mod side_by_side;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cni::chain::{self, ChainError, PluginFailure};
+use cni::plugins::{PluginError, Plugins, Target, TimeLimit};
+use cni::result::CniResult;
 use tracing::{Span, info_span};
 
-use crate::cni::chain::{self, ChainError, PluginFailure};
-use crate::cni::exec::{Exec, ExecError, Target};
-use crate::cni::result::CniResult;
 use crate::order;
 use crate::record::{Entry, Phase, Record};
 use crate::trace::{note, step};
@@ -42,8 +42,10 @@ impl RunError {
 /// Runs plugins for whole sandboxes.
 #[derive(Clone, Copy)]
 pub struct Runner<'a> {
-    /// What runs a plugin.
-    pub exec: &'a dyn Exec,
+    /// The plugins.
+    pub plugins: &'a dyn Plugins,
+    /// How long they may work.
+    pub limit: TimeLimit,
     /// How many secondary networks are worked on at once; 1 is strictly in order.
     pub parallel: usize,
 }
@@ -64,7 +66,7 @@ impl Runner<'_> {
             let attachment = &entry.attachment;
             let target = target(&record.container_id, &record.netns, entry);
             step(span(entry), || -> Result<_, PluginFailure> {
-                let result = chain::add(self.exec, &attachment.list, target)?;
+                let result = chain::add(self.plugins, self.limit, &attachment.list, target)?;
                 note("ips", addresses(&result));
                 Ok(result)
             })
@@ -151,8 +153,16 @@ impl Runner<'_> {
         let del = |entry: &&Entry| {
             let target = target(&record.container_id, netns, entry);
             let (list, result) = (&entry.attachment.list, entry.result.as_ref());
-            let failures = span(entry)
-                .in_scope(|| chain::del(self.exec, list, target, result, &entry.deleted));
+            let failures = span(entry).in_scope(|| {
+                chain::del(
+                    self.plugins,
+                    self.limit,
+                    list,
+                    target,
+                    result,
+                    &entry.deleted,
+                )
+            });
             if failures.is_empty() {
                 Ok(())
             } else {
@@ -221,14 +231,20 @@ impl Runner<'_> {
     pub fn check(&self, record: &Record, netns: &str) -> Result<(), RunError> {
         let asked = record.attachments.iter().enumerate();
         let asked: Vec<&Entry> = asked
-            .filter(|(index, entry)| *index == 0 || entry.attachment.list.check_by_plugins)
+            .filter(|(index, entry)| *index == 0 || entry.attachment.check_by_plugins)
             .map(|(_, entry)| entry)
             .collect();
         let check = |entry: &&Entry| {
             let target = target(&record.container_id, netns, entry);
             match &entry.result {
                 Some(result) => step(span(entry), || {
-                    chain::check(self.exec, &entry.attachment.list, target, result)
+                    chain::check(
+                        self.plugins,
+                        self.limit,
+                        &entry.attachment.list,
+                        target,
+                        result,
+                    )
                 })
                 .map_err(|error| RunError::new(entry, error)),
                 None => Ok(()),
@@ -274,14 +290,14 @@ fn span(entry: &Entry) -> Span {
 
 /// Whether a plugin that failed may do better a moment later: it came to an end, and nobody has waited for long.
 fn is_worth_another_try(failures: &[PluginFailure]) -> bool {
-    use ExecError::{Failed, FailedSilently, TimedOut};
+    use PluginError::{Failed, FailedSilently, TimedOut};
     let causes = failures.iter().filter_map(|failure| match &failure.error {
         ChainError::Plugin { source, .. } => Some(source.as_ref()),
         _ => None,
     });
-    let causes: Vec<&ExecError> = causes.collect();
-    let has_ended = |cause: &&ExecError| matches!(cause, Failed { .. } | FailedSilently { .. });
-    let has_timed_out = |cause: &&ExecError| matches!(cause, TimedOut { .. });
+    let causes: Vec<&PluginError> = causes.collect();
+    let has_ended = |cause: &&PluginError| matches!(cause, Failed { .. } | FailedSilently { .. });
+    let has_timed_out = |cause: &&PluginError| matches!(cause, TimedOut { .. });
     causes.iter().any(has_ended) && !causes.iter().any(has_timed_out)
 }
 

@@ -9,12 +9,11 @@ mod tests;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use cni::result::{CniResult, Interface};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::PrettyFormatter;
-
-use crate::cni::result::{CniResult, Interface};
 
 /// What network-status needs to know of one attachment.
 #[derive(Clone, Copy, Debug)]

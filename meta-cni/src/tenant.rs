@@ -7,10 +7,9 @@
 mod check;
 mod keys;
 
+use cni::key;
+use cni::netconf::{NetConfList, PluginConf};
 use serde_json::{Map, Value};
-
-use crate::cni::key;
-use crate::cni::netconf::{NetConfList, PluginConf};
 
 pub(crate) use check::is_ourselves;
 pub use check::{Refusal, check};

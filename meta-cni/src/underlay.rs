@@ -1,9 +1,9 @@
 //! What networks lie on: the masters, devices and bridges that the reference plugins take from their configuration, and
 //! whether this node has them. Nothing is run and nothing is changed.
 
+use cni::netconf::{NetConfList, PluginConf};
 use serde_json::Value;
 
-use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::netlink::{Family, Link, Netlink, NetlinkError};
 
 /// What a plugin lies on.

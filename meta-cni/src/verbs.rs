@@ -10,11 +10,11 @@ mod orphans;
 mod report;
 mod status;
 
+use cni::error::ErrorObject;
+use cni::skel::{Command, Request};
+use cni::version::Version;
 use serde_json::{Value, json};
 
-use crate::cni::error::ErrorObject;
-use crate::cni::skel::{Command, Request};
-use crate::cni::version::Version;
 use crate::journal::{self, Recording};
 use context::Context;
 use failure::Failure;

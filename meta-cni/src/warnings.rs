@@ -7,9 +7,9 @@ mod links;
 mod masquerade;
 mod ports;
 
+use cni::netconf::PluginConf;
 use serde_json::Value;
 
-use crate::cni::netconf::PluginConf;
 use crate::plan::Attachment;
 
 pub(crate) use forwarding::{forwards_ipv6, route_at_stake, warning as of_forwarding};

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use cni::error::with_causes;
 use dial::files::Files;
 use dial::token::Token;
 use tracing::level_filters::LevelFilter;
-
-use crate::cni::error::with_causes;
 
 use super::proxy::{NAMES, Upstream, WrongUpstream};
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cni::error::with_causes;
+
 use super::blocking;
 use super::proxy::Connections;
-use crate::cni::error::with_causes;
 use crate::held::{ReportError, Reporter};
 use crate::ipam::client::Client;
 use crate::ipam::config::Server;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cni::skel::Command;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,7 +15,6 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::blocking;
 use super::traces::Spans;
-use crate::cni::skel::Command;
 use crate::journal::{Follower, Journal, Operation};
 use crate::record::{RecordError, Records};
 use crate::trace::Step;
@@ -107,7 +107,7 @@ impl Counts {
     }
 }
 
-/// How a plugin's run ended: `ok`, or one of the words that [`crate::cni::exec`] has for what went wrong.
+/// How a plugin's run ended: `ok`, or one of the words that [`cni::plugins::PluginError::kind`] has for what went wrong.
 fn ended(step: &Step) -> &'static str {
     const WORDS: [&str; 6] = [
         "not_found",

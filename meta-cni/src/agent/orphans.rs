@@ -74,7 +74,7 @@ pub(super) async fn run(look: Look, metrics: Metrics) {
     loop {
         ticks.tick().await;
         if let Err(error) = once(&look, &mut suspects, &metrics).await {
-            let error = crate::cni::error::with_causes(&error);
+            let error = cni::error::with_causes(&error);
             tracing::warn!(error, "orphans cannot be looked for");
         }
     }

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use cni::error::with_causes;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::MissedTickBehavior;
 
 use super::blocking;
 use super::pauses::Pauses;
-use crate::cni::error::with_causes;
 use crate::ipam::client::Client;
 use crate::ipam::config::Server;
 use crate::ipam::queue::{AT_ONCE, Entry, Queue, QueueError};

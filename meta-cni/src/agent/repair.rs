@@ -78,7 +78,7 @@ async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) -> Ve
                 tracing::info!(pod = %reference, "network-status was repaired");
             }
             Err(error) if error.is_passing() || matches!(error, ClusterError::Forbidden { .. }) => {
-                let error = crate::cni::error::with_causes(&error);
+                let error = cni::error::with_causes(&error);
                 tracing::warn!(error, "network-status waits to be repaired");
                 return written;
             }

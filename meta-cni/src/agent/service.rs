@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cni::error::with_causes;
 use futures_util::future::join_all;
 use proto::agent::v1::agent_service_server::AgentService;
 use proto::agent::v1::{
@@ -23,7 +24,6 @@ use crate::cluster::agent::wire;
 use crate::cluster::{
     ClusterError, GRANT_RIGHTS, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid,
 };
-use crate::cni::error::with_causes;
 use crate::device::DeviceSource;
 use crate::{limits, selection};
 

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cni::error::with_causes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -19,7 +20,6 @@ use serde_json::Value;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::cni::error::with_causes;
 use crate::journal::Operation;
 use crate::trace::SpanId;
 

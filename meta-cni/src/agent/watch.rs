@@ -311,7 +311,7 @@ fn code(error: &watcher::Error) -> u16 {
 
 /// One line with its remedy.
 fn problem(kind: Kind, error: &watcher::Error) -> String {
-    let text = crate::cni::error::one_line(&crate::cni::error::with_causes(error));
+    let text = cni::error::one_line(&cni::error::with_causes(error));
     let remedy = match code(error) {
         401 => "has the token or the client certificate expired?",
         FORBIDDEN => "grant the agent the rights in deploy/agent-rbac.yaml",

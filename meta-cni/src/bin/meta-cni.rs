@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use meta_cni::cni::error::{Code, ErrorObject, with_causes};
-use meta_cni::cni::exec::DELEGATE_MARK;
-use meta_cni::cni::skel::{Command, Environment, Request};
+use cni::error::{Code, ErrorObject, with_causes};
+use cni::skel::{Command, Environment, Request};
+use meta_cni::plugins::DELEGATE_MARK;
 use meta_cni::{doctor, explain, verbs};
 use serde_json::Value;
 

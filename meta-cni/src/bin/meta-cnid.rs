@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use cni::error::with_causes;
 use meta_cni::agent;
 use meta_cni::agent::config::{Action, Arguments, LogFormat};
-use meta_cni::cni::error::with_causes;
 use process::log::{Lines, Log};
 
 fn main() -> ExitCode {

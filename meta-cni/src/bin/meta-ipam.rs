@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use meta_cni::cni::error::{Code, ErrorObject};
-use meta_cni::cni::key;
-use meta_cni::cni::skel::{Command, Environment, Request};
+use cni::error::{Code, ErrorObject};
+use cni::key;
+use cni::skel::{Command, Environment, Request};
 use meta_cni::{ipam, limits, verbs};
 use serde_json::Value;
 

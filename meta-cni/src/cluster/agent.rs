@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cni::error::with_causes;
 use futures_util::future::BoxFuture;
 use proto::agent::v1::agent_service_client::AgentServiceClient;
 use proto::agent::v1::{
@@ -22,7 +23,6 @@ use tonic::{Request, Response, Status};
 use super::api::ApiCluster;
 use super::object::check_uid;
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
-use crate::cni::error::with_causes;
 use crate::{rpc, trace};
 
 /// The pause between two tries to reach an agent that is away.

@@ -1,11 +1,11 @@
 //! Devices of attachments: which device goes to which, and the files about them around ADD and DEL.
 
+use cni::netconf::{NetConfList, PluginConf};
 use serde_json::{Map, Value};
 
 use super::info::DeviceInfoFiles;
 use super::{DeviceError, DeviceSource, PodDevices};
 use crate::cluster::Pod;
-use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::config::Config;
 use crate::gather::Found;
 use crate::plan::{Attachment, Device};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
+use cni::error::with_causes;
 use jiff::Timestamp;
 use proto::ipam::v1::{Pool, Usage, pool::State};
 use tonic::Code;
@@ -12,7 +13,6 @@ use super::certificate::{Validity, of_server};
 use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
-use crate::cni::error::with_causes;
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, IpamConfigError, Server};
 use crate::ipam::failure::IpamFailure;

@@ -7,11 +7,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cni::error::with_causes;
 use proto::agent::v1::agent_service_client::AgentServiceClient;
 use proto::agent::v1::{GetStatusRequest, GetStatusResponse};
 
 use super::finding::{Area, Finding};
-use crate::cni::error::with_causes;
 use crate::rpc::{self, DialError};
 
 /// Rights of others and of the group.

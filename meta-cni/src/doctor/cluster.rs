@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use cni::error::with_causes;
 use jiff::Timestamp;
 
 use super::agent;
@@ -15,7 +16,6 @@ use crate::cluster::agent::AgentCluster;
 use crate::cluster::api::{ApiCluster, Credentials, Right};
 use crate::cluster::folder::FolderCluster;
 use crate::cluster::{Cluster, ClusterError};
-use crate::cni::error::with_causes;
 use crate::config::Config;
 
 /// What meta-cni does at the API server (deploy/rbac.yaml).

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use cni::error::with_causes;
+use cni::netconf::{NetConfList, configuration_files};
 use serde_json::{Map, Value};
 
 use super::finding::{Area, Finding};
-use crate::cni::error::with_causes;
-use crate::cni::netconf::{NetConfList, configuration_files};
 use crate::config::Config;
 
 /// `type` of our configuration.

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
+use cni::netconf::PluginConf;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use super::finding::{Area, Finding};
 use super::networks::Network;
-use crate::cni::netconf::PluginConf;
 
 /// The networks whose `bridge` is to set a default route beside one of its IPAM plugin.
 pub(super) fn check(networks: &[Network]) -> Vec<Finding> {
@@ -56,10 +56,10 @@ fn route_without_gateway(plugin: &PluginConf) -> Option<IpNetwork> {
 
 #[cfg(test)]
 mod tests {
+    use cni::netconf::NetConfList;
     use serde_json::json;
 
     use super::*;
-    use crate::cni::netconf::NetConfList;
     use crate::gather::Found;
     use crate::wanted::Source;
 
@@ -68,7 +68,7 @@ mod tests {
         let network = Network {
             label: "pods".to_owned(),
             source: Source::Inline(0, Value::Null),
-            found: Ok(Found::of(NetConfList::from_value(conf).unwrap())),
+            found: Ok(Found::of(NetConfList::from_value(conf).unwrap()).unwrap()),
             users: vec!["every pod".to_owned()],
         };
         check(&[network])

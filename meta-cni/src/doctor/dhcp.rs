@@ -1,8 +1,9 @@
 //! The daemon of the IPAM plugin dhcp, where a network expects it.
 
+use cni::error::with_causes;
+
 use super::finding::{Area, Finding};
 use super::networks::Network;
-use crate::cni::error::with_causes;
 use crate::dhcp;
 
 /// The daemons that do not run.

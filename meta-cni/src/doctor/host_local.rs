@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use cni::key;
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +12,6 @@ use serde_json::Value;
 use super::addresses::is_low;
 use super::finding::{Area, Finding};
 use super::networks::Network;
-use crate::cni::key;
 
 /// Where host-local keeps its files unless told otherwise.
 const DATA_DIR: &str = "/var/lib/cni/networks";

@@ -1,10 +1,11 @@
 //! Which pods and networks there are to look at: listed where that is allowed, else those that are recorded.
 
+use cni::error::with_causes;
+
 use super::cluster::{Sources, silent};
 use super::finding::{Area, Finding};
 use crate::cluster::api::ApiCluster;
 use crate::cluster::{Cluster, ClusterError, Nad, Pod, PodRef};
-use crate::cni::error::with_causes;
 
 /// Pods and networks, as far as they could be had.
 #[derive(Default)]

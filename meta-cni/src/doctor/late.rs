@@ -28,7 +28,7 @@ pub(super) fn look<'r>(
         match snapshot::inspect(Path::new(&record.netns)) {
             Ok(now) => late.extend(of_sandbox(record, &now)),
             Err(error) => {
-                let why = crate::cni::error::with_causes(&error);
+                let why = cni::error::with_causes(&error);
                 not_looked.push(format!("late addresses of {}: {why}", name(record)));
             }
         }

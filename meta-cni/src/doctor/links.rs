@@ -1,10 +1,10 @@
 //! The interfaces of this node that networks lie on: there, up, and with an MTU that is large enough.
 
+use cni::netconf::PluginConf;
 use serde_json::Value;
 
 use super::finding::{Area, Finding};
 use super::networks::Network;
-use crate::cni::netconf::PluginConf;
 use crate::netlink::{Link, NetlinkError};
 use crate::record::Record;
 use crate::underlay::{Interfaces, Parent, parent, text};
@@ -144,11 +144,11 @@ fn too_large(mtu: u64, link: &Link, plugin: &PluginConf) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use cni::netconf::NetConfList;
     use serde_json::json;
 
     use super::super::finding::Severity;
     use super::*;
-    use crate::cni::netconf::NetConfList;
     use crate::gather::Found;
     use crate::wanted::Source;
 
@@ -203,7 +203,7 @@ mod tests {
         let network = Network {
             label: "default/blue".to_owned(),
             source: Source::Inline(0, Value::Null),
-            found: Ok(Found::of(NetConfList::from_value(conf).unwrap())),
+            found: Ok(Found::of(NetConfList::from_value(conf).unwrap()).unwrap()),
             users: vec!["pod default/web".to_owned()],
         };
         check(links, &[network])

@@ -36,11 +36,11 @@ fn finding(name: &str, networks: &[&Network]) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use cni::netconf::NetConfList;
     use serde_json::json;
 
     use super::*;
     use crate::cluster::NadName;
-    use crate::cni::netconf::NetConfList;
     use crate::gather::Found;
 
     fn network(namespace: &str, name: &str, is_nameless: bool) -> Network {
@@ -54,7 +54,7 @@ mod tests {
             source: Source::Nad(nad),
             found: Ok(Found {
                 is_nameless,
-                ..Found::of(NetConfList::from_value(conf).unwrap())
+                ..Found::of(NetConfList::from_value(conf).unwrap()).unwrap()
             }),
             users: Vec::new(),
         }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use cni::error::Code;
+
 use super::finding::{Area, Finding, Severity};
 use crate::cluster::{Cluster, Nad, Pod};
-use crate::cni::error::Code;
 use crate::config::Config;
 use crate::gather::{self, Found, gather, label, of_nad};
 use crate::ipam::node_file;

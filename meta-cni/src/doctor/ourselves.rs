@@ -3,31 +3,26 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use cni::error::with_causes;
+use cni::plugins::Executables;
 
 use super::finding::{Area, Finding};
-use super::plugins::{absent, missing};
-use crate::cni::error::with_causes;
-use crate::cni::exec::HostExec;
+use super::plugins::missing;
 
 /// meta-cni as the runtime finds it in `dirs`: its version, or what is wrong with it. `own` is this program.
 pub(super) fn look(dirs: &[PathBuf], own: &Path, limit: Duration) -> Result<String, Finding> {
-    let exec = HostExec {
-        dirs: dirs.to_vec(),
-        limit,
-        reserve: Duration::ZERO,
-    };
-    let Ok(path) = exec.find("meta-cni") else {
-        let (cause, remedy) = missing("meta-cni", &absent(dirs, "meta-cni"));
-        return Err(
-            Finding::fault(Area::Configuration, cause, remedy).seen("the runtime cannot start it")
-        );
-    };
+    let executables = Executables::in_folders(dirs.to_vec());
+    let path = executables.find("meta-cni").map_err(|error| {
+        let (cause, remedy) = missing("meta-cni", &error);
+        Finding::fault(Area::Configuration, cause, remedy).seen("the runtime cannot start it")
+    })?;
     if is_same_file(&path, own) {
         return Ok(env!("CARGO_PKG_VERSION").to_owned());
     }
-    let answer = exec
-        .by_hand("meta-cni", "--version")
+    let answer = executables
+        .run_by_hand("meta-cni", "--version", Instant::now() + limit)
         .map_err(|error| with_causes(&error));
     let text = answer.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     match text.as_deref().map(|text| text.split_whitespace().nth(1)) {
@@ -82,7 +77,7 @@ mod tests {
         let hangs = look(&dirs, own, Duration::from_millis(50))
             .unwrap_err()
             .cause;
-        assert!(hangs.contains("was killed"), "{hangs}");
+        assert!(hangs.contains("was stopped"), "{hangs}");
         script(dir.path(), "meta-cni", 0o755, "echo meta-cni 9.9.9");
         let version = look(&dirs, own, limit).unwrap();
         assert_eq!(version, "9.9.9");

@@ -2,20 +2,19 @@
 //! speaks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use cni::error::{one_line, with_causes};
+use cni::netconf::NetConfList;
+use cni::plugins::{Call, Location, PluginError, Plugins, Target};
+use cni::skel::Command;
+use cni::version::Version;
 use serde_json::Value;
 
 use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
-use crate::cni::error::{one_line, with_causes};
-use crate::cni::exec::{Exec, ExecError, HostExec, Target};
-use crate::cni::netconf::NetConfList;
-use crate::cni::skel::Command;
-use crate::cni::version::Version;
 use crate::record::Record;
 
 /// Plugins that are asked at once.
@@ -25,17 +24,10 @@ const AT_ONCE: usize = 8;
 pub(super) struct Plugin {
     pub(super) name: String,
     need: Need,
-    /// Its file, or why it cannot be run.
-    found: Result<PathBuf, Absent>,
+    /// Where it is, or why it cannot be called.
+    found: Result<Location, PluginError>,
     /// The CNI versions that it speaks, or what it said instead. Nothing: it was not asked.
     pub(super) versions: Option<Result<Vec<String>, String>>,
-}
-
-/// A plugin that is in none of the folders.
-pub(super) struct Absent {
-    searched: String,
-    /// A file of its name that cannot be executed.
-    not_executable: Option<PathBuf>,
 }
 
 /// Who needs a plugin.
@@ -55,7 +47,7 @@ pub(super) fn needed<'a>(
 ) -> BTreeMap<String, Need> {
     let mut needed: BTreeMap<String, Need> = BTreeMap::new();
     let mut add = |list: &NetConfList, by: String, is_used: bool| {
-        for name in list.executables() {
+        for name in list.plugin_types() {
             let need = needed.entry(name.to_owned()).or_default();
             need.versions.insert(list.version);
             need.is_used |= is_used;
@@ -89,58 +81,37 @@ pub(super) fn needed<'a>(
 
 /// Finds each plugin and asks it for its versions, within `limit` each.
 pub(super) fn look(
-    dirs: &[PathBuf],
+    plugins: &dyn Plugins,
     needed: &BTreeMap<String, Need>,
     limit: Duration,
 ) -> Vec<Plugin> {
-    let exec = HostExec {
-        dirs: dirs.to_vec(),
-        limit,
-        reserve: Duration::ZERO,
-    };
     let all: Vec<_> = needed.iter().collect();
     let ask = |(name, need): &(&String, &Need)| {
-        let found = exec.find(name).map_err(|_| absent(dirs, name));
+        let found = plugins.locate(name);
         Plugin {
-            versions: found.is_ok().then(|| versions(&exec, name)),
+            versions: found.is_ok().then(|| versions(plugins, name, limit)),
             name: (*name).clone(),
             need: (*need).clone(),
             found,
         }
     };
-    let mut plugins = Vec::with_capacity(all.len());
+    let mut all_asked = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
         thread::scope(|scope| {
             let asked: Vec<_> = some.iter().map(|one| scope.spawn(|| ask(one))).collect();
-            plugins.extend(asked.into_iter().map(ended));
+            all_asked.extend(asked.into_iter().map(ended));
         });
     }
-    plugins
-}
-
-pub(super) fn absent(dirs: &[PathBuf], name: &str) -> Absent {
-    let dirs_listed: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-    Absent {
-        searched: dirs_listed.join(", "),
-        not_executable: dirs
-            .iter()
-            .map(|dir| dir.join(name))
-            .find(|path| path.exists()),
-    }
+    all_asked
 }
 
 /// The versions that a plugin says it speaks.
-fn versions(exec: &HostExec, name: &str) -> Result<Vec<String>, String> {
-    let nowhere = Target {
-        container_id: "",
-        netns: "",
-        ifname: "",
-        args: "",
-    };
+fn versions(plugins: &dyn Plugins, name: &str, limit: Duration) -> Result<Vec<String>, String> {
     let stdin = format!(r#"{{"cniVersion":"{}"}}"#, Version::LATEST);
-    let answer = exec.run(name, Command::Version, nowhere, stdin.as_bytes());
+    let call = Call::new(name, Command::Version, Target::NOWHERE, stdin.as_bytes());
+    let answer = plugins.call(&call, Instant::now() + limit);
     let answer = answer.map_err(|error| match error {
-        ExecError::TimedOut { limit, .. } => {
+        PluginError::TimedOut { limit, .. } => {
             format!("no answer within {:.1} s", limit.as_secs_f32())
         }
         other => with_causes(&other),
@@ -168,15 +139,15 @@ pub(super) fn check(plugins: &[Plugin]) -> Vec<Finding> {
 fn problem(plugin: &Plugin) -> Option<Finding> {
     let name = &plugin.name;
     let (cause, remedy) = match (&plugin.found, &plugin.versions) {
-        (Err(absent), _) => missing(name, absent),
-        (Ok(path), Some(Err(problem))) => (
+        (Err(error), _) => missing(name, error),
+        (Ok(location), Some(Err(problem))) => (
             format!("plugin {name:?} does not answer VERSION: {problem}"),
             format!(
                 "run {} by hand; install it again, for this machine's architecture",
-                path.display()
+                location
             ),
         ),
-        (Ok(path), Some(Ok(speaks))) => {
+        (Ok(location), Some(Ok(speaks))) => {
             let unknown = plugin
                 .need
                 .versions
@@ -188,10 +159,7 @@ fn problem(plugin: &Plugin) -> Option<Finding> {
             );
             (
                 cause,
-                format!(
-                    "install a newer {}, or lower cniVersion of the network",
-                    path.display()
-                ),
+                format!("install a newer {location}, or lower cniVersion of the network"),
             )
         }
         (Ok(_), None) => return None,
@@ -203,16 +171,21 @@ fn problem(plugin: &Plugin) -> Option<Finding> {
     Some(found.seen_all(plugin.need.by.iter().map(|by| format!("needed by {by}"))))
 }
 
-pub(super) fn missing(name: &str, absent: &Absent) -> (String, String) {
-    match &absent.not_executable {
-        Some(path) => (
+/// Cause and remedy of a plugin that cannot be called.
+pub(super) fn missing(name: &str, error: &PluginError) -> (String, String) {
+    match error {
+        PluginError::NotFound {
+            not_executable: Some(path),
+            ..
+        } => (
             format!("plugin {name:?} cannot be executed: {} is no executable file", path.display()),
             format!("chmod 755 {}, or install it again", path.display()),
         ),
-        None => (
-            format!("plugin {name:?} is not in {}", absent.searched),
+        PluginError::NotFound { searched, .. } => (
+            format!("plugin {name:?} is not in {}", searched.join(", ")),
             "install it there, or correct `type` in the network (the reference plugins are in the package containernetworking-plugins)".to_owned(),
         ),
+        error => (with_causes(error), "install it again".to_owned()),
     }
 }
 
@@ -226,13 +199,14 @@ pub(super) mod tests {
 
     use super::*;
     use crate::gather::Found;
+    use crate::plugins::executables;
     use crate::wanted::Source;
 
     fn network(label: &str, users: &[&str], conf: Value) -> Network {
         Network {
             label: label.to_owned(),
             source: Source::Inline(0, Value::Null),
-            found: Ok(Found::of(NetConfList::from_value(conf).unwrap())),
+            found: Ok(Found::of(NetConfList::from_value(conf).unwrap()).unwrap()),
             users: users.iter().map(|user| (*user).to_owned()).collect(),
         }
     }
@@ -269,7 +243,11 @@ pub(super) mod tests {
             ),
         ];
         let needed = needed(&networks, [].into_iter());
-        let plugins = look(&[dir.path().to_owned()], &needed, Duration::from_secs(10));
+        let plugins = look(
+            &executables(vec![dir.path().to_owned()]),
+            &needed,
+            Duration::from_secs(10),
+        );
         let found: Vec<_> = check(&plugins)
             .into_iter()
             .map(|found| (found.severity, found.cause))

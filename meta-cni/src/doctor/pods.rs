@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use cni::args::Args;
+use cni::error::with_causes;
 use serde_json::Value;
 
 use super::finding::{Area, Finding};
 use super::networks::Asking;
 use crate::cluster::{NETWORK_STATUS, Pod};
-use crate::cni::args::Args;
-use crate::cni::error::with_causes;
 use crate::config::Config;
 use crate::device;
 use crate::plan::{Attachment, Device, Inputs, plan};

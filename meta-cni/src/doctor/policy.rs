@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use cni::error::with_causes;
+
 use super::finding::{Area, Finding, Severity};
 use super::networks::{Knowledge, Networks};
 use super::report;
 use crate::cluster::ClusterError;
-use crate::cni::error::with_causes;
 use crate::config::Config;
 use crate::policy::{Grade, Known, Mode, namespaces_of, verdicts};
 use crate::wanted::{Source, Wanted};

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use cni::error::with_causes;
+
 use super::finding::{Area, Finding};
 use super::state::age;
 use crate::cluster::PodRef;
-use crate::cni::error::with_causes;
 use crate::netns::{self, NetnsError};
 use crate::record::{Phase, Record, RecordError, Records};
 
@@ -210,10 +211,10 @@ fn name(record: &Record) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cni::netconf::NetConfList;
     use serde_json::json;
 
     use super::*;
-    use crate::cni::netconf::NetConfList;
     use crate::plan::Attachment;
 
     fn sandbox(pod: &str, phase: Phase, is_there: bool, age: Duration) -> Sandbox {
@@ -223,6 +224,7 @@ mod tests {
             ifname: "eth0".to_owned(),
             args: String::new(),
             list,
+            check_by_plugins: false,
             default_route: None,
             device: None,
             device_info_file: None,

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::cni::error::Code;
-use crate::cni::key;
+use cni::error::Code;
+use cni::key;
+
 use crate::journal::Operation;
 use crate::plugin_failure;
+use crate::plugins::DELEGATE_FAILED;
 use crate::trace::Step;
 
 /// The remedy, if there is one beyond what the error says.
@@ -32,7 +34,7 @@ pub(super) fn of(operation: &Operation) -> Option<String> {
         Code::TRY_AGAIN_LATER | Code::PLUGIN_NOT_AVAILABLE | Code::LIMITED_CONNECTIVITY => {
             "the runtime tries again by itself; if it stays, run meta-cni doctor"
         }
-        Code::DELEGATE_FAILED => "install the plugin that the message names",
+        DELEGATE_FAILED => "install the plugin that the message names",
         Code(101) => "ask for an address that is in the pool",
         Code(102 | 103) => "ask for another address; `ipamctl whohas` names its holder",
         Code(105) => "delete the sandbox first, or end the lease with `ipamctl lease release`",

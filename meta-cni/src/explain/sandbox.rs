@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use cni::error::with_causes;
 use jiff::Timestamp;
 
 use super::{remedy, share};
 use crate::cluster::PodRef;
-use crate::cni::error::with_causes;
 use crate::journal::Operation;
 use crate::record::{Phase, Record, RecordError, Records};
 

@@ -1,10 +1,10 @@
 use clap::Parser;
+use cni::netconf::NetConfList;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
 use crate::cluster::PodRef;
-use crate::cni::netconf::NetConfList;
 use crate::journal::Operation;
 use crate::plan::Attachment;
 use crate::record::{Phase, Record};
@@ -42,6 +42,7 @@ impl Node {
             ifname: "net1".to_owned(),
             args: "IgnoreUnknown=1;TOKEN=geheim-8".to_owned(),
             list: NetConfList::from_value(conf).unwrap(),
+            check_by_plugins: false,
             default_route: None,
             device: None,
             device_info_file: None,
@@ -91,7 +92,7 @@ fn operation(command: &str, container_id: &str, error: Option<&str>) -> Operatio
         command: command.to_owned(),
         container_id: container_id.to_owned(),
         pod: Some(pod("shop", "web")),
-        code: error.map(|_| crate::cni::error::Code(42)),
+        code: error.map(|_| cni::error::Code(42)),
         error: error.map(str::to_owned),
         steps: serde_json::from_value(steps).unwrap(),
         ..Operation::default()

@@ -3,9 +3,10 @@
 
 use std::cell::OnceCell;
 
+use cni::netconf::NetConfList;
+
 use super::Found;
 use crate::cluster::NadName;
-use crate::cni::netconf::NetConfList;
 use crate::config::Config;
 use crate::ipam::config::TYPE;
 use crate::ipam::node_file::{NodeFile, NodeFileError};

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use cni::error::Code;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::{Event, Pod, PodRef};
-use crate::cni::error::Code;
 use crate::selection::Element;
 
 /// Answers questions for networks only, and keeps them.
@@ -252,7 +252,7 @@ fn a_configuration_without_a_name_gets_that_of_its_nad_as_with_multus() {
         let label = source.label();
         let found = gather_one(dir.path(), &cluster, source).unwrap();
         assert_eq!(found.list.name, expected, "{label}");
-        assert!(crate::cni::name::is_identifier(&found.list.name), "{label}");
+        assert!(cni::name::is_identifier(&found.list.name), "{label}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cni::error::{said, with_causes};
 use dial::Connector;
 use dial::files::Files;
 use dial::refusal::Refusal;
@@ -20,7 +21,6 @@ use tonic::{Code, Request, Response, Status};
 
 use super::config::Server;
 use super::failure::IpamFailure;
-use crate::cni::error::{said, with_causes};
 use crate::{limits, rpc, trace};
 
 /// The pause before a call that found the server away is made again.

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cni::key;
 use dial::files::{Files, Names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-use crate::cni::key;
 
 /// The plugin's name, as `ipam.type` gives it.
 pub const TYPE: &str = "meta-ipam";

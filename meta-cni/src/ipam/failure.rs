@@ -3,6 +3,9 @@
 
 use std::net::IpAddr;
 
+use cni::error::{Code, ErrorObject, with_causes};
+use cni::result::ResultError;
+use cni::valid_attachments::WrongList;
 use dial::files::FilesError;
 use dial::refusal::Refusal;
 use tonic::{Code as Grpc, Status};
@@ -11,9 +14,6 @@ use tonic_types::StatusExt;
 use super::config::IpamConfigError;
 use super::node_file::NodeFileError;
 use super::queue::QueueError;
-use crate::cni::error::{Code, ErrorObject, with_causes};
-use crate::cni::result::ResultError;
-use crate::cni::valid_attachments::WrongList;
 
 /// 101: the address asked for is in none of the pools.
 const NOT_IN_POOL: Code = Code(101);

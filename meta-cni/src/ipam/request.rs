@@ -3,14 +3,14 @@
 
 use std::net::IpAddr;
 
+use cni::args::Args;
+use cni::key;
+use cni::netconf::PluginConf;
 use proto::ipam::v1::{AllocateRequest, FamiliesRequired, Owner, ReleaseAttachmentRequest};
 use serde_json::{Map, Value};
 
 use super::config::{IpamConfig, NETWORK, TYPE};
 use super::failure::IpamFailure;
-use crate::cni::args::Args;
-use crate::cni::key;
-use crate::cni::netconf::PluginConf;
 
 /// One attachment as a plugin sees it.
 #[derive(Clone, Copy, Debug)]

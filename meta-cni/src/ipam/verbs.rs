@@ -5,6 +5,11 @@ use std::env;
 use std::net::IpAddr;
 use std::path::Path;
 
+use cni::error::{Code, ErrorObject, with_causes};
+use cni::key;
+use cni::result::{CniResult, IpConfig, Route};
+use cni::skel::{Command, Request};
+use cni::valid_attachments::valid_attachments;
 use ipnetwork::IpNetwork;
 use proto::ipam::v1::{self as ipam, AllocateResponse, LookupRequest, ReleaseUnlistedRequest};
 use serde_json::{Map, Value};
@@ -16,12 +21,7 @@ use super::failure::IpamFailure;
 use super::node_file::{self, NodeFile};
 use super::queue::Queue;
 use super::request::{Attachment, node};
-use crate::cni::error::{Code, ErrorObject, with_causes};
-use crate::cni::exec::DELEGATE_MARK;
-use crate::cni::key;
-use crate::cni::result::{CniResult, Dns, IpConfig, Route};
-use crate::cni::skel::{Command, Request};
-use crate::cni::valid_attachments::valid_attachments;
+use crate::plugins::DELEGATE_MARK;
 use crate::tenant::Author;
 
 /// Serves one execution; gives what goes to standard output.
@@ -319,11 +319,9 @@ fn result(answer: &AllocateResponse) -> Result<CniResult, IpamFailure> {
         (&lease.ipv6, &answer.ipv6_gateway),
     ] {
         if !address.is_empty() {
-            ips.push(IpConfig {
-                interface: None,
-                address: address.parse().map_err(|_| broken("address", address))?,
-                gateway: gateway(via)?,
-            });
+            let mut ip = IpConfig::of(address.parse().map_err(|_| broken("address", address))?);
+            ip.gateway = gateway(via)?;
+            ips.push(ip);
         }
     }
     let mut routes = Vec::new();
@@ -337,24 +335,20 @@ fn result(answer: &AllocateResponse) -> Result<CniResult, IpamFailure> {
         // A main plugin takes a default route for its own only if it names the gateway (bridge, isDefaultGateway). A route
         // to the gateway itself cannot lead over it.
         let via = via.filter(|gateway| dst != IpNetwork::from(*gateway));
-        routes.push(Route {
-            mtu,
-            ..Route::via(dst, gateway(&route.gw)?.or(via))
-        });
+        let mut route = Route::via(dst, gateway(&route.gw)?.or(via));
+        route.mtu = mtu;
+        routes.push(route);
     }
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let dns = answer.dns.clone().unwrap_or_default();
-    Ok(CniResult {
-        interfaces: Vec::new(),
-        ips,
-        routes,
-        dns: Dns {
-            domain: some(&dns.domain),
-            nameservers: dns.nameservers,
-            search: dns.search,
-            options: dns.options,
-        },
-    })
+    let mut result = CniResult::default();
+    result.ips = ips;
+    result.routes = routes;
+    result.dns.domain = some(&dns.domain);
+    result.dns.nameservers = dns.nameservers;
+    result.dns.search = dns.search;
+    result.dns.options = dns.options;
+    Ok(result)
 }
 
 fn what(doing: &str, config: &IpamConfig, attachment: &Attachment<'_>) -> String {

@@ -1,21 +1,21 @@
+use cni::skel::Command;
 use serde_json::json;
 use tracing::{info_span, warn};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::cni::skel::Command;
+use crate::plugins::DELEGATE_FAILED;
 use crate::trace::{Steps, evidence, note};
 
 fn environment(command: Command) -> Environment {
-    Environment {
-        command,
-        container_id: "c1".to_owned(),
-        netns: String::new(),
-        ifname: "eth0".to_owned(),
-        args: Default::default(),
-        path: String::new(),
-    }
+    let variables = |name: &str| match name {
+        "CNI_COMMAND" => Some(command.as_str().to_owned()),
+        "CNI_CONTAINERID" => Some("c1".to_owned()),
+        "CNI_IFNAME" => Some("eth0".to_owned()),
+        _ => Some("/x".to_owned()).filter(|_| name != "CNI_ARGS"),
+    };
+    Environment::read(variables).unwrap().unwrap()
 }
 
 /// What is in the journal after `work` was done as a verb that ended so.
@@ -35,7 +35,7 @@ fn journaled(
 }
 
 fn failure(text: &str) -> Option<(Code, String)> {
-    Some((Code::DELEGATE_FAILED, text.to_owned()))
+    Some((DELEGATE_FAILED, text.to_owned()))
 }
 
 /// A delegate that is given a password, and warns of it.

@@ -137,11 +137,11 @@ fn file(state_dir: &Path, network: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use cni::netconf::NetConfList;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::cluster::PodRef;
-    use crate::cni::netconf::NetConfList;
     use crate::plan::Attachment;
 
     fn record(name: &str, ipam: &Value) -> Record {
@@ -151,6 +151,7 @@ mod tests {
             ifname: "net1".to_owned(),
             args: String::new(),
             list: NetConfList::from_value(conf).expect("a network"),
+            check_by_plugins: false,
             default_route: None,
             device: None,
             device_info_file: None,

@@ -1,7 +1,7 @@
+use cni::netconf::NetConfList;
 use serde_json::json;
 
 use super::*;
-use crate::cni::netconf::NetConfList;
 
 /// Attachments `eth0`, `net1`, `net2` … with these configurations.
 fn attachments(confs: &[Value]) -> Vec<Attachment> {
@@ -13,6 +13,7 @@ fn attachments(confs: &[Value]) -> Vec<Attachment> {
         },
         args: String::new(),
         list: NetConfList::from_value(conf.clone()).unwrap(),
+        check_by_plugins: false,
         default_route: None,
         device: None,
         device_info_file: None,

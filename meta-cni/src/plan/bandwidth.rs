@@ -2,11 +2,11 @@
 //! container (containernetworking/plugins, `getIfbDeviceName`). A second attachment of the pod to the network
 //! finds the name taken, and undoing it removes the interface of the first, which then sends nothing more.
 
+use cni::key;
+use cni::netconf::PluginConf;
 use serde_json::{Map, Value};
 
 use super::Attachment;
-use crate::cni::key;
-use crate::cni::netconf::PluginConf;
 use crate::problem::Problem;
 
 /// Attachments whose bandwidth would take that of an earlier one.

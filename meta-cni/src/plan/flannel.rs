@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
+use cni::netconf::PluginConf;
 use serde_json::{Value, json};
 
 use super::Attachment;
-use crate::cni::netconf::PluginConf;
 
 /// Where it keeps its state if `dataDir` does not say.
 const DATA_DIR: &str = "/var/lib/cni/flannel";

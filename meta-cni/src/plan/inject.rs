@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
+use cni::netconf::{NetConfList, PluginConf};
 use serde_json::{Map, Value, json};
 
 use super::Device;
-use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::selection::Element;
 
 /// The values that there are for capabilities, by capability: those of the runtime, overridden by what

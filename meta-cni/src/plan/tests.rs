@@ -5,12 +5,12 @@ mod properties;
 
 use std::collections::BTreeMap;
 
+use cni::error::Code;
+use cni::netconf::NetConfList;
 use serde_json::json;
 
 use super::*;
 use crate::cluster::NadName;
-use crate::cni::error::Code;
-use crate::cni::netconf::NetConfList;
 use crate::selection::{self, Element};
 use crate::wanted::Source;
 
@@ -64,7 +64,7 @@ impl Asked {
         });
         self.found.push(Ok(Found {
             network: nad.to_owned(),
-            ..Found::of(list)
+            ..Found::of(list).unwrap()
         }));
         self.devices.push(None);
         self

@@ -1,13 +1,13 @@
 //! Whether one policy allows the text of a network: its plugins in their places, their keys and values.
 
+use cni::key;
+use cni::netconf::NetConfList;
 use crds::AttachmentPolicySpec;
 use crds::attachment_policy::{Keys, PluginRule};
 use serde_json::{Map, Value};
 
 use super::breach::{Breach, short};
 use super::prefix::lies_in;
-use crate::cni::key;
-use crate::cni::netconf::NetConfList;
 use crate::ipam::config::TYPE as META_IPAM;
 use crate::tenant::{FLANNEL, Place, placed};
 

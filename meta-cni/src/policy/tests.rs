@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use cni::error::Code;
+use cni::netconf::NetConfList;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::{ClusterError, Event, Nad, NadName, PodRef, Policy};
-use crate::cni::error::Code;
-use crate::cni::netconf::NetConfList;
 use crate::selection::Element;
 use crate::tenant::Author;
 use crate::wanted::Source;
@@ -72,7 +72,7 @@ fn network(conf: Value) -> Result<Found, Problem> {
     Ok(Found {
         network: "a/red".to_owned(),
         author: Author::Tenant,
-        ..Found::of(list)
+        ..Found::of(list).unwrap()
     })
 }
 
@@ -88,7 +88,7 @@ fn wanted_of(namespace: &str, element: Element) -> Wanted {
 fn default() -> (Wanted, Result<Found, Problem>) {
     let conf = json!({"name": "default", "type": "calico", "logFile": "/var/log/calico.log"});
     let source = Source::Inline(0, conf.clone());
-    let found = Found::of(NetConfList::from_value(conf).unwrap());
+    let found = Found::of(NetConfList::from_value(conf).unwrap()).unwrap();
     (
         Wanted {
             source,
@@ -590,7 +590,7 @@ fn a_file_of_the_administrator_that_a_definition_names_is_not_judged() {
         ..Pod::default()
     };
     let wanted = [default().0, wanted_of("a", Element::default())];
-    let found = vec![default().1, Ok(Found::of(own))];
+    let found = vec![default().1, Ok(Found::of(own).unwrap())];
     let found = enforce(
         &config(json!("enforce")),
         Some(&policies(&[])),

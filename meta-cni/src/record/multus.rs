@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cni::args::Args;
+use cni::key;
+use cni::netconf::{NetConfError, NetConfList, PluginConf};
+use cni::result::CniResult;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Entry, Phase, Record};
 use crate::cluster::PodRef;
-use crate::cni::args::Args;
-use crate::cni::netconf::{NetConfError, NetConfList};
-use crate::cni::result::CniResult;
 use crate::device::info::DeviceInfoFiles;
 use crate::plan::{Attachment, inject_capabilities};
 
@@ -122,7 +123,7 @@ impl MultusFiles {
         let files = entries.flatten().filter(|entry| entry.path().is_file());
         let mut ids: Vec<_> = files
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| crate::cni::name::is_identifier(name))
+            .filter(|name| cni::name::is_identifier(name))
             .collect();
         ids.sort();
         ids
@@ -221,6 +222,7 @@ impl MultusFiles {
             ifname,
             args,
             list,
+            check_by_plugins: false,
             default_route: None,
             device: None,
             device_info_file,
@@ -292,13 +294,30 @@ fn whole(path: &Path, list: &WholeList, plugins: &[WholePlugin]) -> Result<Strin
 
 /// A configuration, which gets the network's name if it has none.
 fn parsed(path: &Path, text: &str, name: &str) -> Result<NetConfList, MultusError> {
-    let list = NetConfList::parse_as_multus(text);
+    let list = as_multus_ran(text);
     let mut list = list.map_err(|source| MultusError::Configuration {
         path: path.to_owned(),
         source,
     })?;
     if list.name.is_empty() {
         list.name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    Ok(list)
+}
+
+/// Reads what Multus ran from its JSON text. Multus takes a configuration with a `type` for that one plugin, which is given
+/// `plugins` too if they stand beside it (multus-cni, `LoadDelegateNetConf`).
+fn as_multus_ran(text: &str) -> Result<NetConfList, NetConfError> {
+    let Ok(Value::Object(mut conf)) = serde_json::from_str(text) else {
+        return NetConfList::parse(text);
+    };
+    let is_one = key::value_of(&conf, "type").is_some_and(|kind| kind != "" && !kind.is_null());
+    let beside = is_one.then(|| conf.remove_entry("plugins")).flatten();
+    let mut list = NetConfList::from_value(Value::Object(conf))?;
+    if let (Some((key, plugins)), Some(plugin)) = (beside, list.plugins.first_mut()) {
+        let mut conf = plugin.as_map().clone();
+        conf.insert(key, plugins);
+        *plugin = PluginConf::new(Value::Object(conf), "")?;
     }
     Ok(list)
 }

@@ -4,13 +4,14 @@ mod broken;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use cni::error::with_causes;
+use cni::netconf::NetConfList;
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cni::error::with_causes;
-use crate::cni::netconf::NetConfList;
+use crate::gather::Found;
 use crate::plan::Device;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -64,7 +65,10 @@ fn attachment(network: &str, ifname: &str) -> Attachment {
         network: network.to_owned(),
         ifname: ifname.to_owned(),
         args: "IgnoreUnknown=1;K8S_POD_NAME=web".to_owned(),
-        list: NetConfList::from_value(conf).unwrap(),
+        list: Found::of(NetConfList::from_value(conf).unwrap())
+            .unwrap()
+            .list,
+        check_by_plugins: false,
         default_route: None,
         device: None,
         device_info_file: None,

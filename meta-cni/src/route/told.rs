@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use cni::result::{CniResult, Route};
+
 use super::{DefaultRoute, Family};
-use crate::cni::result::{CniResult, Route};
 
 /// Makes the default routes of the result of interface `ifname` those of `routes` that lead over it.
 /// A route that was told rightly stays as it was told.
@@ -74,16 +75,15 @@ mod tests {
     }
 
     fn result(routes: &[(&str, Option<&str>)]) -> CniResult {
-        let route = |(dst, gw): &(&str, Option<&str>)| Route {
-            dst: dst.parse().unwrap(),
-            gw: gw.map(|gw| gw.parse().unwrap()),
-            mtu: Some(1400),
-            ..Route::via(dst.parse().unwrap(), None)
+        let route = |(dst, gw): &(&str, Option<&str>)| {
+            let gw = gw.map(|gw| gw.parse().unwrap());
+            let mut route = Route::via(dst.parse().unwrap(), gw);
+            route.mtu = Some(1400);
+            route
         };
-        CniResult {
-            routes: routes.iter().map(route).collect(),
-            ..CniResult::default()
-        }
+        let mut result = CniResult::default();
+        result.routes = routes.iter().map(route).collect();
+        result
     }
 
     #[test]

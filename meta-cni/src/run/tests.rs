@@ -5,17 +5,16 @@ mod detach;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use cni::error::with_causes;
+use cni::netconf::NetConfList;
+use cni::plugins::{PluginError, TimeLimit};
+use cni::result::CniResult;
+use cni::version::Version;
 use serde_json::json;
 
 use super::*;
-use crate::cni::error::with_causes;
-use crate::cni::exec::ExecError;
-use crate::cni::exec::recording::{Call, RecordingExec, failed};
-use crate::cni::netconf::NetConfList;
-use crate::cni::result::CniResult;
-use crate::cni::skel::Command;
-use crate::cni::version::Version;
 use crate::plan::Attachment;
+use crate::plugins::recording::{Called, Recording, failed};
 
 /// A record of networks that are called after their interfaces; each has one plugin, `plugin-IFNAME`.
 fn record(ifnames: &[&str]) -> Record {
@@ -27,6 +26,7 @@ fn record(ifnames: &[&str]) -> Record {
             ifname: (*ifname).to_owned(),
             args: format!("IFNAME={ifname}"),
             list: NetConfList::from_value(conf).unwrap(),
+            check_by_plugins: false,
             default_route: None,
             device: None,
             device_info_file: None,
@@ -47,18 +47,23 @@ fn added(ifnames: &[&str]) -> Record {
 }
 
 /// A result that tells its interface.
+/// Calls that are recorded take no time.
+fn limit() -> TimeLimit {
+    TimeLimit::per_call(Duration::from_secs(60))
+}
+
 fn result(ifname: &str) -> CniResult {
     let value = json!({"interfaces": [{"name": ifname, "sandbox": "/run/netns/pod"}]});
     CniResult::from_value(&value, Version::LATEST).unwrap()
 }
 
 /// What a plugin that made its interface prints.
-fn made(call: &Call) -> Result<Vec<u8>, ExecError> {
+fn made(call: &Called) -> Result<Vec<u8>, PluginError> {
     let value = result(&call.ifname).to_value(Version::V1_0_0).unwrap();
     Ok(value.to_string().into_bytes())
 }
 
-fn fails(call: &Call) -> Result<Vec<u8>, ExecError> {
+fn fails(call: &Called) -> Result<Vec<u8>, PluginError> {
     Err(failed(
         &call.plugin,
         7,
@@ -118,10 +123,11 @@ impl Busy {
 
 #[test]
 fn add_notes_every_result() {
-    let exec = RecordingExec::new(made);
+    let exec = Recording::new(made);
     let mut record = record(&["eth0", "net1", "net2"]);
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 4,
     };
     runner.attach(&mut record, || ()).unwrap();
@@ -138,7 +144,7 @@ fn add_notes_every_result() {
 #[test]
 fn the_default_network_is_made_before_any_other_is_begun() {
     let is_there = Mutex::new(false);
-    let exec = RecordingExec::new(|call: &Call| {
+    let exec = Recording::new(|call: &Called| {
         let mut is_there = is_there.lock().unwrap();
         if call.ifname == "eth0" {
             *is_there = true;
@@ -148,7 +154,8 @@ fn the_default_network_is_made_before_any_other_is_begun() {
         made(call)
     });
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 4,
     };
     runner
@@ -162,7 +169,7 @@ fn the_default_network_is_made_before_any_other_is_begun() {
 fn the_others_are_worked_on_side_by_side_up_to_the_limit() {
     for (verb, parallel, expected) in [("ADD", 3, 3), ("ADD", 8, 5), ("DEL", 3, 3), ("DEL", 8, 5)] {
         let busy = Busy::default();
-        let exec = RecordingExec::new(|call: &Call| {
+        let exec = Recording::new(|call: &Called| {
             busy.begin();
             if call.ifname != "eth0" {
                 busy.wait_for(expected);
@@ -171,7 +178,8 @@ fn the_others_are_worked_on_side_by_side_up_to_the_limit() {
             made(call)
         });
         let runner = Runner {
-            exec: &exec,
+            plugins: &exec,
+            limit: limit(),
             parallel,
         };
         let ifnames = ["eth0", "net1", "net2", "net3", "net4", "net5"];
@@ -229,9 +237,8 @@ fn what_stands_on_others_is_made_behind_them_and_deleted_before_them() {
     let above = below.map(|(below, above)| (above, below));
     let log = Mutex::new(Vec::new());
     let busy = Busy::default();
-    let exec = RecordingExec::new(|call: &Call| {
-        if ["net1", "net2", "net4"].contains(&call.ifname.as_str()) && call.command == Command::Add
-        {
+    let exec = Recording::new(|call: &Called| {
+        if ["net1", "net2", "net4"].contains(&call.ifname.as_str()) && call.command == "ADD" {
             busy.begin();
             busy.wait_for(3);
             busy.end();
@@ -239,11 +246,12 @@ fn what_stands_on_others_is_made_behind_them_and_deleted_before_them() {
         let answer = made(call);
         log.lock()
             .unwrap()
-            .push(format!("{} {}", call.command.as_str(), call.ifname));
+            .push(format!("{} {}", call.command, call.ifname));
         answer
     });
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 4,
     };
     let mut record = standing_on_one_another();
@@ -256,12 +264,13 @@ fn what_stands_on_others_is_made_behind_them_and_deleted_before_them() {
 
 #[test]
 fn what_stands_on_one_that_failed_is_not_begun() {
-    let exec = RecordingExec::new(|call: &Call| match call.ifname.as_str() {
+    let exec = Recording::new(|call: &Called| match call.ifname.as_str() {
         "net2" => fails(call),
         _ => made(call),
     });
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 4,
     };
     let mut record = standing_on_one_another();
@@ -273,13 +282,14 @@ fn what_stands_on_one_that_failed_is_not_begun() {
 
 #[test]
 fn with_a_limit_of_one_everything_is_in_order() {
-    let exec = RecordingExec::new(made);
+    let exec = Recording::new(made);
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 1,
     };
     let mut record = record(&["eth0", "net1", "net2"]);
-    record.attachments[2].attachment.list.check_by_plugins = true;
+    record.attachments[2].attachment.check_by_plugins = true;
     runner.attach(&mut record, || ()).unwrap();
     runner.check(&record, "/run/netns/pod").unwrap();
     runner.detach(&mut record, "/run/netns/pod").unwrap();
@@ -319,7 +329,7 @@ fn after_a_failure_the_record_has_what_was_begun_and_nothing_else() {
         ),
     ];
     for (broken, expected) in cases {
-        let exec = RecordingExec::new(|call: &Call| {
+        let exec = Recording::new(|call: &Called| {
             if call.ifname == broken {
                 fails(call)
             } else {
@@ -327,7 +337,8 @@ fn after_a_failure_the_record_has_what_was_begun_and_nothing_else() {
             }
         });
         let runner = Runner {
-            exec: &exec,
+            plugins: &exec,
+            limit: limit(),
             parallel: 1,
         };
         let mut record = record(&["eth0", "net1", "net2", "net3"]);
@@ -347,7 +358,7 @@ fn after_a_failure_the_record_has_what_was_begun_and_nothing_else() {
 #[test]
 fn of_those_that_were_begun_beside_a_failure_the_record_keeps_each_as_it_ended() {
     let busy = Busy::default();
-    let exec = RecordingExec::new(|call: &Call| {
+    let exec = Recording::new(|call: &Called| {
         if call.ifname == "eth0" {
             return made(call);
         }
@@ -359,7 +370,8 @@ fn of_those_that_were_begun_beside_a_failure_the_record_keeps_each_as_it_ended()
         }
     });
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 3,
     };
     let mut record = record(&["eth0", "net1", "net2", "net3"]);
@@ -378,9 +390,10 @@ fn of_those_that_were_begun_beside_a_failure_the_record_keeps_each_as_it_ended()
 
 #[test]
 fn a_record_without_attachments_needs_nothing() {
-    let exec = RecordingExec::new(fails);
+    let exec = Recording::new(fails);
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 4,
     };
     let mut record = record(&[]);
@@ -395,14 +408,15 @@ fn check_asks_the_plugins_of_the_default_network_and_of_those_that_want_it() {
     let mut record = added(&["eth0", "net1", "net2", "net3", "net4"]);
     record.attachments[1].result = None;
     for entry in &mut record.attachments[1..4] {
-        entry.attachment.list.check_by_plugins = true;
+        entry.attachment.check_by_plugins = true;
     }
-    let exec = RecordingExec::new(|call: &Call| match call.ifname.as_str() {
+    let exec = Recording::new(|call: &Called| match call.ifname.as_str() {
         "net2" | "net3" => fails(call),
         _ => Ok(Vec::new()),
     });
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 4,
     };
     let error = runner.check(&record, "/run/netns/pod").unwrap_err();

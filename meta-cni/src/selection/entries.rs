@@ -3,9 +3,8 @@
 
 use std::net::IpAddr;
 
+use cni::key;
 use serde_json::{Map, Value};
-
-use crate::cni::key;
 
 /// The largest rate that fits every plugin's type, a signed number of 64 bits.
 const LARGEST_RATE: u64 = i64::MAX.unsigned_abs();

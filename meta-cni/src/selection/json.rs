@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
+use cni::name::interface_name_problem;
+use cni::{hardware, key};
 use ipnetwork::IpNetwork;
 use serde_json::{Map, Value};
 
 use super::entries::{bandwidth_problems, port_mapping_problems};
 use super::{Element, SelectionProblem, is_label, is_subdomain};
-use crate::cni::name::interface_name_problem;
-use crate::cni::{hardware, key};
 
 pub(super) fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
     let whole = |problem: String| vec![SelectionProblem::new("annotation", problem)];

@@ -1,7 +1,8 @@
 //! The short form of the annotation: `[namespace/]name[@interface]`, separated by commas.
 
+use cni::name::interface_name_problem;
+
 use super::{Element, SelectionProblem, is_label};
-use crate::cni::name::interface_name_problem;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Element>, Vec<SelectionProblem>> {
     let mut elements = Vec::new();

@@ -1,9 +1,9 @@
+use cni::netconf::NetConfList;
+use cni::result::CniResult;
+use cni::version::Version;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cni::netconf::NetConfList;
-use crate::cni::result::CniResult;
-use crate::cni::version::Version;
 use crate::netns::tests::TestNetns;
 use crate::plan::Attachment;
 use crate::record::Phase;
@@ -31,6 +31,7 @@ fn record(netns: &TestNetns, results: &[Value]) -> Record {
         ifname: format!("net{index}"),
         args: String::new(),
         list: NetConfList::from_value(json!({ "name": "n", "type": "bridge" })).unwrap(),
+        check_by_plugins: false,
         default_route: None,
         device: None,
         device_info_file: None,

@@ -1,9 +1,9 @@
 //! The annotation's exact text, and each rule for its elements.
 
+use cni::version::Version;
 use serde_json::json;
 
 use super::*;
-use crate::cni::version::Version;
 
 fn result(value: Value) -> CniResult {
     CniResult::from_value(&value, Version::LATEST).unwrap()

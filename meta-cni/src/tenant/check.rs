@@ -1,9 +1,9 @@
 //! What a tenant's configuration may not say.
 
+use cni::netconf::{NetConfList, PluginConf};
 use serde_json::{Map, Value};
 
 use super::{Place, Placed, keys, placed};
-use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::config::Config;
 use crate::ipam::config::{NETWORK, TYPE as META_IPAM};
 use crate::ipam::node_file;

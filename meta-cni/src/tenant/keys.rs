@@ -1,10 +1,9 @@
 //! Keys in an unusual case. Plugins in Go read a key in any case, and merge two objects whose keys differ
 //! in case only: what is checked here and what the plugin reads could differ.
 
+use cni::key;
+use cni::netconf::NetConfList;
 use serde_json::{Map, Value};
-
-use crate::cni::key;
-use crate::cni::netconf::NetConfList;
 
 /// The keys that decide what is executed, opened or changed.
 const KNOWN: [&str; 51] = [

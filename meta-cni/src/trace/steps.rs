@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cni::error::with_causes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -21,7 +22,6 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::context::{SpanId, TraceParent};
-use crate::cni::error::with_causes;
 
 /// The field of a request's own span that holds its [`TraceParent`].
 pub const TRACEPARENT_FIELD: &str = "traceparent";

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use cni::error::with_causes;
 use serde_json::{Value, json};
 use tracing::{Span, info_span};
 
@@ -13,7 +14,6 @@ use super::failure::Failure;
 use super::report;
 use crate::advertisements::{Accept, Guard};
 use crate::cluster::{Pod, PodRef};
-use crate::cni::error::with_causes;
 use crate::config::OnStatusFailure;
 use crate::gather::gather;
 use crate::journal::learn;

@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
+use cni::plugins::{Executables, Plugins, TimeLimit};
+use cni::skel::{Command, Request};
+
 use super::failure::Failure;
 use crate::cluster::agent::AgentCluster;
 use crate::cluster::api::ApiCluster;
 use crate::cluster::folder::FolderCluster;
 use crate::cluster::{Cluster, PodRef};
-use crate::cni::error::Code;
-use crate::cni::exec::HostExec;
-use crate::cni::skel::{Command, Request};
 use crate::config::Config;
 use crate::limits;
 use crate::plan::Attachment;
+use crate::plugins::{DELEGATE_FAILED, Traced, executables};
 use crate::problem::Problem;
 use crate::record::{MultusFiles, Records};
 use crate::run::Runner;
@@ -30,9 +31,10 @@ pub(super) struct Context<'a> {
     pub(super) records: Records,
     pub(super) multus: MultusFiles,
     pub(super) cluster: Option<Box<dyn Cluster>>,
-    exec: HostExec,
+    plugins: Traced<Executables>,
+    limit: TimeLimit,
     /// The same with time kept for an undo.
-    attaching: HostExec,
+    attaching: TimeLimit,
 }
 
 impl<'a> Context<'a> {
@@ -46,30 +48,23 @@ impl<'a> Context<'a> {
             config.check_name()?;
         }
         limits::begin(config.verb_timeout());
-        let exec = HostExec {
-            dirs: config.plugin_dirs(&request.env.path),
-            limit: config.delegate_timeout(),
-            reserve: Duration::ZERO,
-        };
-        let attaching = HostExec {
-            reserve: config.verb_timeout() / UNDO_PART,
-            ..exec.clone()
-        };
         Ok(Context {
             request,
             pod_ref: pod_ref(request),
             records: Records::new(&config.state_dir),
             multus: MultusFiles::new(&config.cni_dir),
             cluster: cluster(&config, request.env.command),
-            exec,
-            attaching,
+            plugins: Traced(executables(config.plugin_dirs(&request.env.path))),
+            limit: limit(&config, Duration::ZERO),
+            attaching: limit(&config, config.verb_timeout() / UNDO_PART),
             config,
         })
     }
 
     pub(super) fn runner(&self) -> Runner<'_> {
         Runner {
-            exec: &self.exec,
+            plugins: &self.plugins,
+            limit: self.limit,
             parallel: self.config.max_parallel_delegates,
         }
     }
@@ -77,7 +72,8 @@ impl<'a> Context<'a> {
     /// Runs plugins as long as there is time left to undo what they did.
     pub(super) fn attaching(&self) -> Runner<'_> {
         Runner {
-            exec: &self.attaching,
+            plugins: &self.plugins,
+            limit: self.attaching,
             parallel: self.config.max_parallel_delegates,
         }
     }
@@ -95,11 +91,11 @@ impl<'a> Context<'a> {
         let mut problems = Vec::new();
         for attachment in attachments {
             for plugin in &attachment.list.plugins {
-                if let Err(missing) = self.exec.find(plugin.plugin_type()) {
+                if let Err(missing) = self.plugins.locate(plugin.plugin_type()) {
                     problems.push(Problem {
                         subject: format!("network {}", attachment.network),
                         what: missing.to_string(),
-                        code: Code::DELEGATE_FAILED,
+                        code: DELEGATE_FAILED,
                     });
                 }
             }
@@ -107,19 +103,26 @@ impl<'a> Context<'a> {
         problems
     }
 
-    /// Runs plugins with a shorter limit, for verbs that must be quick.
-    pub(super) fn exec_within(&self, limit: Duration) -> HostExec {
-        HostExec {
-            dirs: self.exec.dirs.clone(),
-            limit: limit.min(self.exec.limit),
-            reserve: Duration::ZERO,
-        }
+    pub(super) fn plugins(&self) -> &dyn Plugins {
+        &self.plugins
+    }
+
+    /// How long a plugin may work, and all of them.
+    pub(super) fn limit(&self) -> TimeLimit {
+        self.limit
     }
 
     /// How long the sandbox's lock is waited for.
     pub(super) fn lock_limit(&self) -> Duration {
         (self.config.delegate_timeout() + LOCK_MARGIN).min(limits::left())
     }
+}
+
+/// How long a plugin may work: for its own time, and until the call's time is over but for the part that is kept.
+fn limit(config: &Config, kept: Duration) -> TimeLimit {
+    let limit = TimeLimit::per_call(config.delegate_timeout());
+    let end = limits::deadline().and_then(|deadline| deadline.checked_sub(kept));
+    end.map_or(limit, |end| limit.until(end))
 }
 
 /// The pod as the runtime names it in CNI_ARGS.

@@ -6,13 +6,13 @@ mod today;
 
 use std::path::Path;
 
+use cni::error::with_causes;
 use jiff::Timestamp;
 
 use super::add::make_plan;
 use super::context::Context;
 use super::failure::Failure;
 use crate::cluster::Pod;
-use crate::cni::error::with_causes;
 use crate::journal::learn;
 use crate::netns::{self, NetnsError};
 use crate::record::{LockError, Record, RecordError, Sandbox};

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use cni::chain::ChainError;
+use cni::error::{Code, ErrorObject, one_line, with_causes};
+use cni::plugins::PluginError;
+use cni::result::ResultError;
+use cni::skel::Request;
+use cni::valid_attachments::WrongList;
+
 use super::context::pod_ref;
 use crate::cluster::ClusterError;
-use crate::cni::chain::ChainError;
-use crate::cni::error::{Code, ErrorObject, one_line, with_causes};
-use crate::cni::exec::ExecError;
-use crate::cni::result::ResultError;
-use crate::cni::skel::Request;
-use crate::cni::valid_attachments::WrongList;
 use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::ipam::failure::IpamFailure;
@@ -17,6 +18,7 @@ use crate::journal::without_learned;
 use crate::lease::LeaseError;
 use crate::netns::NetnsError;
 use crate::plugin_failure;
+use crate::plugins::DELEGATE_FAILED;
 use crate::problem::Problems;
 use crate::record::{LockError, MultusError, RecordError};
 use crate::route::RouteError;
@@ -28,6 +30,11 @@ use crate::snapshot::SnapshotError;
 const LINE_BYTES: usize = 300;
 /// The most that is said beyond that line: an annotation can have a hundred thousand mistakes.
 const DETAILS_BYTES: usize = 16 << 10;
+
+/// What to do about a plugin that was stopped at its deadline.
+const MORE_TIME: &str = "see why it hangs, or raise delegateTimeoutSeconds (one plugin) or verbTimeoutSeconds (the whole call)";
+/// What to do about a plugin that was not called because the time of the call was over.
+const MORE_TIME_OF_CALL: &str = "see which plugin took long, or raise verbTimeoutSeconds";
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +78,7 @@ pub(super) enum Failure {
         "the default network's result cannot be told in cniVersion {version}; set a newer cniVersion in meta-cni's configuration"
     )]
     Result {
-        version: crate::cni::version::Version,
+        version: cni::version::Version,
         #[source]
         source: ResultError,
     },
@@ -154,21 +161,21 @@ impl Failure {
             Failure::Run(error) => chain_code(&error.source),
             Failure::Undeleted(errors) => errors
                 .first()
-                .map_or(Code::DELEGATE_FAILED, |error| chain_code(&error.source)),
+                .map_or(DELEGATE_FAILED, |error| chain_code(&error.source)),
             Failure::Config(_)
             | Failure::NoSourceOfNetworks
             | Failure::Route(_)
             | Failure::Result { .. } => Code::INVALID_NETWORK_CONFIG,
             Failure::NotRecorded { .. } => Code::UNKNOWN_CONTAINER,
             Failure::AlreadyAttached { .. } => Code::INVALID_ENVIRONMENT,
-            Failure::Incomplete | Failure::Check { .. } => Code::DELEGATE_FAILED,
+            Failure::Incomplete | Failure::Check { .. } => DELEGATE_FAILED,
             Failure::NetworkGc { source, .. } => chain_code(source),
             Failure::LeaseGc { source, .. } => source.code(),
             Failure::NoTime => Code::TRY_AGAIN_LATER,
             Failure::ValidAttachments(_) => Code::INVALID_NETWORK_CONFIG,
             Failure::NotAvailable { .. } => Code::PLUGIN_NOT_AVAILABLE,
             Failure::DefaultNotAvailable(error) => match chain_code(error) {
-                Code::DELEGATE_FAILED | Code::TRY_AGAIN_LATER => Code::PLUGIN_NOT_AVAILABLE,
+                DELEGATE_FAILED | Code::TRY_AGAIN_LATER => Code::PLUGIN_NOT_AVAILABLE,
                 code => code,
             },
             Failure::Several(failures) => failures.first().map_or(Code::INTERNAL, Failure::code),
@@ -182,17 +189,27 @@ impl Failure {
 
     /// What to do, behind a semicolon, about the failure of a plugin whose message does not say it.
     fn remedy(&self) -> String {
-        match self {
-            Failure::Run(RunError {
-                source: ChainError::Plugin { plugin, source, .. },
-                ..
-            }) => plugin_failure::remedy(plugin, &source.to_string())
-                .map_or_else(String::new, |remedy| format!("; {remedy}")),
+        let cause = match self {
+            Failure::Run(error) => Some(&error.source),
+            Failure::Undeleted(errors) => errors.first().map(|error| &error.source),
+            Failure::NetworkGc { source, .. } => Some(source),
             Failure::Several(failures) => {
-                failures.first().map_or_else(String::new, Failure::remedy)
+                return failures.first().map_or_else(String::new, Failure::remedy);
             }
-            _ => String::new(),
-        }
+            _ => None,
+        };
+        let remedy = match cause {
+            Some(ChainError::Plugin { plugin, source, .. }) => match source.as_ref() {
+                PluginError::TimedOut { .. } => Some(MORE_TIME),
+                PluginError::NoTimeLeft { .. } => Some(MORE_TIME_OF_CALL),
+                error if matches!(self, Failure::Run(_)) => {
+                    plugin_failure::remedy(plugin, &error.to_string())
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
     }
 
     /// The error object: verb and pod first, the whole chain in one line, what to do last; what does not fit into
@@ -229,12 +246,13 @@ fn cut(text: &mut String, bytes: usize) -> Option<String> {
 fn chain_code(error: &ChainError) -> Code {
     match error {
         ChainError::Plugin { source, .. } => match source.as_ref() {
-            ExecError::Failed { object, .. } if object.code.0 != 0 => object.code,
-            ExecError::TimedOut { .. } | ExecError::NoTimeLeft { .. } => Code::TRY_AGAIN_LATER,
-            _ => Code::DELEGATE_FAILED,
+            PluginError::Failed { object, .. } if object.code.0 != 0 => object.code,
+            PluginError::TimedOut { .. } | PluginError::NoTimeLeft { .. } => Code::TRY_AGAIN_LATER,
+            _ => DELEGATE_FAILED,
         },
         ChainError::Result { .. } => Code::DECODING_FAILURE,
         ChainError::PrevResult { .. } => Code::INVALID_NETWORK_CONFIG,
+        _ => DELEGATE_FAILED,
     }
 }
 

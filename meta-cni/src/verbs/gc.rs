@@ -7,15 +7,15 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use cni::chain;
+use cni::netconf::NetConfList;
+use cni::valid_attachments::valid_attachments;
 use jiff::Timestamp;
 use serde_json::Map;
 
 use super::context::Context;
 use super::del::{Origin, delete, mark};
 use super::failure::Failure;
-use crate::cni::chain;
-use crate::cni::netconf::NetConfList;
-use crate::cni::valid_attachments::valid_attachments;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
 use crate::record::{Orphans, Record, RecordError, Sandbox};
@@ -211,7 +211,6 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
         return Vec::new();
     }
     let mut failures = Vec::new();
-    let exec = context.exec_within(context.config.delegate_timeout());
     let default = default_of_configuration(context);
     let unused = default.iter().filter(|list| !networks.has(&list.name));
     let turn = Turn::of(&context.config.state_dir);
@@ -224,7 +223,7 @@ fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
             break;
         }
         let valid = networks.valid(&list.name);
-        if let Err(errors) = chain::gc(&exec, list, &valid) {
+        if let Err(errors) = chain::gc(context.plugins(), context.limit(), list, &valid) {
             failures.extend(errors.into_iter().map(|source| Failure::NetworkGc {
                 network: list.name.clone(),
                 source,

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+use cni::skel::Request;
 use jiff::Timestamp;
 
-use crate::cni::skel::Request;
 use crate::config::Config;
 use crate::record::Orphans;
 

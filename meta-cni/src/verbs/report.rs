@@ -1,8 +1,9 @@
 //! Telling the cluster what an ADD came to: network-status and Events.
 
+use cni::result::CniResult;
+
 use super::failure::Failure;
 use crate::cluster::{Cluster, Event, EventReason, Pod};
-use crate::cni::result::CniResult;
 use crate::config::Config;
 use crate::device;
 use crate::record::Record;

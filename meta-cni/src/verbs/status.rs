@@ -4,15 +4,14 @@
 
 use std::time::{Duration, Instant};
 
+use cni::chain;
+use cni::error::with_causes;
+use cni::netconf::NetConfList;
+use cni::plugins::{Plugins, TimeLimit};
 use serde_json::Map;
 
 use super::context::Context;
 use super::failure::Failure;
-use crate::cni::chain;
-use crate::cni::error::with_causes;
-use crate::cni::exec::{Exec, ExecError, HostExec, Target};
-use crate::cni::netconf::NetConfList;
-use crate::cni::skel::Command;
 use crate::dhcp;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
@@ -57,26 +56,23 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    let exec = context.exec_within(PLUGINS_LIMIT);
+    let plugins = context.plugins();
     for found in gather(&context.config, context.cluster(), &wanted) {
         let mut list = found
             .map_err(|problem| not_available(format!("{}: {}", problem.subject, problem.what)))?
             .list;
-        check_needs(&exec, &list).map_err(not_available)?;
+        check_needs(plugins, &list).map_err(not_available)?;
         inject_capabilities(&mut list, &Map::new()).map_err(not_available)?;
-        let exec = Until {
-            context,
-            end: Instant::now() + PLUGINS_LIMIT,
-        };
-        chain::status(&exec, &list).map_err(Failure::DefaultNotAvailable)?;
+        let limit = TimeLimit::per_call(PLUGINS_LIMIT).until(Instant::now() + PLUGINS_LIMIT);
+        chain::status(plugins, limit, &list).map_err(Failure::DefaultNotAvailable)?;
     }
     Ok(())
 }
 
 /// What a network needs of this node, without running anything; gives what is missing and what to do.
-fn check_needs(exec: &HostExec, list: &NetConfList) -> Result<(), String> {
-    for plugin in list.executables() {
-        exec.find(plugin).map_err(|error| error.to_string())?;
+fn check_needs(plugins: &dyn Plugins, list: &NetConfList) -> Result<(), String> {
+    for plugin in list.plugin_types() {
+        plugins.locate(plugin).map_err(|error| error.to_string())?;
     }
     for socket in dhcp::sockets(list) {
         dhcp::check(&socket)
@@ -99,26 +95,5 @@ fn check_needs(exec: &HostExec, list: &NetConfList) -> Result<(), String> {
             tracing::warn!(error, "the default network's master was not looked for");
             Ok(())
         }
-    }
-}
-
-/// Runs plugins that share one limit: each has what the ones before it left.
-struct Until<'a> {
-    context: &'a Context<'a>,
-    end: Instant,
-}
-
-impl Exec for Until<'_> {
-    fn run(
-        &self,
-        plugin: &str,
-        command: Command,
-        target: Target<'_>,
-        stdin: &[u8],
-    ) -> Result<Vec<u8>, ExecError> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        self.context
-            .exec_within(left)
-            .run(plugin, command, target, stdin)
     }
 }

@@ -2,10 +2,10 @@
 
 mod default_network;
 
+use cni::error::Code;
 use serde_json::json;
 
 use super::*;
-use crate::cni::error::Code;
 
 fn config(value: Value) -> Config {
     Config::parse(value.as_object().unwrap()).unwrap()

@@ -3,12 +3,12 @@
 
 use std::net::IpAddr;
 
+use cni::key;
+use cni::netconf::{NetConfList, PluginConf};
 use ipnetwork::IpNetwork;
 use serde_json::{Map, Value};
 
 use super::{Warning, is_set, named};
-use crate::cni::key;
-use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::plan::Attachment;
 
 /// Main plugins that add the routes of their IPAM and no others.

@@ -1,9 +1,9 @@
 //! What interfaces of plugins do to others that lie on the same interface of the node.
 
+use cni::netconf::{NetConfList, PluginConf};
 use serde_json::Value;
 
 use super::{Warning, is_set, named, text};
-use crate::cni::netconf::{NetConfList, PluginConf};
 use crate::plan::Attachment;
 
 /// The interface of the node that a network lies on.

@@ -1,7 +1,7 @@
+use cni::netconf::NetConfList;
 use serde_json::json;
 
 use super::*;
-use crate::cni::netconf::NetConfList;
 
 /// A configuration, and the gateways of the default routes that the pod asks for.
 type Conf = (Value, Option<&'static [&'static str]>);
@@ -16,6 +16,7 @@ fn attachments(confs: &[Conf]) -> Vec<Attachment> {
         },
         args: String::new(),
         list: NetConfList::from_value(conf.clone()).unwrap(),
+        check_by_plugins: false,
         default_route: gateways.map(|all| all.iter().map(|one| one.parse().unwrap()).collect()),
         device: None,
         device_info_file: None,

@@ -52,7 +52,7 @@ fn misbehave(record: Value, code: u64, words: &[&str]) {
 
 #[test]
 fn one_that_hangs_is_killed() {
-    let words = ["killed after 1", "delegateTimeoutSeconds"];
+    let words = ["stopped after 1", "delegateTimeoutSeconds"];
     misbehave(json!({ "hang": true }), TRY_AGAIN, &words);
 }
 
@@ -66,7 +66,7 @@ fn one_that_hangs_is_killed_with_its_children() {
     wait_until("the end of the children", Duration::from_secs(2), || {
         node.host().processes().is_empty().then_some(())
     });
-    assert_undone(&node, &pod, &add, TRY_AGAIN, &["family", "killed after 1"]);
+    assert_undone(&node, &pod, &add, TRY_AGAIN, &["family", "stopped after 1"]);
     assert!(add.elapsed < Duration::from_secs(10), "{add}");
 }
 

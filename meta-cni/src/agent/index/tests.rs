@@ -105,7 +105,7 @@ fn of_a_network_that_is_too_large_the_size_is_kept() {
     let name = nad.name.clone();
     index.put_network(nad.clone());
     let error = index.network(&name).unwrap().unwrap_err();
-    let text = crate::cni::error::with_causes(&error);
+    let text = cni::error::with_causes(&error);
     assert!(text.contains("has 65537 bytes"), "{text}");
     nad.config.pop();
     index.put_network(nad.clone());

@@ -106,7 +106,7 @@ impl Body for Answer {
 
 /// What the caller is told when the connection breaks during its call.
 pub(super) fn broken(server: &str, error: &hyper::Error) -> Status {
-    let why = crate::cni::error::with_causes(error);
+    let why = cni::error::with_causes(error);
     Status::unavailable(format!(
         "ipam-server at {server} went away before it had answered: {why}"
     ))

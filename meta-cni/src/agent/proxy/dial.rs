@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use cni::error::{one_line, with_causes};
 use dial::ConnectError;
 use dial::files::{Credentials, FilesError};
 use dial::refusal::Refusal;
@@ -22,7 +23,6 @@ use tower::ServiceExt as _;
 
 use super::super::blocking;
 use super::upstream::{Place, Upstream};
-use crate::cni::error::{one_line, with_causes};
 
 /// For connecting, the handshake and the first answer together.
 const LIMIT: Duration = Duration::from_secs(5);

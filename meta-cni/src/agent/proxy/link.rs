@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use cni::error::with_causes;
 use dial::files::Credentials;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -19,7 +20,6 @@ use super::answer::broken;
 use super::dial::{DialError, Opened};
 use super::metrics::Metrics;
 use super::upstream::Upstream;
-use crate::cni::error::with_causes;
 use crate::random::dice;
 
 /// How long a call waits for a connection that is just being made.

@@ -1,5 +1,6 @@
 //! What agent.v1 carries, to and from the values of `cluster`. Both ends use it: the plugin and the agent.
 
+use cni::error::with_causes;
 use proto::agent::v1 as wire;
 use serde::{Deserialize, Serialize};
 use tonic::{Code, Status};
@@ -7,7 +8,6 @@ use tonic::{Code, Status};
 use crate::cluster::{
     ClusterError, Event, EventReason, GRANT_RIGHTS, Nad, NadName, Pod, PodRef, Policy,
 };
-use crate::cni::error::with_causes;
 
 /// A failure as its variant's fields, in the details of a status. Its being there tells that the agent itself answered,
 /// and not the transport.

@@ -375,7 +375,7 @@ users: [{name: u, user: {token: t}}]
                 error.to_string().contains("/kubeconfig is not valid"),
                 "{case}: {error}"
             );
-            let told = crate::cni::error::with_causes(&error);
+            let told = cni::error::with_causes(&error);
             assert!(!told.contains("s3cret"), "{case}: {told}");
         }
     }

@@ -1,11 +1,11 @@
 //! Files as Multus 4.3 and libcni 1.3 write them, and broken ones.
 
+use cni::error::with_causes;
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cni::error::with_causes;
 
 /// What Multus left, in a folder of its own.
 struct Left {
@@ -363,5 +363,31 @@ proptest! {
         left.write("c1", json!([delegate("", "", &calico())]).to_string());
         left.write("results/calico-c1-eth0", &cache);
         prop_assert!(left.record().is_err());
+    }
+}
+
+#[test]
+fn beside_a_type_multus_did_not_run_the_plugins() {
+    let plugins = json!([{"type": "bridge"}, {"type": "tuning"}]);
+    for (case, kind, expected) in [
+        ("a type", json!({"type": "macvlan"}), vec!["macvlan"]),
+        ("in any case", json!({"Type": "macvlan"}), vec!["macvlan"]),
+        (
+            "an empty type",
+            json!({"type": ""}),
+            vec!["bridge", "tuning"],
+        ),
+        ("no type", json!({}), vec!["bridge", "tuning"]),
+    ] {
+        let mut conf = json!({"cniVersion": "0.4.0", "name": "lan", "plugins": plugins});
+        let kind = kind.as_object().unwrap().clone();
+        conf.as_object_mut().unwrap().extend(kind);
+        let list = as_multus_ran(&conf.to_string()).unwrap();
+        let types = list.plugins.iter().map(PluginConf::plugin_type);
+        assert_eq!(types.collect::<Vec<_>>(), expected, "{case}");
+        if expected.len() == 1 {
+            let stdin: Value = serde_json::from_slice(&list.plugins[0].stdin_with([])).unwrap();
+            assert_eq!(stdin, conf, "{case}: the plugin is given all of it");
+        }
     }
 }

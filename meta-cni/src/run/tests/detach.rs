@@ -7,9 +7,10 @@ use super::*;
 
 #[test]
 fn del_asks_the_others_first_and_the_default_network_at_the_end() {
-    let exec = RecordingExec::new(made);
+    let exec = Recording::new(made);
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 4,
     };
     let mut record = added(&["eth0", "net1", "net2"]);
@@ -27,9 +28,10 @@ fn del_asks_the_others_first_and_the_default_network_at_the_end() {
 
 #[test]
 fn del_of_what_was_begun_only_has_no_result_to_give() {
-    let exec = RecordingExec::new(made);
+    let exec = Recording::new(made);
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 1,
     };
     let mut record = record(&["eth0", "net1"]);
@@ -43,12 +45,13 @@ fn del_of_what_was_begun_only_has_no_result_to_give() {
 #[test]
 fn del_tries_all_and_keeps_those_that_failed_for_the_next_time() {
     for parallel in [1, 2, 8] {
-        let exec = RecordingExec::new(|call: &Call| match call.ifname.as_str() {
+        let exec = Recording::new(|call: &Called| match call.ifname.as_str() {
             "net1" | "net3" | "eth0" => fails(call),
             _ => made(call),
         });
         let runner = Runner {
-            exec: &exec,
+            plugins: &exec,
+            limit: limit(),
             parallel,
         };
         let mut record = added(&["eth0", "net1", "net2", "net3"]);
@@ -67,9 +70,10 @@ fn del_tries_all_and_keeps_those_that_failed_for_the_next_time() {
         for entry in kept {
             assert_eq!(entry.result, Some(result(&entry.attachment.ifname)));
         }
-        let exec = RecordingExec::new(made);
+        let exec = Recording::new(made);
         let runner = Runner {
-            exec: &exec,
+            plugins: &exec,
+            limit: limit(),
             parallel,
         };
         runner.detach(&mut record, "/run/netns/pod").unwrap();
@@ -84,9 +88,10 @@ fn every_failed_plugin_of_a_network_is_told() {
     let conf =
         json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "a"}, {"type": "b"}]});
     record.attachments[0].attachment.list = NetConfList::from_value(conf).unwrap();
-    let exec = RecordingExec::new(fails);
+    let exec = Recording::new(fails);
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 1,
     };
     let errors = runner.detach(&mut record, "").unwrap_err();
@@ -104,12 +109,13 @@ fn every_failed_plugin_of_a_network_is_told() {
 #[test]
 fn what_failed_is_tried_once_more_one_after_the_other_before_the_answer() {
     let first = Mutex::new(BTreeSet::new());
-    let exec = RecordingExec::new(|call: &Call| match call.ifname.as_str() {
+    let exec = Recording::new(|call: &Called| match call.ifname.as_str() {
         "net1" | "eth0" if first.lock().unwrap().insert(call.ifname.clone()) => fails(call),
         _ => made(call),
     });
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 1,
     };
     let mut record = added(&["eth0", "net1", "net2"]);
@@ -129,19 +135,21 @@ fn what_failed_is_tried_once_more_one_after_the_other_before_the_answer() {
 
 #[test]
 fn a_plugin_that_is_missing_or_was_waited_for_is_not_tried_again_at_once() {
-    let missing = |call: &Call| ExecError::NotFound {
+    let missing = |call: &Called| PluginError::NotFound {
         plugin: call.plugin.clone(),
         searched: Vec::new(),
+        not_executable: None,
     };
-    let slow = |call: &Call| ExecError::TimedOut {
+    let slow = |call: &Called| PluginError::TimedOut {
         plugin: call.plugin.clone(),
         limit: Duration::from_secs(60),
-        stderr: String::new(),
+        log: String::new(),
     };
-    for error in [&missing as &(dyn Fn(&Call) -> ExecError + Sync), &slow] {
-        let exec = RecordingExec::new(|call: &Call| Err(error(call)));
+    for error in [&missing as &(dyn Fn(&Called) -> PluginError + Sync), &slow] {
+        let exec = Recording::new(|call: &Called| Err(error(call)));
         let runner = Runner {
-            exec: &exec,
+            plugins: &exec,
+            limit: limit(),
             parallel: 1,
         };
         runner.detach(&mut added(&["eth0"]), "").unwrap_err();
@@ -156,12 +164,13 @@ fn plugins_that_are_done_are_not_asked_again() {
         {"type": "a"}, {"type": "b"}, {"type": "c"},
     ]});
     record.attachments[1].attachment.list = NetConfList::from_value(conf).unwrap();
-    let exec = RecordingExec::new(|call: &Call| match call.plugin.as_str() {
+    let exec = Recording::new(|call: &Called| match call.plugin.as_str() {
         "b" => fails(call),
         _ => made(call),
     });
     let runner = Runner {
-        exec: &exec,
+        plugins: &exec,
+        limit: limit(),
         parallel: 1,
     };
     let errors = runner.detach(&mut record, "").unwrap_err();
@@ -181,15 +190,15 @@ fn plugins_that_are_done_are_not_asked_again() {
 
 #[test]
 fn the_record_says_whose_first_plugin_refused() {
-    let silent = |call: &Call| ExecError::FailedSilently {
+    let silent = |call: &Called| PluginError::FailedSilently {
         plugin: call.plugin.clone(),
-        status: "was killed by signal 9".to_owned(),
-        stdout: String::new(),
-        stderr: String::new(),
+        end: "was killed by signal 9".to_owned(),
+        output: String::new(),
+        log: String::new(),
     };
     let cases = [("a", true, true), ("b", true, false), ("a", false, false)];
     for (plugin, says_no, refused) in cases {
-        let exec = RecordingExec::new(|call: &Call| match call.plugin == plugin {
+        let exec = Recording::new(|call: &Called| match call.plugin == plugin {
             true if says_no => fails(call),
             true => Err(silent(call)),
             false => made(call),
@@ -198,7 +207,8 @@ fn the_record_says_whose_first_plugin_refused() {
         let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "a"}, {"type": "b"}]});
         record.attachments[0].attachment.list = NetConfList::from_value(conf).unwrap();
         let runner = Runner {
-            exec: &exec,
+            plugins: &exec,
+            limit: limit(),
             parallel: 1,
         };
         runner.attach(&mut record, || ()).unwrap_err();

@@ -1,6 +1,7 @@
 //! One attachment, as its record has it, compared with what the kernel has. Pure: values in, a sentence out.
 
-use crate::cni::result::{CniResult, Interface, Route};
+use cni::result::{CniResult, Interface, Route};
+
 use crate::netlink::{Detection, Family, Link};
 use crate::netns;
 use crate::record::{Entry, Record};

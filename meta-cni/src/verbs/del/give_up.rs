@@ -4,12 +4,12 @@
 use std::fmt;
 use std::path::Path;
 
+use cni::chain::{self, ChainError};
+use cni::error::with_causes;
+use cni::plugins::{PluginError, Target};
 use jiff::Timestamp;
 
 use super::{Origin, today};
-use crate::cni::chain::{self, ChainError};
-use crate::cni::error::with_causes;
-use crate::cni::exec::{ExecError, Target};
 use crate::netlink::{Netlink, NetlinkError};
 use crate::netns;
 use crate::record::{Entry, Record};
@@ -99,7 +99,7 @@ fn reason(
 fn missing(failure: &RunError) -> Option<&str> {
     match &failure.source {
         ChainError::Plugin { plugin, source, .. } => {
-            matches!(**source, ExecError::NotFound { .. }).then_some(plugin.as_str())
+            matches!(**source, PluginError::NotFound { .. }).then_some(plugin.as_str())
         }
         _ => None,
     }
@@ -123,7 +123,9 @@ fn clean(
     let mut trouble = Vec::new();
     let plugins = attachment.list.plugins.iter().enumerate();
     for (_, plugin) in plugins.filter(|(place, _)| !entry.deleted.contains(place)) {
-        if let Err(error) = chain::del_ipam(context.runner().exec, plugin, target, None) {
+        if let Err(error) =
+            chain::del_ipam(context.plugins(), context.limit(), plugin, target, None)
+        {
             if !error.is_refusal() {
                 tracing::info!(
                     error = with_causes(&error),
@@ -180,13 +182,13 @@ fn tell(entry: &Entry, failures: &[RunError], reason: Reason, trouble: &[String]
 mod tests {
     use std::io;
 
+    use cni::netconf::NetConfList;
+    use cni::result::CniResult;
     use serde_json::json;
 
     use super::*;
-    use crate::cni::exec::recording::failed;
-    use crate::cni::netconf::NetConfList;
-    use crate::cni::result::CniResult;
     use crate::plan::Attachment;
+    use crate::plugins::recording::failed;
 
     fn entry(refused: bool, added: bool) -> Entry {
         let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [
@@ -197,6 +199,7 @@ mod tests {
             ifname: "net1".to_owned(),
             args: String::new(),
             list: NetConfList::from_value(conf).unwrap(),
+            check_by_plugins: false,
             default_route: None,
             device: None,
             device_info_file: None,
@@ -212,12 +215,14 @@ mod tests {
         let plugin = plugin.to_owned();
         let source = match how {
             "refuses" => failed(&plugin, 7, "invalid CIDR"),
-            "missing" => ExecError::NotFound {
+            "missing" => PluginError::NotFound {
                 plugin: plugin.clone(),
                 searched: Vec::new(),
+                not_executable: None,
             },
-            _ => ExecError::Start {
-                path: plugin.clone(),
+            _ => PluginError::Start {
+                plugin: plugin.clone(),
+                place: format!("/opt/cni/bin/{plugin}"),
                 source: io::Error::other(how.to_owned()),
             },
         };

@@ -1,10 +1,10 @@
 //! Whether a plugin of an attachment was removed on purpose: today's configuration of its network is without it. Only a DEL
 //! whose plugin is not on the node asks; where nobody answers, the plugin counts as wanted.
 
+use cni::netconf::NetConfList;
 use serde_json::Value;
 
 use crate::cluster::{ClusterError, NadName};
-use crate::cni::netconf::NetConfList;
 use crate::gather::{gather, of_nad};
 use crate::plan::Attachment;
 use crate::verbs::context::Context;

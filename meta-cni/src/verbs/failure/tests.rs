@@ -2,32 +2,30 @@
 
 use std::time::Duration;
 
+use cni::skel::{Environment, Request};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::cni::args::Args;
-use crate::cni::skel::{Command, Environment, Request};
-use crate::cni::version::Version;
 use crate::problem::Problem;
 
 /// An ADD of pod shop/web, or of a container without a pod.
 fn request(args: &str) -> Request {
-    Request {
-        env: Environment {
-            command: Command::Add,
-            container_id: "c1".to_owned(),
-            netns: "/run/netns/pod".to_owned(),
-            ifname: "eth0".to_owned(),
-            args: Args::parse(args).unwrap(),
-            path: "/opt/cni/bin".to_owned(),
-        },
-        version: Version::V0_4_0,
-        conf: json!({"name": "meta", "type": "meta-cni", "logToStderr": false})
-            .as_object()
-            .unwrap()
-            .clone(),
-    }
+    let variables = |name: &str| {
+        let value = match name {
+            "CNI_COMMAND" => "ADD",
+            "CNI_CONTAINERID" => "c1",
+            "CNI_NETNS" => "/run/netns/pod",
+            "CNI_IFNAME" => "eth0",
+            "CNI_ARGS" => args,
+            _ => "/opt/cni/bin",
+        };
+        Some(value.to_owned())
+    };
+    let env = Environment::read(variables).unwrap().unwrap();
+    let conf =
+        json!({"cniVersion": "0.4.0", "name": "meta", "type": "meta-cni", "logToStderr": false});
+    Request::read(env, conf.to_string().as_bytes()).unwrap()
 }
 
 const POD: &str = "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web";
@@ -38,7 +36,7 @@ fn object(failure: &Failure) -> ErrorObject {
 }
 
 /// A failure of the plugin `bridge`.
-fn run_error(source: ExecError) -> RunError {
+fn run_error(source: PluginError) -> RunError {
     RunError {
         network: "shop/blue".to_owned(),
         ifname: "net1".to_owned(),
@@ -50,29 +48,29 @@ fn run_error(source: ExecError) -> RunError {
     }
 }
 
-fn said(code: u32, msg: &str, details: &str) -> ExecError {
+fn said(code: u32, msg: &str, details: &str) -> PluginError {
     let mut object = ErrorObject::new(Code(code), msg);
     object.details = details.to_owned();
-    ExecError::Failed {
+    PluginError::Failed {
         plugin: "bridge".to_owned(),
         object,
     }
 }
 
-fn silent() -> ExecError {
-    ExecError::FailedSilently {
+fn silent() -> PluginError {
+    PluginError::FailedSilently {
         plugin: "bridge".to_owned(),
-        status: "exited with status 2".to_owned(),
-        stdout: String::new(),
-        stderr: "panic".to_owned(),
+        end: "exited with status 2".to_owned(),
+        output: String::new(),
+        log: "panic".to_owned(),
     }
 }
 
-fn timed_out() -> ExecError {
-    ExecError::TimedOut {
+fn timed_out() -> PluginError {
+    PluginError::TimedOut {
         plugin: "bridge".to_owned(),
         limit: Duration::from_secs(60),
-        stderr: String::new(),
+        log: String::new(),
     }
 }
 
@@ -236,6 +234,49 @@ fn a_message_of_several_lines_becomes_one_line() {
         object.msg,
         "ADD of pod shop/web: network shop/blue (net1): bridge ADD: exit status 1: iptables: no chain"
     );
+}
+
+#[test]
+fn a_plugin_without_time_ends_with_the_keys_that_give_more() {
+    let no_time = || PluginError::NoTimeLeft {
+        plugin: "bridge".to_owned(),
+    };
+    let chain = |source| run_error(source).source;
+    let network = "shop/blue".to_owned();
+    let one = ["delegateTimeoutSeconds", "verbTimeoutSeconds"];
+    let cases = [
+        ("ADD", Failure::Run(run_error(timed_out())), &one[..]),
+        (
+            "ADD, no time",
+            Failure::Run(run_error(no_time())),
+            &one[1..],
+        ),
+        (
+            "DEL",
+            Failure::Undeleted(vec![run_error(timed_out()), run_error(silent())]),
+            &one,
+        ),
+        (
+            "GC",
+            Failure::NetworkGc {
+                network,
+                source: chain(timed_out()),
+            },
+            &one,
+        ),
+        // Its limit is STATUS' own.
+        (
+            "STATUS",
+            Failure::DefaultNotAvailable(chain(timed_out())),
+            &[],
+        ),
+    ];
+    for (name, failure, keys) in cases {
+        let msg = object(&failure).msg;
+        for key in one {
+            assert_eq!(msg.contains(key), keys.contains(&key), "{name}: {msg}");
+        }
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cni::chain::AttachmentId;
-use crate::cni::netconf::NetConfList;
+use cni::chain::AttachmentId;
+use cni::netconf::NetConfList;
+
 use crate::ipam::config::TYPE;
 use crate::ipam::request::network_of;
 use crate::record::{Entry, Record};
@@ -141,6 +142,7 @@ mod tests {
             ifname: "net1".to_owned(),
             args: String::new(),
             list: NetConfList::from_value(conf).unwrap(),
+            check_by_plugins: false,
             default_route: None,
             device: None,
             device_info_file: None,

@@ -100,7 +100,7 @@ pub(super) const FAULTS: &[Fault] = &[
         &[
             "ADD failed",
             "network default/blue (net1)",
-            "killed after 1.0s",
+            "stopped after 1.0s",
         ],
         Some("delegateTimeoutSeconds"),
         hanging,

@@ -132,7 +132,7 @@ fn a_policy_is_not_taken_for_a_lack_of_rights_and_says_why_in_its_own_words() {
     let error = answer(403, &status("Forbidden", POLICY, json!(null)));
     let error = error.into_error(&question, "https://api");
     assert_eq!(
-        crate::cni::error::with_causes(&error),
+        cni::error::with_causes(&error),
         "patch network-status of pod default/web: not allowed; use a token that is bound to this node (deploy/agent.yaml), or \
          see the policy that refuses it: HTTP 403 Forbidden: the pod is not on the node that the token is bound to"
     );

@@ -1,8 +1,8 @@
+use cni::netconf::NetConfList;
+use cni::version::Version;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cni::netconf::NetConfList;
-use crate::cni::version::Version;
 use crate::netlink::{Detection, Hop, LinkAddress, TableRoute};
 use crate::plan::Attachment;
 use crate::record::Phase;
@@ -58,6 +58,7 @@ fn record(result: Value) -> Record {
         ifname: "net1".to_owned(),
         args: String::new(),
         list: NetConfList::from_value(list).unwrap(),
+        check_by_plugins: false,
         default_route: None,
         device: None,
         device_info_file: None,
