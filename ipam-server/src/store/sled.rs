@@ -6,6 +6,7 @@
 //! stable storage is the business of [`journal`]; sled's files may be lost or old at any time.
 
 mod failure;
+mod history;
 mod index;
 mod schema;
 #[cfg(test)]
@@ -167,8 +168,9 @@ impl SledStore {
         let commit = writer.journal.sequence + 1;
         // sled keeps an error of its own, and fails from then on.
         writer.failed = Failed::Tree;
+        let made = values::made(batch);
         let (writes, mut status) =
-            self.with(|db| values::prepare(path, db, commit, &changes, before))?;
+            self.with(|db| values::prepare(path, db, commit, &changes, &made, before))?;
         if let (0, Some(first)) = (before.events, batch.events.first()) {
             status.oldest = first.revision;
         }
@@ -333,8 +335,16 @@ impl Tree {
             };
             after = Some(last.to_vec());
             for (key, value) in page {
-                if let Some(value) = value {
+                let Some(value) = value else {
+                    continue;
+                };
+                if history::revision(&key).is_none() {
                     base.add(key.to_vec(), value.to_vec()).map_err(io)?;
+                    continue;
+                }
+                for (revision, event) in history::unpack(&self.path, &key, &value)? {
+                    let key = Kind::Event.number(revision).to_vec();
+                    base.add(key, event.to_vec()).map_err(io)?;
                 }
             }
         }
@@ -445,15 +455,13 @@ impl Store for SledStore {
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let from = Kind::Event.number(after.saturating_add(1));
-        let to = Kind::Event.number(u64::MAX);
-        self.some(|db| Box::new(db.range(from..=to)), limit)
+        let path = &self.tree.path;
+        self.with(|db| history::after(path, db, after, limit))
     }
 
     fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let from = Kind::Event.number(0);
-        let to = Kind::Event.number(before);
-        self.some(|db| Box::new(db.range(from..to).rev()), limit)
+        let path = &self.tree.path;
+        self.with(|db| history::before(path, db, before, limit))
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {

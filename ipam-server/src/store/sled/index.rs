@@ -1,7 +1,7 @@
 //! sled as an index over the journal: opened, brought up to the last record, compared with what the journal says, and
 //! made anew if it is not right.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +13,7 @@ use proto::ipam::v1::{Event, Lease, Pool, Reservation, Subject};
 use super::super::StoreError;
 use super::super::journal::{Entry, Found, Hole, Status};
 use super::super::salvage::Pile;
+use super::history::{self, Packer};
 use super::values::{self, APPLIED, Kind};
 use super::{collect, failure, schema};
 
@@ -164,6 +165,7 @@ fn existing(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, St
 fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreError> {
     let db = open(path, cache_bytes)?;
     let mut writes = sled::Batch::default();
+    let mut events = Packer::default();
     let mut count = 0;
     let apply = |writes: sled::Batch, count: usize| {
         let applied = db.apply_batch(writes);
@@ -173,7 +175,11 @@ fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreE
     found
         .base(|entries| {
             for Entry { key, value, .. } in entries {
-                values::put(&mut writes, found.begins, &key, &value.unwrap_or_default());
+                let value = value.unwrap_or_default();
+                match history::revision(&key) {
+                    Some(revision) => events.add(&mut writes, found.begins, revision, &value),
+                    None => values::put(&mut writes, found.begins, &key, &value),
+                }
                 count += 1;
             }
             if count < TOGETHER {
@@ -182,6 +188,7 @@ fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreE
             apply(std::mem::take(&mut writes), std::mem::take(&mut count)).map_err(Failed::Store)
         })
         .map_err(|error| error.of(path))?;
+    events.finish(&mut writes, found.begins);
     apply(writes, count)?;
     replay(path, &db, found, found.begins)?;
     schema::write(path, &db)?;
@@ -220,7 +227,8 @@ fn replay(path: &Path, db: &sled::Db, found: &Found, after: u64) -> Result<(), S
                 ..Status::default()
             };
             let (writes, _) =
-                values::prepare(path, db, sequence, &changes, before).map_err(Failed::Store)?;
+                values::prepare(path, db, sequence, &changes, &BTreeSet::new(), before)
+                    .map_err(Failed::Store)?;
             let applied = db.apply_batch(writes);
             collect(changes.len());
             applied.map_err(|error| Failed::Store(failure::of(path, error)))
@@ -287,18 +295,17 @@ fn visit_some(
         if !values::is_content(&key) {
             continue;
         }
-        let value = values::whole(path, db, &key, stored)?.ok_or_else(|| {
-            let what = format!(
-                "a piece of the value of key {} is gone",
-                values::shown(&key)
-            );
-            failure::corrupt(path, what)
-        })?;
-        visit(&key, &value)?;
-        status.add(&key, &value);
-        if key.first() == Some(&Kind::Event.prefix())
-            && let Some(revision) = values::number_of(&key)
-        {
+        let value =
+            values::whole(path, db, &key, stored)?.ok_or_else(|| values::piece_gone(path, &key))?;
+        if history::revision(&key).is_none() {
+            visit(&key, &value)?;
+            status.add(&key, &value);
+            continue;
+        }
+        for (revision, event) in history::unpack(path, &key, &value)? {
+            let key = Kind::Event.number(revision);
+            visit(&key, event)?;
+            status.add(&key, event);
             match last {
                 None => status.oldest = revision,
                 Some(last) if last + 1 == revision => {}
@@ -360,8 +367,16 @@ pub(in crate::store) fn open_to_save(path: &Path, pile: &mut Pile, lost: &mut Ve
         ] {
             for entry in db.scan_prefix([kind.prefix()]) {
                 let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
-                if let Some(value) = values::whole(path, &db, &key, stored)? {
+                let Some(value) = values::whole(path, &db, &key, stored)? else {
+                    continue;
+                };
+                if kind != Kind::Event {
                     pile.put(key.to_vec(), applied, Some(value.to_vec()));
+                    continue;
+                }
+                for (revision, event) in history::unpack(path, &key, &value)? {
+                    let key = Kind::Event.number(revision).to_vec();
+                    pile.put(key, applied, Some(event.to_vec()));
                 }
             }
         }

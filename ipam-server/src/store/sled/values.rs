@@ -4,7 +4,8 @@
 //! nor removes in time. So a long value is kept in pieces: its key holds `0`, the count of pieces (4 bytes) and the
 //! number of the commit (8 bytes); the pieces are at `x<key><commit><piece>`. No encoded message begins with a `0`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use prost::Message;
@@ -13,13 +14,14 @@ use proto::ipam::v1::subject::Subject;
 use super::super::journal::{Entry, Status, Within};
 use super::super::{Batch, LeaseId, Origin, StoreError};
 use super::failure;
+use super::history::{self, Packer};
 
 /// The name of [`Origin`] among what the store says of itself; its value is JSON.
 pub(super) const ORIGIN: &[u8] = b"origin";
 /// The number of the last commit that the tree holds, 8 bytes.
 pub(super) const APPLIED: &[u8] = b"applied";
 /// Bytes of a piece, and of the longest value without pieces: 17 of them are well below 128 KiB.
-const PIECE: usize = 4 << 10;
+pub(super) const PIECE: usize = 4 << 10;
 /// The first byte of a value that is in pieces.
 const IN_PIECES: u8 = 0;
 
@@ -130,6 +132,21 @@ pub(super) fn entries(batch: &Batch, oldest: u64) -> Vec<Entry> {
     entries
 }
 
+/// The keys of the leases that a batch makes: its first event about each says that there was none.
+pub(super) fn made(batch: &Batch) -> BTreeSet<[u8; 9]> {
+    let mut first = BTreeMap::new();
+    for event in &batch.events {
+        let subject = event.before.as_ref().or(event.after.as_ref());
+        if let Some(Subject::Lease(lease)) = subject.and_then(|side| side.subject.as_ref())
+            && let Ok(LeaseId(id)) = lease.id.parse()
+        {
+            first.entry(id).or_insert(event.before.is_none());
+        }
+    }
+    let made = first.into_iter().filter(|(_, is_made)| *is_made);
+    made.map(|(id, _)| Kind::Lease.number(id)).collect()
+}
+
 /// Says of each value that the last event about it states where it is in that event.
 fn point_into_events(entries: &mut [Entry], batch: &Batch) {
     let index = |entries: &[Entry], key: &[u8]| {
@@ -214,10 +231,13 @@ pub(super) fn get(
             return Ok(Some(value));
         }
     }
-    Err(failure::corrupt(
-        path,
-        format!("a piece of the value of key {} is gone", shown(key)),
-    ))
+    Err(piece_gone(path, key))
+}
+
+/// The error for a value that cannot be put together.
+pub(super) fn piece_gone(path: &Path, key: &[u8]) -> StoreError {
+    let what = format!("a piece of the value of key {} is gone", shown(key));
+    failure::corrupt(path, what)
 }
 
 /// A stored value, put together; none if a piece is not there, or not any more.
@@ -242,45 +262,80 @@ pub(super) fn whole(
 }
 
 /// What is to be written for the changes of a commit, and what the store holds afterwards: `status` is before. Events
-/// behind its head are taken for new ones, and not searched for.
+/// behind its head are taken for new ones, and not searched for; `made` are the keys of what was not there before.
 pub(super) fn prepare(
     path: &Path,
     tree: &sled::Tree,
     commit: u64,
     changes: &[Entry],
+    made: &BTreeSet<[u8; 9]>,
     mut status: Status,
 ) -> Result<(sled::Batch, Status), StoreError> {
     let mut writes = sled::Batch::default();
+    let mut events = Packer::default();
+    let mut forgotten: Option<RangeInclusive<u64>> = None;
     let head = status.head;
     for Entry { key, value, .. } in changes {
-        let is_new_event = key.first() == Some(&Kind::Event.prefix())
-            && number_of(key).is_some_and(|revision| revision > head);
-        let before = match is_new_event {
-            true => None,
-            false => tree.get(key).map_err(|error| failure::of(path, error))?,
-        };
-        if let Some(before) = before {
-            let pieces = Pieces::of(&before);
-            if let Some(before) = whole(path, tree, key, before)? {
-                status.subtract(key, &before);
+        match (history::revision(key), value) {
+            (Some(revision), Some(value)) => {
+                if revision > head || !history::has(path, tree, revision)? {
+                    status.add(key, value);
+                    events.add(&mut writes, commit, revision, value);
+                }
             }
-            for (pieces, piece) in pieces
-                .iter()
-                .flat_map(|at| (0..at.count).map(move |p| (at, p)))
-            {
-                writes.remove(pieces.key(key, piece));
+            // The oldest ones, in order.
+            (Some(revision), None) => {
+                let first = forgotten.map_or(revision, |range| *range.start());
+                forgotten = Some(first..=revision);
+            }
+            (None, value) => {
+                let is_made = made.contains(key.as_slice());
+                if !is_made {
+                    subtract(path, tree, &mut writes, &mut status, key)?;
+                }
+                if let Some(value) = value {
+                    status.add(key, value);
+                    put(&mut writes, commit, key, value);
+                }
             }
         }
-        match value {
-            Some(value) => {
-                status.add(key, value);
-                put(&mut writes, commit, key, value);
-            }
-            None => writes.remove(key.as_slice()),
-        }
+    }
+    events.finish(&mut writes, commit);
+    if let Some(forgotten) = forgotten {
+        history::remove(path, tree, &mut writes, forgotten, |revision, event| {
+            status.subtract(&Kind::Event.number(revision), event);
+        })?;
     }
     writes.insert(Kind::Meta.key(APPLIED), &commit.to_be_bytes());
     Ok((writes, status))
+}
+
+/// Removes the value of a key, if there is one.
+fn subtract(
+    path: &Path,
+    tree: &sled::Tree,
+    writes: &mut sled::Batch,
+    status: &mut Status,
+    key: &[u8],
+) -> Result<(), StoreError> {
+    let stored = tree.get(key).map_err(|error| failure::of(path, error))?;
+    if let Some(stored) = stored {
+        remove(writes, key, &stored);
+        if let Some(value) = whole(path, tree, key, stored)? {
+            status.subtract(key, &value);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the removal of a value to what is written; `stored` is what the tree has for the key.
+pub(super) fn remove(writes: &mut sled::Batch, key: &[u8], stored: &[u8]) {
+    writes.remove(key);
+    if let Some(pieces) = Pieces::of(stored) {
+        for piece in 0..pieces.count {
+            writes.remove(pieces.key(key, piece));
+        }
+    }
 }
 
 /// Adds a value to what is written.
