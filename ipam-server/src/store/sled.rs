@@ -338,13 +338,8 @@ impl Tree {
                 let Some(value) = value else {
                     continue;
                 };
-                if history::revision(&key).is_none() {
-                    base.add(key.to_vec(), value.to_vec()).map_err(io)?;
-                    continue;
-                }
-                for (revision, event) in history::unpack(&self.path, &key, &value)? {
-                    let key = Kind::Event.number(revision).to_vec();
-                    base.add(key, event.to_vec()).map_err(io)?;
+                for (key, value) in history::contents(&self.path, &key, &value)? {
+                    base.add(key, value).map_err(io)?;
                 }
             }
         }

@@ -108,6 +108,24 @@ pub(super) fn unpack<'a>(
     Ok(events)
 }
 
+/// What a value of the index holds: the events that lie in it, each with its key, or itself.
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn contents(
+    path: &Path,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    if revision(key).is_none() {
+        return Ok(vec![(key.to_vec(), value.to_vec())]);
+    }
+    let events = unpack(path, key, value)?.into_iter();
+    let keyed =
+        |(revision, event): (u64, &[u8])| (Kind::Event.number(revision).to_vec(), event.to_vec());
+    Ok(events.map(keyed).collect())
+}
+
 /// Whether the index has an event.
 pub(super) fn has(path: &Path, tree: &sled::Tree, revision: u64) -> Result<bool, StoreError> {
     let from = Kind::Event.number(revision);

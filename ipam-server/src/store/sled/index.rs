@@ -370,13 +370,8 @@ pub(in crate::store) fn open_to_save(path: &Path, pile: &mut Pile, lost: &mut Ve
                 let Some(value) = values::whole(path, &db, &key, stored)? else {
                     continue;
                 };
-                if kind != Kind::Event {
-                    pile.put(key.to_vec(), applied, Some(value.to_vec()));
-                    continue;
-                }
-                for (revision, event) in history::unpack(path, &key, &value)? {
-                    let key = Kind::Event.number(revision).to_vec();
-                    pile.put(key, applied, Some(event.to_vec()));
+                for (key, value) in history::contents(path, &key, &value)? {
+                    pile.put(key, applied, Some(value));
                 }
             }
         }
@@ -398,11 +393,13 @@ pub(super) fn compare_with_history(path: &Path, db: &sled::Db) -> Result<(), Sto
     let mut last: HashMap<Vec<u8>, (u64, Option<Vec<u8>>)> = HashMap::new();
     for entry in db.scan_prefix([Kind::Event.prefix()]) {
         let (key, value) = entry.map_err(|error| failure::of(path, error))?;
-        let event: Event = super::decode(path, &key, &value)?;
-        let subject = |side: Option<Subject>| side.and_then(|side| side.subject);
-        let (before, after) = (subject(event.before), subject(event.after));
-        if let Some(key) = before.as_ref().or(after.as_ref()).and_then(values::key_of) {
-            last.insert(key, (event.revision, after.as_ref().map(values::value_of)));
+        for (key, value) in history::contents(path, &key, &value)? {
+            let event: Event = super::decode(path, &key, &value)?;
+            let subject = |side: Option<Subject>| side.and_then(|side| side.subject);
+            let (before, after) = (subject(event.before), subject(event.after));
+            if let Some(key) = before.as_ref().or(after.as_ref()).and_then(values::key_of) {
+                last.insert(key, (event.revision, after.as_ref().map(values::value_of)));
+            }
         }
     }
     for (key, (revision, value)) in last {

@@ -9,7 +9,7 @@ use proto::ipam::v1::ExportItem;
 use super::super::journal::{self, BaseWriter, Hole, Journal, Mark};
 use super::super::{StoreError, salvage};
 use super::values::{self, APPLIED, Kind};
-use super::{failure, index};
+use super::{failure, history, index};
 
 /// What this version writes. 0 is that of stores before there was a number, 1 that of stores without a journal.
 pub(in crate::store) const SCHEMA: u32 = 2;
@@ -43,7 +43,9 @@ pub(super) fn begin(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal)
     for entry in db.iter() {
         let (key, value) = entry.map_err(|error| failure::of(path, error))?;
         if values::is_content(&key) {
-            base.add(key.to_vec(), value.to_vec()).map_err(io)?;
+            for (key, value) in history::contents(path, &key, &value)? {
+                base.add(key, value).map_err(io)?;
+            }
         }
     }
     let bytes = base.finish(path, 0).map_err(io)?;
