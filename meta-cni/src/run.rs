@@ -273,7 +273,7 @@ fn longest_unreached_first(record: &Record, levels: &[Vec<usize>]) -> Vec<Vec<us
 /// Whether a plugin was not executed, because the time of the call was over.
 fn had_no_time(error: &ChainError) -> bool {
     match error {
-        ChainError::Plugin { source, .. } => matches!(**source, ExecError::NoTimeLeft { .. }),
+        ChainError::Plugin { source, .. } => matches!(**source, PluginError::NoTimeLeft { .. }),
         _ => false,
     }
 }

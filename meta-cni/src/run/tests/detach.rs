@@ -238,19 +238,20 @@ fn a_del_begins_with_what_the_last_ones_had_no_time_for() {
         let mut record = added(&["eth0", "net1", "net2", "net3"]);
         let rounds = expected.map(|_| {
             let executed = AtomicUsize::new(0);
-            let exec = RecordingExec::new(|call: &Call| {
+            let exec = Recording::new(|call: &Called| {
                 let plugin = call.plugin.clone();
                 Err(match executed.fetch_add(1, Ordering::Relaxed) < time {
-                    true => ExecError::TimedOut {
+                    true => PluginError::TimedOut {
                         plugin,
                         limit: Duration::from_secs(1),
-                        stderr: String::new(),
+                        log: String::new(),
                     },
-                    false => ExecError::NoTimeLeft { plugin },
+                    false => PluginError::NoTimeLeft { plugin },
                 })
             });
             let runner = Runner {
-                exec: &exec,
+                plugins: &exec,
+                limit: limit(),
                 parallel: 1,
             };
             runner.detach(&mut record, "").unwrap_err();

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::cni::netconf::NetConfList;
+use cni::netconf::NetConfList;
+
 use crate::record::private_file;
 
 const FILE: &str = "gc-next";
