@@ -3,7 +3,7 @@
 //!
 //! The kubelet is asked over its PodResources API; where it does not answer, its checkpoint file is read.
 
-mod attachments;
+mod assign;
 mod checkpoint;
 pub mod info;
 mod podresources;
@@ -12,13 +12,25 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::{Allocations, Pod};
 
-pub use attachments::{assign, clean_up, declares_info, info_of, prepare};
+pub use assign::assign;
 pub use podresources::PodResourcesError;
 
 /// Where the kubelets of all distributions keep their state unless told otherwise (`--root-dir`).
 const KUBELET_DIR: &str = "/var/lib/kubelet";
+
+/// A device that goes to an attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The device plugin resource, if the device comes from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The device.
+    pub id: String,
+}
 
 /// A device that could not be found, or a file about one that could not be used.
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use cni::netconf::PluginConf;
+use netlink::{Link, Netlink, NetlinkError};
 
-use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::record::{Entry, Record};
 
 /// The plugin's name.

@@ -19,7 +19,8 @@ use serde_json::{Map, Value};
 
 use crate::cluster::{Pod, PodRef};
 use crate::config::Config;
-use crate::device::{self, info::DeviceInfoFiles};
+use crate::device::info::DeviceInfoFiles;
+use crate::device::{self, Device};
 use crate::gather::{Found, label};
 use crate::order;
 use crate::problem::{Problem, Problems};
@@ -51,16 +52,6 @@ pub struct Attachment {
     /// device or a plugin that declares `CNIDeviceInfoFile`; such a plugin reads or writes the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_info_file: Option<PathBuf>,
-}
-
-/// A device that goes to an attachment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Device {
-    /// The device plugin resource, if the device comes from one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
-    /// The device.
-    pub id: String,
 }
 
 /// What a plan is made from.
@@ -283,7 +274,7 @@ fn device_info_file(
     network: &str,
     ifname: &str,
 ) -> Result<Option<PathBuf>, String> {
-    let is_declared = device::declares_info(&found.list);
+    let is_declared = device::info::is_declared(&found.list);
     if device.is_none() && !is_declared {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! The default routes of a pod: what attachments with `default-route` ask for is made true in the
 //! sandbox, one family at a time, and never with a moment in which a family that had a default route
-//! has none. The messages to the kernel are those of [`crate::netlink`].
+//! has none. The messages to the kernel are those of [`netlink`].
 
 mod beside;
 mod plan;
@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::advertisements::ignore_default_routes;
-use crate::netlink::{Netlink, NetlinkError, Route};
-use crate::netns::{self, NetnsError};
 
-pub use crate::netlink::{Family, Link};
+use netlink::netns::{self, NetnsError};
+pub use netlink::{Family, Link};
+use netlink::{Netlink, NetlinkError, Route};
 use plan::{Asked, Step};
 pub use told::tell;
 

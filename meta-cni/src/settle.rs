@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::netlink::{Netlink, NetlinkError};
-use crate::netns::{self, NetnsError};
+use netlink::netns::{self, NetnsError};
+use netlink::{Netlink, NetlinkError};
+
 use crate::record::Record;
 use detection::Candidate;
 

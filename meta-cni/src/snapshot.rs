@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::netlink::{Family, Link, LinkAddress, Netlink, NetlinkError, TableRoute};
-use crate::netns::{self, NetnsError};
+use netlink::netns::{self, NetnsError};
+use netlink::{Family, Link, LinkAddress, Netlink, NetlinkError, TableRoute};
+
 use crate::route::{self, DefaultRoute};
 
 /// What is true in a sandbox.

@@ -2,9 +2,8 @@
 //! whether this node has them. Nothing is run and nothing is changed.
 
 use cni::netconf::{NetConfList, PluginConf};
+use netlink::{Family, Link, Netlink, NetlinkError};
 use serde_json::Value;
-
-use crate::netlink::{Family, Link, Netlink, NetlinkError};
 
 /// What a plugin lies on.
 #[derive(Clone, Debug, PartialEq, Eq)]

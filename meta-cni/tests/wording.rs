@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const TAKEN_FOR_SUCCESS: [&str; 2] = ["not found", "no such file or directory"];
 
 /// Folders of sources that are part of a CNI plugin, from the repository's root.
-const FOLDERS: [&str; 2] = ["crates/cni/src", "meta-cni/src"];
+const FOLDERS: [&str; 3] = ["crates/cni/src", "crates/netlink/src", "meta-cni/src"];
 
 /// Files that have the words because plugins say them.
 const QUOTING: [&str; 1] = ["meta-cni/src/explain/remedy.rs"];

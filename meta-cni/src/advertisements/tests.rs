@@ -1,6 +1,7 @@
+use netlink::netns::within;
+
 use super::*;
-use crate::netns::tests::TestNetns;
-use crate::netns::within;
+use crate::test_netns::TestNetns;
 
 /// A setting of the namespace by name, `default` for interfaces that appear.
 fn setting(netns: &TestNetns, ifname: &str, setting: &str) -> String {

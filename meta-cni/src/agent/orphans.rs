@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use netlink::netns;
+
 use super::blocking;
 use super::cri::{self, CriError};
 use super::metrics::Metrics;
-use crate::netns;
 use crate::record::{Orphans, RecordError, Records};
 
 /// Sandboxes that were not found, and when first.

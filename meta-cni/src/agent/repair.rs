@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use netlink::netns;
 use serde_json::Value;
 
 use super::blocking;
 use super::pauses::Pauses;
 use super::service::Service;
 use crate::cluster::{ClusterError, NETWORK_STATUS, Pod};
-use crate::netns;
 use crate::record::{Phase, Record, Records};
 
 /// Records that are younger are left to the ADD that writes them.

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use serde_json::Value;
 
+use cni::netconf::{NetConfList, PluginConf};
+
 use super::DeviceError;
 
 /// Where device plugins and CNI plugins look (`baseDevInfoPath` of the client).
@@ -218,6 +220,12 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     file.write_all(text)?;
     // Device plugins and CNI plugins of any user read it (0444 in the client).
     file.set_permissions(Permissions::from_mode(0o444))
+}
+
+/// Whether a plugin of the list reads the device info file (`CNIDeviceInfoFile`).
+pub fn is_declared(list: &NetConfList) -> bool {
+    let declares = |plugin: &PluginConf| plugin.has_capability("CNIDeviceInfoFile");
+    list.plugins.iter().any(declares)
 }
 
 #[cfg(test)]

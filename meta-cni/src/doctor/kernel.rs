@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use netlink::{Netlink, NetlinkError};
 use nix::libc::EOPNOTSUPP;
 use nix::sched::{CloneFlags, unshare};
 
 use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
-use crate::netlink::{Netlink, NetlinkError};
 
 /// Plugins, and the kinds of interfaces that they make.
 const KINDS: [(&str, &str); 9] = [

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use netlink::Family;
+
 use super::finding::{Area, Finding};
-use crate::netlink::Family;
 use crate::record::{Entry, Record};
 use crate::snapshot::{self, Snapshot};
 
@@ -135,10 +136,10 @@ pub(super) fn check(late: &[Late]) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use netlink::{Detection, Link, LinkAddress};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::netlink::{Detection, Link, LinkAddress};
     use crate::route::DefaultRoute;
 
     /// A record of eth0 and net1, whose result has `routes`.

@@ -1,11 +1,11 @@
 //! The interfaces of this node that networks lie on: there, up, and with an MTU that is large enough.
 
 use cni::netconf::PluginConf;
+use netlink::{Link, NetlinkError};
 use serde_json::Value;
 
 use super::finding::{Area, Finding};
 use super::networks::Network;
-use crate::netlink::{Link, NetlinkError};
 use crate::record::Record;
 use crate::underlay::{Interfaces, Parent, parent, text};
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use cni::error::with_causes;
+use netlink::netns::{self, NetnsError};
 
 use super::finding::{Area, Finding};
 use super::state::age;
 use crate::cluster::PodRef;
-use crate::netns::{self, NetnsError};
 use crate::record::{Phase, Record, RecordError, Records};
 
 /// No ADD and no DEL takes as long.

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use netlink::NetlinkError;
+
 use super::finding::{Area, Finding};
 use super::networks::{Network, Networks};
 use super::pods::planned;
 use crate::config::Config;
-use crate::netlink::NetlinkError;
 use crate::warnings::{self, Master, Warning};
 
 /// The interface of this node whose IPv6 default route goes away once the node forwards.

@@ -11,8 +11,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::device::Device;
 use crate::gather::Found;
-use crate::plan::Device;
 
 const LIMIT: Duration = Duration::from_secs(120);
 

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::netlink::{Family, Hop, Link, Route};
+use netlink::{Family, Hop, Link, Route};
 
 /// What is asked for an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::netns::tests::TestNetns;
 use crate::snapshot::inspect;
+use crate::test_netns::TestNetns;
 
 fn sandbox() -> TestNetns {
     let netns = TestNetns::new();

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::netlink::{Detection, Netlink, NetlinkError};
+use netlink::{Detection, Netlink, NetlinkError};
 
 /// How often the kernel is asked. Detection takes from one second on.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

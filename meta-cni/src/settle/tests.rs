@@ -4,9 +4,9 @@ use cni::version::Version;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::netns::tests::TestNetns;
 use crate::plan::Attachment;
 use crate::record::Phase;
+use crate::test_netns::TestNetns;
 
 const MTUS: Open = Open {
     mtus: true,

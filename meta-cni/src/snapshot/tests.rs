@@ -1,5 +1,5 @@
 use super::*;
-use crate::netns::tests::TestNetns;
+use crate::test_netns::TestNetns;
 
 #[test]
 fn links_are_listed_with_name_mac_and_mtu() {

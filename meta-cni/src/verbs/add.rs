@@ -5,6 +5,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use cni::error::with_causes;
+use netlink::Netlink;
+use netlink::netns;
 use serde_json::{Value, json};
 use tracing::{Span, info_span};
 
@@ -17,7 +19,6 @@ use crate::cluster::{Pod, PodRef};
 use crate::config::OnStatusFailure;
 use crate::gather::gather;
 use crate::journal::learn;
-use crate::netlink::Netlink;
 use crate::plan::{Attachment, Inputs, plan};
 use crate::problem::{Problem, Problems};
 use crate::record::{Entry, Record, Sandbox};
@@ -25,7 +26,7 @@ use crate::route::{self, Want};
 use crate::settle::{self, Open, Questions, settle};
 use crate::trace::{note, step};
 use crate::wanted::wanted;
-use crate::{device, lease, limits, netns, policy, selection, warnings};
+use crate::{device, device_files, lease, limits, policy, selection, warnings};
 
 /// How often a file that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -152,7 +153,7 @@ fn prepare(context: &Context<'_>, record: &Record) -> Result<(), Failure> {
     step(info_span!("lease"), || {
         lease::take(record, &context.config.state_dir)
     })?;
-    device::prepare(&context.config, record.attachments())?;
+    device_files::prepare(&context.config, record.attachments())?;
     Ok(())
 }
 
@@ -437,7 +438,7 @@ fn undo(
     } = begun;
     let netns = record.netns.clone();
     let _undo = info_span!("undo").entered();
-    device::clean_up(&context.config, planned.attachments());
+    device_files::clean_up(&context.config, planned.attachments());
     let leased = match failure {
         // It has given all back by itself.
         Failure::Lease(_) => record.clone(),

@@ -8,16 +8,16 @@ use std::path::Path;
 
 use cni::error::with_causes;
 use jiff::Timestamp;
+use netlink::netns::{self, NetnsError};
 
 use super::add::make_plan;
 use super::context::Context;
 use super::failure::Failure;
 use crate::cluster::Pod;
 use crate::journal::learn;
-use crate::netns::{self, NetnsError};
 use crate::record::{LockError, Record, RecordError, Sandbox};
 use crate::run::RunError;
-use crate::{device, host_device, lease};
+use crate::{device_files, host_device, lease};
 use give_up::give_up;
 
 /// Where the attachments that are to be deleted are known from.
@@ -61,7 +61,7 @@ pub(super) fn delete(
     origin: Origin,
     netns: &str,
 ) -> Result<(), Failure> {
-    device::clean_up(&context.config, record.attachments());
+    device_files::clean_up(&context.config, record.attachments());
     let whole = record.clone();
     match detach(context, &whole, &mut record, origin, netns) {
         Ok(()) => {

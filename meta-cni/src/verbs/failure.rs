@@ -8,6 +8,7 @@ use cni::plugins::PluginError;
 use cni::result::ResultError;
 use cni::skel::Request;
 use cni::valid_attachments::WrongList;
+use netlink::netns::NetnsError;
 
 use super::context::pod_ref;
 use crate::cluster::ClusterError;
@@ -16,7 +17,6 @@ use crate::device::DeviceError;
 use crate::ipam::failure::IpamFailure;
 use crate::journal::without_learned;
 use crate::lease::LeaseError;
-use crate::netns::NetnsError;
 use crate::plugin_failure;
 use crate::plugins::DELEGATE_FAILED;
 use crate::problem::Problems;

@@ -5,7 +5,7 @@ use cni::result::CniResult;
 use super::failure::Failure;
 use crate::cluster::{Cluster, Event, EventReason, Pod};
 use crate::config::Config;
-use crate::device;
+use crate::device_files;
 use crate::record::Record;
 use crate::status::{AttachmentStatus, network_status, summary};
 
@@ -23,7 +23,7 @@ pub(super) fn success(config: &Config, record: &Record) -> Success {
     let infos: Vec<_> = record
         .attachments
         .iter()
-        .map(|entry| device::info_of(config, &entry.attachment))
+        .map(|entry| device_files::info_of(config, &entry.attachment))
         .collect();
     let statuses: Vec<_> = record
         .attachments

@@ -5,9 +5,9 @@ use std::fs;
 use std::net::IpAddr;
 
 use cni::netconf::NetConfList;
+use netlink::{Family, Netlink, NetlinkError};
 
 use super::{Warning, default_routes, is_set};
-use crate::netlink::{Family, Netlink, NetlinkError};
 
 /// The interface of this node whose IPv6 default route goes away once the node forwards; nothing if it
 /// forwards already.

@@ -19,7 +19,7 @@ fn hop(link: u32, gateway: &str) -> Hop {
 
 fn route(metric: u32, hops: &[Hop]) -> Route {
     let family = hops[0].gateway.unwrap().into();
-    Route::listed(family, metric, hops.to_vec())
+    Route::over(family, metric, hops.to_vec())
 }
 
 fn asks(link: u32, gateways: &[&str]) -> Asked {

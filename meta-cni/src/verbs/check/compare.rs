@@ -1,9 +1,9 @@
 //! One attachment, as its record has it, compared with what the kernel has. Pure: values in, a sentence out.
 
 use cni::result::{CniResult, Interface, Route};
+use netlink::netns;
+use netlink::{Detection, Family, Link};
 
-use crate::netlink::{Detection, Family, Link};
-use crate::netns;
 use crate::record::{Entry, Record};
 use crate::route::DefaultRoute;
 use crate::snapshot::Snapshot;

@@ -8,10 +8,10 @@ use cni::chain::{self, ChainError};
 use cni::error::with_causes;
 use cni::plugins::{PluginError, Target};
 use jiff::Timestamp;
+use netlink::netns;
+use netlink::{Netlink, NetlinkError};
 
 use super::{Origin, today};
-use crate::netlink::{Netlink, NetlinkError};
-use crate::netns;
 use crate::record::{Entry, Record};
 use crate::run::RunError;
 use crate::verbs::context::Context;

@@ -1,9 +1,9 @@
 use cni::netconf::NetConfList;
 use cni::version::Version;
+use netlink::{Detection, Hop, LinkAddress, TableRoute};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::netlink::{Detection, Hop, LinkAddress, TableRoute};
 use crate::plan::Attachment;
 use crate::record::Phase;
 

@@ -148,6 +148,42 @@ pub(super) fn new_default(gateway: IpAddr, link: u32, flags: RouteFlags) -> Rout
     message
 }
 
+/// A default route of the main table over these hops, as the kernel would list it.
+pub(super) fn default_over(family: Family, metric: u32, hops: &[Hop]) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: address_family(family),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Boot,
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![RouteAttribute::Priority(metric)];
+    match hops {
+        [Hop { link, gateway }] => {
+            message.attributes.push(RouteAttribute::Oif(*link));
+            let gateway = gateway.map(|gateway| RouteAttribute::Gateway(gateway.into()));
+            message.attributes.extend(gateway);
+        }
+        hops => {
+            let next = hops.iter().map(|hop| {
+                let mut next = RouteNextHop::default();
+                next.interface_index = hop.link;
+                let gateway = hop.gateway.into_iter();
+                next.attributes = gateway
+                    .map(|gateway| RouteAttribute::Gateway(gateway.into()))
+                    .collect();
+                next
+            });
+            message
+                .attributes
+                .push(RouteAttribute::MultiPath(next.collect()));
+        }
+    }
+    message
+}
+
 /// The request that removes a route and no other.
 pub(super) fn deletion(route: &RouteMessage) -> RouteMessage {
     let by_id = route

@@ -98,3 +98,26 @@ fn addresses_of_all_links_and_routes_of_all_tables_are_listed() {
         assert!(all.contains(&route), "{all:?}");
     }
 }
+
+#[test]
+fn a_route_that_is_on_no_list_is_deleted_as_one_of_a_list_is() {
+    let netns = sandbox();
+    netns.ip("addr add 10.1.0.2/24 dev net1");
+    netns.ip("addr add 10.2.0.2/24 dev peer1");
+    for route in [
+        "default via 10.1.0.1 dev net1 metric 7",
+        "default metric 8 nexthop via 10.1.0.1 dev net1 nexthop via 10.2.0.1 dev peer1",
+    ] {
+        netns.ip(&format!("route add {route}"));
+        let (listed, left) = ask(&netns, |netlink| {
+            let listed = netlink.default_routes(Family::V4).unwrap();
+            let [one] = listed.as_slice() else {
+                panic!("{listed:?}");
+            };
+            let route = crate::Route::over(Family::V4, one.metric, one.hops.clone());
+            netlink.delete(&route).unwrap();
+            (listed, netlink.default_routes(Family::V4).unwrap())
+        });
+        assert_eq!(left, [], "{listed:?}");
+    }
+}

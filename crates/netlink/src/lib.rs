@@ -1,10 +1,11 @@
-//! Links and default routes of the network namespace that the calling thread is in, over rtnetlink
-//! (rtnetlink(7)), without an async runtime. What to change is decided in [`crate::route`].
+//! Links, addresses and routes of the network namespace that the calling thread is in, over rtnetlink (rtnetlink(7)), and
+//! work inside other namespaces ([`netns`]). Blocking: no async runtime. What to change is decided by the callers.
 
 mod change;
 mod exchange;
 mod lookup;
 mod message;
+pub mod netns;
 
 use std::io;
 use std::net::IpAddr;
@@ -94,17 +95,16 @@ pub struct Route {
     message: RouteMessage,
 }
 
-#[cfg(test)]
 impl Route {
-    /// A route as a list could have it, for tests of what is planned.
-    pub(crate) fn listed(family: Family, metric: u32, hops: Vec<Hop>) -> Self {
+    /// A default route of the main table with these hops and nothing else said of it. A gateway is of its `family`.
+    pub fn over(family: Family, metric: u32, hops: Vec<Hop>) -> Self {
         Route {
             family,
             metric,
             tos: 0,
             passing: false,
+            message: message::default_over(family, metric, &hops),
             hops,
-            message: RouteMessage::default(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub fn within<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> Result<T, N
 }
 
 /// Checks that a namespace is at `path`, as there must be before any delegate runs (else CNI code 8).
-/// That it is one of the network is left to whoever enters it.
+/// Whether it is one of the network shows when it is entered.
 ///
 /// # Errors
 /// [`NetnsError::Missing`], [`NetnsError::NotANamespace`] and [`NetnsError::Forbidden`] as [`within`].
@@ -94,7 +94,7 @@ pub fn exists(path: &Path) -> Result<(), NetnsError> {
 }
 
 /// Whether the namespace that was at `path` is known to be gone: its folder can be seen, and it is not in it.
-pub(crate) fn is_gone(path: &Path) -> bool {
+pub fn is_gone(path: &Path) -> bool {
     let missing = |path: &Path| {
         let found = path.metadata();
         found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -103,7 +103,7 @@ pub(crate) fn is_gone(path: &Path) -> bool {
 }
 
 /// Whether two paths stand for one namespace. Only absolute paths stand for one.
-pub(crate) fn is_same(one: &str, other: &str) -> bool {
+pub fn is_same(one: &str, other: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: &str| {
         let path = Path::new(path);

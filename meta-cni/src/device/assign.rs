@@ -1,14 +1,12 @@
-//! Devices of attachments: which device goes to which, and the files about them around ADD and DEL.
+//! Which device goes to which network of a pod.
 
-use cni::netconf::{NetConfList, PluginConf};
+use cni::netconf::PluginConf;
 use serde_json::{Map, Value};
 
-use super::info::DeviceInfoFiles;
-use super::{DeviceError, DeviceSource, PodDevices};
+use super::{Device, DeviceError, DeviceSource, PodDevices};
 use crate::cluster::Pod;
 use crate::config::Config;
 use crate::gather::Found;
-use crate::plan::{Attachment, Device};
 use crate::problem::Problem;
 use crate::tenant::Author;
 use crate::wanted::Wanted;
@@ -170,65 +168,4 @@ fn links(plugin: &PluginConf) -> impl Iterator<Item = &str> {
         .flatten()
         .filter_map(Value::as_str)
         .filter(|link| !link.is_empty())
-}
-
-/// Whether a plugin of the list reads the device info file (`CNIDeviceInfoFile`).
-pub fn declares_info(list: &NetConfList) -> bool {
-    let declares = |plugin: &PluginConf| plugin.has_capability("CNIDeviceInfoFile");
-    list.plugins.iter().any(declares)
-}
-
-/// Copies the device plugins' files about the devices to where the CNI plugins read them. A copy that no
-/// plugin of an attachment reads is for network-status only: a failure of it is a warning in the log.
-///
-/// # Errors
-/// [`DeviceError`] if a file that a plugin reads cannot be copied.
-pub fn prepare<'a>(
-    config: &Config,
-    attachments: impl IntoIterator<Item = &'a Attachment>,
-) -> Result<(), DeviceError> {
-    for attachment in attachments {
-        if let (
-            Some(path),
-            Some(Device {
-                resource: Some(resource),
-                id,
-            }),
-        ) = (&attachment.device_info_file, &attachment.device)
-            && let Err(error) = files(config).copy_for_cni(resource, id, path)
-        {
-            if declares_info(&attachment.list) {
-                return Err(error);
-            }
-            tracing::warn!(%error, network = attachment.network, "network-status goes without device-info");
-        }
-    }
-    Ok(())
-}
-
-/// What is known about the device behind an attachment; a file that cannot be read is told in the log.
-pub fn info_of(config: &Config, attachment: &Attachment) -> Option<Value> {
-    let path = attachment.device_info_file.as_ref()?;
-    files(config).read(path).unwrap_or_else(|error| {
-        tracing::warn!(%error, network = attachment.network, "network-status goes without device-info");
-        None
-    })
-}
-
-/// Removes the files of attachments; one that cannot be removed is told in the log.
-pub fn clean_up<'a>(config: &Config, attachments: impl IntoIterator<Item = &'a Attachment>) {
-    for path in attachments
-        .into_iter()
-        .filter_map(|attachment| attachment.device_info_file.as_ref())
-    {
-        if let Err(error) = files(config).remove(path) {
-            tracing::warn!(%error, "a device info file stays");
-        }
-    }
-}
-
-fn files(config: &Config) -> DeviceInfoFiles {
-    DeviceInfoFiles {
-        base: config.device_info_dir.clone(),
-    }
 }
