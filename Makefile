@@ -19,7 +19,7 @@ help: ## This list
 
 build: ## The executables, static, in target/<host>/release
 	@[[ -x $(RELEASE)/ipamctl ]] || tests/tools/announce-build.sh 15
-	cargo build --release --locked --package meta-cni --package ipam-server --bins
+	cargo build --release --locked --package meta-cni --package ipam-server --package ipamctl --bins
 
 demo: ## Two pods with three interfaces each, no cluster needed (root)
 	@[[ $$EUID == 0 ]] || { echo "demo: it makes network namespaces, so run it as root" >&2; exit 1; }
@@ -29,7 +29,7 @@ demo: ## Two pods with three interfaces each, no cluster needed (root)
 
 build-demo: # The executables without optimisation: half the time of `build`
 	@[[ -x $(DEMO)/ipamctl ]] || tests/tools/announce-build.sh 8
-	cargo build --profile demo --locked --package meta-cni --package ipam-server --bins
+	cargo build --profile demo --locked --package meta-cni --package ipam-server --package ipamctl --bins
 
 test: ## Everything (root); the count of tests by rung comes last
 	@rm -f target/test-lacking.txt target/test-*.log

@@ -7,7 +7,6 @@
 pub mod access;
 pub mod allocator;
 pub mod changes;
-pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ending;

@@ -28,7 +28,7 @@ mod restore;
 mod shutdown;
 mod sizes;
 mod switched;
-#[path = "../../../ipam-server/tests/cli/terminal.rs"]
+#[path = "../../../ipamctl/tests/cli/terminal.rs"]
 mod terminal;
 mod tls;
 mod ttl;

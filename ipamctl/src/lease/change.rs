@@ -1,0 +1,77 @@
+//! `ipamctl lease allocate` and `ipamctl lease renew`.
+
+use pbjson_types::Duration;
+use proto::ipam::v1::{AllocateResponse, RenewRequest};
+
+use super::COLUMNS;
+use crate::allocate::AllocateFlags;
+use crate::error::CliError;
+use crate::out::{Out, note, note_dry_run};
+use crate::remote::Remote;
+
+/// Takes a lease for something that no plugin speaks for.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  ipamctl lease allocate --pool blue --claim vm-7 --kind vm --ip 10.20.0.7"
+)]
+#[command(group = clap::ArgGroup::new("holder").args(["pod", "claim", "container_id", "kind"]).required(true).multiple(true))]
+#[command(mut_arg("pool", |pool| pool.required(true)))]
+pub(crate) struct AllocateArgs {
+    #[command(flatten)]
+    request: AllocateFlags,
+    /// Checks and answers, changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Makes a lease that has an expiry last longer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  ipamctl lease renew l7 --ttl-seconds 3600")]
+pub(crate) struct RenewArgs {
+    /// The lease's id.
+    id: String,
+    /// From now on, in seconds. Default: the pool's default_ttl.
+    #[arg(long, value_name = "SECONDS")]
+    ttl_seconds: Option<u32>,
+}
+
+pub(super) async fn allocate(
+    args: AllocateArgs,
+    remote: &Remote,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let mut request = args.request.into_request();
+    request.validate_only = args.dry_run;
+    let request = remote.request(request);
+    let given = remote
+        .answer(remote.leases().await?.allocate(request))
+        .await?;
+    show(&given, out)?;
+    out.flush()?;
+    note_dry_run(args.dry_run);
+    Ok(())
+}
+
+fn show(given: &AllocateResponse, out: &mut Out) -> Result<(), CliError> {
+    match &given.lease {
+        Some(lease) if !out.is_for_programs() => out.one(COLUMNS, lease)?,
+        _ => out.value(given)?,
+    }
+    if given.existing {
+        note("the lease was there before");
+    }
+    Ok(())
+}
+
+pub(super) async fn renew(args: RenewArgs, remote: &Remote, out: &mut Out) -> Result<(), CliError> {
+    let request = remote.request(RenewRequest {
+        id: args.id,
+        generation: 0,
+        ttl: args.ttl_seconds.map(|seconds| Duration {
+            seconds: seconds.into(),
+            nanos: 0,
+        }),
+    });
+    let lease = remote.answer(remote.leases().await?.renew(request)).await?;
+    out.one(COLUMNS, &lease)
+}
