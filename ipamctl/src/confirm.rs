@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::error::CliError;
-use super::out::note;
+use super::note::note;
 
 /// Asks on stderr whether to go on, unless `yes`; anything but y or yes on stdin is no.
 ///

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::out::note;
+use super::note::note;
 use super::refusal::Refusal;
 
 /// Why a command is not done.

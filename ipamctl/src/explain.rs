@@ -8,7 +8,8 @@ use proto::ipam::v1::{ExplainRequest, ExplainStep, Pool};
 use super::allocate::AllocateFlags;
 use super::error::CliError;
 use super::lease::table::addresses;
-use super::out::{Column, Listing, Out};
+use super::listing::Listing;
+use super::out::{Column, Out};
 use super::pool;
 use super::remote::Remote;
 

@@ -8,7 +8,8 @@ use proto::ipam::v1::export_item::Item;
 use proto::ipam::v1::{ExportHeader, ExportItem, ExportRequest};
 
 use super::error::CliError;
-use super::out::{Out, note};
+use super::note::note;
+use super::out::Out;
 use super::progress::bar;
 use super::remote::Remote;
 use ipam_server::store::salvage::salvage;

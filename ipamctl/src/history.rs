@@ -9,7 +9,8 @@ use proto::ipam::v1::{Event, EventType, ListEventsRequest, Owner};
 use super::error::CliError;
 use super::labels::{PodName, pod};
 use super::lease::table::holder;
-use super::out::{Column, Listing, Out};
+use super::listing::Listing;
+use super::out::{Column, Out};
 use super::remote::Remote;
 use super::time;
 

@@ -1,6 +1,7 @@
 //! `ipamctl lease …`.
 
 mod change;
+mod get;
 pub(crate) mod list;
 mod reclaim;
 mod release;
@@ -8,11 +9,11 @@ pub(crate) mod table;
 mod watch;
 
 use clap::Subcommand;
-use proto::ipam::v1::{GetLeaseRequest, Lease};
 
 use super::error::CliError;
 use super::out::Out;
 use super::remote::Remote;
+use get::get;
 pub(crate) use table::COLUMNS;
 
 /// Leases: addresses, mostly IPv4/IPv6 pairs, and who holds them.
@@ -50,11 +51,4 @@ pub(crate) async fn run(
         LeaseCommand::Allocate(args) => change::allocate(args, remote, out).await,
         LeaseCommand::Renew(args) => change::renew(args, remote, out).await,
     }
-}
-
-async fn get(remote: &Remote, id: String) -> Result<Lease, CliError> {
-    let request = remote.request(GetLeaseRequest { id });
-    remote
-        .answer(remote.leases().await?.get_lease(request))
-        .await
 }

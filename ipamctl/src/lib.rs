@@ -14,6 +14,8 @@ mod history;
 mod import;
 mod labels;
 mod lease;
+mod listing;
+mod note;
 mod out;
 mod pool;
 mod progress;

@@ -1,6 +1,5 @@
 //! stdout: tables for people, JSON and YAML for programs. Nothing else of this program writes there.
 
-mod listing;
 mod table;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -9,10 +8,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::CliError;
-pub(crate) use listing::Listing;
 use process::text;
 pub(crate) use table::Column;
-use table::Table;
+pub(crate) use table::Table;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -128,19 +126,6 @@ impl Out {
     /// An empty table with the columns of the chosen format.
     pub(crate) fn table<'c, T>(&self, columns: &'c [Column<T>]) -> Table<'c, T> {
         Table::new(columns, self.format == Format::Wide, self.colours)
-    }
-}
-
-/// Tells a person something, on stderr. Nothing fails because nobody listens.
-pub(crate) fn note(text: &str) {
-    let lines: Vec<_> = text.lines().map(text::shown).collect();
-    let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
-}
-
-/// Says, behind the result, that a dry run changed nothing.
-pub(crate) fn note_dry_run(is_dry_run: bool) {
-    if is_dry_run {
-        note("nothing was changed (--dry-run)");
     }
 }
 

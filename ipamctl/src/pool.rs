@@ -5,21 +5,19 @@ mod delete;
 mod edit;
 pub(crate) mod file;
 mod flags;
+mod read;
 mod table;
 
 use clap::Subcommand;
-use proto::ipam::v1::{
-    CordonPoolRequest, GetPoolRequest, ListPoolsRequest, Pool, UncordonPoolRequest,
-};
+use proto::ipam::v1::{CordonPoolRequest, UncordonPoolRequest};
 
 use super::error::CliError;
-use super::out::{Listing, Out};
+use super::listing::Listing;
+use super::out::Out;
 use super::remote::Remote;
 pub(crate) use flags::Families;
+pub(crate) use read::{all, get};
 pub(crate) use table::{COLUMNS, Counts, number};
-
-/// The most that a server gives in one page.
-const PAGE: i32 = 1000;
 
 /// Pools: the addresses that leases are taken from.
 #[derive(Debug, Subcommand)]
@@ -78,32 +76,6 @@ pub(crate) async fn run(
         PoolCommand::Edit(args) => edit::run(args, remote, out).await,
         PoolCommand::Cordon(args) => cordon(args, remote, out).await,
         PoolCommand::Delete(args) => delete::run(args, remote).await,
-    }
-}
-
-/// One pool.
-pub(crate) async fn get(remote: &Remote, name: String) -> Result<Pool, CliError> {
-    let request = remote.request(GetPoolRequest { name });
-    remote.answer(remote.pools().await?.get_pool(request)).await
-}
-
-/// All pools that a filter keeps.
-pub(crate) async fn all(remote: &Remote, filter: &str) -> Result<Vec<Pool>, CliError> {
-    let mut client = remote.pools().await?;
-    let mut pools = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = remote.request(ListPoolsRequest {
-            page_size: PAGE,
-            page_token,
-            filter: filter.to_owned(),
-        });
-        let page = remote.answer(client.list_pools(request)).await?;
-        pools.extend(page.pools);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(pools);
-        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! dialled before a command needs it.
 
 mod dial;
+mod flags;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ::dial::token::Token;
@@ -20,42 +20,12 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use self::dial::Address;
 use super::error::CliError;
 use super::refusal::Refusal;
+pub(crate) use flags::RemoteFlags;
 
 /// Leases of a page at most.
 const PAGE: i32 = 1000;
 /// A page of 1000 leases with all their labels, of servers that do not limit a page by size.
 const MESSAGE_BYTES: usize = 64 << 20;
-
-/// Where the server is.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Server")]
-pub(crate) struct RemoteFlags {
-    /// Address of the server: unix:///PATH, https://HOST:PORT with --tls-ca, or http://HOST:PORT on loopback.
-    #[arg(
-        long,
-        global = true,
-        env = "IPAM_SERVER",
-        default_value = "unix:///run/meta-cni/ipam.sock",
-        value_name = "URL"
-    )]
-    server: String,
-    /// Authority that the server's certificate must come from, PEM. Needed for https.
-    #[arg(long, global = true, env = "IPAM_TLS_CA", value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
-    /// Certificate that shows the server who asks, PEM. Default: none.
-    #[arg(long, global = true, env = "IPAM_TLS_CERT", value_name = "FILE")]
-    tls_cert: Option<PathBuf>,
-    /// Key of --tls-cert, PEM.
-    #[arg(long, global = true, env = "IPAM_TLS_KEY", value_name = "FILE")]
-    tls_key: Option<PathBuf>,
-    /// Token that shows the server who asks, beside a certificate or instead of it; read again when it is renewed. Default:
-    /// none.
-    #[arg(long, global = true, env = "IPAM_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// How long one answer may take, in seconds.
-    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    timeout_seconds: u64,
-}
 
 /// A server.
 pub(crate) struct Remote {

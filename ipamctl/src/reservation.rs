@@ -9,7 +9,9 @@ use proto::ipam::v1::{
 use super::confirm::confirm;
 use super::error::CliError;
 use super::labels::{PodName, joined, label, pod};
-use super::out::{Column, Listing, Out, note, note_dry_run};
+use super::listing::Listing;
+use super::note::{note, note_dry_run};
+use super::out::{Column, Out};
 use super::remote::Remote;
 use super::time::age;
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::error::CliError;
-use super::out::{Listing, Out};
+use super::listing::Listing;
+use super::out::Out;
 use super::remote::Remote;
 use snapshot::Snapshot;
 

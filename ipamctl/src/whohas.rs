@@ -7,7 +7,8 @@ use proto::ipam::v1::LookupRequest;
 
 use super::error::CliError;
 use super::lease::COLUMNS;
-use super::out::{Listing, Out};
+use super::listing::Listing;
+use super::out::Out;
 use super::remote::Remote;
 use super::time;
 

@@ -11,7 +11,8 @@ use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::error::CliError;
-use crate::out::{Column, Out, note, note_dry_run};
+use crate::note::{note, note_dry_run};
+use crate::out::{Column, Out};
 use crate::progress::bar;
 use crate::remote::Remote;
 use ipam_server::page::Page;

@@ -3,10 +3,11 @@
 use pbjson_types::Duration;
 use proto::ipam::v1::{AllocateResponse, RenewRequest};
 
-use super::COLUMNS;
+use super::table::COLUMNS;
 use crate::allocate::AllocateFlags;
 use crate::error::CliError;
-use crate::out::{Out, note, note_dry_run};
+use crate::note::{note, note_dry_run};
+use crate::out::Out;
 use crate::remote::Remote;
 
 /// Takes a lease for something that no plugin speaks for.

@@ -2,10 +2,11 @@
 
 use proto::ipam::v1::ListLeasesRequest;
 
-use super::COLUMNS;
+use super::table::COLUMNS;
 use crate::error::CliError;
 use crate::labels::label;
-use crate::out::{Listing, Out};
+use crate::listing::Listing;
+use crate::out::Out;
 use crate::remote::Remote;
 
 /// The most that a server gives in one page.

@@ -13,7 +13,9 @@ use super::table;
 use crate::confirm::confirm;
 use crate::error::CliError;
 use crate::lease::list::term;
-use crate::out::{Column, Listing, Out, note, note_dry_run};
+use crate::listing::Listing;
+use crate::note::{note, note_dry_run};
+use crate::out::{Column, Out};
 use crate::remote::Remote;
 use live::{Life, Live};
 

@@ -2,11 +2,11 @@
 
 use proto::ipam::v1::ReleaseRequest;
 
-use super::get;
+use super::get::get;
 use super::table::phrase;
 use crate::confirm::confirm;
 use crate::error::CliError;
-use crate::out::{note, note_dry_run};
+use crate::note::{note, note_dry_run};
 use crate::remote::Remote;
 
 /// Ends leases. Asks first: whoever still uses an address meets the next one that gets it.

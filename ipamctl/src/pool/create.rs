@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use proto::ipam::v1::{CreatePoolRequest, Pairing, Pool, Subnet};
 
-use super::COLUMNS;
 use super::file::{self, PoolFile};
 use super::flags::ConfigFlags;
+use super::table::COLUMNS;
 use crate::error::CliError;
-use crate::out::{Listing, Out, note_dry_run};
+use crate::listing::Listing;
+use crate::note::note_dry_run;
+use crate::out::Out;
 use crate::remote::Remote;
 
 const EXAMPLES: &str = "\

@@ -2,10 +2,10 @@
 
 use proto::ipam::v1::DeletePoolRequest;
 
-use super::get;
+use super::read::get;
 use crate::confirm::confirm;
 use crate::error::CliError;
-use crate::out::{note, note_dry_run};
+use crate::note::{note, note_dry_run};
 use crate::remote::Remote;
 
 /// Removes pools that have no leases. Asks first.

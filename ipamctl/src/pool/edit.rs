@@ -7,10 +7,13 @@ use std::process::Command;
 
 use proto::ipam::v1::{Pool, UpdatePoolRequest};
 
+use super::file;
 use super::flags::ConfigFlags;
-use super::{COLUMNS, file, get};
+use super::read::get;
+use super::table::COLUMNS;
 use crate::error::CliError;
-use crate::out::{Out, note, note_dry_run, yaml};
+use crate::note::{note, note_dry_run};
+use crate::out::{Out, yaml};
 use crate::remote::Remote;
 
 const HEAD: &str = "\

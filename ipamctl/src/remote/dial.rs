@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use super::RemoteFlags;
+use super::flags::RemoteFlags;
 use crate::error::CliError;
 
 /// Over an idle connection a lost server is noticed after twice this time.

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::table::Table;
-use super::{Column, Format, Out, note, yaml};
 use crate::error::CliError;
+use crate::note::note;
+use crate::out::{Column, Format, Out, Table, yaml};
 
 /// A list under way.
 pub(crate) struct Listing<'a, T> {
