@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::listing::Listing;
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
