@@ -32,7 +32,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dial::socket::{Hidden, SocketError};
 use futures_util::{StreamExt as _, stream};
@@ -237,6 +237,8 @@ impl Agent {
         let answering = answer(self.service.clone(), listener, self.stop.subscribe());
         self.parts.serve(answering);
         tell_where(arguments);
+        let state_dir = arguments.state_dir.clone();
+        blocking(move || crate::sweep::temporaries(&state_dir, SystemTime::now())).await;
         look_after(&mut self.parts, arguments, &self.service);
         tracing::info!(socket = %arguments.socket.display(), metrics = self.pages, "serving");
         if let Some(path) = &arguments.ready_file {

@@ -1,7 +1,7 @@
 //! The leases of a whole pod in one durable write, before any delegate runs: all attachments that lease by meta-ipam
 //! get their addresses, or none does. The delegates' own meta-ipam finds them there.
 
-mod switched;
+pub(crate) mod switched;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -198,7 +198,7 @@ pub fn give_back(before: &Record, left: &Record, state_dir: &Path) {
 fn give_back_all(held: impl Iterator<Item = Held>) {
     let mut by_server: BTreeMap<Server, Vec<Held>> = BTreeMap::new();
     for held in held {
-        if !Queue::new(&held.config.state_dir).waits(&held.release) {
+        if !Queue::new(&held.config.state_dir).waits(&held.config.server, &held.release) {
             by_server
                 .entry(held.config.server.clone())
                 .or_default()

@@ -37,6 +37,7 @@ pub mod selection;
 pub mod settle;
 pub mod snapshot;
 pub mod status;
+mod sweep;
 pub mod tenant;
 #[cfg(test)]
 mod test_netns;

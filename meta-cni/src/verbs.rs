@@ -16,6 +16,7 @@ use cni::version::Version;
 use serde_json::{Value, json};
 
 use crate::journal::{self, Recording};
+use crate::sweep;
 use context::Context;
 use failure::Failure;
 pub use orphans::collect_later;
@@ -30,12 +31,23 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
     }
     recorded(request, |context| match request.env.command {
         Command::Add => add::add(context).map(Some),
-        Command::Del => del::del(context).map(|()| None),
+        Command::Del => swept(context, del::del).map(|()| None),
         Command::Check => check::check(context).map(|()| None),
         Command::Status => status::status(context).map(|()| None),
-        Command::Gc => gc::gc(context).map(|()| None),
+        Command::Gc => swept(context, gc::gc).map(|()| None),
         Command::Version => Ok(Some(versions())),
     })
+}
+
+/// Does `work`, and removes once a day what nobody else removes.
+fn swept(
+    context: &Context<'_>,
+    work: impl FnOnce(&Context<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let done = work(context);
+    let has_others = || !context.multus.container_ids().is_empty();
+    sweep::daily(&context.config.state_dir, &context.records, has_others);
+    done
 }
 
 /// Does `work`, and has it in the journal and, if it failed, in the log.

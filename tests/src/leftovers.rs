@@ -11,15 +11,16 @@ use crate::node::Node;
 /// How long the kernel may take to remove the other ends of a removed namespace's interfaces.
 pub(crate) const KERNEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What stays: the locks of all who deliver releases that wait, notes where networks lease and which stores know the records, the journal, which is bounded, and
-/// the note where the agent listens. A folder ends in /, the begin of a name in -.
-const STAYING: [&str; 6] = [
+/// What stays: the locks of all who deliver releases that wait, notes where networks lease and which stores know the records, the journal, which is bounded, the
+/// note where the agent listens, and the time of the last sweep. A folder ends in /, the begin of a name in -.
+const STAYING: [&str; 7] = [
     "/releases/lock-",
     "/leasing/",
     "/ipam-servers/",
     "/operations.jsonl",
     "/operations.1.jsonl",
     "/agent",
+    "/swept",
 ];
 
 impl Node {

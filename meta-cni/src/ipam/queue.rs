@@ -1,7 +1,7 @@
 //! Releases that could not be delivered: one file each under `<stateDir>/releases`, durable before the DEL succeeds.
 //! Whoever reaches the server next delivers them: the next plugin some, the node's agent all.
 
-mod folder;
+pub(crate) mod folder;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -127,16 +127,34 @@ impl Queue {
             container_id: release.container_id.clone(),
             ifname: release.ifname.clone(),
         };
-        let name = file_of(release);
+        let name = self.place(server, release);
+        let name = name.map_err(self.failed(&file_of(release)))?;
         let bytes = serde_json::to_vec(&waiting).map_err(io::Error::from);
         let written = bytes.and_then(|bytes| self.made()?.write(&name, &bytes));
         written.map_err(self.failed(&name))
     }
 
-    /// Whether a release waits.
-    pub fn waits(&self, release: &ReleaseAttachmentRequest) -> bool {
-        let folder = self.folder().ok().flatten();
-        folder.is_some_and(|folder| folder.has(&file_of(release)))
+    /// The file for a release: the one that every version finds, unless a release for another server waits there.
+    fn place(&self, server: &Server, release: &ReleaseAttachmentRequest) -> io::Result<String> {
+        let shared = file_of(release);
+        Ok(match self.read(&shared)? {
+            Some((waiting, _)) if waiting.server.address != server.address => {
+                file_of_server(server, release)
+            }
+            _ => shared,
+        })
+    }
+
+    /// Whether a release waits for a server.
+    pub fn waits(&self, server: &Server, release: &ReleaseAttachmentRequest) -> bool {
+        let mut names = files_of(server, release).into_iter();
+        names.any(|name| self.is_for(server, &name).unwrap_or(false))
+    }
+
+    /// Whether a file holds a release for a server.
+    fn is_for(&self, server: &Server, name: &str) -> io::Result<bool> {
+        let waiting = self.read(name)?;
+        Ok(waiting.is_some_and(|(waiting, _)| waiting.server.address == server.address))
     }
 
     /// The files of all releases that wait.
@@ -236,31 +254,35 @@ impl Queue {
         client: &Client,
         release: &ReleaseAttachmentRequest,
     ) -> Result<(), QueueError> {
-        let name = file_of(release);
-        let folder = match self.folder().map_err(self.failed(&name))? {
-            Some(folder) if folder.has(&name) => folder,
+        let mut names = files_of(server, release).into_iter();
+        names.try_for_each(|name| self.settle_file(server, client, &name))
+    }
+
+    fn settle_file(&self, server: &Server, client: &Client, name: &str) -> Result<(), QueueError> {
+        let folder = match self.folder().map_err(self.failed(name))? {
+            Some(folder) if folder.has(name) => folder,
             _ => return Ok(()),
         };
         // Whoever delivers it now is waited for, as long as there is time.
         let lock_file = lock_of(server);
         let mut lock = folder.lock(&lock_file);
-        while is_taken(&lock) && folder.has(&name) && !client.left().is_zero() {
+        while is_taken(&lock) && folder.has(name) && !client.left().is_zero() {
             std::thread::sleep(PAUSE);
             lock = folder.lock(&lock_file);
         }
         let deliver = || -> io::Result<()> {
-            let Some((waiting, _)) = self.read(&name)? else {
+            let Some((waiting, _)) = self.read(name)? else {
                 return Ok(());
             };
-            if waiting.server != *server {
+            if waiting.server.address != server.address {
                 return Ok(());
             }
             let answer = client.call(waiting.release(), |mut leases, request| async move {
                 leases.release_attachment(request).await
             });
-            settled(folder, &name, answer.map(drop))
+            settled(folder, name, answer.map(drop))
         };
-        deliver().map_err(self.failed(&name))
+        deliver().map_err(self.failed(name))
     }
 
     /// A release that waits, and since when; none if it was delivered meanwhile, or cannot be read: it is set aside.
@@ -310,11 +332,31 @@ fn is_taken(lock: &Result<Flock<File>, Errno>) -> bool {
 
 /// The file of a release: the same in every version of this program, each of which may find it.
 fn file_of(release: &ReleaseAttachmentRequest) -> String {
+    file_of_all(release, &[&release.network, &release.ifname])
+}
+
+/// The file of a release for a server where one for another server waits in [`file_of`]'s.
+fn file_of_server(server: &Server, release: &ReleaseAttachmentRequest) -> String {
+    file_of_all(
+        release,
+        &[&release.network, &release.ifname, &server.address],
+    )
+}
+
+/// Where a release for a server may wait.
+fn files_of(server: &Server, release: &ReleaseAttachmentRequest) -> [String; 2] {
+    [file_of(release), file_of_server(server, release)]
+}
+
+fn file_of_all(release: &ReleaseAttachmentRequest, names: &[&str]) -> String {
     let mut hasher = FnvHasher::default();
-    hasher.write(release.network.as_bytes());
-    // No name of a network has a NUL.
-    hasher.write(&[0]);
-    hasher.write(release.ifname.as_bytes());
+    for (place, name) in names.iter().enumerate() {
+        if place > 0 {
+            // No name of a network has a NUL.
+            hasher.write(&[0]);
+        }
+        hasher.write(name.as_bytes());
+    }
     format!("{}.{:016x}.json", release.container_id, hasher.finish())
 }
 
@@ -344,18 +386,4 @@ fn settled(folder: &Folder, name: &str, answer: Result<(), tonic::Status>) -> io
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Another version of this program must find it: an attachment that comes again is to have no earlier release waiting.
-    #[test]
-    fn the_file_of_a_release_has_the_same_name_in_every_version() {
-        let release = ReleaseAttachmentRequest {
-            network: "default/blue".to_owned(),
-            container_id: "abc".to_owned(),
-            ifname: "net1".to_owned(),
-        };
-        assert_eq!(file_of(&release), "abc.2a1bcc8ab924a57b.json");
-        assert_eq!(aside("abc.json", "refused"), "abc.refused");
-    }
-}
+mod tests;

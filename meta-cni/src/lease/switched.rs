@@ -1,7 +1,8 @@
 //! Networks that lease by meta-ipam on this node, and from where. A pod from before a network named meta-ipam has another
 //! IPAM plugin in its record; its address was imported, and its DEL ends that lease too.
 //!
-//! One file a network, written when the network first leases here: `<stateDir>/leasing/<hash of the network>.json`.
+//! One file a network, written when the network first leases here: `<stateDir>/leasing/<hash of the network>.json`; removed once it
+//! is old and no record needs it ([`crate::sweep`]).
 
 use std::fs::{self, File};
 use std::hash::Hasher as _;
@@ -54,24 +55,7 @@ pub(super) fn note(state_dir: &Path, network: &str, config: &IpamConfig) {
 /// configuration, or under namespace and name of its definition: what is not held is released in vain.
 pub(super) fn held(state_dir: &Path, record: &Record, entry: &Entry) -> Vec<Held> {
     let attachment = &entry.attachment;
-    let plugins = &attachment.list.plugins;
-    if !plugins.iter().any(|plugin| {
-        plugin
-            .ipam_type()
-            .is_some_and(|kind| IMPORTED.contains(&kind))
-    }) {
-        return Vec::new();
-    }
-    let name = &attachment.list.name;
-    // What Multus left names no namespace.
-    let of_pod = record
-        .pod
-        .as_ref()
-        .map(|pod| format!("{}/{name}", pod.namespace));
-    let mut names = vec![name.clone(), attachment.network.clone()];
-    names.extend(of_pod);
-    names.sort_unstable();
-    names.dedup();
+    let names = networks(record, entry);
     let noted = names
         .iter()
         .filter_map(|name| read(&file(state_dir, name)).filter(|leasing| leasing.network == *name));
@@ -106,6 +90,38 @@ pub(super) fn held(state_dir: &Path, record: &Record, entry: &Entry) -> Vec<Held
     .collect()
 }
 
+/// The networks that the lease of an imported address may be filed under; none if the attachment's IPAM plugin is none of which
+/// addresses are imported.
+fn networks(record: &Record, entry: &Entry) -> Vec<String> {
+    let attachment = &entry.attachment;
+    let plugins = &attachment.list.plugins;
+    if !plugins.iter().any(|plugin| {
+        plugin
+            .ipam_type()
+            .is_some_and(|kind| IMPORTED.contains(&kind))
+    }) {
+        return Vec::new();
+    }
+    let name = &attachment.list.name;
+    // What Multus left names no namespace.
+    let of_pod = record
+        .pod
+        .as_ref()
+        .map(|pod| format!("{}/{name}", pod.namespace));
+    let mut names = vec![name.clone(), attachment.network.clone()];
+    names.extend(of_pod);
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The names of the files of notes that the DEL of a record may read.
+pub(crate) fn notes_of(record: &Record) -> Vec<String> {
+    let entries = record.attachments.iter();
+    let networks = entries.flat_map(|entry| networks(record, entry));
+    networks.map(|network| file_name(&network)).collect()
+}
+
 /// None if it is not there or cannot be read: another version of this program may have written it.
 fn read(path: &Path) -> Option<Leasing> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
@@ -129,14 +145,17 @@ fn write(path: &Path, leasing: &Leasing) -> io::Result<()> {
 }
 
 fn file(state_dir: &Path, network: &str) -> PathBuf {
+    state_dir.join("leasing").join(file_name(network))
+}
+
+fn file_name(network: &str) -> String {
     let mut hasher = FnvHasher::default();
     hasher.write(network.as_bytes());
-    let name = format!("{:016x}.json", hasher.finish());
-    state_dir.join("leasing").join(name)
+    format!("{:016x}.json", hasher.finish())
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use cni::netconf::NetConfList;
     use serde_json::{Value, json};
 
@@ -144,7 +163,8 @@ mod tests {
     use crate::cluster::PodRef;
     use crate::plan::Attachment;
 
-    fn record(name: &str, ipam: &Value) -> Record {
+    /// A record of a network `ns/nad` whose configuration has a name, with an IPAM plugin.
+    pub(crate) fn record(name: &str, ipam: &Value) -> Record {
         let conf = json!({"cniVersion": "1.0.0", "name": name, "type": "bridge", "ipam": ipam});
         let attachment = Attachment {
             network: "ns/nad".to_owned(),
@@ -168,6 +188,12 @@ mod tests {
         let conf = json!({"ipam": {"type": "meta-ipam", "pool": "p", "server": server, "timeoutSeconds": 3}});
         let conf = conf.as_object().expect("an object");
         IpamConfig::of(conf).expect("right").expect("ours")
+    }
+
+    /// Notes that a network leases; the note.
+    pub(crate) fn noted(state_dir: &Path, network: &str) -> PathBuf {
+        note(state_dir, network, &config("unix:///server"));
+        file(state_dir, network)
     }
 
     #[test]

@@ -19,14 +19,14 @@ const FILE_BYTES: u64 = 64 << 10;
 
 /// A folder that is open.
 #[derive(Debug)]
-pub(super) struct Folder(OwnedFd);
+pub(crate) struct Folder(OwnedFd);
 
 impl Folder {
     /// Opens the folder `name` below `parent`; nothing if there is none.
     ///
     /// # Errors
     /// What the system says, also if a link is in the place of the folder.
-    pub(super) fn open(parent: &Path, name: &str) -> io::Result<Option<Folder>> {
+    pub(crate) fn open(parent: &Path, name: &str) -> io::Result<Option<Folder>> {
         let parent = match File::open(parent) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             parent => parent?,
@@ -46,7 +46,7 @@ impl Folder {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn make(parent: &Path, name: &str) -> io::Result<Folder> {
+    pub(crate) fn make(parent: &Path, name: &str) -> io::Result<Folder> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -72,7 +72,7 @@ impl Folder {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
         // A descriptor of its own: reading moves the place in it.
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut folder = Dir::openat(&self.0, ".", flags, Mode::empty())?;
@@ -85,7 +85,7 @@ impl Folder {
     }
 
     /// Whether it has something of this name.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.file(name).is_ok()
     }
 
@@ -93,7 +93,7 @@ impl Folder {
     ///
     /// # Errors
     /// What the system says; `InvalidInput` if it is no regular file or too large.
-    pub(super) fn read(&self, name: &str) -> io::Result<(Vec<u8>, SystemTime)> {
+    pub(crate) fn read(&self, name: &str) -> io::Result<(Vec<u8>, SystemTime)> {
         let file = self.file(name)?;
         let found = file.metadata()?;
         let mut bytes = Vec::new();
@@ -109,6 +109,18 @@ impl Folder {
         }
     }
 
+    /// When a file was written; an error if it is no regular file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn written(&self, name: &str) -> io::Result<SystemTime> {
+        let found = self.file(name)?.metadata()?;
+        match found.is_file() {
+            true => found.modified(),
+            false => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     fn file(&self, name: &str) -> io::Result<File> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         Ok(openat(&self.0, name, flags, Mode::empty())?.into())
@@ -118,7 +130,7 @@ impl Folder {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let temporary = format!("{name}.{}.new", std::process::id());
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -145,7 +157,7 @@ impl Folder {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
@@ -153,12 +165,12 @@ impl Folder {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(renameat(&self.0, from, &self.0, to)?)
     }
 
     /// The right to the file `name`, made if there is none: EWOULDBLOCK if somebody else has it.
-    pub(super) fn lock(&self, name: &str) -> Result<Flock<File>, Errno> {
+    pub(crate) fn lock(&self, name: &str) -> Result<Flock<File>, Errno> {
         let flags = OFlag::O_WRONLY
             | OFlag::O_CREAT
             | OFlag::O_NOFOLLOW
