@@ -19,7 +19,7 @@ const PROBLEM: usize = 160;
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// It cannot be read.
-    #[error("reading the pools of {}", .path.display())]
+    #[error("reading the pools of {} (--pools); name a file that exists and that ipam-server may read", .path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -68,7 +68,7 @@ pub enum CliError {
         what: String,
     },
     /// A file or folder of this machine.
-    #[error("{} cannot be {doing}", .path.display())]
+    #[error("{} cannot be {doing}; {}", .path.display(), remedy(doing, .source))]
     File {
         /// `read`, `written`.
         doing: &'static str,
@@ -184,6 +184,20 @@ pub(crate) fn report(done: Result<(), CliError>) -> ExitCode {
     }
 }
 
+/// What to do about a file that cannot be read or written.
+fn remedy(doing: &str, source: &io::Error) -> &'static str {
+    match (source.kind(), doing) {
+        (io::ErrorKind::NotFound, "written") => "name a file in a folder that exists",
+        (io::ErrorKind::NotFound, _) => "name a file that exists",
+        (io::ErrorKind::PermissionDenied, _) => "run this as a user who may, or with sudo",
+        (io::ErrorKind::IsADirectory, _) => "name a file and not a folder",
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => {
+            "make room on its file system"
+        }
+        _ => "check the file",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,8 +209,35 @@ mod tests {
             path: PathBuf::from("/pools.yaml"),
             source: io::Error::other("first\nsecond"),
         };
-        assert_eq!(error.line(), "/pools.yaml cannot be read: first second");
+        assert_eq!(
+            error.line(),
+            "/pools.yaml cannot be read; check the file: first second"
+        );
         assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_written_is_told_with_what_to_do() {
+        for (doing, kind, expected) in [
+            ("read", io::ErrorKind::NotFound, "name a file that exists"),
+            ("read", io::ErrorKind::PermissionDenied, "with sudo"),
+            ("read", io::ErrorKind::IsADirectory, "not a folder"),
+            ("written", io::ErrorKind::NotFound, "a folder that exists"),
+            ("written", io::ErrorKind::StorageFull, "make room"),
+            ("written", io::ErrorKind::Other, "check the file"),
+        ] {
+            let path = PathBuf::from("/backup.jsonl");
+            let source = kind.into();
+            let error = CliError::File {
+                doing,
+                path,
+                source,
+            };
+            let begin = format!("/backup.jsonl cannot be {doing}; ");
+            let line = error.line();
+            let rest = line.strip_prefix(&begin).unwrap_or_default();
+            assert!(rest.contains(expected), "{line}");
+        }
     }
 
     #[test]

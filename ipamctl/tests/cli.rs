@@ -404,6 +404,19 @@ fn half_an_export_is_no_file() {
 }
 
 #[test]
+fn a_missing_file_of_an_import_is_named_with_what_to_do() {
+    let bench = Bench::new();
+    for command in [
+        "import /missing/file.jsonl",
+        "import whereabouts /missing/file.jsonl",
+    ] {
+        let error = bench.fails(command, 1);
+        let expected = "/missing/file.jsonl cannot be read; name a file that exists: ";
+        assert!(error.contains(expected), "{command}: {error}");
+    }
+}
+
+#[test]
 fn a_long_import_goes_in_batches_and_a_wrong_line_is_named_and_left_out() {
     let bench = Bench::new();
     let lines: String = (0..2500)

@@ -34,7 +34,7 @@ pub struct Rule {
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The file cannot be read.
-    #[error("reading {} (--policy)", .path.display())]
+    #[error("reading {} (--policy); name a file that exists and that ipam-server may read", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -151,6 +151,15 @@ mod tests {
         let path = folder.path().join("policy.yaml");
         std::fs::write(&path, text).unwrap();
         Policy::read(&path)
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named_with_what_to_do() {
+        let error = Policy::read(Path::new("/missing/policy.yaml")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "reading /missing/policy.yaml (--policy); name a file that exists and that ipam-server may read"
+        );
     }
 
     fn roles(policy: &Policy, name: &str) -> Vec<(Role, String)> {
