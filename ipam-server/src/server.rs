@@ -1,8 +1,9 @@
 //! The server: opens the store, binds, serves, and ends in order.
 
-use std::fs::{DirBuilder, File};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
+mod checks;
+mod open;
+mod services;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,22 +12,12 @@ use dial::accept::Patience;
 use dial::authority::AnyAuthority;
 use dial::files::{FilesError, Names};
 use dial::server::ServerFiles;
-use futures_util::{Stream, TryStreamExt as _};
-use proto::ipam::v1::admin_service_server::AdminServiceServer;
-use proto::ipam::v1::lease_service_server::LeaseServiceServer;
-use proto::ipam::v1::pool_service_server::PoolServiceServer;
-use proto::ipam::v1::reservation_service_server::ReservationServiceServer;
+use futures_util::TryStreamExt as _;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
-use tower::layer::util::{Identity, Stack};
 
 use crate::access::Access;
 use crate::access::files::{Keeper, first_policy};
@@ -34,35 +25,26 @@ use crate::access::layer::Authorize;
 use crate::access::policy::PolicyError;
 use crate::access::token::{Reviewer, TokenError};
 use crate::clock::SystemClock;
-use crate::config::{Address, Config, StoreKind};
-use crate::ending::EndStreams;
+use crate::config::{Address, Config};
 use crate::error::Error;
 use crate::http::{self, Pages};
-use crate::ledger::{Ledger, Limits};
 use crate::listen::crowd::Crowd;
 use crate::listen::incoming::Source;
 use crate::listen::secure::Handshakes;
 use crate::listen::{Bound, ListenError, Open, bind_tcp, kept};
-use crate::measure::Measure;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::seed::{SeedError, seed};
 use crate::service::Service;
-use crate::store::folder::{Folder, InFolder};
-use crate::store::memory::MemoryStore;
-use crate::store::sled::SledStore;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
+use checks::{check_clock, check_folder, report_health};
+use open::open;
+use services::{builder, routes, serve};
 
-/// The largest message that is taken: an import of 1000 items fits.
-const MESSAGE_BYTES: usize = 4 << 20;
-/// How often a silent connection is asked whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long a connection may be silent: longer than a live peer takes to answer the keepalive.
 const SILENCE: Duration = Duration::from_secs(90);
 /// How much longer than --shutdown-seconds an earlier server of the same store is waited for.
 const GRACE: Duration = Duration::from_secs(2);
-/// From when on a clock that is behind is shown: less is the work of a time service.
-const BEHIND: Duration = Duration::from_secs(60);
 /// How often the store's folder is checked, and a store that an earlier server has open is tried.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The names that health is told of, beside the whole server's.
@@ -266,109 +248,6 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     ended
 }
 
-/// Opens the store and loads what it holds; also the store's folder, if it has one. A store that an earlier server has open
-/// is tried until `patience` ends.
-async fn open(
-    config: &Config,
-    clock: &Arc<SystemClock>,
-    metrics: &Arc<Metrics>,
-    patience: Instant,
-) -> Result<(Ledger, Option<Folder>), ServerError> {
-    let mut waited = false;
-    loop {
-        match try_open(config, clock.clone(), metrics.clone()).await {
-            Err(ServerError::Store(error @ StoreError::Locked { .. }))
-                if Instant::now() < patience =>
-            {
-                if !waited {
-                    tracing::warn!(%error, "waiting for the end of the server that has the store open");
-                }
-                waited = true;
-                tokio::time::sleep(POLL_INTERVAL / 10).await;
-            }
-            opened => return opened,
-        }
-    }
-}
-
-async fn try_open(
-    config: &Config,
-    clock: Arc<SystemClock>,
-    metrics: Arc<Metrics>,
-) -> Result<(Ledger, Option<Folder>), ServerError> {
-    let limits = Limits {
-        history_events: config.history_events,
-        restore_wait: config.restore_wait,
-        ..Limits::default()
-    };
-    let (kind, path, cache) = (
-        config.store,
-        config.store_dir.clone(),
-        config.store_cache_bytes,
-    );
-    let opened = tokio::task::spawn_blocking(move || {
-        let (store, folder): (Arc<dyn Store>, _) = match kind {
-            StoreKind::Memory => (Arc::new(MemoryStore::default()), None),
-            StoreKind::Sled => {
-                keep_private(&path);
-                let store = Arc::new(SledStore::open(&path, cache)?);
-                let folder = Folder::of(&path);
-                let guarded = InFolder::new(store, folder.clone());
-                (Arc::new(guarded), Some(folder))
-            }
-        };
-        let ledger = Ledger::start(store, clock, limits, Some(metrics));
-        Ok((ledger.map_err(ServerError::Load)?, folder))
-    });
-    opened.await.unwrap_or_else(|panic| {
-        Err(ServerError::Serve {
-            what: "the store".into(),
-            source: Box::new(panic),
-        })
-    })
-}
-
-/// Shows when the clock of the machine is behind the server's time.
-async fn check_clock(clock: Arc<SystemClock>, metrics: Arc<Metrics>, readiness: Readiness) {
-    let mut was_behind = false;
-    loop {
-        let behind = clock.behind();
-        metrics.clock_behind(behind);
-        let is_behind = behind >= BEHIND;
-        let seconds = behind.as_secs();
-        if is_behind && !was_behind {
-            tracing::error!(
-                seconds,
-                "the clock of this machine is behind the time of the store: leases end by the time that passes, and their \
-                 times are ahead of the clock; correct the clock"
-            );
-        } else if was_behind && !is_behind {
-            tracing::info!("the clock of this machine is right again");
-        }
-        was_behind = is_behind;
-        let note = is_behind.then(|| {
-            format!("the clock of this machine is {seconds} s behind the time of the store; correct the clock")
-        });
-        readiness.set_note("clock", note);
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
-}
-
-/// Shows by readiness when somebody removes the store's folder.
-async fn check_folder(folder: Folder, readiness: Readiness) {
-    loop {
-        tokio::time::sleep(POLL_INTERVAL).await;
-        let checked = folder.clone();
-        match tokio::task::spawn_blocking(move || checked.check()).await {
-            Ok(Err(StoreError::Io { path, source })) => {
-                readiness.report("store", format!("{}: {source}", path.display()));
-            }
-            Ok(_) => readiness.solved("store"),
-            Err(panic) => tracing::error!(%panic, "the store's folder could not be checked"),
-        }
-    }
-}
-
 async fn bind_metrics(config: &Config, patience: Instant) -> Result<TcpListener, ListenError> {
     let at = config.metrics_listen;
     bind_tcp(at, patience)
@@ -377,39 +256,6 @@ async fn bind_metrics(config: &Config, patience: Instant) -> Result<TcpListener,
             address: format!("http://{at} (--metrics-listen)"),
             source,
         })
-}
-
-/// Makes the store's folder one that only its owner enters, and its files ones that only its owner reads: also those of a
-/// store that an earlier version made. Where that cannot be done, opening the store says why.
-fn keep_private(folder: &Path) {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    if let Err(error) = made.and_then(|()| shut(folder)) {
-        let folder = folder.display();
-        tracing::warn!(%folder, %error, "the store's folder may be open to other users");
-    }
-}
-
-/// Takes the rights of others from a folder, which may be behind a link, and from the files in it that are a store's. What
-/// else is in it keeps its rights; nobody else enters the folder any more.
-fn shut(folder: &Path) -> std::io::Result<()> {
-    let folder = File::open(folder)?;
-    let limit = |file: &File| {
-        let mode = file.metadata()?.permissions().mode();
-        match mode & 0o077 {
-            0 => Ok(()),
-            others => file.set_permissions(PermissionsExt::from_mode(mode & 0o7777 & !others)),
-        }
-    };
-    limit(&folder)?;
-    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if !entry.file_type()?.is_symlink() && crate::store::is_own_file(&name.to_string_lossy()) {
-            limit(&File::open(entry.path())?)?;
-        }
-    }
-    Ok(())
 }
 
 /// The files of TLS, if there is any.
@@ -436,98 +282,6 @@ fn warn_of_open_doors(config: &Config) {
             "every client that reaches the TCP address may do everything (--insecure, --insecure-any-client); \
              use --tls-client-ca and --policy"
         );
-    }
-}
-
-/// All services, health and reflection among them.
-fn routes(service: Service) -> Result<(HealthReporter, Routes), ServerError> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::IPAM_DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let failed = |source| ServerError::Serve {
-        what: "reflection".into(),
-        source: Box::new(source),
-    };
-    let routes = Routes::new(health)
-        .add_service(reflection().build_v1().map_err(failed)?)
-        // Python's client speaks only this one.
-        .add_service(reflection().build_v1alpha().map_err(failed)?)
-        .add_service(
-            PoolServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES),
-        )
-        .add_service(
-            LeaseServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES),
-        )
-        .add_service(
-            ReservationServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES),
-        )
-        .add_service(AdminServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
-    Ok((reporter, routes.prepare()))
-}
-
-type Layers = Stack<Authorize, Stack<Measure, Stack<EndStreams, Identity>>>;
-
-fn builder(
-    config: &Config,
-    authorize: Authorize,
-    metrics: &Arc<Metrics>,
-    stopping: &watch::Receiver<bool>,
-) -> Server<Layers> {
-    let ends = EndStreams(stopping.clone());
-    Server::builder()
-        .concurrency_limit_per_connection(config.max_concurrent_per_connection)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .layer(ends)
-        .layer(Measure(metrics.clone()))
-        // Behind the measure, so that refusals are measured, too.
-        .layer(authorize)
-}
-
-async fn serve<Io>(
-    mut server: Server<Layers>,
-    connections: impl Stream<Item = std::io::Result<Io>> + Send + 'static,
-    routes: Routes,
-    mut stopping: watch::Receiver<bool>,
-    what: String,
-) -> Result<(), ServerError>
-where
-    Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    let stop = async move {
-        // A sender that is gone stops as well.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    let router = server.add_routes(routes);
-    let served = router.serve_with_incoming_shutdown(connections, stop).await;
-    served.map_err(|source| ServerError::Serve {
-        what,
-        source: Box::new(source),
-    })
-}
-
-/// Reports of all services whether they are of use: changes can be written, and the server is reachable.
-async fn report_health(reporter: HealthReporter, ledger: Ledger, readiness: Readiness) {
-    let (mut health, mut problems) = (ledger.health(), readiness.problems());
-    loop {
-        let writable = health.borrow_and_update().is_ok();
-        let status = match writable && problems.borrow_and_update().is_empty() {
-            true => ServingStatus::Serving,
-            false => ServingStatus::NotServing,
-        };
-        for name in SERVICES.into_iter().chain([""]) {
-            reporter.set_service_status(name, status).await;
-        }
-        let changed = tokio::select! {
-            changed = health.changed() => changed,
-            changed = problems.changed() => changed,
-        };
-        if changed.is_err() {
-            return;
-        }
     }
 }
 

@@ -1,20 +1,32 @@
 //! One call of each method, about a target that is made for it, and what came of it.
 
+mod by_caller;
+mod contract;
+mod requests;
+mod streams;
+
 use std::future::Future;
 use std::pin::Pin;
 
-use prost::Message as _;
+use proto::ipam::v1 as ipam;
 use proto::ipam::v1::admin_service_client::AdminServiceClient;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::reservation_service_client::ReservationServiceClient;
-use proto::ipam::v1::{self as ipam, watch_response::Message};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient as AlphaClient;
 
 use super::scene::Target;
+pub(crate) use by_caller::{
+    allocate_as, create_pool_as, list_as, pools_as, reclaim_as, release_as,
+};
+pub(crate) use contract::methods_of_the_contract;
+use requests::{allocation, filter, owner, pool, reservation};
+pub(crate) use streams::exported;
+use streams::{export, report, watch};
 
 /// What came of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,49 +75,6 @@ macro_rules! call {
             },
         }
     };
-}
-
-fn owner(target: &Target) -> ipam::Owner {
-    ipam::Owner {
-        namespace: "default".to_owned(),
-        pod: target.container.clone(),
-        container_id: target.container.clone(),
-        ifname: "net1".to_owned(),
-        network: target.network.clone(),
-        ..ipam::Owner::default()
-    }
-}
-
-/// The request that the target's lease came of.
-fn allocation(target: &Target) -> ipam::AllocateRequest {
-    ipam::AllocateRequest {
-        pools: vec!["blue".to_owned()],
-        owner: Some(owner(target)),
-        ..ipam::AllocateRequest::default()
-    }
-}
-
-fn filter(target: &Target) -> String {
-    format!("owner.container_id=\"{}\"", target.container)
-}
-
-fn pool(name: &str) -> ipam::Pool {
-    e2e::ipam::pool(name, "10.200.0.0/24", "")
-}
-
-/// A reservation that nobody has yet.
-fn reservation(target: &Target) -> ipam::Reservation {
-    ipam::Reservation {
-        name: format!("new-{}", target.container),
-        pool: "spare".to_owned(),
-        ipv4: "10.1.2.3".to_owned(),
-        identity: Some(ipam::Identity {
-            namespace: "default".to_owned(),
-            pod: "other".to_owned(),
-            ..ipam::Identity::default()
-        }),
-        ..ipam::Reservation::default()
-    }
 }
 
 /// All of them.
@@ -423,165 +392,3 @@ pub(crate) const CALLS: [Call; 33] = [
         |_answer| true
     ),
 ];
-
-use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient as AlphaClient;
-
-/// The methods of ipam.v1, and those of health and reflection that a client uses.
-pub(crate) fn methods_of_the_contract() -> Vec<String> {
-    let set = prost_types::FileDescriptorSet::decode(proto::IPAM_DESCRIPTORS).expect("descriptors");
-    let services = set.file.iter().flat_map(|file| {
-        let package = file.package().to_owned();
-        let all = file.service.iter();
-        all.map(move |service| (package.clone(), service))
-    });
-    let of_contract = services.flat_map(|(package, service)| {
-        let all = service.method.iter();
-        all.map(move |method| format!("{package}.{}/{}", service.name(), method.name()))
-    });
-    let others = [
-        "grpc.health.v1.Health/Check",
-        "grpc.health.v1.Health/Watch",
-        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-    ];
-    of_contract.chain(others.map(str::to_owned)).collect()
-}
-
-async fn report(channel: Channel, target: Target) -> Result<bool, Status> {
-    let mut client = LeaseServiceClient::new(channel);
-    let held = ipam::HeldLease {
-        request: Some(allocation(&target)),
-        ips: vec![target.address],
-    };
-    let request = ipam::ReportHeldRequest {
-        node: "n1".to_owned(),
-        store: Some(ipam::StoreMark {
-            proof: String::new(),
-            id: target.store,
-            revision: 0,
-        }),
-        held: vec![held],
-    };
-    let answer = client.report_held(request).await?.into_inner();
-    // Another node's attachment is a conflict, which this table calls a refusal.
-    match answer.conflicts {
-        0 => Ok(answer.unchanged == 1),
-        _ => Err(Status::permission_denied(answer.conflict_details.join(" "))),
-    }
-}
-
-async fn watch(channel: Channel, target: Target) -> Result<bool, Status> {
-    let request = ipam::WatchRequest {
-        include_existing: true,
-        filter: filter(&target),
-        ..Default::default()
-    };
-    let mut changes = LeaseServiceClient::new(channel)
-        .watch(request)
-        .await?
-        .into_inner();
-    let mut seen = false;
-    while let Some(message) = changes.message().await? {
-        match message.message {
-            Some(Message::Event(_)) => seen = true,
-            Some(Message::BookmarkRevision(_)) | None => break,
-        }
-    }
-    Ok(seen)
-}
-
-async fn export(channel: Channel, target: Target) -> Result<bool, Status> {
-    let found = exported(channel, &target).await?;
-    Ok(found.is_some())
-}
-
-/// The target's lease as the export of a caller has it.
-pub(crate) async fn exported(
-    channel: Channel,
-    target: &Target,
-) -> Result<Option<ipam::Lease>, Status> {
-    let mut items = AdminServiceClient::new(channel)
-        .export(ipam::ExportRequest {})
-        .await?
-        .into_inner();
-    let is_target = |lease: &ipam::Lease| {
-        let owner = lease.owner.as_ref();
-        owner.is_some_and(|owner| owner.container_id == target.container)
-    };
-    let mut found = None;
-    while let Some(item) = items.message().await? {
-        if let Some(ipam::export_item::Item::Lease(lease)) = item.item {
-            found = Some(lease).filter(is_target).or(found);
-        }
-    }
-    Ok(found)
-}
-
-/// All leases that a caller is shown, page by page.
-pub(crate) async fn list_as(channel: Channel) -> Result<Vec<ipam::Lease>, Status> {
-    let mut client = LeaseServiceClient::new(channel);
-    let (mut all, mut page_token) = (Vec::new(), String::new());
-    loop {
-        let request = ipam::ListLeasesRequest {
-            page_size: 1,
-            page_token,
-            ..Default::default()
-        };
-        let page = client.list_leases(request).await?.into_inner();
-        all.extend(page.leases);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(all);
-        }
-    }
-}
-
-/// A new attachment on the target's network, as a caller that names another node asks for it.
-pub(crate) async fn allocate_as(
-    channel: Channel,
-    target: &Target,
-    node: &str,
-) -> Result<ipam::Lease, Status> {
-    let mut request = allocation(target);
-    let owner = request.owner.get_or_insert_default();
-    owner.node = node.to_owned();
-    owner.container_id = format!("new-{}", target.container);
-    owner.pod.clone_from(&owner.container_id);
-    let answer = LeaseServiceClient::new(channel).allocate(request).await?;
-    Ok(answer.into_inner().lease.expect("a lease"))
-}
-
-/// The pools as a caller is shown them.
-pub(crate) async fn pools_as(channel: Channel) -> Result<Vec<ipam::Pool>, Status> {
-    let mut client = PoolServiceClient::new(channel);
-    let listed = client.list_pools(ipam::ListPoolsRequest::default()).await?;
-    Ok(listed.into_inner().pools)
-}
-
-pub(crate) async fn create_pool_as(channel: Channel) -> Result<ipam::Pool, Status> {
-    let request = ipam::CreatePoolRequest {
-        pool: Some(pool("new")),
-        validate_only: true,
-        ..Default::default()
-    };
-    let answer = PoolServiceClient::new(channel).create_pool(request).await?;
-    Ok(answer.into_inner())
-}
-
-/// How many leases are suspected by a list that has none.
-pub(crate) async fn reclaim_as(channel: Channel) -> Result<u64, Status> {
-    let request = ipam::ReclaimOrphansRequest::default();
-    let answer = AdminServiceClient::new(channel)
-        .reclaim_orphans(request)
-        .await?;
-    Ok(answer.into_inner().suspected_count)
-}
-
-pub(crate) async fn release_as(channel: Channel, id: &str) -> Result<(), Status> {
-    let request = ipam::ReleaseRequest {
-        id: id.to_owned(),
-        ..Default::default()
-    };
-    let answer = LeaseServiceClient::new(channel).release(request).await;
-    answer.map(drop)
-}
