@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for crd in crds::all() {
         std::fs::write(
             folder.join(crds::file_name(&crd)),
-            serde_norway::to_string(&crd)?,
+            process::yaml::write(&crd)?,
         )?;
     }
     Ok(())

@@ -9,7 +9,7 @@ fn the_yaml_is_what_the_types_generate() {
     let mut expected = BTreeSet::new();
     for crd in crds::all() {
         let name = crds::file_name(&crd);
-        let generated = serde_norway::to_string(&crd).unwrap();
+        let generated = process::yaml::write(&crd).unwrap();
         let written = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
         assert!(
             generated == written,

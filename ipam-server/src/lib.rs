@@ -27,4 +27,3 @@ pub mod server;
 pub mod service;
 pub mod store;
 pub use ::process::text;
-pub mod yaml;

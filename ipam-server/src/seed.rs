@@ -4,13 +4,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ::process::yaml;
 use proto::ipam::v1::{self as ipam};
 use serde::Deserialize;
-use serde_norway::Value;
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
-use crate::yaml;
 
 /// Characters of a problem that are shown.
 const PROBLEM: usize = 160;
@@ -85,12 +85,18 @@ struct File {
 /// # Errors
 /// [`SeedError::Form`] names the field.
 pub fn parse_pools(text: &str) -> Result<Vec<ipam::Pool>, SeedError> {
-    let file: Result<File, _> =
-        serde_path_to_error::deserialize(serde_norway::Deserializer::from_str(text));
-    file.map(|file| file.pools)
-        .map_err(|error| SeedError::Form {
-            problem: error.to_string(),
-        })
+    let file: File = yaml::read(text).map_err(form)?;
+    Ok(file.pools)
+}
+
+fn form(error: yaml::YamlError) -> SeedError {
+    SeedError::Form {
+        problem: error.to_string(),
+    }
+}
+
+fn line(text: &str, path: &str) -> Option<usize> {
+    yaml::place(text, 0, path).map(|place| place.line)
 }
 
 /// The pools of a text, each read by itself.
@@ -100,15 +106,12 @@ fn each_pool(text: &str) -> Result<Vec<Result<ipam::Pool, Refused>>, SeedError> 
     struct Entries {
         pools: Vec<Value>,
     }
-    let entries = serde_path_to_error::deserialize(serde_norway::Deserializer::from_str(text));
-    let entries: Entries = entries.map_err(|error| SeedError::Form {
-        problem: error.to_string(),
-    })?;
+    let entries: Entries = yaml::read(text).map_err(form)?;
     let read = |(index, entry): (usize, Value)| {
         let name = entry.get("name").and_then(Value::as_str).map(str::to_owned);
         let place = format!("pools[{index}]");
         serde_path_to_error::deserialize(entry).map_err(|error| Refused {
-            line: yaml::line(text, 0, &format!("{place}.{}", error.path())),
+            line: line(text, &format!("{place}.{}", error.path())),
             pool: name.unwrap_or(place),
             exists: false,
             problem: short(&error),
@@ -149,7 +152,7 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
                         pool: name,
                         exists: false,
                         problem: short(&error),
-                        line: yaml::line(&text, 0, &format!("pools[{index}].{}", field(&error))),
+                        line: line(&text, &format!("pools[{index}].{}", field(&error))),
                     },
                 }
             }

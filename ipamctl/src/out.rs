@@ -131,8 +131,7 @@ impl Out {
 
 /// YAML of a JSON value.
 pub(crate) fn yaml(value: &serde_json::Value) -> Result<String, CliError> {
-    serde_norway::to_string(value)
-        .map_err(|error| CliError::Encode(serde::ser::Error::custom(error)))
+    process::yaml::write(value).map_err(|error| CliError::Encode(serde::ser::Error::custom(error)))
 }
 
 #[cfg(test)]

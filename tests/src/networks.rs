@@ -51,7 +51,7 @@ impl Node {
         fs::create_dir_all(&folder).expect("make its folder");
         fs::set_permissions(&folder, private(0o700)).expect("close its folder");
         let path = folder.join("ipam.yaml");
-        let text = serde_norway::to_string(settings).expect("JSON is YAML");
+        let text = process::yaml::write(settings).expect("JSON is YAML");
         fs::write(&path, text).expect("write ipam.yaml");
         fs::set_permissions(&path, private(0o600)).expect("close ipam.yaml");
     }

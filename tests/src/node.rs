@@ -259,7 +259,7 @@ impl Node {
     }
 
     pub(crate) fn write_manifest(&self, kind: &str, namespace: &str, name: &str, object: &Value) {
-        let text = serde_norway::to_string(object).expect("JSON is YAML");
+        let text = process::yaml::write(object).expect("JSON is YAML");
         fs::write(self.manifest(kind, namespace, name), text).expect("write a manifest");
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::process::yaml;
 use serde::Deserialize;
 
 use super::operations::Role;
@@ -90,9 +91,7 @@ impl Policy {
         };
         let bytes = dial::regular::read(path).map_err(read)?;
         let text = String::from_utf8(bytes).map_err(|_| content("is not UTF-8".to_owned()))?;
-        let document = serde_norway::Deserializer::from_str(&text);
-        let policy: Policy = serde_path_to_error::deserialize(document)
-            .map_err(|error| content(error.to_string()))?;
+        let policy: Policy = yaml::read(&text).map_err(|error| content(error.to_string()))?;
         policy.check().map_err(content)?;
         Ok(policy)
     }

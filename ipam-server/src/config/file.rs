@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ::process::yaml;
 use serde::Deserialize;
 
 use super::{ConfigError, LogFormat, StoreKind};
@@ -44,10 +45,8 @@ pub(super) fn read(path: &Path) -> Result<Settings, ConfigError> {
         path: path.to_owned(),
         source,
     })?;
-    serde_path_to_error::deserialize(serde_norway::Deserializer::from_str(&text)).map_err(|error| {
-        ConfigError::File {
-            path: path.to_owned(),
-            problem: error.to_string(),
-        }
+    yaml::read(&text).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        problem: error.to_string(),
     })
 }

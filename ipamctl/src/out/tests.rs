@@ -125,7 +125,7 @@ fn a_list_is_one_json_object_however_many_pages_it_has() {
 fn a_list_is_one_yaml_document_however_many_pages_it_has() {
     for (pages, count) in [(&[&THINGS[..1], &THINGS[1..]][..], 3), (&[], 0)] {
         let text = listed(Format::Yaml, false, pages);
-        let value: serde_json::Value = serde_norway::from_str(&text).expect(&text);
+        let value: serde_json::Value = process::yaml::read(&text).expect(&text);
         assert_eq!(value["things"].as_array().map(Vec::len), Some(count));
     }
 }

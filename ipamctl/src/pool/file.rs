@@ -4,12 +4,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use proto::ipam::v1::Pool;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::CliError;
 use crate::refusal::Refusal;
-use ipam_server::yaml;
+use process::yaml;
 
 /// The pools of a file, and where each of them stands.
 pub(super) struct PoolFile {
@@ -39,7 +38,7 @@ impl PoolFile {
         let field = field.strip_prefix("pool.").unwrap_or_default();
         let line = self.pools.get(index).and_then(|entry| {
             let (document, path) = &entry.place;
-            yaml::line(&self.text, *document, &format!("{path}.{field}"))
+            line(&self.text, *document, &format!("{path}.{field}"))
         });
         let name = self.pools.get(index).map(|entry| entry.pool.name.as_str());
         CliError::RefusedIn {
@@ -51,6 +50,10 @@ impl PoolFile {
             refusal,
         }
     }
+}
+
+fn line(text: &str, document: usize, path: &str) -> Option<usize> {
+    yaml::place(text, document, path).map(|place| place.line)
 }
 
 fn place(path: &Path, line: Option<usize>) -> String {
@@ -117,10 +120,10 @@ fn text(path: &Path) -> std::io::Result<String> {
 /// Reads `pools: […]`, a list of pools, or single pools as documents.
 pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, Wrong> {
     let mut pools = Vec::new();
-    for (number, document) in serde_norway::Deserializer::from_str(text).enumerate() {
-        let value = Value::deserialize(document).map_err(|error| Wrong {
-            line: error.location().map(|at| at.line()),
-            problem: yaml::short(&error),
+    for (number, document) in yaml::documents(text).into_iter().enumerate() {
+        let value = document.map_err(|error| Wrong {
+            line: error.place.map(|place| place.line),
+            problem: error.problem,
         })?;
         for (path, item) in items(value)? {
             let at = format!("pool {}", pools.len() + 1);
@@ -128,7 +131,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, Wrong> {
                 let field = error.path().to_string();
                 let problem = yaml::short(error.inner());
                 Wrong {
-                    line: yaml::line(text, number, &format!("{path}.{field}")),
+                    line: line(text, number, &format!("{path}.{field}")),
                     problem: match field.as_str() {
                         "." => format!("{at}: {problem}"),
                         field => format!("{at}: {field}: {problem}"),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use dial::regular;
 use nix::unistd::geteuid;
+use process::yaml;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -94,10 +95,11 @@ impl NodeFile {
                 wrong(problem.to_owned(), &remedy)
             })?;
         let bytes = regular::read_open(&file).map_err(unread)?;
-        let file: NodeFile = serde_norway::from_slice(&bytes).map_err(|error| {
-            let place = error.location().map_or_else(String::new, |at| {
-                format!(" at line {}, column {}", at.line(), at.column())
-            });
+        let text = String::from_utf8(bytes)
+            .map_err(|error| wrong("is not UTF-8".to_owned(), &error.utf8_error()))?;
+        let file: NodeFile = yaml::read(&text).map_err(|error| {
+            let place = error.place.map(|place| format!(" at {place}"));
+            let place = place.unwrap_or_default();
             wrong(format!("cannot be understood{place}"), &error)
         })?;
         match file.check() {

@@ -189,5 +189,5 @@ pub(super) fn kubeconfig(folder: &Path, address: SocketAddr, token: &str) -> Str
         "contexts": [{ "name": "e2e", "context": { "cluster": "e2e", "user": "e2e" } }],
         "current-context": "e2e",
     });
-    serde_norway::to_string(&object).expect("JSON is YAML")
+    process::yaml::write(&object).expect("JSON is YAML")
 }

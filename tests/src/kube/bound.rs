@@ -31,7 +31,7 @@ impl ApiServer {
     /// When the server refuses a part of it.
     pub fn kubeconfig_of_agent_pod(&self, node: &str) -> PathBuf {
         self.agent_kubeconfig();
-        let daemon_set: Value = serde_norway::from_str(DAEMON_SET).expect("YAML");
+        let daemon_set: Value = process::yaml::read(DAEMON_SET).expect("YAML");
         let pod = self.pod_of(&daemon_set, &format!("meta-cnid-{node}"), node);
         let token = self.projected_token(&pod, "token");
         self.write_kubeconfig(&format!("agent-pod-on-{node}"), &token)

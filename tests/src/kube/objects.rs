@@ -7,7 +7,6 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::gvk::GroupVersionKind;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, ResourceExt, discovery};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::kube::{ApiServer, block_on};
@@ -25,12 +24,9 @@ impl ApiServer {
     /// When the server refuses one.
     #[track_caller]
     pub fn apply(&self, yaml: &str) {
-        for document in serde_norway::Deserializer::from_str(yaml) {
-            let object = Value::deserialize(document)
-                .unwrap_or_else(|error| panic!("not YAML: {error}:\n{yaml}"));
-            if !object.is_null() {
-                self.apply_value(&object);
-            }
+        for document in process::yaml::documents(yaml) {
+            let object = document.unwrap_or_else(|error| panic!("not YAML: {error}:\n{yaml}"));
+            self.apply_value(&object);
         }
     }
 

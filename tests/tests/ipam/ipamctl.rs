@@ -130,7 +130,7 @@ fn what_is_read_is_a_table_json_or_yaml_and_nothing_else_on_stdout() {
         let told = bench.json(line);
         assert!(told.is_object(), "{line}: {told}");
         let yaml = bench.done(&format!("{line} -o yaml"));
-        let same: Value = serde_norway::from_str(&yaml).expect("YAML");
+        let same: Value = process::yaml::read(&yaml).expect("YAML");
         assert_eq!(plain(same), plain(told), "{line}");
         for format in ["table", "wide"] {
             let shown = bench.run(&format!("{line} -o {format}"));

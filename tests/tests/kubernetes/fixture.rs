@@ -56,10 +56,10 @@ pub(crate) fn changed_kubeconfig(
     change: impl FnOnce(&mut Value),
 ) -> PathBuf {
     let text = fs::read_to_string(api.plugin_kubeconfig()).expect("read a kubeconfig");
-    let mut kubeconfig: Value = serde_norway::from_str(&text).expect("a kubeconfig is YAML");
+    let mut kubeconfig: Value = process::yaml::read(&text).expect("a kubeconfig is YAML");
     change(&mut kubeconfig);
     let path = node.folder().join("changed.kubeconfig");
-    let text = serde_norway::to_string(&kubeconfig).expect("JSON is YAML");
+    let text = process::yaml::write(&kubeconfig).expect("JSON is YAML");
     fs::write(&path, text).expect("write a kubeconfig");
     path
 }

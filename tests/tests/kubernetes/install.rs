@@ -40,11 +40,11 @@ fn folder_of_a_newcomer(node: &Node) -> PathBuf {
 /// The kubeconfig of an administrator that names the authority's certificate by its file, as minikube writes it.
 fn admin_by_file(api: &ApiServer, folder: &Path) -> PathBuf {
     let text = fs::read_to_string(api.kubeconfig()).expect("read a kubeconfig");
-    let mut kubeconfig: Value = serde_norway::from_str(&text).expect("a kubeconfig is YAML");
+    let mut kubeconfig: Value = process::yaml::read(&text).expect("a kubeconfig is YAML");
     let cluster = &mut kubeconfig["clusters"][0]["cluster"];
     *cluster = json!({ "server": cluster["server"], "certificate-authority": api.ca() });
     let path = folder.join("admin.kubeconfig");
-    let text = serde_norway::to_string(&kubeconfig).expect("JSON is YAML");
+    let text = process::yaml::write(&kubeconfig).expect("JSON is YAML");
     fs::write(&path, text).expect("write a kubeconfig");
     path
 }

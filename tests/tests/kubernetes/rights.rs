@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use e2e::kube::{PLUGIN, User};
 use e2e::{ApiServer, Node, Pod, wait_until};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::fixture::{assert_says, events, failure, node};
@@ -137,8 +136,9 @@ fn without(api: &ApiServer, name: &str, verb: &str, resource: &str) -> PathBuf {
 
 fn shipped_rules() -> Vec<Value> {
     let text = include_str!("../../../deploy/rbac.yaml");
-    serde_norway::Deserializer::from_str(text)
-        .map(|document| Value::deserialize(document).expect("YAML"))
+    process::yaml::documents(text)
+        .into_iter()
+        .map(|document| document.expect("YAML"))
         .filter(|object| object["kind"] == "ClusterRole")
         .flat_map(|role| role["rules"].as_array().cloned().expect("a role has rules"))
         .collect()

@@ -6,7 +6,6 @@ mod pod;
 use e2e::kube::AGENT;
 use e2e::{Agent, ApiServer, Node};
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use pod::{ServerPod, operate};
@@ -17,8 +16,9 @@ const SERVER_MANIFEST: &str = include_str!("../../../deploy/ipam-server.yaml");
 const DAEMON_SETS: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets";
 
 fn objects(text: &str) -> Vec<Value> {
-    serde_norway::Deserializer::from_str(text)
-        .map(|document| Value::deserialize(document).expect("YAML"))
+    process::yaml::documents(text)
+        .into_iter()
+        .map(|document| document.expect("YAML"))
         .collect()
 }
 

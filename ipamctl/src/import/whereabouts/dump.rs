@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
+use process::yaml;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -120,8 +121,8 @@ impl Dump {
         {
             dump.document(value)?;
         } else {
-            for document in serde_norway::Deserializer::from_str(text) {
-                dump.document(Value::deserialize(document).map_err(|error| error.to_string())?)?;
+            for document in yaml::documents(text) {
+                dump.document(document.map_err(|error| error.to_string())?)?;
             }
         }
         match dump.pools.is_empty() && dump.reservations.is_empty() && dump.problems.is_empty() {
@@ -346,7 +347,7 @@ status: {allocations: [{nodeName: n1, sliceRange: 10.30.1.0/24}, {nodeName: '', 
             ),
             ("items: 7", "must be a list"),
             ("7", "no object"),
-            ("a: [", "did not find"),
+            ("a: [", "unclosed bracket"),
         ] {
             let error = Dump::read(text).expect_err("nothing of whereabouts");
             assert!(error.contains(part), "{text}: {error}");

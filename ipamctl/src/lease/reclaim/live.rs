@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use jiff::Timestamp;
+use process::yaml;
 use proto::ipam::v1::Owner;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::CliError;
@@ -90,8 +90,8 @@ impl Live {
         let json = serde_json::from_str(text).ok();
         let documents: Vec<Value> = match json {
             Some(value) => vec![value],
-            None => serde_norway::Deserializer::from_str(text)
-                .map(Value::deserialize)
+            None => yaml::documents(text)
+                .into_iter()
                 .collect::<Result<_, _>>()
                 .map_err(|error| error.to_string())?,
         };

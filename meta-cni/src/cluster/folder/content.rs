@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use process::yaml;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -177,25 +178,19 @@ fn read_limited(path: &Path) -> Result<String, String> {
 
 /// The documents of a file; nothing follows one that is not well-formed.
 fn documents(path: &Path, text: &str) -> Vec<Result<Value, String>> {
-    let mut documents = Vec::new();
     if path
         .extension()
         .is_some_and(|extension| extension == "json")
     {
-        for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
-            documents.push(value.map_err(|error| error.to_string()));
-        }
-        return documents;
+        let documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        return documents
+            .map(|value| value.map_err(|error| error.to_string()))
+            .collect();
     }
-    for document in serde_norway::Deserializer::from_str(text) {
-        let value = Value::deserialize(document).map_err(|error| error.to_string());
-        let broken = value.is_err();
-        documents.push(value);
-        if broken {
-            break;
-        }
-    }
+    let documents = yaml::documents(text).into_iter();
     documents
+        .map(|value| value.map_err(|error| error.to_string()))
+        .collect()
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(value: Value) -> Result<T, String> {

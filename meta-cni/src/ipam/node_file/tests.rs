@@ -83,7 +83,7 @@ fn what_is_wrong_is_told_to_the_administrator_and_not_to_the_tenant() {
         (
             "servers: [secret",
             "cannot be understood at line 1, column",
-            "expected a map",
+            "unclosed bracket",
         ),
         ("secret: 1", "cannot be understood at line 1", "secret"),
         (

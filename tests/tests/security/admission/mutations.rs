@@ -1,7 +1,6 @@
 //! The shipped policies with one part less each: an expression, an element of a rule, a condition, a part of a binding. The list is
 //! made from the manifests, so that a new part is tried without a word here.
 
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::changes::{CHANGES, Change};
@@ -43,8 +42,9 @@ impl Mutation {
 
 /// The objects of the manifest, in its order.
 pub(super) fn shipped() -> Vec<Value> {
-    serde_norway::Deserializer::from_str(SHIPPED)
-        .map(|document| Value::deserialize(document).expect("YAML"))
+    process::yaml::documents(SHIPPED)
+        .into_iter()
+        .map(|document| document.expect("YAML"))
         .collect()
 }
 
