@@ -19,7 +19,7 @@ help: ## This list
 
 build: ## The executables, static, in target/<host>/release
 	@[[ -x $(RELEASE)/ipamctl ]] || tests/tools/announce-build.sh 15
-	cargo build --release --locked --package meta-cni --package ipam-server --package ipamctl --bins
+	cargo build --release --locked --package meta-cni --package meta-cnid --package ipam-server --package ipamctl --bins
 
 demo: ## Two pods with three interfaces each, no cluster needed (root)
 	@[[ $$EUID == 0 ]] || { echo "demo: it makes network namespaces, so run it as root" >&2; exit 1; }
@@ -29,7 +29,7 @@ demo: ## Two pods with three interfaces each, no cluster needed (root)
 
 build-demo: # The executables without optimisation: half the time of `build`
 	@[[ -x $(DEMO)/ipamctl ]] || tests/tools/announce-build.sh 8
-	cargo build --profile demo --locked --package meta-cni --package ipam-server --package ipamctl --bins
+	cargo build --profile demo --locked --package meta-cni --package meta-cnid --package ipam-server --package ipamctl --bins
 
 test: ## Everything (root); the count of tests by rung comes last
 	@rm -f target/test-lacking.txt target/test-*.log
@@ -120,7 +120,7 @@ audit: ## Known vulnerabilities of dependencies (asks the advisory database)
 	$(TOOLS)/cargo-deny/bin/cargo-deny check advisories
 
 musl: ## The executables for musl (rustup target add x86_64-unknown-linux-musl)
-	cargo build --release --locked --package meta-cni --bins --target x86_64-unknown-linux-musl
+	cargo build --release --locked --package meta-cni --package meta-cnid --bins --target x86_64-unknown-linux-musl
 
 tools: ## What the tests need: packages, pinned plugins, kube-apiserver
 	@tests/tools/install.sh packages plugins apiserver

@@ -7,7 +7,7 @@ pub mod api;
 pub mod folder;
 mod object;
 
-pub(crate) use object::{
+pub use object::{
     ContainerSpecs, Labels, NETWORK_STATUS, STATIC_POD, check_uid, credible, resource_name_of,
     with_name,
 };
@@ -77,7 +77,7 @@ impl Pod {
     }
 
     /// Whether this is the pod that the runtime calls by this UID.
-    pub(crate) fn is_of_runtime(&self, uid: &str) -> bool {
+    pub fn is_of_runtime(&self, uid: &str) -> bool {
         let is_untold = self.is_static() && self.runtime_uid() == self.uid;
         is_untold || [self.runtime_uid(), &self.uid].contains(&uid)
     }
@@ -172,7 +172,7 @@ impl EventReason {
 }
 
 /// What to do where RBAC refuses a request.
-pub(crate) const GRANT_RIGHTS: &str = "grant this service account the rights in deploy/rbac.yaml";
+pub const GRANT_RIGHTS: &str = "grant this service account the rights in deploy/rbac.yaml";
 
 /// A question to the cluster that was not answered.
 #[derive(Debug, thiserror::Error)]

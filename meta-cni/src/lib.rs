@@ -6,7 +6,6 @@
 //! [`settle`], [`status`]; [`verbs`] puts them in order.
 
 pub mod advertisements;
-pub mod agent;
 pub mod cluster;
 pub mod config;
 pub mod device;
@@ -28,7 +27,7 @@ mod plugin_failure;
 pub mod plugins;
 pub mod policy;
 pub mod problem;
-mod random;
+pub mod random;
 pub mod record;
 pub mod route;
 pub mod rpc;
@@ -37,7 +36,7 @@ pub mod selection;
 pub mod settle;
 pub mod snapshot;
 pub mod status;
-mod sweep;
+pub mod sweep;
 pub mod tenant;
 #[cfg(test)]
 mod test_netns;

@@ -17,7 +17,7 @@ mod verdict;
 use cni::error::with_causes;
 pub(crate) use known::{Known, namespaces_of};
 pub use mode::{AttachmentPolicies, Mode};
-pub(crate) use selector::selects;
+pub use selector::selects;
 pub(crate) use verdict::{Grade, verdicts};
 
 use crate::cluster::{Cluster, Pod};

@@ -3,13 +3,13 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 /// A random number, different in each process and each call; never zero.
-pub(crate) fn number() -> u64 {
+pub fn number() -> u64 {
     // The standard library seeds each RandomState from the operating system and changes it every time.
     RandomState::new().build_hasher().finish().max(1)
 }
 
 /// A random number in `0.0..1.0`.
-pub(crate) fn dice() -> f64 {
+pub fn dice() -> f64 {
     // 53 bits are what an f64 holds exactly.
     (number() >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -39,7 +39,7 @@ pub(crate) fn daily(state_dir: &Path, records: &Records, has_others: impl FnOnce
 }
 
 /// Removes the files that killed processes left.
-pub(crate) fn temporaries(state_dir: &Path, now: SystemTime) {
+pub fn temporaries(state_dir: &Path, now: SystemTime) {
     for name in FOLDERS {
         remove(state_dir, name, now, is_temporary);
     }

@@ -7,8 +7,13 @@ use std::path::{Path, PathBuf};
 
 const TAKEN_FOR_SUCCESS: [&str; 2] = ["not found", "no such file or directory"];
 
-/// Folders of sources that are part of a CNI plugin, from the repository's root.
-const FOLDERS: [&str; 3] = ["crates/cni/src", "crates/netlink/src", "meta-cni/src"];
+/// Folders of sources whose texts a CNI plugin prints, from the repository's root.
+const FOLDERS: [&str; 4] = [
+    "crates/cni/src",
+    "crates/netlink/src",
+    "meta-cni/src",
+    "meta-cnid/src",
+];
 
 /// Files that have the words because plugins say them.
 const QUOTING: [&str; 1] = ["meta-cni/src/explain/remedy.rs"];

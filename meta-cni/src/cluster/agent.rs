@@ -1,7 +1,7 @@
 //! The cluster as the agent of this node tells it, over its socket. If the agent is away, the API server is asked
 //! itself where we may, else the agent is waited for.
 
-pub(crate) mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

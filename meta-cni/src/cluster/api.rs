@@ -21,10 +21,10 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::runtime::Runtime;
 
-pub(crate) use self::connection::{Connection, new_client};
-pub(crate) use self::retry::Patience;
+pub use self::connection::{Connection, new_client};
+pub use self::retry::Patience;
 pub use self::review::{Credentials, Listed, Right};
-pub(crate) use self::source::{Source, SourceError};
+pub use self::source::{Source, SourceError};
 use super::object::{Labels, NETWORK_STATUS, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::limits::GETS_AT_ONCE;
@@ -35,7 +35,7 @@ use crate::policy::selects;
 pub const DEFAULT_POD_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a question is asked.
-pub(crate) const PATIENCE: Patience = Patience {
+pub const PATIENCE: Patience = Patience {
     tries: u32::MAX,
     each: Duration::from_secs(5),
     total: Duration::from_secs(10),
@@ -235,7 +235,7 @@ impl Cluster for ApiCluster {
 }
 
 /// This machine's name, in small letters: the kubelet takes it as the node's name by default.
-pub(crate) fn host_name() -> String {
+pub fn host_name() -> String {
     match std::fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(name) => name.trim().to_lowercase(),
         Err(_) => "unknown".to_owned(),

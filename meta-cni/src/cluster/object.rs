@@ -12,7 +12,7 @@ use super::{ClusterError, Nad, NadName, Pod, PodRef, Policy};
 const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
 
 /// The annotation that tells what interfaces a pod has.
-pub(crate) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
+pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
 /// `metadata` of any object. The namespace `default` is meant where none is written, as kubectl does.
 #[derive(Debug, Deserialize)]
@@ -39,15 +39,14 @@ struct Owner {
 
 /// Annotations that tell a static pod and its UID. The kubelet writes them on the mirror pod, which its node owns
 /// (kubernetes, pkg/kubelet/pod/mirror_client.go); anybody may write them, and the owner, on another pod.
-pub(crate) const STATIC_POD: [&str; 2] =
-    ["kubernetes.io/config.source", "kubernetes.io/config.hash"];
+pub const STATIC_POD: [&str; 2] = ["kubernetes.io/config.source", "kubernetes.io/config.hash"];
 
 /// The annotation that makes a pod a mirror: its value is that of `config.hash`. The kubelet runs no pod that has it, so that
 /// whoever writes it has no pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// The annotations of a pod that count, by its owners (API version and kind).
-pub(crate) fn credible<'o>(
+pub fn credible<'o>(
     mut annotations: BTreeMap<String, String>,
     owners: impl IntoIterator<Item = (&'o str, &'o str)>,
 ) -> BTreeMap<String, String> {
@@ -89,7 +88,7 @@ impl PodObject {
 
 /// What a pod's spec says of its containers.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct ContainerSpecs {
+pub struct ContainerSpecs {
     #[serde(default, rename = "nodeName")]
     node_name: Option<String>,
     #[serde(default, rename = "initContainers")]
@@ -133,12 +132,12 @@ impl From<PodObject> for Pod {
 
 impl ContainerSpecs {
     /// The node that the pod is bound to; empty: none.
-    pub(crate) fn node_name(&self) -> &str {
+    pub fn node_name(&self) -> &str {
         self.node_name.as_deref().unwrap_or_default()
     }
 
     /// Resource names that the containers ask for, init containers first, without repeats.
-    pub(crate) fn resource_names(&self) -> Vec<String> {
+    pub fn resource_names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         let containers = [&self.init_containers, &self.containers];
         for container in containers.into_iter().flatten().flatten() {
@@ -220,19 +219,19 @@ impl ClusterObject {
 }
 
 /// Labels of an object.
-pub(crate) type Labels = BTreeMap<String, String>;
+pub type Labels = BTreeMap<String, String>;
 
 /// The label that the API server gives to every namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// The labels of a namespace with the one that nobody can take from it.
-pub(crate) fn with_name(mut labels: Labels, namespace: &str) -> Labels {
+pub fn with_name(mut labels: Labels, namespace: &str) -> Labels {
     labels.insert(NAMESPACE_NAME.to_owned(), namespace.to_owned());
     labels
 }
 
 /// The device plugin resource that a network's annotations name.
-pub(crate) fn resource_name_of(annotations: &BTreeMap<String, String>) -> Option<String> {
+pub fn resource_name_of(annotations: &BTreeMap<String, String>) -> Option<String> {
     let name = annotations.get(RESOURCE_NAME)?;
     (!name.is_empty()).then(|| name.clone())
 }
@@ -280,7 +279,7 @@ fn is_subdomain(text: &str) -> bool {
 ///
 /// # Errors
 /// [`ClusterError::Replaced`] if the reference has a UID and the runtime has another for `found`.
-pub(crate) fn check_uid(asked: &PodRef, found: &Pod) -> Result<(), ClusterError> {
+pub fn check_uid(asked: &PodRef, found: &Pod) -> Result<(), ClusterError> {
     match asked.uid.as_deref() {
         Some(uid) if !uid.is_empty() && !found.is_of_runtime(uid) => Err(ClusterError::Replaced {
             what: format!("pod {asked}"),

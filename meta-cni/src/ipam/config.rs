@@ -234,7 +234,7 @@ pub(super) fn check_tls(address: &str, tls: Option<&Tls>) -> Result<(), IpamConf
 }
 
 /// Whether it is `unix:///path`, `https://host:port`, or `http://` on loopback; else what is wrong.
-pub(crate) fn check_address(address: &str, tls: bool) -> Result<(), String> {
+pub fn check_address(address: &str, tls: bool) -> Result<(), String> {
     if let Some(path) = address.strip_prefix("unix://") {
         return if path.starts_with('/') {
             Ok(())

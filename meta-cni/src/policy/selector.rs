@@ -14,7 +14,7 @@ struct Selecting {
 
 /// Whether a policy with this `spec` is for a namespace with these labels. One whose selector cannot be read is for all:
 /// what it meant to keep closed does not open.
-pub(crate) fn selects(spec: &str, labels: &BTreeMap<String, String>) -> bool {
+pub fn selects(spec: &str, labels: &BTreeMap<String, String>) -> bool {
     let Ok(Selecting {
         namespace_selector: selector,
     }) = serde_json::from_str(spec)

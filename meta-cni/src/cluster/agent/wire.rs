@@ -24,7 +24,7 @@ struct Details {
 struct Cause(String);
 
 /// The status that tells an error.
-pub(crate) fn to_status(error: &ClusterError) -> Status {
+pub fn to_status(error: &ClusterError) -> Status {
     let (code, details) = match error {
         ClusterError::NotFound { what } => (Code::NotFound, details(what, "", None)),
         ClusterError::Replaced { what } => (Code::FailedPrecondition, details(what, "", None)),
@@ -112,7 +112,7 @@ fn error(code: Code, details: Details, message: &str) -> ClusterError {
 }
 
 /// A problem of one network, as [`to_status`] would tell it.
-pub(crate) fn to_problem(error: &ClusterError) -> wire::Problem {
+pub fn to_problem(error: &ClusterError) -> wire::Problem {
     let status = to_status(error);
     wire::Problem {
         code: status.code().into(),
@@ -133,7 +133,8 @@ pub(crate) fn to_pod_ref(pod: &PodRef) -> wire::PodRef {
     }
 }
 
-pub(crate) fn from_pod_ref(pod: wire::PodRef) -> PodRef {
+/// The pod that a message names.
+pub fn from_pod_ref(pod: wire::PodRef) -> PodRef {
     PodRef {
         namespace: pod.namespace,
         name: pod.name,
@@ -148,14 +149,16 @@ pub(crate) fn to_name(name: &NadName) -> wire::NetworkName {
     }
 }
 
-pub(crate) fn from_name(name: wire::NetworkName) -> NadName {
+/// The network that a message names.
+pub fn from_name(name: wire::NetworkName) -> NadName {
     NadName {
         namespace: name.namespace,
         name: name.name,
     }
 }
 
-pub(crate) fn to_pod(pod: Pod) -> wire::Pod {
+/// A pod as the agent answers with it.
+pub fn to_pod(pod: Pod) -> wire::Pod {
     let to_resource = |(resource, ids)| wire::ResourceDevices { resource, ids };
     wire::Pod {
         namespace: pod.namespace,
@@ -184,7 +187,8 @@ pub(crate) fn from_pod(pod: wire::Pod) -> Pod {
     }
 }
 
-pub(crate) fn to_answer(name: &NadName, found: Result<Nad, ClusterError>) -> wire::NetworkAnswer {
+/// What is known of a network, or why nothing is.
+pub fn to_answer(name: &NadName, found: Result<Nad, ClusterError>) -> wire::NetworkAnswer {
     use wire::network_answer::Answer;
     wire::NetworkAnswer {
         name: Some(to_name(name)),
@@ -215,9 +219,7 @@ pub(crate) fn from_answer(
 }
 
 /// The policies of namespaces, or why they are not known.
-pub(crate) fn to_policies(
-    found: Result<Vec<(String, Vec<Policy>)>, ClusterError>,
-) -> wire::Policies {
+pub fn to_policies(found: Result<Vec<(String, Vec<Policy>)>, ClusterError>) -> wire::Policies {
     let to_policy = |Policy { name, spec }| wire::Policy { name, spec };
     match found {
         Ok(found) => wire::Policies {
@@ -263,7 +265,7 @@ pub(crate) fn to_event(event: &Event) -> wire::Event {
 }
 
 /// An Event of the closed list of reasons; nothing for another reason.
-pub(crate) fn from_event(event: wire::Event) -> Option<Event> {
+pub fn from_event(event: wire::Event) -> Option<Event> {
     Some(Event {
         reason: EventReason::parse(&event.reason)?,
         message: event.message,

@@ -73,7 +73,7 @@ const USER_AGENT: &str = concat!("meta-cni/", env!("CARGO_PKG_VERSION"));
 
 /// A client of the API server.
 #[derive(Clone)]
-pub(crate) struct Connection {
+pub struct Connection {
     client: Client,
     server: String,
     patience: Patience,
@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// A connection over a client that is there.
-    pub(crate) fn over(client: Client, config: &kube::Config, patience: Patience) -> Connection {
+    pub fn over(client: Client, config: &kube::Config, patience: Patience) -> Connection {
         let server = config.cluster_url.to_string();
         Connection {
             client,
@@ -98,7 +98,7 @@ impl Connection {
     }
 
     /// The URL of the API server.
-    pub(crate) fn server(&self) -> &str {
+    pub fn server(&self) -> &str {
         &self.server
     }
 
@@ -153,7 +153,7 @@ impl Connection {
 }
 
 /// A client of what `config`, which was read from `source`, names; within an async runtime.
-pub(crate) fn new_client(source: &Source, config: &kube::Config) -> Result<Client, SourceError> {
+pub fn new_client(source: &Source, config: &kube::Config) -> Result<Client, SourceError> {
     // The only failure is that a provider was chosen before: it is then the one to use.
     let _ = rustls::crypto::ring::default_provider().install_default();
     client(config).map_err(|error| source.explain_client(error))

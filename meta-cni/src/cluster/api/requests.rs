@@ -47,7 +47,7 @@ struct TooLarge {
 
 impl Connection {
     /// GETs the pod until it is there or `wait` is over.
-    pub(crate) async fn pod(&self, pod: &PodRef, wait: Duration) -> Result<Pod, ClusterError> {
+    pub async fn pod(&self, pod: &PodRef, wait: Duration) -> Result<Pod, ClusterError> {
         let object = format!("pod {pod}");
         check_names(&object, [&pod.namespace, &pod.name])?;
         let path = format!("/api/v1/namespaces/{}/pods/{}", pod.namespace, pod.name);
@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// GETs a network.
-    pub(crate) async fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
+    pub async fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
         let object = format!("network-attachment-definition {name}");
         check_names(&object, [&name.namespace, &name.name])?;
         let path = format!(
@@ -141,7 +141,7 @@ impl Connection {
     }
 
     /// Writes network-status to the pod, with the pod's UID as precondition.
-    pub(crate) async fn write_status(&self, pod: &Pod, status: &str) -> Result<(), ClusterError> {
+    pub async fn write_status(&self, pod: &Pod, status: &str) -> Result<(), ClusterError> {
         let question = Question {
             verb: "patch network-status of",
             object: format!("pod {}/{}", pod.namespace, pod.name),
@@ -167,7 +167,7 @@ impl Connection {
     }
 
     /// Posts an Event about the pod; one that cannot be posted is told in the log.
-    pub(crate) async fn post(&self, pod: &PodRef, event: &Event, instance: &str) {
+    pub async fn post(&self, pod: &PodRef, event: &Event, instance: &str) {
         let object = event::object(
             pod,
             event,

@@ -12,13 +12,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long and how often a question is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// Requests made for one question, the first included.
-    pub(crate) tries: u32,
+    pub tries: u32,
     /// Time for one request, from connecting to the last byte of the answer.
-    pub(crate) each: Duration,
+    pub each: Duration,
     /// Time for all requests and the pauses between them.
-    pub(crate) total: Duration,
+    pub total: Duration,
 }
 
 impl Patience {

@@ -17,7 +17,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where to look.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub enum Source {
     /// A kubeconfig file.
     Kubeconfig(PathBuf),
     /// The environment and the service account of a pod.
@@ -26,7 +26,7 @@ pub(crate) enum Source {
 
 /// The API server's address or our credentials could not be had.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum SourceError {
+pub enum SourceError {
     /// A file is not there or cannot be read; it may be there later.
     #[error("{detail}")]
     Unreadable {
@@ -66,7 +66,7 @@ impl From<SourceError> for ClusterError {
 
 impl Source {
     /// Reads it.
-    pub(crate) fn config(&self) -> Result<Config, SourceError> {
+    pub fn config(&self) -> Result<Config, SourceError> {
         let mut config = match self {
             Source::Kubeconfig(path) => self.read_kubeconfig(path)?,
             Source::InCluster => {

@@ -7,10 +7,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use meta_cni::cluster::{ClusterError, Nad, NadName};
+use meta_cni::limits::GETS_AT_ONCE;
 use tokio::sync::Semaphore;
-
-use crate::cluster::{ClusterError, Nad, NadName};
-use crate::limits::GETS_AT_ONCE;
 
 /// How long an answer counts. A network that is made meanwhile is told by the watch.
 const LIFE: Duration = Duration::from_secs(10);

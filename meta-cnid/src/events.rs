@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use meta_cni::cluster::{Event, PodRef};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::api::Api;
 use super::metrics::Metrics;
-use crate::cluster::{Event, PodRef};
 
 /// Events that may wait; more are dropped and counted.
 const WAITING: usize = 4096;

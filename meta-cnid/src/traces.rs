@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni::error::with_causes;
+use meta_cni::journal::Operation;
+use meta_cni::trace::SpanId;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -19,9 +21,6 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tonic::transport::{Channel, Endpoint, Uri};
-
-use crate::journal::Operation;
-use crate::trace::SpanId;
 
 /// Operations that may wait.
 const WAITING: usize = 512;

@@ -20,10 +20,10 @@ mod operations;
 mod orphans;
 mod parts;
 mod pauses;
-mod process;
 pub mod proxy;
 pub mod releases;
 mod repair;
+mod serve;
 pub mod service;
 pub mod traces;
 pub mod watch;
@@ -36,6 +36,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use dial::socket::{Hidden, SocketError};
 use futures_util::{StreamExt as _, stream};
+use meta_cni::cluster::ClusterError;
+use meta_cni::cluster::api::{Source, host_name};
+use meta_cni::device::DeviceSource;
 use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
 use serde_json::json;
@@ -57,11 +60,8 @@ use self::releases::Waiting;
 use self::service::Service;
 use self::traces::WrongEndpoint;
 use self::watch::States;
-use crate::cluster::ClusterError;
-use crate::cluster::api::{Source, host_name};
-use crate::device::DeviceSource;
 
-pub use self::process::{ProcessError, serve};
+pub use self::serve::{ProcessError, serve};
 
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +238,7 @@ impl Agent {
         self.parts.serve(answering);
         tell_where(arguments);
         let state_dir = arguments.state_dir.clone();
-        blocking(move || crate::sweep::temporaries(&state_dir, SystemTime::now())).await;
+        blocking(move || meta_cni::sweep::temporaries(&state_dir, SystemTime::now())).await;
         look_after(&mut self.parts, arguments, &self.service);
         tracing::info!(socket = %arguments.socket.display(), metrics = self.pages, "serving");
         if let Some(path) = &arguments.ready_file {
@@ -332,7 +332,7 @@ fn pass_on(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) 
 /// Tells meta-cni, whatever it is configured to, that this node has an agent: also while it is away, and after a reboot.
 fn tell_where(arguments: &Arguments) {
     let (state_dir, socket) = (&arguments.state_dir, &arguments.socket);
-    if let Err(error) = crate::config::note_agent(state_dir, socket) {
+    if let Err(error) = meta_cni::config::note_agent(state_dir, socket) {
         let file = state_dir.display();
         tracing::warn!(%file, %error, "meta-cni is not told that this node has an agent");
     }

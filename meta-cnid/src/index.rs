@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use meta_cni::cluster::{ClusterError, Labels, Nad, NadName, Pod, Policy, with_name};
+use meta_cni::limits::{self, TooLarge};
+use meta_cni::policy::selects;
+use meta_cni::{cluster, selection};
 use tokio::sync::watch;
-
-use crate::cluster::{ClusterError, Labels, Nad, NadName, Pod, Policy, with_name};
-use crate::limits::{self, TooLarge};
-use crate::policy::selects;
-use crate::{cluster, selection};
 
 /// What is followed at the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

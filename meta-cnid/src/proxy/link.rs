@@ -11,6 +11,7 @@ use dial::files::Credentials;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
+use meta_cni::random::dice;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -20,7 +21,6 @@ use super::answer::broken;
 use super::dial::{DialError, Opened};
 use super::metrics::Metrics;
 use super::upstream::Upstream;
-use crate::random::dice;
 
 /// How long a call waits for a connection that is just being made.
 const HOLD: Duration = Duration::from_secs(1);

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use meta_cni::cluster::{ClusterError, NETWORK_STATUS, Pod};
+use meta_cni::record::{Phase, Record, Records};
 use netlink::netns;
 use serde_json::Value;
 
 use super::blocking;
 use super::pauses::Pauses;
 use super::service::Service;
-use crate::cluster::{ClusterError, NETWORK_STATUS, Pod};
-use crate::record::{Phase, Record, Records};
 
 /// Records that are younger are left to the ADD that writes them.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -159,8 +159,9 @@ fn is_of(record: &Record, pod: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use meta_cni::cluster::PodRef;
+
     use super::*;
-    use crate::cluster::PodRef;
 
     fn pod(name: &str, uid: &str, status: Option<&str>) -> Arc<Pod> {
         let status = status.map(|status| (NETWORK_STATUS.to_owned(), status.to_owned()));

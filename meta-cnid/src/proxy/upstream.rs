@@ -8,9 +8,8 @@ use dial::files::Files;
 use dial::token::Token;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, header};
+use meta_cni::ipam::config::check_address;
 use rustls::pki_types::ServerName;
-
-use crate::ipam::config::check_address;
 
 /// Where calls are passed on to.
 #[derive(Clone, Debug)]
@@ -137,7 +136,7 @@ mod tests {
         Files {
             ca: "/ca".into(),
             identity: None,
-            names: crate::agent::proxy::NAMES,
+            names: crate::proxy::NAMES,
         }
     }
 

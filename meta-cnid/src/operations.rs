@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cni::skel::Command;
+use meta_cni::journal::{Follower, Journal, Operation};
+use meta_cni::record::{RecordError, Records};
+use meta_cni::trace::Step;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,9 +18,6 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::blocking;
 use super::traces::Spans;
-use crate::journal::{Follower, Journal, Operation};
-use crate::record::{RecordError, Records};
-use crate::trace::Step;
 
 /// How often the journal is looked at.
 const LOOK: Duration = Duration::from_secs(1);

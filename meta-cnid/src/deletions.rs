@@ -5,12 +5,12 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use meta_cni::record::Orphans;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::time::MissedTickBehavior;
 
 use super::blocking;
-use crate::record::Orphans;
 
 /// How often is counted.
 const LOOK: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tonic::Code;
 
-use crate::agent::metrics::code_name;
+use crate::metrics::code_name;
 
 /// The method of calls that are not passed on: their names are whatever their callers want.
 pub(super) const OTHER: &str = "other";

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
+use meta_cni::rpc::{self, DialError};
 use tonic::Status;
-
-use crate::rpc::{self, DialError};
 
 /// For connecting and the call together.
 const LIMIT: Duration = Duration::from_secs(10);

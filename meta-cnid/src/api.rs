@@ -10,6 +10,8 @@ use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
+use meta_cni::cluster::ClusterError;
+use meta_cni::cluster::api::{Connection, PATIENCE, Source, SourceError, new_client};
 use secrecy::ExposeSecret;
 use tower::{BoxError, Service};
 
@@ -17,8 +19,6 @@ use super::blocking;
 use super::index::Kind;
 use super::metrics::{ApiRequest, Metrics};
 use super::watch::States;
-use crate::cluster::ClusterError;
-use crate::cluster::api::{Connection, PATIENCE, Source, SourceError, new_client};
 
 /// How often kubeconfig, token and certificates are looked at: a kubelet renews a token minutes before its end.
 const LOOK: Duration = Duration::from_secs(10);

@@ -215,7 +215,7 @@ mod tests {
     use rustls::{AlertDescription, CertificateError};
 
     use super::*;
-    use crate::agent::proxy::NAMES;
+    use crate::proxy::NAMES;
 
     #[test]
     fn what_tls_says_is_told_with_the_file_and_what_to_do_in_one_line() {

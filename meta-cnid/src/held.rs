@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni::error::with_causes;
+use meta_cni::held::{ReportError, Reporter};
+use meta_cni::ipam::client::Client;
+use meta_cni::ipam::config::Server;
+use meta_cni::ipam::failure::IpamFailure;
+use meta_cni::ipam::known::Known;
+use meta_cni::ipam::request;
+use meta_cni::record::Records;
 
 use super::blocking;
 use super::proxy::Connections;
-use crate::held::{ReportError, Reporter};
-use crate::ipam::client::Client;
-use crate::ipam::config::Server;
-use crate::ipam::failure::IpamFailure;
-use crate::ipam::known::Known;
-use crate::ipam::request;
-use crate::record::Records;
 
 /// For connecting to the agent's own socket and for the report.
 const LIMIT: Duration = Duration::from_secs(10);

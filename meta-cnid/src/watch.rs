@@ -13,11 +13,11 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use meta_cni::cluster::{ContainerSpecs, Nad, NadName, Pod, Policy, credible, resource_name_of};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::index::{Index, KINDS, Kind};
-use crate::cluster::{ContainerSpecs, Nad, NadName, Pod, Policy, credible, resource_name_of};
 
 /// Objects of one page of a list: what is in memory at once while a large cluster is read.
 const PAGE: u32 = 200;

@@ -6,6 +6,12 @@ use std::time::Duration;
 
 use cni::error::with_causes;
 use futures_util::future::join_all;
+use meta_cni::cluster::agent::wire;
+use meta_cni::cluster::{
+    ClusterError, GRANT_RIGHTS, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid,
+};
+use meta_cni::device::DeviceSource;
+use meta_cni::{limits, selection};
 use proto::agent::v1::agent_service_server::AgentService;
 use proto::agent::v1::{
     GetStatusRequest, GetStatusResponse, ReportRequest, ReportResponse, ResolveRequest,
@@ -20,12 +26,6 @@ use super::index::{Index, Kind};
 use super::metrics::{InFlight, Metrics, code_name};
 use super::missing::Missing;
 use super::watch::States;
-use crate::cluster::agent::wire;
-use crate::cluster::{
-    ClusterError, GRANT_RIGHTS, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid,
-};
-use crate::device::DeviceSource;
-use crate::{limits, selection};
 
 /// How long a pod that is not there is looked for: the runtime knows it, so it must appear.
 const POD_WAIT: Duration = Duration::from_secs(2);
@@ -169,7 +169,7 @@ impl Service {
     }
 
     /// What the kubelet gave to the pod; nothing if it cannot be asked: meta-cni then asks itself.
-    async fn devices(&self, pod: &Pod) -> Option<crate::cluster::Allocations> {
+    async fn devices(&self, pod: &Pod) -> Option<meta_cni::cluster::Allocations> {
         let (source, pod) = (self.devices.clone(), pod.clone());
         let asked = blocking(move || source.allocations(&pod)).await;
         asked

@@ -10,15 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use cni::error::with_causes;
+use meta_cni::ipam::client::Client;
+use meta_cni::ipam::config::Server;
+use meta_cni::ipam::queue::{AT_ONCE, Entry, Queue, QueueError};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::MissedTickBehavior;
 
 use super::blocking;
 use super::pauses::Pauses;
-use crate::ipam::client::Client;
-use crate::ipam::config::Server;
-use crate::ipam::queue::{AT_ONCE, Entry, Queue, QueueError};
 
 /// How often is looked for releases that wait.
 const LOOK: Duration = Duration::from_secs(3);

@@ -46,7 +46,7 @@ pub struct Arguments {
         long,
         env = "META_CNID_SOCKET",
         value_name = "FILE",
-        default_value = crate::config::AGENT_SOCKET
+        default_value = meta_cni::config::AGENT_SOCKET
     )]
     pub socket: PathBuf,
     /// The folder of meta-cni's records (its key stateDir).
@@ -99,7 +99,7 @@ pub struct Arguments {
         long,
         env = "META_CNID_IPAM_SOCKET",
         value_name = "FILE",
-        default_value = crate::ipam::config::SOCKET
+        default_value = meta_cni::ipam::config::SOCKET
     )]
     pub ipam_socket: PathBuf,
     /// The kubelet's folder, with the socket that tells devices.

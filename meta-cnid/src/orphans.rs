@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use meta_cni::record::{Orphans, RecordError, Records};
 use netlink::netns;
 
 use super::blocking;
 use super::cri::{self, CriError};
 use super::metrics::Metrics;
-use crate::record::{Orphans, RecordError, Records};
 
 /// Sandboxes that were not found, and when first.
 #[derive(Debug, Default)]
@@ -160,9 +160,10 @@ fn mark(orphans: &Orphans, gone: Vec<String>) -> Result<Vec<String>, RecordError
 
 #[cfg(test)]
 mod tests {
+    use meta_cni::cluster::PodRef;
+    use meta_cni::record::Record;
+
     use super::*;
-    use crate::cluster::PodRef;
-    use crate::record::Record;
 
     #[test]
     fn what_is_another_runtimes_is_left_alone() {

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cni::error::with_causes;
-use meta_cni::agent;
-use meta_cni::agent::config::{Action, Arguments, LogFormat};
+use meta_cnid::config::{Action, Arguments, LogFormat};
 use process::log::{Lines, Log};
 
 fn main() -> ExitCode {
@@ -28,7 +27,7 @@ fn main() -> ExitCode {
     };
     start_log(&arguments, log.lines());
     process::limits::begin();
-    let served = agent::serve(arguments);
+    let served = meta_cnid::serve(arguments);
     drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
