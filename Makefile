@@ -12,7 +12,7 @@ RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor 
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
-.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs crds audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,8 +43,8 @@ test-fuzz: ## Every parser of what strangers write, with made-up input
 	@mkdir -p target; printf '\n== fuzz\n'
 	@tests/tools/fuzz.sh 2>&1 | tee target/test-fuzz.log
 
-test-harness: build tools ## The harness itself: namespaces, plugins, API server
-	@tests/tools/rung.sh harness --package e2e --lib --test harness --test harness_kube --test reference_plugins
+test-harness: build tools ## The harness itself: namespaces, plugins, API server; and which crate imports which
+	@tests/tools/rung.sh harness --package e2e --lib --test workspace --test harness --test harness_kube --test reference_plugins
 
 test-conformance: build tools ## One test for each row of what a drop-in for Multus must do
 	@tests/tools/rung.sh conformance --package e2e --test conformance
@@ -114,6 +114,9 @@ docs: ## The documentation of the crates, in target/<host>/doc
 
 crds: ## Writes crds/yaml from the types
 	cargo run --package crds --example generate
+
+architecture: ## Draws the picture of the crates in ARCHITECTURE.md
+	WRITE_ARCHITECTURE=1 cargo test --locked --package e2e --test workspace -- picture
 
 audit: ## Known vulnerabilities of dependencies (asks the advisory database)
 	@tests/tools/install.sh deny
