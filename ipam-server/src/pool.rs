@@ -1,6 +1,7 @@
 //! A pool as the allocator needs it: decoded from its message, with everything checked (reference: the
 //! arithmetic of addresses in `subnet`).
 
+pub mod fields;
 mod sensible;
 mod subnet;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! ipamctl: a client of `ipam.v1` for people and their scripts. One file a family of commands; what they share
-//! is `remote` (the connection), `out` (stdout), `error` (what goes wrong, exit codes) and `time`.
+//! is `remote` (the connection), `out` (stdout), `note` (stderr), `error` (what goes wrong, exit codes) and `time`.
 //!
-//! It knows nothing of the server but the contract; only `export --offline` opens a store by itself.
+//! It speaks to a server by the contract only. Of the server's library it uses what both must agree on: the table of a
+//! pool's fields, and the size of a message's page. `export --offline` opens a store by itself.
 
 mod allocate;
 mod check;

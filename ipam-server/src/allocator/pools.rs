@@ -10,29 +10,7 @@ use super::state::{Half, PoolId, PoolState};
 use crate::error::{Error, Family};
 use crate::free_set::FreeSet;
 use crate::lease::timestamp;
-use crate::pool::{Pool, Subnet, common};
-
-/// The fields that UpdatePool can change.
-const MUTABLE: [&str; 18] = [
-    "ipv4.ranges",
-    "ipv4.excludes",
-    "ipv4.gateway",
-    "ipv4.routes",
-    "ipv6.ranges",
-    "ipv6.excludes",
-    "ipv6.gateway",
-    "ipv6.routes",
-    "dns",
-    "families_required",
-    "strategy",
-    "quarantine",
-    "default_ttl",
-    "max_ttl",
-    "labels",
-    "allowed_namespaces",
-    "requested_addresses",
-    "namespace_quota",
-];
+use crate::pool::{Pool, Subnet, common, fields};
 
 impl Draft<'_> {
     /// Makes a pool; the same one again is success if the request is the same.
@@ -117,7 +95,7 @@ impl Draft<'_> {
         check_etag(&state.pool, &wanted.etag)?;
         let before = &state.pool.message;
         let mut message = before.clone();
-        apply(&mut message, wanted, mask)?;
+        fields::update(&mut message, wanted, mask)?;
         let mut pool = Pool::decode(message)?;
         if same_configuration(&pool.message, before) {
             return Ok(shown(state));
@@ -330,95 +308,5 @@ fn usage(half: &Half) -> ipam::Usage {
 
 /// Whether two messages say the same of a pool, outputs aside.
 pub(super) fn same_configuration(one: &ipam::Pool, two: &ipam::Pool) -> bool {
-    let plain = |pool: &ipam::Pool| ipam::Pool {
-        etag: String::new(),
-        create_time: None,
-        update_time: None,
-        ipv4_usage: None,
-        ipv6_usage: None,
-        state: 0,
-        ..pool.clone()
-    };
-    plain(one) == plain(two)
-}
-
-/// Puts the fields of the mask into a pool.
-fn apply(message: &mut ipam::Pool, wanted: &ipam::Pool, mask: &[String]) -> Result<(), Error> {
-    let all: Vec<String> = MUTABLE.iter().map(|&field| field.to_owned()).collect();
-    let fields = if mask.is_empty() {
-        check_immutable(message, wanted)?;
-        &all
-    } else {
-        mask
-    };
-    for field in fields {
-        match field.as_str() {
-            "dns" => message.dns.clone_from(&wanted.dns),
-            "families_required" => message.families_required = wanted.families_required,
-            "strategy" => message.strategy = wanted.strategy,
-            "quarantine" => message.quarantine = wanted.quarantine,
-            "default_ttl" => message.default_ttl = wanted.default_ttl,
-            "max_ttl" => message.max_ttl = wanted.max_ttl,
-            "labels" => message.labels.clone_from(&wanted.labels),
-            "allowed_namespaces" => {
-                message
-                    .allowed_namespaces
-                    .clone_from(&wanted.allowed_namespaces);
-            }
-            "requested_addresses" => message.requested_addresses = wanted.requested_addresses,
-            "namespace_quota" => message.namespace_quota = wanted.namespace_quota,
-            other => {
-                let half = match other.split_once('.') {
-                    Some(("ipv4", name)) => (&mut message.ipv4, &wanted.ipv4, name),
-                    Some(("ipv6", name)) => (&mut message.ipv6, &wanted.ipv6, name),
-                    _ => return Err(unknown_field(other)),
-                };
-                let lacks_family = half.0.is_none();
-                let (Some(to), Some(from), name) = half else {
-                    // A pool as a whole changes the families that it has.
-                    if mask.is_empty() || !lacks_family {
-                        continue;
-                    }
-                    let problem = format!(
-                        "{other:?}: the pool has no such family, and a family cannot be added; make another pool"
-                    );
-                    return Err(Error::field("update_mask", problem));
-                };
-                match name {
-                    "ranges" => to.ranges.clone_from(&from.ranges),
-                    "excludes" => to.excludes.clone_from(&from.excludes),
-                    "gateway" => to.gateway.clone_from(&from.gateway),
-                    "routes" => to.routes.clone_from(&from.routes),
-                    _ => return Err(unknown_field(other)),
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn unknown_field(field: &str) -> Error {
-    let known = MUTABLE.join(", ");
-    Error::field(
-        "update_mask",
-        format!("{field:?} cannot be changed; it may name {known}"),
-    )
-}
-
-/// Refuses a whole pool that differs in what cannot change.
-fn check_immutable(before: &ipam::Pool, wanted: &ipam::Pool) -> Result<(), Error> {
-    let cidr = |subnet: &Option<ipam::Subnet>| subnet.as_ref().map(|subnet| subnet.cidr.clone());
-    let vrf_differs = !wanted.vrf.is_empty() && wanted.vrf != before.vrf;
-    let pairing_differs = wanted.pairing != 0 && wanted.pairing != before.pairing;
-    for (field, differs) in [
-        ("pool.vrf", vrf_differs),
-        ("pool.pairing", pairing_differs),
-        ("pool.ipv4.cidr", cidr(&wanted.ipv4) != cidr(&before.ipv4)),
-        ("pool.ipv6.cidr", cidr(&wanted.ipv6) != cidr(&before.ipv6)),
-    ] {
-        if differs {
-            return Err(Error::field(field, "cannot change; make another pool"));
-        }
-    }
-    Ok(())
+    fields::configuration(one) == fields::configuration(two)
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ipam_server::pool::fields::{self, Kind};
 use proto::ipam::v1::{Pool, UpdatePoolRequest};
 
 use super::file;
@@ -15,11 +16,6 @@ use crate::error::CliError;
 use crate::note::{note, note_dry_run};
 use crate::out::{Out, yaml};
 use crate::remote::Remote;
-
-const HEAD: &str = "\
-# Change the pool, save and leave; an unchanged file changes nothing.
-# name, vrf, cidr and pairing stay as they are. `ipamctl pool cordon` changes the state.
-";
 
 /// Changes a pool: the given flags, or without any the whole pool as YAML in $VISUAL or $EDITOR (default vi).
 ///
@@ -73,19 +69,20 @@ pub(super) async fn run(args: EditArgs, remote: &Remote, out: &mut Out) -> Resul
     Ok(())
 }
 
+/// What an editor shows above a pool.
+fn head() -> String {
+    let immutable: Vec<_> = fields::paths(Kind::Immutable).collect();
+    format!(
+        "# Change the pool, save and leave; an unchanged file changes nothing.\n\
+         # These fields cannot be changed: {}. `ipamctl pool cordon` changes the state.\n",
+        immutable.join(", ")
+    )
+}
+
 /// What an editor shows of a pool.
 fn editable(pool: &Pool) -> Result<String, CliError> {
-    let shown = Pool {
-        etag: String::new(),
-        create_time: None,
-        update_time: None,
-        ipv4_usage: None,
-        ipv6_usage: None,
-        state: 0,
-        ..pool.clone()
-    };
-    let value = serde_json::to_value(&shown).map_err(CliError::Encode)?;
-    Ok(format!("{HEAD}{}", yaml(&value)?))
+    let value = serde_json::to_value(fields::configuration(pool)).map_err(CliError::Encode)?;
+    Ok(format!("{}{}", head(), yaml(&value)?))
 }
 
 /// A file that somebody edited. It stays if it cannot be used: nobody's work is lost.
@@ -106,7 +103,7 @@ impl Edited {
             (Some(entry), true) => entry.pool,
             _ => return Err(wrong("it must hold one pool".to_owned())),
         };
-        match immutable(&pool, present) {
+        match fields::changed_immutable(present, &pool) {
             Some(field) => Err(wrong(format!(
                 "{field} cannot be changed; make another pool"
             ))),
@@ -118,19 +115,6 @@ impl Edited {
         // A file that is left in the temporary folder harms nobody.
         let _ = std::fs::remove_file(&self.path);
     }
-}
-
-fn immutable(pool: &Pool, present: &Pool) -> Option<&'static str> {
-    let cidr = |subnet: &Option<proto::ipam::v1::Subnet>| subnet.as_ref().map(|at| at.cidr.clone());
-    [
-        ("name", pool.name == present.name),
-        ("vrf", pool.vrf == present.vrf),
-        ("ipv4.cidr", cidr(&pool.ipv4) == cidr(&present.ipv4)),
-        ("ipv6.cidr", cidr(&pool.ipv6) == cidr(&present.ipv6)),
-        ("pairing", pool.pairing == present.pairing),
-    ]
-    .into_iter()
-    .find_map(|(field, same)| (!same).then_some(field))
 }
 
 fn edit(text: &str) -> Result<Edited, CliError> {
@@ -197,7 +181,7 @@ mod tests {
             ..Pool::default()
         };
         let text = editable(&pool).expect("YAML");
-        assert_eq!(text, format!("{HEAD}name: blue\nquarantine: 60s\n"));
+        assert_eq!(text, format!("{}name: blue\nquarantine: 60s\n", head()));
         let edited = Edited {
             path: PathBuf::from("x.yaml"),
             text,

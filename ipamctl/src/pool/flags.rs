@@ -299,7 +299,45 @@ fn route(text: &str) -> Result<Option<Route>, String> {
 
 #[cfg(test)]
 mod tests {
+    use ipam_server::pool::fields::{Kind, paths};
+
     use super::*;
+
+    #[test]
+    fn every_mutable_field_has_a_flag_and_no_other_field_has() {
+        let text = || Some("10.0.0.1".to_owned());
+        let flags = ConfigFlags {
+            ipv4_range: vec![String::new()],
+            ipv4_exclude: vec![String::new()],
+            ipv4_gateway: text(),
+            ipv4_route: vec![None],
+            ipv6_range: vec![String::new()],
+            ipv6_exclude: vec![String::new()],
+            ipv6_gateway: text(),
+            ipv6_route: vec![None],
+            dns_server: vec![String::new()],
+            dns_search: vec![String::new()],
+            families: Some(Families::Any),
+            strategy: Some(Order::Random),
+            quarantine_seconds: Some(1),
+            default_ttl_seconds: Some(1),
+            max_ttl_seconds: Some(1),
+            allowed_namespace: vec![String::new()],
+            requested_addresses: Some(Requested::Deny),
+            namespace_quota: Some(1),
+            label: vec![LabelChange::Remove("x".to_owned())],
+        };
+        let mut pool = Pool {
+            ipv4: Some(Subnet::default()),
+            ipv6: Some(Subnet::default()),
+            ..Pool::default()
+        };
+        let mut mask = flags.apply(&mut pool).expect("a pool of both families");
+        let mut mutable: Vec<_> = paths(Kind::Mutable).collect();
+        mask.sort();
+        mutable.sort();
+        assert_eq!(mask, mutable);
+    }
 
     #[test]
     fn flags_name_the_fields_that_they_change() {
