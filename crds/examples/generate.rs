@@ -5,10 +5,9 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");
     for crd in crds::all() {
-        std::fs::write(
-            folder.join(crds::file_name(&crd)),
-            process::yaml::write(&crd)?,
-        )?;
+        let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+        let yaml = serde_saphyr::to_string_with_options(&crd, options)?;
+        std::fs::write(folder.join(crds::file_name(&crd)), yaml)?;
     }
     Ok(())
 }

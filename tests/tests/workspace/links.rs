@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::metadata::cargo;
 
 /// Crates, and what they must not link: a package, or one feature of it.
-const NEVER: [(&str, &[&str]); 3] = [
+const NEVER: [(&str, &[&str]); 4] = [
     // A plugin serves nobody: it lives for one call.
     (
         "meta-cni",
@@ -18,6 +18,11 @@ const NEVER: [(&str, &[&str]); 3] = [
             "tonic/router",
             "tonic/server",
         ],
+    ),
+    // Screens and tables are for people: ipamctl has them.
+    (
+        "ipam-server",
+        &["comfy-table", "crossterm", "indicatif", "ratatui"],
     ),
     (
         "cni-protocol",
