@@ -12,7 +12,7 @@ RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor 
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
-.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs crds architecture audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs book crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,12 +88,13 @@ test-clients: build tools ## The example clients of ipam.v1 against a real serve
 test-demo: build tools ## The demo, twice, and interrupted half way
 	@tests/tools/rung.sh demo --package e2e --test demo
 
-lint: ## Format, clippy, documentation, licences, CRD drift; warnings are errors
+lint: ## Format, clippy, links of the documents, licences; warnings are errors
 	@tests/tools/install.sh deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	for script in examples/demo.sh tests/tools/*.sh findings/*.sh; do bash -n $$script; done
+	tests/tools/links.sh
 
 bench: bench-attach bench-ipam bench-agent ## All benchmarks
 
@@ -109,8 +110,14 @@ bench-agent: build tools ## The same through the agent, and its memory; target/b
 	cargo build --release --locked --package e2e --bin noop
 	cargo bench --locked --package e2e --bench agent
 
-docs: ## The documentation of the crates, in target/<host>/doc
+docs: book ## The documentation of the crates, in target/<host>/doc, and the book
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+book: ## The book of docs/, in target/book/docs/src
+	@tests/tools/install.sh mdbook
+	@tests/tools/links.sh
+	$(TOOLS)/mdbook/bin/mdbook build docs
+	@for folder in deploy examples findings proto; do ln -sfn ../../$$folder target/book/$$folder; done
 
 crds: ## Writes crds/yaml from the types
 	cargo run --package crds --example generate

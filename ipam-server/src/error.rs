@@ -1,5 +1,5 @@
 //! What can be wrong with a request to the address service. `service::status` maps it to a gRPC status; the
-//! table is in the README.
+//! table is in docs/src/errors.md.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
 //! The example clients of ipam.v1, run as a reader would, against a real server: each on a unix socket and over TLS, with
-//! the lines that docs/clients.md has.
+//! the lines that docs/src/clients.md has.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -221,13 +221,16 @@ macro_rules! tests_of {
 
 tests_of!(rust python go node java);
 
-/// The lines of docs/clients.md are lines of the examples.
+/// The lines of docs/src/clients.md are lines of the examples.
 #[test]
 fn the_table_of_the_documentation_is_what_the_examples_do() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src");
     let page = std::fs::read_to_string(folder.join("clients.md")).expect("read the page");
     let mut lines = 0;
-    for row in page.lines().filter(|line| line.contains("](../examples/")) {
+    for row in page
+        .lines()
+        .filter(|line| line.contains("](../../examples/"))
+    {
         let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [_, example, socket, tls] = cells[..] else {
             panic!("a row of four cells: {row}");

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
 #
-#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny]
+#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny] [mdbook]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -16,6 +16,7 @@
 #            into target/tools/node-client; examples/clients/go and java built into target/tools/go-client and
 #            java-client. Node, npm, a JDK and Maven come by apt-get if they are not in PATH
 # deny       cargo-deny, into target/tools
+# mdbook     mdBook, which builds the book of docs/, into target/tools
 #
 # E2E_TOOLS_DIR puts them elsewhere than into target/tools.
 set -euo pipefail
@@ -201,12 +202,22 @@ java_client() {
 }
 
 deny() {
-    local version=0.20.2
-    [[ $("$tools/cargo-deny/bin/cargo-deny" --version 2>/dev/null) == *" $version" ]] && return
-    say "building cargo-deny $version into $tools/cargo-deny (once; takes a few minutes)"
+    cargo_tool cargo-deny 0.20.2
+}
+
+mdbook() {
+    cargo_tool mdbook 0.5.4
+}
+
+# cargo_tool CRATE VERSION: builds the crate's executable of the same name into target/tools/CRATE/bin.
+cargo_tool() {
+    local crate=$1 version=$2 found
+    found=$("$tools/$crate/bin/$crate" --version 2>/dev/null) || found=
+    [[ ${found##* } == "$version" || ${found##* } == "v$version" ]] && return
+    say "building $crate $version into $tools/$crate (once; takes a few minutes)"
     # Not from the project's folder: its settings are for executables of its own.
     (cd / && cargo install --quiet --locked --debug --no-default-features --force \
-        --root "$tools/cargo-deny" --version "$version" cargo-deny)
+        --root "$tools/$crate" --version "$version" "$crate")
 }
 
 # Read as a whole before it runs, so that a change of this file does not reach a run.
@@ -215,8 +226,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | multus | containerd | clients | deny) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny)" ;;
+        packages | plugins | apiserver | multus | containerd | clients | deny | mdbook) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny, mdbook)" ;;
         esac
     done
     exit

@@ -1,4 +1,4 @@
-//! Roles × operations: the table of docs/security.md as data. Each method of each service stands in one row; a method that
+//! Roles × operations: the table of docs/src/security.md as data. Each method of each service stands in one row; a method that
 //! stands in none is refused.
 
 /// What a caller can be. A caller may have several roles.

@@ -133,7 +133,7 @@ pub(super) fn check(judged: &Judged, all: bool) -> Vec<Finding> {
         };
         let cause = format!("network {network}: {would}{why}");
         let remedy =
-            "allow it by an AttachmentPolicy, or change the network or the pod (docs/security.md)";
+            "allow it by an AttachmentPolicy, or change the network or the pod (docs/src/security.md)";
         let mut found =
             Finding::fault(Area::Policy, cause, remedy).seen_all(case.users.iter().cloned());
         if !case.is_refused || case.users.is_empty() {

@@ -1,5 +1,5 @@
 //! What to do about a failed operation: by the text of the plugin that failed, else by that plugin, else by its CNI code, as
-//! the README's table of errors has it; nothing if its text says so already.
+//! the table in docs/src/errors.md has it; nothing if its text says so already.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The table of failures (README, "Errors of ipam.v1"): each is caused at a real server, and has its code, its reason
+//! The table of failures (docs/src/errors.md): each is caused at a real server, and has its code, its reason
 //! and its details; what a plugin can meet is caused through meta-ipam as well, and has its CNI code.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Roles × operations: every cell of the table in docs/security.md with a real certificate, and what root is on the socket.
+//! Roles × operations: every cell of the table in docs/src/security.md with a real certificate, and what root is on the socket.
 
 mod calls;
 pub(crate) mod scene;
