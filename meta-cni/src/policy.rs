@@ -2,7 +2,7 @@
 //! the floor of this node.
 //!
 //! The text of a NetworkAttachmentDefinition is judged by the policies of its own namespace, what a pod asks for
-//! by those of the pod's. A network passes if one policy allows the whole of it ([`rules`]); policies add up and none takes away.
+//! by those of the pod's. A network passes if one policy allows the whole of it (`rules`); policies add up and none takes away.
 //! The floor holds besides. Networks of the node's own configuration are not judged.
 
 mod breach;

@@ -1,5 +1,5 @@
 //! What works and yet surprises, found in the plan of a pod: ADD tells it in the log, doctor in its report.
-//! From configurations alone, but for [`route_at_stake`], which asks the kernel.
+//! From configurations alone, but for `route_at_stake`, which asks the kernel.
 
 mod default_routes;
 mod forwarding;

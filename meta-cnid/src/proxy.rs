@@ -1,7 +1,7 @@
-//! ipam.v1 for the plugins of this node, passed on to ipam-server over one connection that is always open ([`link`]).
+//! ipam.v1 for the plugins of this node, passed on to ipam-server over one connection that is always open (`link`).
 //!
 //! A call is passed on as HTTP/2 has it (head, messages, trailers), whatever its method: no message is decoded. Only
-//! methods that plugins and people on a node need are let through ([`allowed`]).
+//! methods that plugins and people on a node need are let through (`allowed`).
 
 mod allowed;
 mod answer;
