@@ -1,5 +1,5 @@
 //! Decides, in memory and one command after the other: who gets which address. It takes the time as a value
-//! and gives a [`Batch`] to make durable; what it changed meanwhile can be undone.
+//! and gives a [`Group`](crate::store::Group) to make durable; what it changed meanwhile can be undone.
 //!
 //! [`state`] is what is remembered, [`draft`] a group of decisions that is not durable yet; the other files
 //! are the commands, one family each.
@@ -11,6 +11,7 @@ pub mod lookup;
 pub mod restore;
 pub mod state;
 
+mod apply;
 mod choose;
 mod give;
 mod gone;

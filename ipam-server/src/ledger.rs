@@ -33,9 +33,8 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::lease::{Wish, is_of_node};
 use crate::pool::Pool;
-use crate::store::durable::Durable;
-use crate::store::{Batch, Origin, OriginChange, Store, StoreError};
-use worker::{Job, Message, Worker};
+use crate::store::{Append, Group, Origin, OriginChange, Store, StoreError};
+use worker::{Decision, Job, Message, Worker};
 
 /// Leases that one BatchAllocate may ask for.
 const BATCH: usize = 64;
@@ -103,6 +102,36 @@ pub trait Observer: Send + Sync + 'static {
 /// Whether the store can be written, and why not.
 pub type Health = Result<(), StoreError>;
 
+/// A command on its way: what it decides, and who waits for its result.
+struct Command<T, F> {
+    /// False for what changes nothing.
+    keep: bool,
+    deadline: Option<Instant>,
+    decide: F,
+    result: Result<T, Error>,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T: Send, F: FnMut(&mut Draft<'_>) -> Result<T, Error> + Send> Decision for Command<T, F> {
+    fn decide(&mut self, draft: &mut Draft<'_>) {
+        // Nobody waits for the answer: the caller has gone.
+        let is_late = self.deadline.is_some_and(|at| at <= Instant::now());
+        self.result = match is_late || self.answer.is_closed() {
+            true => Err(Error::DeadlineExceeded),
+            false => draft.attempt(self.keep, &mut self.decide),
+        };
+    }
+
+    fn answer(self: Box<Self>, written: Result<(), &StoreError>) {
+        let result = match written {
+            Ok(()) => self.result,
+            Err(error) => Err(Error::Store(error.clone())),
+        };
+        // A caller that has gone gets no answer.
+        let _ = self.answer.send(result);
+    }
+}
+
 /// A handle to the ledger. Clones are the same ledger.
 #[derive(Clone)]
 pub struct Ledger {
@@ -128,7 +157,6 @@ impl Ledger {
         limits: Limits,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Ledger, Error> {
-        let store: Arc<dyn Store> = Arc::new(Durable::new(store));
         let mut state = load(store.as_ref())?;
         if let Ok(latest) = Timestamp::from_millisecond(state.latest) {
             clock.has_been(latest);
@@ -147,10 +175,19 @@ impl Ledger {
             })?;
             let after = state.origin.clone();
             let origin = Some(OriginChange { before, after });
-            store.commit(&Batch {
+            let group = Group {
                 origin,
-                ..Batch::default()
-            })?;
+                ..Group::default()
+            };
+            match store.append(state.position, &group)? {
+                Append::Appended(position) => state.position = position,
+                // Another server named the store meanwhile.
+                Append::Behind(groups, position) => {
+                    for group in groups {
+                        state.apply(&group, position)?;
+                    }
+                }
+            }
         }
         let (queue, jobs) = std::sync::mpsc::channel();
         let (revision_sender, revision) = watch::channel(state.revision);
@@ -226,31 +263,22 @@ impl Ledger {
         &self,
         caller: &Caller,
         keep: bool,
-        decide: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
+        decide: impl FnMut(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let _place = self.waiting.acquire().await.map_err(|_| Error::Stopping)?;
         let (answer, answered) = oneshot::channel();
-        let deadline = caller.deadline;
+        let command = Command {
+            keep,
+            deadline: caller.deadline,
+            decide,
+            result: Err(Error::DeadlineExceeded),
+            answer,
+        };
         let job = Job {
             actor: caller.actor.clone(),
             node: caller.node.clone(),
             writes: keep,
-            decide: Box::new(move |draft| {
-                // Nobody waits for the answer: the caller has gone.
-                let late = answer.is_closed() || deadline.is_some_and(|at| at <= Instant::now());
-                let result = match draft {
-                    Some(draft) if !late => draft.attempt(keep, decide),
-                    _ => Err(Error::DeadlineExceeded),
-                };
-                Box::new(move |written| {
-                    let result = match written {
-                        Ok(()) => result,
-                        Err(error) => Err(Error::Store(error.clone())),
-                    };
-                    // A caller that has gone is told nothing.
-                    let _ = answer.send(result);
-                })
-            }),
+            decision: Box::new(command),
         };
         self.queue
             .send(Message::Job(job))
@@ -264,7 +292,7 @@ impl Ledger {
         caller: &Caller,
         keep: bool,
         known: Option<ipam::StoreMark>,
-        decide: impl FnOnce(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
+        mut decide: impl FnMut(&mut Draft<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<(T, ipam::StoreMark), Error> {
         // That the store turns out to be restored is kept although the caller is refused.
         let answer = self.run(caller, keep, move |draft| {
@@ -288,7 +316,7 @@ impl Ledger {
         pool.check_plain()?;
         let id = request.request_id;
         self.run(caller, !request.validate_only, move |draft| {
-            draft.create_pool(pool, &id)
+            draft.create_pool(pool.clone(), &id)
         })
         .await
     }
@@ -460,7 +488,7 @@ impl Ledger {
         let wanted = request.reservation.unwrap_or_default();
         let id = request.request_id;
         self.run(caller, !request.validate_only, move |draft| {
-            draft.create_reservation(wanted, &id)
+            draft.create_reservation(wanted.clone(), &id)
         })
         .await
     }
@@ -497,7 +525,7 @@ impl Ledger {
         items: Vec<ipam::ExportItem>,
         validate_only: bool,
     ) -> Result<ipam::ImportResponse, Error> {
-        self.run(caller, !validate_only, move |draft| draft.import(items))
+        self.run(caller, !validate_only, move |draft| draft.import(&items))
             .await
     }
 

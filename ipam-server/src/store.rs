@@ -4,7 +4,6 @@
 
 #[cfg(test)]
 mod contract;
-pub mod durable;
 pub mod folder;
 mod journal;
 pub mod memory;
@@ -14,7 +13,7 @@ pub mod sled;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use proto::ipam::v1::{Event, Lease, Pool, Reservation};
+use proto::ipam::v1::{Event, Lease, Pool, Reservation, Subject, subject};
 use serde::{Deserialize, Serialize};
 
 /// A lease's number, from the revision of the change that made it, see [`Origin::lease_offset`]. Written `l<decimal>`
@@ -38,16 +37,11 @@ impl std::str::FromStr for LeaseId {
     }
 }
 
-/// Changes that become durable together or not at all. In each list the last entry for a key counts.
+/// Changes that become durable together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// By name; `None` removes.
-    pub pools: Vec<(String, Option<Pool>)>,
-    /// By name; `None` removes.
-    pub reservations: Vec<(String, Option<Reservation>)>,
-    /// By number; `None` removes.
-    pub leases: Vec<(LeaseId, Option<Lease>)>,
-    /// Additions to the history, in order of revision, following on what is there without a gap.
+pub struct Group {
+    /// Changes of pools, reservations and leases, in order of revision, following on the head without a gap. The last event
+    /// about each of them states what the store holds of it afterwards.
     pub events: Vec<Event>,
     /// Events up to this revision are no longer kept.
     pub forget_events_to: Option<u64>,
@@ -83,11 +77,30 @@ pub struct OriginChange {
     pub after: Origin,
 }
 
-impl Batch {
-    /// How many values it changes.
-    pub fn writes(&self) -> usize {
-        self.pools.len() + self.reservations.len() + self.leases.len() + self.events.len()
+impl Group {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.origin.is_none()
     }
+}
+
+/// What one side of an event states; none: there was or is nothing.
+pub(crate) fn subject(side: &Option<Subject>) -> Option<&subject::Subject> {
+    side.as_ref()?.subject.as_ref()
+}
+
+/// A place in a log: how many groups lie before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
+
+/// What became of an append.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Append {
+    /// The group is durable: it survives kill -9 and a power cut. The log ends at this position.
+    Appended(Position),
+    /// Nothing was appended: other writers have appended these groups behind the position that was given. The log ended at
+    /// this position when they were read.
+    Behind(Vec<Group>, Position),
 }
 
 /// Whether a file or folder of this name in a store's folder is the store's.
@@ -100,15 +113,31 @@ pub fn is_own_file(name: &str) -> bool {
 /// How far a store is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
+    /// Where the log ends.
+    pub position: Position,
     /// Of the last event that was ever committed; 0: none.
     pub revision: u64,
     /// Of the oldest event that is kept; `revision + 1` if none is.
     pub oldest_revision: u64,
 }
 
-/// Keeps everything. All methods block; they are called off the async threads. Reading goes on beside a
-/// commit and may see a batch before it is durable: [`durable::Durable`] puts that right for those who read.
-pub trait Store: Send + Sync + 'static {
+/// Where decisions become durable, one group after the other. The methods block; they are called off the async threads.
+pub trait Log: Send + Sync + 'static {
+    /// Appends a group if the log ends at `at`. An empty group is not appended: the answer says whether the log ends there.
+    ///
+    /// # Errors
+    /// Any error leaves it open whether the group will be found after the store is opened anew; the caller stops
+    /// acknowledging and calls [`Log::recover`].
+    fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError>;
+
+    /// Tries whether writing works again after an append failed, and makes sure that nothing of that one is or becomes
+    /// visible. Success: `append` may be called again.
+    fn recover(&self) -> Result<(), StoreError>;
+}
+
+/// Keeps everything. The methods block. Reading goes on beside an append; what is read is durable, and a reader that begins
+/// after an append has returned finds its group.
+pub trait Store: Log {
     /// What it is, for logs and `GetServer`: `sled`, `memory`.
     fn name(&self) -> &'static str;
 
@@ -135,17 +164,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Up to `limit` events with a revision below `before`, newest first.
     fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
-
-    /// Makes a batch durable: when it returns success, the batch survives kill -9 and a power cut.
-    ///
-    /// # Errors
-    /// Any error leaves it open whether the batch will be found after the store is opened anew; the caller
-    /// stops acknowledging and opens it again.
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
-
-    /// Tries whether writing works again after a failed commit, and makes sure that nothing of that one is or
-    /// becomes visible. Success: `commit` may be called again.
-    fn recover(&self) -> Result<(), StoreError>;
 }
 
 /// A store that does not do what was asked.

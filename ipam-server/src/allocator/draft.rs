@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use proto::ipam::v1::{self as ipam, EventType, subject};
 
 use super::gone::GONE;
-use super::state::{Held, Kept, PoolId, PoolState, State, Undo};
+use super::state::{Held, PoolId, PoolState, State, Undo};
 use crate::error::{Error, Family};
 use crate::lease::{Keys, is_of_node, millis, timestamp};
-use crate::store::{Batch, LeaseId, Origin, OriginChange, Store};
+use crate::store::{Group, LeaseId, Origin, OriginChange, Position, Store};
 
 /// Who is behind the changes that nobody asked for.
 pub const SERVER: &str = "ipam-server";
@@ -21,14 +21,14 @@ pub const SERVER: &str = "ipam-server";
 pub struct Draft<'a> {
     pub(super) state: &'a mut State,
     pub(super) store: &'a dyn Store,
-    pub(super) batch: Batch,
+    pub(super) group: Group,
     pub(super) now: Timestamp,
     pub(super) actor: String,
     /// The node whose leases the caller reaches; none: all.
     pub(super) node: Option<Arc<str>>,
-    /// Where in `batch.leases` the last entry of a lease is, and where the one before each entry is.
+    /// Which of the group's events is the last one about a lease, and which one was the last before each.
     last: HashMap<LeaseId, usize>,
-    earlier: Vec<Option<usize>>,
+    earlier: Vec<(LeaseId, Option<usize>)>,
     undo: Vec<Undo>,
     start: u64,
 }
@@ -36,8 +36,6 @@ pub struct Draft<'a> {
 /// A place in a draft to go back to.
 pub(super) struct Mark {
     undo: usize,
-    pools: usize,
-    reservations: usize,
     leases: usize,
     events: usize,
     revision: u64,
@@ -54,7 +52,7 @@ impl<'a> Draft<'a> {
             start: state.revision,
             state,
             store,
-            batch: Batch::default(),
+            group: Group::default(),
             now,
             actor: SERVER.to_owned(),
             node: None,
@@ -99,26 +97,32 @@ impl<'a> Draft<'a> {
         result
     }
 
-    /// What is to be written, and nothing if nothing is.
-    pub fn batch(&mut self, history_events: u64) -> Option<&Batch> {
-        if self.batch.events.is_empty() && self.batch.origin.is_none() {
-            return None;
+    /// Where the group is appended.
+    pub fn position(&self) -> Position {
+        self.state.position
+    }
+
+    /// What is to be appended.
+    pub fn group(&mut self, history_events: u64) -> &Group {
+        if self.group.is_empty() {
+            return &self.group;
         }
         // In steps, since each one is work for the store.
         const STEP: u64 = 1024;
         let kept_from = (self.state.revision + 1).saturating_sub(history_events.max(1));
         if kept_from > self.state.oldest_revision + STEP {
-            self.batch.forget_events_to = Some(kept_from - 1);
+            self.group.forget_events_to = Some(kept_from - 1);
         }
-        Some(&self.batch)
+        &self.group
     }
 
-    /// Takes the group for written; gives the number of changes by type.
-    pub fn done(self) -> Vec<EventType> {
-        if let Some(to) = self.batch.forget_events_to {
+    /// Takes the group for appended, up to `position`; returns the types of its changes.
+    pub fn done(self, position: Position) -> Vec<EventType> {
+        self.state.position = position;
+        if let Some(to) = self.group.forget_events_to {
             self.state.oldest_revision = to + 1;
         }
-        self.batch.events.iter().map(ipam::Event::r#type).collect()
+        self.group.events.iter().map(ipam::Event::r#type).collect()
     }
 
     /// Forgets the whole group: memory is as it was before it.
@@ -133,12 +137,10 @@ impl<'a> Draft<'a> {
     pub(super) fn mark(&self) -> Mark {
         Mark {
             undo: self.undo.len(),
-            pools: self.batch.pools.len(),
-            reservations: self.batch.reservations.len(),
-            leases: self.batch.leases.len(),
-            events: self.batch.events.len(),
+            leases: self.earlier.len(),
+            events: self.group.events.len(),
             revision: self.state.revision,
-            origin: self.batch.origin.clone(),
+            origin: self.group.origin.clone(),
         }
     }
 
@@ -148,19 +150,17 @@ impl<'a> Draft<'a> {
                 self.state.undo(undo);
             }
         }
-        self.batch.pools.truncate(mark.pools);
-        self.batch.reservations.truncate(mark.reservations);
-        while self.batch.leases.len() > mark.leases {
-            if let (Some((id, _)), Some(earlier)) = (self.batch.leases.pop(), self.earlier.pop()) {
+        while self.earlier.len() > mark.leases {
+            if let Some((id, earlier)) = self.earlier.pop() {
                 match earlier {
                     Some(at) => self.last.insert(id, at),
                     None => self.last.remove(&id),
                 };
             }
         }
-        self.batch.events.truncate(mark.events);
+        self.group.events.truncate(mark.events);
         self.state.revision = mark.revision;
-        self.batch.origin.clone_from(&mark.origin);
+        self.group.origin.clone_from(&mark.origin);
     }
 
     /// A lease as it is with this group's changes.
@@ -168,9 +168,9 @@ impl<'a> Draft<'a> {
         if !self.state.leases.contains_key(&id) {
             return Ok(None);
         }
-        let changed = self.last.get(&id).and_then(|&at| self.batch.leases.get(at));
+        let changed = self.last.get(&id).and_then(|&at| self.group.events.get(at));
         match changed {
-            Some((_, lease)) => Ok(lease.clone()),
+            Some(event) => Ok(lease_of(event.after.as_ref()).cloned()),
             None => Ok(self.store.lease(id)?),
         }
     }
@@ -206,25 +206,27 @@ impl<'a> Draft<'a> {
         own
     }
 
-    /// Adds to the history.
-    pub(super) fn record(
+    /// Makes a change: adds it to the history, and to what is remembered.
+    fn change(
         &mut self,
         what: EventType,
         before: Option<subject::Subject>,
         after: Option<subject::Subject>,
-    ) {
-        self.state.revision += 1;
+    ) -> Result<(), Error> {
         let wrap = |subject| ipam::Subject {
             subject: Some(subject),
         };
-        self.batch.events.push(ipam::Event {
-            revision: self.state.revision,
+        let event = ipam::Event {
+            revision: self.next_revision(),
             time: Some(timestamp(self.now)),
             r#type: what.into(),
             actor: self.actor.clone(),
             before: before.map(wrap),
             after: after.map(wrap),
-        });
+        };
+        self.state.apply_event(&event, &mut self.undo)?;
+        self.group.events.push(event);
+        Ok(())
     }
 
     /// Changes a lease: makes it, alters it, or removes it.
@@ -235,84 +237,45 @@ impl<'a> Draft<'a> {
         before: Option<ipam::Lease>,
         after: Option<ipam::Lease>,
     ) -> Result<(), Error> {
-        if let Some(undo) = self.state.remove(id) {
-            self.undo.push(undo);
-        }
-        if let Some(lease) = &after {
-            let held = held(self.state, lease)?;
-            let undo = self.state.insert(id, held);
-            self.undo.push(undo);
-        }
-        let earlier = self.last.insert(id, self.batch.leases.len());
-        self.earlier.push(earlier);
-        self.batch.leases.push((id, after.clone()));
-        self.record(
+        let place = self.group.events.len();
+        self.change(
             what,
             before.map(subject::Subject::Lease),
             after.map(subject::Subject::Lease),
-        );
+        )?;
+        let earlier = self.last.insert(id, place);
+        self.earlier.push((id, earlier));
         Ok(())
     }
 
-    /// Remembers a lease that the store has as it is.
-    pub(super) fn insert_held(&mut self, id: LeaseId, held: Held) {
-        let undo = self.state.insert(id, held);
-        self.undo.push(undo);
-    }
-
-    /// Forgets a lease that stays in the store as it is.
-    pub(super) fn remove_held(&mut self, id: LeaseId) {
-        let undo = self.state.remove(id);
-        self.undo.extend(undo);
-    }
-
-    pub(super) fn put_pool(&mut self, what: EventType, id: PoolId, after: Option<PoolState>) {
-        let before = self.state.pools.get(&id).map(|pool| pool.pool.clone());
-        let name = after.as_ref().map(|pool| &pool.pool).or(before.as_ref());
-        let name = name.map(|pool| pool.name().to_owned()).unwrap_or_default();
-        let after_message = after.as_ref().map(|pool| pool.pool.message.clone());
-        let undo = self.state.set_pool(id, after);
-        self.undo.push(undo);
-        self.batch.pools.push((name, after_message.clone()));
-        self.record(
-            what,
-            before.map(|pool| subject::Subject::Pool(pool.message.clone())),
-            after_message.map(subject::Subject::Pool),
-        );
+    pub(super) fn put_pool(
+        &mut self,
+        what: EventType,
+        before: Option<ipam::Pool>,
+        after: Option<ipam::Pool>,
+    ) -> Result<(), Error> {
+        let subject = |side: Option<ipam::Pool>| side.map(subject::Subject::Pool);
+        self.change(what, subject(before), subject(after))
     }
 
     pub(super) fn put_reservation(
         &mut self,
         what: EventType,
-        name: &Arc<str>,
-        after: Option<Kept>,
-    ) {
-        let before = self
-            .state
-            .reservations
-            .get(name)
-            .map(|kept| kept.message.clone());
-        let message = after.as_ref().map(|kept| (*kept.message).clone());
-        let undo = self.state.set_reservation(name, after);
-        self.undo.push(undo);
-        self.batch
-            .reservations
-            .push((name.to_string(), message.clone()));
-        self.record(
-            what,
-            before.map(|kept| subject::Subject::Reservation((*kept).clone())),
-            message.map(subject::Subject::Reservation),
-        );
+        before: Option<ipam::Reservation>,
+        after: Option<ipam::Reservation>,
+    ) -> Result<(), Error> {
+        let subject = |side: Option<ipam::Reservation>| side.map(subject::Subject::Reservation);
+        self.change(what, subject(before), subject(after))
     }
 
     /// Changes which store it is, or whose reports it waits for.
     pub(super) fn set_origin(&mut self, after: Origin) {
         let before = std::mem::replace(&mut self.state.origin, after.clone());
-        let first = match self.batch.origin.take() {
+        let first = match self.group.origin.take() {
             Some(earlier) => earlier.before,
             None => Some(before.clone()),
         };
-        self.batch.origin = Some(OriginChange {
+        self.group.origin = Some(OriginChange {
             before: first,
             after,
         });

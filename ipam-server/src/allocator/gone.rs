@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proto::ipam::v1::{self as ipam, EventType};
 
-use super::draft::{Draft, held};
+use super::draft::Draft;
 use super::state::{PoolId, PoolState, State};
 use crate::error::{Error, Family};
 use crate::free_set::FreeSet;
@@ -48,15 +48,6 @@ pub(super) fn resting(state: &State) -> Vec<LeaseId> {
 }
 
 impl Draft<'_> {
-    /// Lets leases in quarantine rest without their pool, which is deleted already.
-    pub(super) fn outlive(&mut self, leases: Vec<(LeaseId, ipam::Lease)>) -> Result<(), Error> {
-        for (id, lease) in leases {
-            let held = held(self.state, &lease)?;
-            self.insert_held(id, held);
-        }
-        Ok(())
-    }
-
     /// Puts what rests into a pool that was made just now, as far as it has the addresses.
     pub(super) fn take_over(&mut self, id: PoolId) -> Result<(), Error> {
         for lease_id in resting(self.state) {

@@ -25,22 +25,22 @@ impl Draft<'_> {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn import(&mut self, items: Vec<ipam::ExportItem>) -> Result<ipam::ImportResponse, Error> {
+    pub fn import(&mut self, items: &[ipam::ExportItem]) -> Result<ipam::ImportResponse, Error> {
         let mut answer = ipam::ImportResponse::default();
         // The nodes of leases that come from a backup.
         let mut restored = None;
         for item in items {
-            let Some(item) = item.item else {
+            let Some(item) = &item.item else {
                 continue;
             };
             let mark = self.mark();
-            let name = name(&item);
-            let node = node_in_backup(&item);
+            let name = name(item);
+            let node = node_in_backup(item);
             let outcome = match item {
                 Item::Header(_) => continue,
-                Item::Pool(pool) => self.import_pool(pool),
-                Item::Reservation(reservation) => self.import_reservation(reservation),
-                Item::Lease(lease) => self.import_lease(lease),
+                Item::Pool(pool) => self.import_pool(pool.clone()),
+                Item::Reservation(reservation) => self.import_reservation(reservation.clone()),
+                Item::Lease(lease) => self.import_lease(lease.clone()),
             };
             match outcome {
                 Ok(Outcome::Imported) => {

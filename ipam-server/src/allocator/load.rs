@@ -26,6 +26,7 @@ const PAGE: usize = 100;
 pub fn load(store: &dyn Store) -> Result<State, Error> {
     let extent = store.extent()?;
     let mut state = State {
+        position: extent.position,
         revision: extent.revision,
         origin: store.origin()?.unwrap_or_default(),
         oldest_revision: extent.oldest_revision,

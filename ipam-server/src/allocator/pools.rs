@@ -31,10 +31,9 @@ impl Draft<'_> {
         pool.message.create_time = now;
         pool.message.update_time = now;
         pool.message.etag = self.next_revision().to_string();
-        let id = PoolId(self.state.next_pool);
-        self.state.next_pool += 1;
-        let state = empty(pool);
-        self.put_pool(EventType::Created, id, Some(state));
+        let name = pool.name().to_owned();
+        self.put_pool(EventType::Created, None, Some(pool.message))?;
+        let (id, _) = self.find(&name)?;
         self.take_over(id)?;
         self.pool(id).map(shown)
     }
@@ -109,10 +108,9 @@ impl Draft<'_> {
         }
         pool.message.update_time = Some(timestamp(self.now));
         pool.message.etag = self.next_revision().to_string();
-        let after = refilled(pool, state)?;
-        let shown = shown(&after);
-        self.put_pool(EventType::Updated, id, Some(after));
-        Ok(shown)
+        let before = state.pool.message.clone();
+        self.put_pool(EventType::Updated, Some(before), Some(pool.message))?;
+        self.pool(id).map(shown)
     }
 
     /// Stops or allows new leases.
@@ -124,19 +122,17 @@ impl Draft<'_> {
         if state.pool.is_cordoned() == cordon {
             return Ok(shown(state));
         }
-        let mut after = state.clone();
-        let mut pool = (*after.pool).clone();
-        pool.message.set_state(if cordon {
+        let before = state.pool.message.clone();
+        let mut after = before.clone();
+        after.set_state(if cordon {
             ipam::pool::State::Cordoned
         } else {
             ipam::pool::State::Active
         });
-        pool.message.update_time = Some(timestamp(self.now));
-        pool.message.etag = self.next_revision().to_string();
-        after.pool = Arc::new(pool);
-        let shown = shown(&after);
-        self.put_pool(EventType::Updated, id, Some(after));
-        Ok(shown)
+        after.update_time = Some(timestamp(self.now));
+        after.etag = self.next_revision().to_string();
+        self.put_pool(EventType::Updated, Some(before), Some(after))?;
+        self.pool(id).map(shown)
     }
 
     /// Removes a pool without leases; what is in quarantine rests on, also for a pool that is made anew.
@@ -144,9 +140,9 @@ impl Draft<'_> {
     /// # Errors
     /// [`Error::PoolNotFound`], [`Error::Stale`], [`Error::PoolInUse`].
     pub fn delete_pool(&mut self, name: &str, etag: &str) -> Result<(), Error> {
-        let (id, state) = self.find(name)?;
+        let (_, state) = self.find(name)?;
         check_etag(&state.pool, etag)?;
-        let resting: Vec<_> = state.resting.iter().map(|(_, id)| *id).collect();
+        let before = state.pool.message.clone();
         let held = self.held_by(state)?;
         if let Some(why) = held {
             return Err(Error::PoolInUse {
@@ -154,13 +150,7 @@ impl Draft<'_> {
                 why,
             });
         }
-        let mut outlive = Vec::new();
-        for lease in resting {
-            outlive.extend(self.lease(lease)?.map(|before| (lease, before)));
-            self.remove_held(lease);
-        }
-        self.put_pool(EventType::Deleted, id, None);
-        self.outlive(outlive)
+        self.put_pool(EventType::Deleted, Some(before), None)
     }
 
     /// What is in the way of removing a pool.
@@ -235,7 +225,7 @@ pub(super) fn pairs(ipv4: Option<&Half>, ipv6: Option<&Half>) -> FreeSet {
 }
 
 /// A pool with a new configuration, and what is held and reserved as before.
-fn refilled(pool: Pool, before: &PoolState) -> Result<PoolState, Error> {
+pub(super) fn refilled(pool: Pool, before: &PoolState) -> Result<PoolState, Error> {
     let name = pool.name().to_owned();
     let mut after = empty(pool);
     for family in [Family::V4, Family::V6] {

@@ -60,14 +60,7 @@ impl Draft<'_> {
             }
         }
         wanted.create_time = Some(timestamp(self.now));
-        let name: Arc<str> = wanted.name.as_str().into();
-        let kept = Kept {
-            message: Arc::new(wanted.clone()),
-            pool,
-            ipv4,
-            ipv6,
-        };
-        self.put_reservation(EventType::Created, &name, Some(kept));
+        self.put_reservation(EventType::Created, None, Some(wanted.clone()))?;
         Ok(wanted)
     }
 
@@ -117,14 +110,9 @@ impl Draft<'_> {
         let not_found = || Error::ReservationNotFound {
             name: name.to_owned(),
         };
-        let (name, _) = self
-            .state
-            .reservations
-            .get_key_value(name)
-            .ok_or_else(not_found)?;
-        let name = name.clone();
-        self.put_reservation(EventType::Deleted, &name, None);
-        Ok(())
+        let kept = self.state.reservations.get(name).ok_or_else(not_found)?;
+        let before = (*kept.message).clone();
+        self.put_reservation(EventType::Deleted, Some(before), None)
     }
 
     /// Checks a reservation and gives its addresses as numbers.

@@ -12,7 +12,7 @@ use crate::free_set::FreeSet;
 use crate::lease::{Keys, namespace_key};
 use crate::pool::Pool;
 use crate::pool::Subnet;
-use crate::store::{LeaseId, Origin};
+use crate::store::{LeaseId, Origin, Position};
 
 /// A pool's number within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,6 +178,8 @@ pub struct State {
     pub by_namespace: BTreeMap<(PoolId, u64), u32>,
     /// Leases that end or are gone at a time.
     pub deadlines: BTreeSet<(i64, LeaseId)>,
+    /// Behind the last group.
+    pub position: Position,
     /// Of the last change.
     pub revision: u64,
     /// The oldest that the history keeps.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{Caller, Ledger, Limits};
 use crate::clock::Clock;
 use crate::store::memory::MemoryStore;
-use crate::store::{Batch, Extent, LeaseId, Origin, Store, StoreError};
+use crate::store::{Append, Extent, Group, LeaseId, Log, Origin, Position, Store, StoreError};
 
 /// A clock that stands still until it is set.
 pub(super) struct TestClock(AtomicI64);
@@ -29,44 +29,42 @@ impl Clock for TestClock {
     }
 }
 
-/// A memory store whose writes can be made to fail.
+/// A memory store whose appends can be made to fail.
 #[derive(Default)]
 pub(super) struct TestStore {
     inner: MemoryStore,
     pub(super) fails: AtomicBool,
-    /// Writes fail when the batch is visible already.
-    pub(super) fails_late: AtomicBool,
-    /// The next write waits here when the batch is visible already.
+    /// The next append waits here.
     held: Mutex<Option<(oneshot::Sender<()>, Receiver<()>)>>,
-    /// Revisions that were made durable, batch by batch.
+    /// Revisions that were made durable, group by group.
     pub(super) commits: Mutex<Vec<Vec<u64>>>,
 }
 
-/// A write that is held up.
+/// An append that is held up.
 pub(super) struct Hold {
-    visible: oneshot::Receiver<()>,
+    reached: oneshot::Receiver<()>,
     go: Sender<()>,
 }
 
 impl Hold {
-    /// Waits until the batch is visible in the store.
+    /// Waits until the append has begun.
     pub(super) async fn reached(&mut self) {
-        (&mut self.visible).await.unwrap();
+        (&mut self.reached).await.unwrap();
     }
 
-    /// Lets the write end.
+    /// Lets the append go on.
     pub(super) fn go(&self) {
         self.go.send(()).unwrap();
     }
 }
 
 impl TestStore {
-    /// Holds the next write up before it ends.
+    /// Holds the next append up.
     pub(super) fn hold(&self) -> Hold {
-        let (reached, visible) = oneshot::channel();
+        let (begun, reached) = oneshot::channel();
         let (go, goes) = channel();
-        *self.held.lock().unwrap() = Some((reached, goes));
-        Hold { visible, go }
+        *self.held.lock().unwrap() = Some((begun, goes));
+        Hold { reached, go }
     }
 }
 
@@ -98,27 +96,30 @@ impl Store for TestStore {
     fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.inner.events_back(before, limit)
     }
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(full());
-        }
-        let revisions: Vec<_> = batch.events.iter().map(|event| event.revision).collect();
-        if !revisions.is_empty() {
-            self.commits.lock().unwrap().push(revisions);
-        }
-        self.inner.commit(batch)?;
-        let held = self.held.lock().unwrap().take();
-        if let Some((reached, goes)) = held {
+}
+
+impl Log for TestStore {
+    fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError> {
+        let mut held = self.held.lock().unwrap();
+        if !group.is_empty()
+            && let Some((reached, goes)) = held.take()
+        {
+            drop(held);
             reached.send(()).unwrap();
             goes.recv().unwrap();
         }
-        match self.fails_late.load(Ordering::SeqCst) {
-            true => Err(full()),
-            false => Ok(()),
+        if self.fails.load(Ordering::SeqCst) && !group.is_empty() {
+            return Err(full());
         }
+        let appended = self.inner.append(at, group)?;
+        let revisions: Vec<_> = group.events.iter().map(|event| event.revision).collect();
+        if !revisions.is_empty() && matches!(appended, Append::Appended(_)) {
+            self.commits.lock().unwrap().push(revisions);
+        }
+        Ok(appended)
     }
     fn recover(&self) -> Result<(), StoreError> {
-        match self.fails.load(Ordering::SeqCst) || self.fails_late.load(Ordering::SeqCst) {
+        match self.fails.load(Ordering::SeqCst) {
             true => Err(full()),
             false => Ok(()),
         }
@@ -147,6 +148,18 @@ impl Bench {
     pub(super) fn with(limits: Limits) -> Bench {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000)));
         let store = Arc::new(TestStore::default());
+        let ledger = Ledger::start(store.clone(), clock.clone(), limits, None).unwrap();
+        Bench {
+            ledger,
+            clock,
+            store,
+            limits,
+        }
+    }
+
+    /// Another server over the same log.
+    pub(super) fn beside(&self) -> Bench {
+        let (clock, store, limits) = (self.clock.clone(), self.store.clone(), self.limits);
         let ledger = Ledger::start(store.clone(), clock.clone(), limits, None).unwrap();
         Bench {
             ledger,

@@ -4,6 +4,7 @@ mod import;
 mod pools;
 mod reservations;
 mod restore;
+mod two;
 mod wishes;
 
 use std::collections::BTreeSet;

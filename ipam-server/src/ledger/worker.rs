@@ -12,18 +12,22 @@ use crate::allocator::{Draft, State, restore};
 use crate::changes::Line;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::store::{Origin, Store, StoreError};
+use crate::store::{Append, Group, Origin, Position, Store, StoreError};
 
 /// How often a store that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest sleep: a clock that is set forward is noticed within it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// Answers a command, once it is known whether its group is durable.
-type Answer = Box<dyn FnOnce(Result<(), &StoreError>) + Send>;
+/// What a command decides and answers.
+pub(super) trait Decision: Send {
+    /// Decides in a draft, and keeps the result; again, if the draft before did not become durable because another server
+    /// was first.
+    fn decide(&mut self, draft: &mut Draft<'_>);
 
-/// Decides, in a draft; without one, only the answer is made, for a store that failed.
-type Decide = Box<dyn FnOnce(Option<&mut Draft<'_>>) -> Answer + Send>;
+    /// Answers with the result, or with why it is not durable.
+    fn answer(self: Box<Self>, written: Result<(), &StoreError>);
+}
 
 /// One command.
 pub(super) struct Job {
@@ -32,7 +36,17 @@ pub(super) struct Job {
     pub(super) node: Option<Arc<str>>,
     /// Whether it may change something.
     pub(super) writes: bool,
-    pub(super) decide: Decide,
+    pub(super) decision: Box<dyn Decision>,
+}
+
+/// What became of a group.
+enum Outcome {
+    /// It is durable, or there was nothing to append.
+    Settled,
+    /// Another server was first: what it appended is taken in.
+    Overtaken,
+    /// It is not known to be durable.
+    Failed(StoreError),
 }
 
 pub(super) enum Message {
@@ -139,71 +153,114 @@ impl Worker {
         drop(self.health.send_replace(health));
     }
 
-    /// Decides, writes, answers.
+    /// Decides, appends, answers; decides again where another server was first.
     fn group(&mut self, jobs: Vec<Job>) {
-        let now = self.clock.now();
         let failed = self.health.borrow().clone().err();
+        let (mut decided, refused): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .partition(|job| failed.is_none() || !job.writes);
+        let mut lines = Vec::new();
+        let outcome = loop {
+            lines.clear();
+            match self.attempt(failed.is_none(), &mut decided, &mut lines) {
+                Outcome::Settled => break Ok(()),
+                Outcome::Overtaken => {}
+                Outcome::Failed(error) => {
+                    lines.clear();
+                    break Err(error);
+                }
+            }
+        };
+        for job in decided {
+            job.decision.answer(outcome.as_ref().copied());
+        }
+        if let Some(error) = &failed {
+            for job in refused {
+                job.decision.answer(Err(error));
+            }
+        }
+        // Behind the answers, which need not wait for it.
+        lines.iter().for_each(Line::log);
+    }
+
+    /// Decides and appends once.
+    fn attempt(&mut self, ends: bool, jobs: &mut [Job], lines: &mut Vec<Line>) -> Outcome {
+        let now = self.clock.now();
         let mut draft = Draft::new(&mut self.state, self.store.as_ref(), now);
-        if failed.is_none()
-            && let Err(error) = draft.end_due()
-        {
+        if ends && let Err(error) = draft.end_due() {
             tracing::error!(%error, "leases whose time is over could not be read");
         }
-        let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
-            match &failed {
-                Some(error) if job.writes => answers.push(((job.decide)(None), Err(error.clone()))),
-                _ => {
-                    draft.set_caller(&job.actor, job.node.clone());
-                    answers.push(((job.decide)(Some(&mut draft)), Ok(())));
-                }
-            }
+            draft.set_caller(&job.actor, job.node.clone());
+            job.decision.decide(&mut draft);
         }
         let began = Instant::now();
-        let mut origin = None;
-        let mut lines = Vec::new();
-        let written = match draft.batch(self.limits.history_events) {
-            Some(batch) => {
-                origin.clone_from(&batch.origin);
-                if tracing::enabled!(tracing::Level::INFO) {
-                    lines = batch.events.iter().map(Line::of).collect();
-                }
-                Some(self.store.commit(batch))
-            }
-            None => None,
-        };
-        let outcome = match written {
-            None => {
+        let position = draft.position();
+        let group = draft.group(self.limits.history_events);
+        let is_empty = group.is_empty();
+        let origin = group.origin.clone();
+        if tracing::enabled!(tracing::Level::INFO) {
+            lines.extend(group.events.iter().map(Line::of));
+        }
+        match self.store.append(position, group) {
+            Ok(Append::Appended(_)) if is_empty => {
                 draft.abandon();
-                Ok(())
+                Outcome::Settled
             }
-            Some(Ok(())) => {
-                let changes = draft.done();
+            Ok(Append::Appended(position)) => {
+                let changes = draft.done(position);
                 if let Some(observer) = &self.observer {
                     observer.committed(&changes, began.elapsed());
                 }
-                self.revision.send_replace(self.state.revision);
-                self.oldest.send_replace(self.state.oldest_revision);
+                self.show_extent();
                 if let Some(change) = origin {
                     restore::log(&change);
                     self.origin.send_replace(change.after);
                 }
-                Ok(())
+                Outcome::Settled
             }
-            Some(Err(error)) => {
+            Ok(Append::Behind(groups, position)) => {
                 draft.abandon();
-                lines.clear();
-                tracing::error!(%error, "the store failed; nothing of this group is acknowledged");
-                self.retry_at = Some(Instant::now() + RETRY);
-                self.tell_health(Err(error.clone()));
-                Err(error)
+                match self.catch_up(&groups, position) {
+                    Ok(()) => Outcome::Overtaken,
+                    Err(error) => self.fail(error),
+                }
             }
-        };
-        for (answer, own) in answers {
-            answer(own.as_ref().and(outcome.as_ref()).copied());
+            Err(error) => {
+                draft.abandon();
+                self.fail(error)
+            }
         }
-        // Behind the answers, which need not wait for it.
-        lines.iter().for_each(Line::log);
+    }
+
+    /// Takes in what other servers appended.
+    fn catch_up(&mut self, groups: &[Group], position: Position) -> Result<(), StoreError> {
+        for group in groups {
+            self.state
+                .apply(group, position)
+                .map_err(|error| match error {
+                    Error::Store(error) => error,
+                    error => StoreError::Corrupt {
+                        path: "the store".into(),
+                        what: error.to_string(),
+                    },
+                })?;
+        }
+        self.show_extent();
+        self.origin.send_replace(self.state.origin.clone());
+        Ok(())
+    }
+
+    fn show_extent(&self) {
+        self.revision.send_replace(self.state.revision);
+        self.oldest.send_replace(self.state.oldest_revision);
+    }
+
+    fn fail(&mut self, error: StoreError) -> Outcome {
+        tracing::error!(%error, "the store failed; nothing of this group is acknowledged");
+        self.retry_at = Some(Instant::now() + RETRY);
+        self.tell_health(Err(error.clone()));
+        Outcome::Failed(error)
     }
 
     fn check(&mut self, place: Option<Place>) -> Result<Step, Error> {

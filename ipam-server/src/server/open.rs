@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, StoreKind};
 use crate::ledger::{Ledger, Limits};
 use crate::metrics::Metrics;
-use crate::store::folder::{Folder, InFolder};
+use crate::store::folder::Folder;
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
@@ -62,10 +62,9 @@ async fn try_open(
             StoreKind::Memory => (Arc::new(MemoryStore::default()), None),
             StoreKind::Sled => {
                 keep_private(&path);
-                let store = Arc::new(SledStore::open(&path, cache)?);
-                let folder = Folder::of(&path);
-                let guarded = InFolder::new(store, folder.clone());
-                (Arc::new(guarded), Some(folder))
+                let store = SledStore::open(&path, cache)?;
+                let folder = store.folder().clone();
+                (Arc::new(store), Some(folder))
             }
         };
         let ledger = Ledger::start(store, clock, limits, Some(metrics));

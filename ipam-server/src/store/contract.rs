@@ -2,10 +2,9 @@
 
 use proto::ipam::v1::{Event, EventType, Lease, Pool, Reservation, Subject, subject};
 
-use super::durable::Durable;
 use super::memory::MemoryStore;
 use super::sled::SledStore;
-use super::{Batch, Extent, LeaseId, Origin, OriginChange, Store};
+use super::{Append, Extent, Group, LeaseId, Log, Origin, OriginChange, Position, Store};
 
 fn lease(number: u64, pool: &str) -> Lease {
     Lease {
@@ -16,27 +15,45 @@ fn lease(number: u64, pool: &str) -> Lease {
     }
 }
 
-fn made(number: u64) -> Event {
-    let wrap = |lease| Subject {
-        subject: Some(subject::Subject::Lease(lease)),
+fn side(subject: subject::Subject) -> Option<Subject> {
+    Some(Subject {
+        subject: Some(subject),
+    })
+}
+
+/// What an event says of a lease, before and after it.
+fn change(revision: u64, before: Option<Lease>, after: Option<Lease>) -> Event {
+    let kind = match (&before, &after) {
+        (None, _) => EventType::Created,
+        (_, Some(_)) => EventType::Updated,
+        (_, None) => EventType::Freed,
     };
     Event {
-        revision: number,
-        r#type: EventType::Created.into(),
-        after: Some(wrap(lease(number, "blue"))),
+        revision,
+        r#type: kind.into(),
+        before: before.and_then(|lease| side(subject::Subject::Lease(lease))),
+        after: after.and_then(|lease| side(subject::Subject::Lease(lease))),
         ..Event::default()
     }
 }
 
-/// Leases `from..=to`, each with its event.
-fn leases(from: u64, to: u64) -> Batch {
-    Batch {
-        leases: (from..=to)
-            .map(|number| (LeaseId(number), Some(lease(number, "blue"))))
-            .collect(),
-        events: (from..=to).map(made).collect(),
-        ..Batch::default()
+fn of(events: impl IntoIterator<Item = Event>) -> Group {
+    Group {
+        events: events.into_iter().collect(),
+        ..Group::default()
     }
+}
+
+/// Leases `from..=to`, each made by the revision of its number.
+fn leases(from: u64, to: u64) -> Group {
+    of((from..=to).map(|number| change(number, None, Some(lease(number, "blue")))))
+}
+
+/// Appends where the log ends.
+fn append(store: &dyn Store, group: &Group) {
+    let at = store.extent().unwrap().position;
+    let appended = store.append(at, group).unwrap();
+    assert_eq!(appended, Append::Appended(Position(at.0 + 1)));
 }
 
 fn numbers(leases: &[Lease]) -> Vec<u64> {
@@ -50,17 +67,22 @@ fn revisions(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| event.revision).collect()
 }
 
+/// The head and the oldest revision.
+fn extent(store: &dyn Store) -> (u64, u64) {
+    let Extent {
+        revision,
+        oldest_revision,
+        ..
+    } = store.extent().unwrap();
+    (revision, oldest_revision)
+}
+
 fn a_new_store_is_empty(store: &dyn Store) {
-    let extent = Extent {
-        revision: 0,
-        oldest_revision: 1,
-    };
-    assert_eq!(store.extent().unwrap(), extent);
+    assert_eq!(extent(store), (0, 1));
     assert!(store.pools().unwrap().is_empty() && store.leases(LeaseId(0), 10).unwrap().is_empty());
 }
 
-fn a_commit_is_there_whole(store: &dyn Store) {
-    let named = |name: &str| name.to_owned();
+fn a_group_is_there_whole(store: &dyn Store) {
     let pool = Pool {
         name: "blue".into(),
         ..Pool::default()
@@ -69,36 +91,61 @@ fn a_commit_is_there_whole(store: &dyn Store) {
         name: "db-0".into(),
         ..Reservation::default()
     };
-    let mut batch = leases(1, 3);
-    batch.pools.push((named("blue"), Some(pool.clone())));
-    batch
-        .reservations
-        .push((named("db-0"), Some(reservation.clone())));
-    store.commit(&batch).unwrap();
+    let made = |revision, after| Event {
+        revision,
+        r#type: EventType::Created.into(),
+        after: side(after),
+        ..Event::default()
+    };
+    let mut group = leases(1, 3);
+    group
+        .events
+        .push(made(4, subject::Subject::Pool(pool.clone())));
+    group
+        .events
+        .push(made(5, subject::Subject::Reservation(reservation.clone())));
+    append(store, &group);
     assert_eq!(store.pools().unwrap(), [pool]);
     assert_eq!(store.reservations().unwrap(), [reservation]);
     assert_eq!(store.lease(LeaseId(2)).unwrap(), Some(lease(2, "blue")));
     assert_eq!(store.lease(LeaseId(4)).unwrap(), None);
-    let extent = Extent {
-        revision: 3,
-        oldest_revision: 1,
-    };
-    assert_eq!(store.extent().unwrap(), extent);
+    assert_eq!(extent(store), (5, 1));
 }
 
-fn the_last_entry_for_a_key_counts(store: &dyn Store) {
-    let mut batch = leases(1, 1);
-    batch.leases.push((LeaseId(1), None));
-    batch.leases.push((LeaseId(1), Some(lease(1, "red"))));
-    batch.pools.push(("blue".into(), Some(Pool::default())));
-    batch.pools.push(("blue".into(), None));
-    store.commit(&batch).unwrap();
+fn the_last_event_about_a_lease_or_pool_counts(store: &dyn Store) {
+    let blue = lease(1, "blue");
+    let pool = || {
+        side(subject::Subject::Pool(Pool {
+            name: "blue".into(),
+            ..Pool::default()
+        }))
+    };
+    let made = Event {
+        revision: 4,
+        after: pool(),
+        ..Event::default()
+    };
+    let deleted = Event {
+        revision: 5,
+        before: pool(),
+        ..Event::default()
+    };
+    append(
+        store,
+        &of([
+            change(1, None, Some(blue.clone())),
+            change(2, Some(blue), None),
+            change(3, None, Some(lease(1, "red"))),
+            made,
+            deleted,
+        ]),
+    );
     assert_eq!(store.lease(LeaseId(1)).unwrap(), Some(lease(1, "red")));
     assert!(store.pools().unwrap().is_empty());
 }
 
 fn leases_come_in_pages_in_order_of_number(store: &dyn Store) {
-    store.commit(&leases(1, 300)).unwrap();
+    append(store, &leases(1, 300));
     assert_eq!(numbers(&store.leases(LeaseId(0), 2).unwrap()), [1, 2]);
     assert_eq!(
         numbers(&store.leases(LeaseId(254), 4).unwrap()),
@@ -110,7 +157,7 @@ fn leases_come_in_pages_in_order_of_number(store: &dyn Store) {
 }
 
 fn the_history_is_read_both_ways_and_forgotten_from_its_start(store: &dyn Store) {
-    store.commit(&leases(1, 300)).unwrap();
+    append(store, &leases(1, 300));
     assert_eq!(revisions(&store.events(0, 3).unwrap()), [1, 2, 3]);
     assert_eq!(revisions(&store.events(298, 10).unwrap()), [299, 300]);
     assert_eq!(
@@ -118,14 +165,12 @@ fn the_history_is_read_both_ways_and_forgotten_from_its_start(store: &dyn Store)
         [300, 299]
     );
     assert_eq!(revisions(&store.events_back(3, 10).unwrap()), [2, 1]);
-    let mut batch = leases(301, 301);
-    batch.forget_events_to = Some(299);
-    store.commit(&batch).unwrap();
-    let extent = Extent {
-        revision: 301,
-        oldest_revision: 300,
+    let group = Group {
+        forget_events_to: Some(299),
+        ..leases(301, 301)
     };
-    assert_eq!(store.extent().unwrap(), extent);
+    append(store, &group);
+    assert_eq!(extent(store), (301, 300));
     assert_eq!(revisions(&store.events(0, 10).unwrap()), [300, 301]);
     assert_eq!(
         numbers(&store.leases(LeaseId(0), 400).unwrap()).len(),
@@ -135,14 +180,8 @@ fn the_history_is_read_both_ways_and_forgotten_from_its_start(store: &dyn Store)
 }
 
 fn what_is_removed_is_gone(store: &dyn Store) {
-    store.commit(&leases(1, 3)).unwrap();
-    let mut batch = Batch::default();
-    batch.leases.push((LeaseId(2), None));
-    batch.events.push(Event {
-        revision: 4,
-        ..Event::default()
-    });
-    store.commit(&batch).unwrap();
+    append(store, &leases(1, 3));
+    append(store, &of([change(4, Some(lease(2, "blue")), None)]));
     assert_eq!(numbers(&store.leases(LeaseId(0), 10).unwrap()), [1, 3]);
 }
 
@@ -156,14 +195,14 @@ fn which_store_it_is_is_kept(store: &dyn Store) {
             until: 7,
             ..Origin::default()
         };
-        let batch = Batch {
+        let group = Group {
             origin: Some(OriginChange {
                 before,
                 after: after.clone(),
             }),
-            ..Batch::default()
+            ..Group::default()
         };
-        store.commit(&batch).unwrap();
+        append(store, &group);
         store.recover().unwrap();
         assert_eq!(store.origin().unwrap().as_ref(), Some(&after));
         before = Some(after);
@@ -171,31 +210,58 @@ fn which_store_it_is_is_kept(store: &dyn Store) {
 }
 
 fn it_goes_on_after_a_recovery(store: &dyn Store) {
-    store.commit(&leases(1, 3)).unwrap();
+    append(store, &leases(1, 3));
     store.recover().unwrap();
-    store.commit(&leases(4, 5)).unwrap();
+    append(store, &leases(4, 5));
     assert_eq!(
         numbers(&store.leases(LeaseId(0), 10).unwrap()),
         [1, 2, 3, 4, 5]
     );
 }
 
-fn readers_beside_a_writer_see_each_batch_whole(store: &dyn Store) {
+fn readers_beside_a_writer_see_each_group_whole(store: &dyn Store) {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for group in 0..50 {
-                store
-                    .commit(&leases(group * 10 + 1, group * 10 + 10))
-                    .unwrap();
+                append(store, &leases(group * 10 + 1, group * 10 + 10));
             }
         });
         while !writer.is_finished() {
             let seen = store.events_back(u64::MAX, 1).unwrap();
             let revision = seen.first().map_or(0, |event| event.revision);
-            assert_eq!(revision % 10, 0, "half a batch is visible");
+            assert_eq!(revision % 10, 0, "half a group is visible");
             assert!(store.leases(LeaseId(0), 1000).unwrap().len() as u64 >= revision);
         }
     });
+}
+
+/// Of stores that several writers have: here two handles to one memory store.
+#[test]
+fn who_is_behind_gets_the_groups_that_others_appended_and_appends_nothing() {
+    let (one, two) = {
+        let store = MemoryStore::default();
+        (store.clone(), store)
+    };
+    append(&one, &leases(1, 2));
+    append(&one, &leases(3, 3));
+    let renamed = of([change(4, Some(lease(1, "blue")), Some(lease(1, "red")))]);
+    append(&one, &renamed);
+    let late = leases(3, 4);
+    let behind = |at, groups: &[Group]| {
+        let expected = Append::Behind(groups.to_vec(), Position(3));
+        assert_eq!(two.append(Position(at), &late).unwrap(), expected);
+        assert_eq!(two.extent().unwrap().revision, 4);
+    };
+    behind(0, &[leases(1, 2), leases(3, 3), renamed.clone()]);
+    behind(1, &[leases(3, 3), renamed.clone()]);
+    behind(2, &[renamed]);
+    append(&two, &leases(5, 5));
+    assert_eq!(one.lease(LeaseId(5)).unwrap(), Some(lease(5, "blue")));
+    // Too far behind: there is an error, and no answer that lacks groups.
+    for revision in 6..600 {
+        append(&one, &leases(revision, revision));
+    }
+    assert!(two.append(Position(4), &leases(6, 6)).is_err());
 }
 
 macro_rules! contract {
@@ -203,12 +269,6 @@ macro_rules! contract {
         mod memory {
             use super::*;
             $(#[test] fn $name() { super::$name(&MemoryStore::default()) })*
-        }
-        mod durable {
-            use super::*;
-            $(#[test] fn $name() {
-                super::$name(&Durable::new(std::sync::Arc::new(MemoryStore::default())))
-            })*
         }
         mod sled {
             use super::*;
@@ -222,12 +282,12 @@ macro_rules! contract {
 
 contract! {
     a_new_store_is_empty
-    a_commit_is_there_whole
-    the_last_entry_for_a_key_counts
+    a_group_is_there_whole
+    the_last_event_about_a_lease_or_pool_counts
     leases_come_in_pages_in_order_of_number
     the_history_is_read_both_ways_and_forgotten_from_its_start
     what_is_removed_is_gone
     which_store_it_is_is_kept
     it_goes_on_after_a_recovery
-    readers_beside_a_writer_see_each_batch_whole
+    readers_beside_a_writer_see_each_group_whole
 }

@@ -328,7 +328,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Declares the last record not acknowledged.
+    /// As if the last append had failed when its record was written.
+    #[cfg(test)]
     pub(super) fn take_back(&mut self, before: Status) {
         self.broken = true;
         self.sequence -= 1;

@@ -1,20 +1,27 @@
 //! A store that lasts as long as its process, for tests and for trying things out.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proto::ipam::v1::subject::Subject;
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
 
-use super::{Batch, Extent, LeaseId, Origin, Store, StoreError};
+use super::{Append, Extent, Group, LeaseId, Log, Origin, Position, Store, StoreError};
 
-/// Keeps everything in memory.
-#[derive(Debug, Default)]
+/// Groups that are kept for writers that are behind.
+const GROUPS: usize = 256;
+
+/// Keeps everything in memory. Clones are other writers and readers of the same log.
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    content: Mutex<Content>,
+    content: Arc<Mutex<Content>>,
 }
 
 #[derive(Debug, Default)]
 struct Content {
+    /// The last groups, up to [`GROUPS`], and how many lie before them.
+    log: VecDeque<Group>,
+    trimmed: u64,
     pools: BTreeMap<String, Pool>,
     reservations: BTreeMap<String, Reservation>,
     leases: BTreeMap<LeaseId, Lease>,
@@ -24,17 +31,103 @@ struct Content {
 }
 
 impl MemoryStore {
+    /// As if the store had lost a lease.
+    #[cfg(test)]
+    pub(crate) fn lose_lease(&self, id: LeaseId) {
+        self.content().leases.remove(&id);
+    }
+
+    /// As if the store had this history.
+    #[cfg(test)]
+    pub(crate) fn set_history(&self, events: impl IntoIterator<Item = Event>) {
+        let events = events.into_iter().map(|event| (event.revision, event));
+        self.content().events = events.collect();
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn put<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, changes: &[(K, Option<V>)]) {
-    for (key, value) in changes {
-        match value {
-            Some(value) => map.insert(key.clone(), value.clone()),
-            None => map.remove(key),
-        };
+impl Content {
+    fn position(&self) -> Position {
+        Position(self.trimmed + self.log.len() as u64)
+    }
+
+    fn apply(&mut self, group: &Group) {
+        for event in &group.events {
+            self.revision = event.revision;
+            self.events.insert(event.revision, event.clone());
+            self.change(event);
+        }
+        if let Some(change) = &group.origin {
+            self.origin = Some(change.after.clone());
+        }
+        if let Some(to) = group.forget_events_to {
+            self.events = self.events.split_off(&to.saturating_add(1));
+        }
+    }
+
+    fn change(&mut self, event: &Event) {
+        let after = event.after.as_ref().and_then(|side| side.subject.clone());
+        let before = event.before.as_ref().and_then(|side| side.subject.clone());
+        match (before, after) {
+            (_, Some(Subject::Pool(pool))) => {
+                self.pools.insert(pool.name.clone(), pool);
+            }
+            (Some(Subject::Pool(pool)), None) => {
+                self.pools.remove(&pool.name);
+            }
+            (_, Some(Subject::Reservation(kept))) => {
+                self.reservations.insert(kept.name.clone(), kept);
+            }
+            (Some(Subject::Reservation(kept)), None) => {
+                self.reservations.remove(&kept.name);
+            }
+            (_, Some(Subject::Lease(lease))) => {
+                if let Ok(id) = lease.id.parse() {
+                    self.leases.insert(id, lease);
+                }
+            }
+            (Some(Subject::Lease(lease)), None) => {
+                if let Ok(id) = lease.id.parse() {
+                    self.leases.remove(&id);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+impl Log for MemoryStore {
+    fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError> {
+        let mut content = self.content();
+        let end = content.position();
+        if at != end {
+            let known = at.0.checked_sub(content.trimmed);
+            let known = known.and_then(|known| usize::try_from(known).ok());
+            let known = known.filter(|&known| known <= content.log.len());
+            let known = known.ok_or_else(|| StoreError::Corrupt {
+                path: "memory".into(),
+                what: format!("groups behind {} are not kept", at.0),
+            })?;
+            let missed = content.log.iter().skip(known).cloned().collect();
+            return Ok(Append::Behind(missed, end));
+        }
+        if group.is_empty() {
+            return Ok(Append::Appended(end));
+        }
+        content.apply(group);
+        content.log.push_back(group.clone());
+        if content.log.len() > GROUPS {
+            content.log.pop_front();
+            content.trimmed += 1;
+        }
+        Ok(Append::Appended(content.position()))
+    }
+
+    fn recover(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -47,6 +140,7 @@ impl Store for MemoryStore {
         let content = self.content();
         let oldest = content.events.first_key_value().map(|(&first, _)| first);
         Ok(Extent {
+            position: content.position(),
             revision: content.revision,
             oldest_revision: oldest.unwrap_or(content.revision + 1),
         })
@@ -71,12 +165,8 @@ impl Store for MemoryStore {
     fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, StoreError> {
         let from = LeaseId(after.0.saturating_add(1));
         let content = self.content();
-        Ok(content
-            .leases
-            .range(from..)
-            .take(limit)
-            .map(|(_, lease)| lease.clone())
-            .collect())
+        let leases = content.leases.range(from..).take(limit);
+        Ok(leases.map(|(_, lease)| lease.clone()).collect())
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -89,27 +179,5 @@ impl Store for MemoryStore {
         let content = self.content();
         let events = content.events.range(..before).rev();
         Ok(events.take(limit).map(|(_, event)| event.clone()).collect())
-    }
-
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut content = self.content();
-        put(&mut content.pools, &batch.pools);
-        put(&mut content.reservations, &batch.reservations);
-        put(&mut content.leases, &batch.leases);
-        for event in &batch.events {
-            content.revision = event.revision;
-            content.events.insert(event.revision, event.clone());
-        }
-        if let Some(change) = &batch.origin {
-            content.origin = Some(change.after.clone());
-        }
-        if let Some(to) = batch.forget_events_to {
-            content.events = content.events.split_off(&to.saturating_add(1));
-        }
-        Ok(())
-    }
-
-    fn recover(&self) -> Result<(), StoreError> {
-        Ok(())
     }
 }

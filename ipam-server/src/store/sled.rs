@@ -11,23 +11,25 @@ mod index;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod values;
 
 use std::fs::{self, File, TryLockError};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use proto::ipam::v1::{Event, Lease, Pool, Reservation};
 
+use super::folder::Folder;
 use super::journal::{self, BaseWriter, Journal};
-use super::{Batch, Extent, LeaseId, Origin, Store, StoreError};
+use super::{Append, Extent, Group, LeaseId, Log, Origin, Position, Store, StoreError};
 pub(super) use failure::io;
 pub(super) use index::{files, open_to_save};
+use tree::{Changes, Follower, Tree};
 use values::Kind;
 use values::ORIGIN;
 pub(super) use values::{is_content, key_of, shown, value_of};
@@ -43,7 +45,13 @@ const PAGE: usize = 500;
 
 /// Keeps everything in a folder.
 pub struct SledStore {
+    folder: Folder,
+    path: PathBuf,
     tree: Arc<Tree>,
+    /// Dropped before the lock is.
+    follower: Option<Follower>,
+    /// The store is being closed.
+    closing: Arc<AtomicBool>,
     cache_bytes: u64,
     writer: Arc<Mutex<Writer>>,
     base: Mutex<Option<JoinHandle<()>>>,
@@ -51,33 +59,23 @@ pub struct SledStore {
     _lock: File,
 }
 
-/// What is read.
-struct Tree {
-    path: PathBuf,
-    open: RwLock<Option<sled::Db>>,
-    /// The last commit of which the tree may hold something.
-    applied: AtomicU64,
-    /// The store is being closed.
-    closing: AtomicBool,
-}
-
 /// What commits go through, one at a time.
 struct Writer {
     journal: Journal,
     failed: Failed,
-    /// How often the store was put right after a failed commit.
-    recoveries: u64,
 }
 
-/// What a failed commit has left.
+/// What a failed append has left.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Failed {
     /// None failed.
     Nothing,
     /// Its record may be in the journal.
     Journal,
-    /// The tree may hold some of it, too.
+    /// The tree does not hold what the journal does.
     Tree,
+    /// Its record is in the journal of a folder that was not in its place afterwards, and its caller takes it for failed.
+    Split,
 }
 
 impl SledStore {
@@ -98,19 +96,18 @@ impl SledStore {
         } else {
             schema::begin(path, cache_bytes)?
         };
-        let tree = Tree {
-            path: path.to_owned(),
-            open: RwLock::new(Some(db)),
-            applied: AtomicU64::new(journal.sequence),
-            closing: AtomicBool::new(false),
-        };
+        let tree = Arc::new(Tree::new(path, db, journal.sequence));
+        let follower = Some(Follower::start(tree.clone())?);
         let writer = Writer {
             journal,
             failed: Failed::Nothing,
-            recoveries: 0,
         };
         Ok(SledStore {
-            tree: Arc::new(tree),
+            folder: Folder::of(path),
+            path: path.to_owned(),
+            tree,
+            follower,
+            closing: Arc::default(),
             cache_bytes,
             writer: Arc::new(Mutex::new(writer)),
             base: Mutex::default(),
@@ -118,16 +115,21 @@ impl SledStore {
         })
     }
 
+    /// The folder that it was opened in.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the database; a panic of sled is a failure like any other.
+    /// Does something with the database, once it holds all that was appended before.
     fn with<T>(
         &self,
         work: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.tree.with(work)
+        self.tree.with_all(work)
     }
 
     fn some<M: Message + Default>(
@@ -135,7 +137,7 @@ impl SledStore {
         entries: impl Fn(&sled::Db) -> Box<dyn Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>>,
         limit: usize,
     ) -> Result<Vec<M>, StoreError> {
-        let path = &self.tree.path;
+        let path = &self.path;
         self.with(|db| {
             let mut values = Vec::new();
             for entry in entries(db) {
@@ -161,42 +163,45 @@ impl SledStore {
         self.some(|db| Box::new(db.scan_prefix([kind.prefix()])), usize::MAX)
     }
 
-    fn append(&self, writer: &mut Writer, batch: &Batch) -> Result<(), StoreError> {
-        let path = &self.tree.path;
+    fn write(&self, writer: &mut Writer, group: &Group) -> Result<(), StoreError> {
+        let path = &self.path;
         let before = writer.journal.status;
-        let changes = values::entries(batch, before.oldest);
+        let changes = values::entries(group, before.oldest);
+        let made = values::made(group);
         let commit = writer.journal.sequence + 1;
         // sled keeps an error of its own, and fails from then on.
         writer.failed = Failed::Tree;
-        let made = values::made(batch);
         let (writes, mut status) =
             self.with(|db| values::prepare(path, db, commit, &changes, &made, before))?;
-        if let (0, Some(first)) = (before.events, batch.events.first()) {
+        if let (0, Some(first)) = (before.events, group.events.first()) {
             status.oldest = first.revision;
         }
-        if let Some(to) = batch.forget_events_to {
+        if let Some(to) = group.forget_events_to {
             status.oldest = status.oldest.max(to + 1);
         }
-        status.head = batch
+        status.head = group
             .events
             .last()
             .map_or(status.head, |event| event.revision);
         writer.failed = Failed::Journal;
+        let count = changes.len();
         writer
             .journal
             .append(changes, status)
             .map_err(|error| failure::io(path, error))?;
-        writer.failed = Failed::Tree;
-        self.tree.applied.store(commit, Ordering::SeqCst);
-        let applied = self.with(|db| {
-            let applied = db.apply_batch(writes);
-            applied.map_err(|error| failure::of(path, error))
-        });
-        match applied {
-            Ok(()) => writer.failed = Failed::Nothing,
-            Err(_) => writer.journal.take_back(before),
+        if let Err(error) = self.folder.check() {
+            writer.failed = Failed::Split;
+            return Err(error);
         }
-        applied
+        writer.failed = Failed::Nothing;
+        if let Some(follower) = &self.follower {
+            follower.hand_over(Changes {
+                number: commit,
+                writes,
+                count,
+            });
+        }
+        Ok(())
     }
 
     /// Begins to write a base if one is due.
@@ -214,27 +219,24 @@ impl SledStore {
                 return;
             }
         };
-        let recoveries = writer.recoveries;
         let (tree, writer) = (self.tree.clone(), self.writer.clone());
-        let newest = {
-            let (tree, writer) = (tree.clone(), writer.clone());
-            move || tree.newest_since(&writer, recoveries)
-        };
-        let spawned = std::thread::Builder::new()
-            .name("base".into())
-            .spawn(move || match tree.write_base(due.0, due.1, newest) {
-                Ok(bytes) => {
-                    let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                    writer.journal.has_base(due.0, bytes);
-                }
-                Err(error) => {
-                    // On a full disk what is written of it is in the way of everything else.
-                    journal::remove_unfinished(&tree.path);
-                    if !tree.closing.load(Ordering::SeqCst) {
-                        tracing::warn!(%error, "a base of the journal was not written");
+        let (path, closing) = (self.path.clone(), self.closing.clone());
+        let spawned =
+            std::thread::Builder::new()
+                .name("base".into())
+                .spawn(move || match write_base(&path, &tree, due, &closing) {
+                    Ok(bytes) => {
+                        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                        writer.journal.has_base(due.0, bytes);
                     }
-                }
-            });
+                    Err(error) => {
+                        // On a full disk what is written of it is in the way of everything else.
+                        journal::remove_unfinished(&path);
+                        if !closing.load(Ordering::SeqCst) {
+                            tracing::warn!(%error, "a base of the journal was not written");
+                        }
+                    }
+                });
         match spawned {
             Ok(spawned) => *thread = Some(spawned),
             Err(error) => tracing::warn!(%error, "a base of the journal was not written"),
@@ -244,7 +246,8 @@ impl SledStore {
 
 impl Drop for SledStore {
     fn drop(&mut self) {
-        self.tree.closing.store(true, Ordering::SeqCst);
+        self.closing.store(true, Ordering::SeqCst);
+        drop(self.follower.take());
         let thread = self
             .base
             .lock()
@@ -254,97 +257,66 @@ impl Drop for SledStore {
             tracing::error!("the thread that writes a base panicked");
         }
         // What sled does not write now is put in from the journal when the store is opened again.
-        if let Err(error) = self.with(|db| {
-            db.flush()
-                .map_err(|error| failure::of(&self.tree.path, error))
-        }) {
+        let flushed = self
+            .tree
+            .with(|db| db.flush().map_err(|error| failure::of(&self.path, error)));
+        if let Err(error) = flushed {
             tracing::debug!(%error, "sled could not be flushed");
         }
         self.tree.close();
     }
 }
 
-impl Tree {
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(db) = open.as_ref() else {
-            return Err(failure::closed(&self.path));
-        };
-        catch_unwind(AssertUnwindSafe(|| work(db)))
-            .unwrap_or_else(|_| Err(failure::panicked(&self.path)))
-    }
-
-    fn close(&self) {
-        let mut place = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(db) = place.take() {
-            // sled writes what it still can when it is dropped, and may panic on that.
-            let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
+/// Writes all values beside the appends, as base `due.0` for what is behind group `due.1`; returns its length in bytes.
+fn write_base(
+    path: &Path,
+    tree: &Tree,
+    due: (u64, u64),
+    closing: &AtomicBool,
+) -> Result<u64, StoreError> {
+    let io = |error| failure::io(path, error);
+    // A base holds everything up to the group behind which it begins.
+    tree.catch_up()?;
+    let mut base = BaseWriter::create(path, due.0, due.1).map_err(io)?;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        if closing.load(Ordering::SeqCst) {
+            return Err(failure::closed(path));
         }
-    }
-
-    /// The last commit of which a reader may have seen something; an error if one of those was not acknowledged.
-    fn newest_since(&self, writer: &Mutex<Writer>, recoveries: u64) -> Result<u64, StoreError> {
-        // A commit holds the lock from its first change of the tree until it is acknowledged or has failed.
-        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.failed != Failed::Nothing || writer.recoveries != recoveries {
-            let failed = std::io::Error::other("a commit failed meanwhile");
-            return Err(failure::io(&self.path, failed));
-        }
-        Ok(self.applied.load(Ordering::SeqCst))
-    }
-
-    /// Writes all values beside the commits; `newest` is asked once they are read.
-    fn write_base(
-        &self,
-        number: u64,
-        sequence: u64,
-        newest: impl FnOnce() -> Result<u64, StoreError>,
-    ) -> Result<u64, StoreError> {
-        let io = |error| failure::io(&self.path, error);
-        let mut base = BaseWriter::create(&self.path, number, sequence).map_err(io)?;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            if self.closing.load(Ordering::SeqCst) {
-                return Err(failure::closed(&self.path));
-            }
-            let mut page = Vec::new();
-            self.with(|db| {
-                let entries = match &after {
-                    None => db.iter(),
-                    Some(after) => {
-                        let behind = std::ops::Bound::Excluded(after.as_slice());
-                        db.range::<&[u8], _>((behind, std::ops::Bound::Unbounded))
-                    }
-                };
-                for entry in entries.take(PAGE) {
-                    let (key, stored) = entry.map_err(|error| failure::of(&self.path, error))?;
-                    // A value whose pieces are gone was changed a moment ago: the journal has it.
-                    let value = match is_content(&key) {
-                        true => values::whole(&self.path, db, &key, stored)?,
-                        false => None,
-                    };
-                    page.push((key, value));
+        let mut page = Vec::new();
+        tree.with(|db| {
+            let entries = match &after {
+                None => db.iter(),
+                Some(after) => {
+                    let behind = std::ops::Bound::Excluded(after.as_slice());
+                    db.range::<&[u8], _>((behind, std::ops::Bound::Unbounded))
                 }
-                Ok(())
-            })?;
-            let Some((last, _)) = page.last() else {
-                break;
             };
-            after = Some(last.to_vec());
-            for (key, value) in page {
-                let Some(value) = value else {
-                    continue;
+            for entry in entries.take(PAGE) {
+                let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
+                // A value whose pieces are gone was changed a moment ago: the journal has it.
+                let value = match is_content(&key) {
+                    true => values::whole(path, db, &key, stored)?,
+                    false => None,
                 };
-                for (key, value) in history::contents(&self.path, &key, &value)? {
-                    base.add(key, value).map_err(io)?;
-                }
+                page.push((key, value));
+            }
+            Ok(())
+        })?;
+        let Some((last, _)) = page.last() else {
+            break;
+        };
+        after = Some(last.to_vec());
+        for (key, value) in page {
+            let Some(value) = value else {
+                continue;
+            };
+            for (key, value) in history::contents(path, &key, &value)? {
+                base.add(key, value).map_err(io)?;
             }
         }
-        base.finish(&self.path, newest()?).map_err(io)
     }
+    base.finish(path, tree.newest()?).map_err(io)
 }
 
 /// Locks a folder until the file is closed.
@@ -386,18 +358,6 @@ fn reopen(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal), StoreErr
     Ok((db, journal))
 }
 
-/// Frees what sled put aside while it wrote `writes` values. Each one leaves some old nodes behind, which sled's
-/// collector frees a few bags at a time, once in 128 calls of its own: a batch is one call, so that hundreds of
-/// leases at once would pile up gigabytes.
-fn collect(writes: usize) {
-    // One round frees up to 8 bags of 64 things (crossbeam-epoch, internal.rs); a value leaves about two, and
-    // rounds before which another thread holds an epoch free nothing.
-    const WRITES_A_ROUND: usize = 128;
-    for _ in 0..=writes / WRITES_A_ROUND {
-        crossbeam_epoch::pin().flush();
-    }
-}
-
 fn decode<M: Message + Default>(path: &Path, key: &[u8], value: &[u8]) -> Result<M, StoreError> {
     M::decode(value).map_err(|error| {
         failure::corrupt(path, format!("the value of key {}: {error}", shown(key)))
@@ -416,13 +376,14 @@ impl Store for SledStore {
             .map_or(0, |event| event.revision);
         let oldest = self.events(0, 1)?.first().map(|event| event.revision);
         Ok(Extent {
+            position: Position(self.writer().journal.sequence),
             revision,
             oldest_revision: oldest.unwrap_or(revision + 1),
         })
     }
 
     fn origin(&self) -> Result<Option<Origin>, StoreError> {
-        let path = &self.tree.path;
+        let path = &self.path;
         let found = self.with(|db| values::get(path, db, &Kind::Meta.key(ORIGIN)))?;
         let read = found.map(|value| serde_json::from_slice(&value));
         read.transpose()
@@ -438,7 +399,7 @@ impl Store for SledStore {
     }
 
     fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
-        let (path, key) = (&self.tree.path, Kind::Lease.number(id.0));
+        let (path, key) = (&self.path, Kind::Lease.number(id.0));
         let value = self.with(|db| values::get(path, db, &key))?;
         value.map(|value| decode(path, &key, &value)).transpose()
     }
@@ -450,52 +411,73 @@ impl Store for SledStore {
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let path = &self.tree.path;
+        let path = &self.path;
         self.with(|db| history::after(path, db, after, limit))
     }
 
     fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let path = &self.tree.path;
+        let path = &self.path;
         self.with(|db| history::before(path, db, before, limit))
     }
+}
 
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+impl Log for SledStore {
+    fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError> {
         let mut writer = self.writer();
-        if writer.failed != Failed::Nothing {
-            return Err(failure::closed(&self.tree.path));
+        let path = &self.path;
+        if writer.failed == Failed::Nothing
+            && let Err(error) = self.tree.newest()
+        {
+            writer.failed = Failed::Tree;
+            return Err(error);
         }
-        let written = self.append(&mut writer, batch);
-        collect(batch.writes());
-        if written.is_ok() {
+        // There is no other writer.
+        if group.is_empty() {
+            return Ok(Append::Appended(at));
+        }
+        if writer.failed != Failed::Nothing {
+            return Err(failure::closed(path));
+        }
+        if at != Position(writer.journal.sequence) {
+            let what = format!(
+                "an append behind group {} of {}",
+                at.0, writer.journal.sequence
+            );
+            return Err(failure::corrupt(path, what));
+        }
+        self.folder.check()?;
+        self.write(&mut writer, group)?;
+        let end = Position(writer.journal.sequence);
+        if writer.failed == Failed::Nothing {
             self.write_base_if_due(&mut writer);
         }
-        written
+        Ok(Append::Appended(end))
     }
 
     fn recover(&self) -> Result<(), StoreError> {
         let mut writer = self.writer();
-        let path = &self.tree.path;
-        if writer.failed == Failed::Tree {
-            self.tree.close();
-            // Before the record is void: an index is never ahead of its journal.
-            index::remove(path)?;
-        }
-        if writer.failed != Failed::Nothing {
-            let void = writer.journal.void();
-            void.map_err(|error| failure::io(path, error))?;
-        }
-        if writer.failed == Failed::Tree {
-            let found = journal::read(path).map_err(|hole| schema::corrupt(path, &hole))?;
-            let db = index::settle(path, self.cache_bytes, &found)?;
-            let mut place = self
-                .tree
-                .open
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            *place = Some(db);
+        let path = &self.path;
+        self.folder.check()?;
+        match writer.failed {
+            Failed::Nothing => return Ok(()),
+            Failed::Journal => {
+                let void = writer.journal.void();
+                void.map_err(|error| failure::io(path, error))?;
+            }
+            Failed::Tree => {
+                self.tree.close();
+                index::remove(path)?;
+                let found = journal::read(path).map_err(|hole| schema::corrupt(path, &hole))?;
+                let db = index::settle(path, self.cache_bytes, &found)?;
+                self.tree.replace(db, writer.journal.sequence);
+            }
+            Failed::Split => {
+                let text = "the store's folder was away while a change was written; start ipam-server again, which reads \
+                            whether it has the change";
+                return Err(failure::io(path, std::io::Error::other(text)));
+            }
         }
         writer.failed = Failed::Nothing;
-        writer.recoveries += 1;
         Ok(())
     }
 }

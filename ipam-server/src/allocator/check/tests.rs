@@ -1,11 +1,11 @@
 use jiff::Timestamp;
-use proto::ipam::v1::{Lease, Owner, Pool, Subnet, lease};
+use proto::ipam::v1::{Event, Lease, Owner, Pool, Subject, Subnet, lease, subject};
 
 use super::*;
 use crate::allocator::load;
 use crate::lease::timestamp;
 use crate::store::memory::MemoryStore;
-use crate::store::{Batch, Store};
+use crate::store::{Group, Log, Position, Store};
 
 fn stored(id: u64) -> Lease {
     Lease {
@@ -44,15 +44,22 @@ fn loaded() -> (MemoryStore, State) {
         ipv6: subnet("fd00::/64"),
         ..Pool::default()
     };
-    let leases = (1..=2500).map(|id| (LeaseId(id), Some(stored(id))));
-    let batch = Batch {
-        pools: vec![("blue".into(), Some(pool))],
-        leases: leases.collect(),
-        ..Batch::default()
+    let made = |(revision, subject)| Event {
+        revision,
+        after: Some(Subject {
+            subject: Some(subject),
+        }),
+        ..Event::default()
     };
-    store.commit(&batch).unwrap();
+    let leases = (1..=2500).map(|id| subject::Subject::Lease(stored(id)));
+    let subjects = std::iter::once(subject::Subject::Pool(pool)).chain(leases);
+    let group = Group {
+        events: (1..).zip(subjects).map(made).collect(),
+        ..Group::default()
+    };
+    store.append(Position(0), &group).unwrap();
     let mut state = load(&store).unwrap();
-    // Without a history.
+    store.set_history([]);
     state.revision = 2500;
     state.oldest_revision = 2501;
     (store, state)
@@ -103,11 +110,7 @@ fn every_disagreement_is_told() {
         (
             "a lease that is remembered only",
             |store, _| {
-                let batch = Batch {
-                    leases: vec![(LeaseId(7), None)],
-                    ..Batch::default()
-                };
-                store.commit(&batch).unwrap();
+                store.lose_lease(LeaseId(7));
             },
             &["lease l7: is remembered, but not stored"],
         ),
@@ -181,11 +184,7 @@ fn a_revision_that_the_history_lacks_is_named_the_newest_too() {
         ..Default::default()
     };
     let kept = (101..=2490).filter(|revision| !(1500..1510).contains(revision));
-    let batch = Batch {
-        events: kept.map(event).collect(),
-        ..Batch::default()
-    };
-    store.commit(&batch).unwrap();
+    store.set_history(kept.map(event));
     state.oldest_revision = 101;
     assert_eq!(
         problems(&store, &mut state),

@@ -58,7 +58,7 @@ async fn nobody_sees_a_change_before_it_is_durable() {
     assert_eq!(
         seen().await,
         before,
-        "the release is written, but not durable"
+        "the release is decided, but not durable"
     );
     held.go();
     ending.await.unwrap().unwrap();
@@ -72,7 +72,7 @@ async fn a_store_that_failed_shows_what_was_before() {
     pool.quarantine = seconds(60);
     bench.pool(pool).await;
     let lease = bench.give(ask("blue", 1)).await.unwrap();
-    bench.store.fails_late.store(true, Ordering::SeqCst);
+    bench.store.fails.store(true, Ordering::SeqCst);
     assert!(matches!(bench.end(&lease).await, Err(Error::Store(_))));
     assert_eq!(bench.leases().await, std::slice::from_ref(&lease));
     let one = bench.ledger.get_lease(&caller(), lease.id.clone()).await;

@@ -3,6 +3,7 @@
 use ipam::export_item::Item;
 
 use super::*;
+use crate::store::Log as _;
 
 /// Attachment `n`, which has this address of pool `blue`.
 fn held(n: usize, ip: &str) -> ipam::HeldLease {
@@ -141,11 +142,12 @@ async fn a_node_that_cannot_prove_a_later_revision_stops_nobody() {
         before: None,
         after: bench.store.origin().unwrap().unwrap(),
     };
-    let batch = crate::store::Batch {
+    let group = crate::store::Group {
         origin: Some(origin),
         ..Default::default()
     };
-    older.store.commit(&batch).unwrap();
+    let end = older.store.extent().unwrap().position;
+    older.store.append(end, &group).unwrap();
     older.restart().await;
     let refused = older.ledger.allocate(&of_node, known(seen)).await;
     assert!(matches!(refused, Err(Error::ReportFirst { .. })));

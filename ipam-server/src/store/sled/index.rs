@@ -14,8 +14,9 @@ use super::super::StoreError;
 use super::super::journal::{Entry, Found, Hole, Status};
 use super::super::salvage::Pile;
 use super::history::{self, Packer};
+use super::tree::collect;
 use super::values::{self, APPLIED, Kind};
-use super::{collect, failure, schema};
+use super::{failure, schema};
 
 /// How long a database that was closed a moment ago may stay locked: sled's threads end after its handle.
 const UNLOCKED: Duration = Duration::from_millis(500);

@@ -18,27 +18,38 @@ fn lease(number: u64) -> Lease {
     }
 }
 
-fn batch(number: u64) -> Batch {
-    let after = Subject {
-        subject: Some(Content::Lease(lease(number))),
+/// A group with one change of a lease.
+fn change(revision: u64, before: Option<Lease>, after: Option<Lease>) -> Group {
+    let side = |lease| Subject {
+        subject: Some(Content::Lease(lease)),
     };
-    Batch {
-        leases: vec![(LeaseId(number), Some(lease(number)))],
+    Group {
         events: vec![Event {
-            revision: number,
+            revision,
             r#type: EventType::Created.into(),
-            after: Some(after),
+            before: before.map(side),
+            after: after.map(side),
             ..Event::default()
         }],
-        ..Batch::default()
+        ..Group::default()
     }
+}
+
+fn group(number: u64) -> Group {
+    change(number, None, Some(lease(number)))
+}
+
+/// Appends where the journal ends.
+fn commit(store: &SledStore, group: &Group) -> Result<Append, StoreError> {
+    let at = Position(store.writer().journal.sequence);
+    store.append(at, group)
 }
 
 #[test]
 fn what_was_committed_is_there_after_it_is_opened_anew() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).unwrap();
-    first.commit(&batch(1)).unwrap();
+    commit(&first, &group(1)).unwrap();
     drop(first);
     let second = store(dir.path()).unwrap();
     assert_eq!(second.lease(LeaseId(1)).unwrap(), Some(lease(1)));
@@ -62,13 +73,9 @@ fn a_value_that_its_event_states_is_written_once() {
         labels: [note].into(),
         ..lease(1)
     };
-    let mut one = batch(1);
-    one.leases = vec![(LeaseId(1), Some(fat.clone()))];
-    one.events[0].after = Some(Subject {
-        subject: Some(Content::Lease(fat.clone())),
-    });
+    let one = change(1, None, Some(fat.clone()));
     let first = store(dir.path()).unwrap();
-    first.commit(&one).unwrap();
+    commit(&first, &one).unwrap();
     drop(first);
     let found = journal::read(dir.path()).unwrap();
     assert!(found.bytes() < 3000, "{} bytes", found.bytes());
@@ -119,7 +126,7 @@ fn make_old(path: &Path, schema: Option<u32>) {
 fn a_newer_schema_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let first = store(dir.path()).unwrap();
-    first.commit(&batch(1)).unwrap();
+    commit(&first, &group(1)).unwrap();
     drop(first);
     let newer = 7_u32.to_be_bytes();
     write_past_the_journal(dir.path(), &Kind::Meta.key(b"schema"), Some(&newer));
@@ -139,12 +146,12 @@ fn an_older_schema_is_migrated_after_an_export_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
         let first = store(&path).unwrap();
-        first.commit(&batch(1)).unwrap();
+        commit(&first, &group(1)).unwrap();
         drop(first);
         make_old(&path, schema);
         let second = store(&path).unwrap();
         assert_eq!(second.lease(LeaseId(1)).unwrap(), Some(lease(1)));
-        second.commit(&batch(2)).unwrap();
+        commit(&second, &group(2)).unwrap();
         drop(second);
         let export = format!("store.before-schema-{export}.jsonl");
         let export = fs::read_to_string(dir.path().join(export)).unwrap();
@@ -184,7 +191,7 @@ fn an_older_store_with_a_gap_in_its_history_or_an_old_lease_is_refused() {
         let path = dir.path().join("store");
         let first = store(&path).unwrap();
         for number in 1..=3 {
-            first.commit(&batch(number)).unwrap();
+            commit(&first, &group(number)).unwrap();
         }
         drop(first);
         make_old(&path, Some(1));
@@ -204,7 +211,7 @@ fn a_migration_that_was_killed_at_any_step_is_done_at_the_next_start() {
     let path = dir.path().join("store");
     let first = store(&path).unwrap();
     for number in 1..=20 {
-        first.commit(&batch(number)).unwrap();
+        commit(&first, &group(number)).unwrap();
     }
     drop(first);
     make_old(&path, Some(1));
@@ -227,7 +234,7 @@ fn a_migration_that_was_killed_at_any_step_is_done_at_the_next_start() {
             }
             let migrated = store(&again).unwrap_or_else(|error| panic!("{done}: {error}"));
             assert_eq!(migrated.leases(LeaseId(0), 100).unwrap().len(), 20);
-            migrated.commit(&batch(21)).unwrap();
+            commit(&migrated, &group(21)).unwrap();
             drop(migrated);
             assert_eq!(store(&again).unwrap().extent().unwrap().revision, 21);
         }
@@ -235,39 +242,54 @@ fn a_migration_that_was_killed_at_any_step_is_done_at_the_next_start() {
 }
 
 #[test]
-fn a_commit_that_failed_is_not_there_after_the_recovery() {
-    for failed in [Failed::Journal, Failed::Tree] {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path()).unwrap();
-        store.commit(&batch(1)).unwrap();
-        let begun_before = || store.tree.newest_since(&store.writer, 0);
-        assert_eq!(begun_before().unwrap(), 1);
-        let before = store.writer().journal.status;
-        // As if the write had come through and only the answer had been lost.
-        if failed == Failed::Tree {
-            store.commit(&batch(2)).unwrap();
-            store.writer().journal.take_back(before);
-        } else {
-            store
-                .writer()
-                .journal
-                .append(values::entries(&batch(2), 1), before)
-                .unwrap();
-            store.writer().journal.take_back(before);
-        }
-        store.writer().failed = failed;
-        assert!(store.commit(&batch(3)).is_err());
-        assert!(begun_before().is_err(), "a base may hold the failed commit");
-        store.recover().unwrap();
-        assert!(begun_before().is_err(), "a base may hold the failed commit");
-        assert_eq!(store.lease(LeaseId(2)).unwrap(), None);
-        assert_eq!(store.extent().unwrap().revision, 1);
-        store.commit(&batch(2)).unwrap();
-        assert_eq!(store.lease(LeaseId(2)).unwrap(), Some(lease(2)));
-        drop(store);
-        let again = self::store(dir.path()).unwrap();
-        assert_eq!(again.leases(LeaseId(0), 10).unwrap(), [lease(1), lease(2)]);
+fn an_append_that_failed_is_not_there_after_the_recovery() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).unwrap();
+    commit(&store, &group(1)).unwrap();
+    let before = store.writer().journal.status;
+    // As if the write had come through and only the answer had been lost.
+    {
+        let mut writer = store.writer();
+        let entries = values::entries(&group(2), 1);
+        writer.journal.append(entries, before).unwrap();
+        writer.journal.take_back(before);
+        writer.failed = Failed::Journal;
     }
+    assert!(commit(&store, &group(3)).is_err());
+    store.recover().unwrap();
+    assert_eq!(store.lease(LeaseId(2)).unwrap(), None);
+    assert_eq!(store.extent().unwrap().revision, 1);
+    commit(&store, &group(2)).unwrap();
+    assert_eq!(store.lease(LeaseId(2)).unwrap(), Some(lease(2)));
+    drop(store);
+    let again = self::store(dir.path()).unwrap();
+    assert_eq!(again.leases(LeaseId(0), 10).unwrap(), [lease(1), lease(2)]);
+}
+
+#[test]
+fn an_index_that_fails_behind_its_append_is_made_anew_with_what_was_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).unwrap();
+    commit(&store, &group(1)).unwrap();
+    assert_eq!(store.tree.newest().unwrap(), 1);
+    // As if sled had failed when the record was in the journal.
+    {
+        let mut writer = store.writer();
+        let mut status = writer.journal.status;
+        let entries = values::entries(&group(2), 1);
+        for entry in &entries {
+            status.add(&entry.key, entry.value.as_deref().unwrap());
+        }
+        status.head = 2;
+        writer.journal.append(entries, status).unwrap();
+        store.tree.fail(failure::closed(dir.path()));
+    }
+    assert!(commit(&store, &group(3)).is_err());
+    assert!(store.tree.newest().is_err(), "a base would lack a commit");
+    store.recover().unwrap();
+    assert_eq!(store.lease(LeaseId(2)).unwrap(), Some(lease(2)));
+    commit(&store, &group(3)).unwrap();
+    assert_eq!(store.extent().unwrap().revision, 3);
 }
 
 #[test]
@@ -278,10 +300,14 @@ fn a_long_value_is_kept_in_pieces_that_go_with_it() {
         pool: "x".repeat(length),
         ..lease(1)
     };
+    let mut before = None;
     for (revision, length) in [(1, 100_000), (2, 9_000), (3, 10), (4, 50_000)] {
-        let mut batch = batch(revision);
-        batch.leases = vec![(LeaseId(1), Some(fat(length)))];
-        store.commit(&batch).unwrap();
+        // The history keeps nothing of it.
+        let group = Group {
+            forget_events_to: Some(revision),
+            ..change(revision, before.replace(fat(length)), Some(fat(length)))
+        };
+        commit(&store, &group).unwrap();
         assert_eq!(store.lease(LeaseId(1)).unwrap(), Some(fat(length)));
         assert_eq!(store.leases(LeaseId(0), 10).unwrap(), [fat(length)]);
         let pieces = store.with(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
@@ -292,9 +318,11 @@ fn a_long_value_is_kept_in_pieces_that_go_with_it() {
         };
         assert_eq!(pieces.unwrap(), expected, "{length}");
     }
-    let mut gone = batch(5);
-    gone.leases = vec![(LeaseId(1), None)];
-    store.commit(&gone).unwrap();
+    let gone = Group {
+        forget_events_to: Some(5),
+        ..change(5, before, None)
+    };
+    commit(&store, &gone).unwrap();
     let pieces = store.with(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
     assert_eq!(pieces.unwrap(), 0);
     assert!(
@@ -314,16 +342,19 @@ fn bases_keep_the_journal_short_and_hold_everything() {
         // About 60 MB of records about 100 leases.
         for _ in 0..600 {
             revision += 1;
-            let mut batch = batch(revision);
             let fat = Lease {
                 pool: revision
                     .to_string()
                     .repeat(100_000 / revision.to_string().len()),
                 ..lease(revision % 100)
             };
-            batch.leases = vec![(LeaseId(revision % 100), Some(fat))];
-            batch.forget_events_to = revision.checked_sub(10).filter(|&to| to > 0);
-            first.commit(&batch).unwrap();
+            // An event of the lease before is of the same lease.
+            let before = Some(lease(revision % 100)).filter(|_| revision > 100);
+            let group = Group {
+                forget_events_to: revision.checked_sub(10).filter(|&to| to > 0),
+                ..change(revision, before, Some(fat))
+            };
+            commit(&first, &group).unwrap();
         }
         drop(first);
         let (found, again) = (

@@ -12,7 +12,7 @@ use prost::Message;
 use proto::ipam::v1::subject::Subject;
 
 use super::super::journal::{Entry, Status, Within};
-use super::super::{Batch, LeaseId, Origin, StoreError};
+use super::super::{Group, LeaseId, Origin, StoreError, subject};
 use super::failure;
 use super::history::{self, Packer};
 
@@ -93,29 +93,21 @@ pub(in crate::store) fn value_of(subject: &Subject) -> Vec<u8> {
     }
 }
 
-/// What a batch changes, each key once. `oldest` is the oldest revision that is kept.
-pub(super) fn entries(batch: &Batch, oldest: u64) -> Vec<Entry> {
+/// What a group changes, each key once. `oldest` is the oldest revision that is kept.
+pub(super) fn entries(group: &Group, oldest: u64) -> Vec<Entry> {
     let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-    for (name, pool) in &batch.pools {
-        let value = pool.as_ref().map(Message::encode_to_vec);
-        changes.insert(Kind::Pool.key(name.as_bytes()), value);
-    }
-    for (name, reservation) in &batch.reservations {
-        let value = reservation.as_ref().map(Message::encode_to_vec);
-        changes.insert(Kind::Reservation.key(name.as_bytes()), value);
-    }
-    for (id, lease) in &batch.leases {
-        let value = lease.as_ref().map(Message::encode_to_vec);
-        changes.insert(Kind::Lease.number(id.0).to_vec(), value);
-    }
-    for event in &batch.events {
+    for event in &group.events {
+        let (before, after) = (subject(&event.before), subject(&event.after));
+        if let Some(key) = after.or(before).and_then(key_of) {
+            changes.insert(key, after.map(value_of));
+        }
         let key = Kind::Event.number(event.revision).to_vec();
         changes.insert(key, Some(event.encode_to_vec()));
     }
-    if let Some(change) = &batch.origin {
+    if let Some(change) = &group.origin {
         changes.insert(Kind::Meta.key(ORIGIN), Some(origin_value(&change.after)));
     }
-    if let Some(to) = batch.forget_events_to {
+    if let Some(to) = group.forget_events_to {
         for revision in oldest..=to {
             changes.insert(Kind::Event.number(revision).to_vec(), None);
         }
@@ -128,16 +120,16 @@ pub(super) fn entries(batch: &Batch, oldest: u64) -> Vec<Entry> {
             within: None,
         })
         .collect();
-    point_into_events(&mut entries, batch);
+    point_into_events(&mut entries, group);
     entries
 }
 
-/// The keys of the leases that a batch makes: its first event about each says that there was none.
-pub(super) fn made(batch: &Batch) -> BTreeSet<[u8; 9]> {
+/// The keys of the leases that a group makes: its first event about each says that there was none.
+pub(super) fn made(group: &Group) -> BTreeSet<[u8; 9]> {
     let mut first = BTreeMap::new();
-    for event in &batch.events {
-        let subject = event.before.as_ref().or(event.after.as_ref());
-        if let Some(Subject::Lease(lease)) = subject.and_then(|side| side.subject.as_ref())
+    for event in &group.events {
+        let about = subject(&event.before).or(subject(&event.after));
+        if let Some(Subject::Lease(lease)) = about
             && let Ok(LeaseId(id)) = lease.id.parse()
         {
             first.entry(id).or_insert(event.before.is_none());
@@ -148,13 +140,13 @@ pub(super) fn made(batch: &Batch) -> BTreeSet<[u8; 9]> {
 }
 
 /// Says of each value that the last event about it states where it is in that event.
-fn point_into_events(entries: &mut [Entry], batch: &Batch) {
+fn point_into_events(entries: &mut [Entry], group: &Group) {
     let index = |entries: &[Entry], key: &[u8]| {
         entries
             .binary_search_by(|entry| entry.key.as_slice().cmp(key))
             .ok()
     };
-    for event in &batch.events {
+    for event in &group.events {
         let after = event
             .after
             .as_ref()

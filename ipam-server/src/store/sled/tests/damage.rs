@@ -8,13 +8,13 @@ const COMMITS: u64 = 40;
 fn made(path: &Path, killed: bool) {
     let first = store(path).unwrap();
     for number in 1..=COMMITS / 2 {
-        first.commit(&batch(number)).unwrap();
+        commit(&first, &group(number)).unwrap();
     }
     drop(first);
     let second = store(path).unwrap();
     if !killed {
         for number in COMMITS / 2 + 1..=COMMITS {
-            second.commit(&batch(number)).unwrap();
+            commit(&second, &group(number)).unwrap();
         }
         return;
     }
@@ -26,7 +26,7 @@ fn made(path: &Path, killed: bool) {
         }
     }
     for number in COMMITS / 2 + 1..=COMMITS {
-        second.commit(&batch(number)).unwrap();
+        commit(&second, &group(number)).unwrap();
     }
     drop(second);
     index::remove(path).unwrap();
@@ -178,13 +178,8 @@ fn what_the_history_says_was_released_does_not_come_back_from_a_damaged_journal(
     let dir = tempfile::tempdir().unwrap();
     made(dir.path(), true);
     let opened = store(dir.path()).unwrap();
-    let mut gone = batch(COMMITS + 1);
-    gone.leases = vec![(LeaseId(1), None)];
-    gone.events[0].before = Some(Subject {
-        subject: Some(Content::Lease(lease(1))),
-    });
-    gone.events[0].after = None;
-    opened.commit(&gone).unwrap();
+    let gone = change(COMMITS + 1, Some(lease(1)), None);
+    commit(&opened, &gone).unwrap();
     drop(opened);
     // The base still has it.
     for name in names(dir.path())
@@ -211,7 +206,7 @@ fn a_commit_that_nobody_was_answered_for_is_not_saved_from_a_whole_journal() {
     made(dir.path(), false);
     let found = journal::read(dir.path()).unwrap();
     let mut journal = journal::Journal::go_on(&found).unwrap();
-    let unanswered = values::entries(&batch(999), found.status.oldest);
+    let unanswered = values::entries(&group(999), found.status.oldest);
     journal.append(unanswered, found.status).unwrap();
     journal.take_back(found.status);
     journal.void().unwrap();

@@ -1,0 +1,73 @@
+//! Two ledgers over one log.
+
+use std::collections::BTreeSet;
+
+use super::super::fixture::{Bench, ask, dual};
+use super::*;
+
+/// The addresses of all leases, each once.
+fn addresses(leases: &[ipam::Lease]) -> BTreeSet<(String, String)> {
+    let pairs: BTreeSet<_> = leases
+        .iter()
+        .map(|lease| (lease.ipv4.clone(), lease.ipv6.clone()))
+        .collect();
+    assert_eq!(pairs.len(), leases.len(), "an address was given twice");
+    pairs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_lease_a_pool_to_its_last_pair_and_none_twice() {
+    let one = Bench::new();
+    let two = one.beside();
+    // 254 pairs without the gateway.
+    one.pool(dual("blue", "10.0.0.0/24", "fd00::/120")).await;
+    let pairs = 254;
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..pairs + 6 {
+        let ledger = [&one, &two][n % 2].ledger.clone();
+        asking.spawn(async move { ledger.allocate(&caller(), ask("blue", n)).await });
+    }
+    let mut leases = Vec::new();
+    let mut exhausted = 0;
+    while let Some(answer) = asking.join_next().await {
+        match answer.unwrap() {
+            Ok(answer) => leases.extend(answer.lease),
+            Err(Error::PoolExhausted { .. }) => exhausted += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(exhausted, pairs + 6 - leases.len());
+    let given = addresses(&leases);
+    // A server hears of the last groups of another one when it appends itself.
+    for bench in [&one, &two] {
+        let lease = bench.leases().await[0].clone();
+        bench.end(&lease).await.unwrap();
+    }
+    one.give(ask("blue", 900)).await.unwrap();
+    two.give(ask("blue", 901)).await.unwrap();
+    assert_eq!(addresses(&one.leases().await).len(), given.len());
+    assert_eq!(one.leases().await, two.leases().await);
+    one.end(&one.leases().await[0]).await.unwrap();
+    two.end(&two.leases().await[0]).await.unwrap();
+    two.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn what_another_server_changed_is_taken_in_before_the_next_decision() {
+    let one = Bench::new();
+    let two = one.beside();
+    one.pool(dual("blue", "10.0.0.0/24", "fd00::/64")).await;
+    let lease = one.give(ask("blue", 1)).await.unwrap();
+    // The same attachment is asked for at the other server: it has not seen the pool yet.
+    assert_eq!(two.give(ask("blue", 1)).await.unwrap(), lease);
+    two.end(&lease).await.unwrap();
+    let other = one.give(ask("blue", 2)).await.unwrap();
+    assert_eq!(one.leases().await, [other.clone()]);
+    assert_eq!(two.leases().await, [other]);
+    one.ledger
+        .cordon_pool(&caller(), "blue".into(), true)
+        .await
+        .unwrap();
+    let refused = two.give(ask("blue", 3)).await.unwrap_err();
+    assert!(matches!(refused, Error::PoolNotActive { .. }), "{refused}");
+}
