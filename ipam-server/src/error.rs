@@ -316,7 +316,22 @@ pub enum Error {
     /// The deadline of the caller passed before the change was written. Nothing has changed.
     #[error("the caller's deadline passed before the change was written; nothing has changed")]
     DeadlineExceeded,
-    /// STORE_UNAVAILABLE or STORE_CORRUPT.
+    /// BROKEN: what must hold in the server's memory does not: a fault of the server itself.
+    #[error("a fault of the server: {what}; restart it, and report this with its log")]
+    Broken {
+        /// What does not hold.
+        what: String,
+    },
+    /// BROKEN: the system gives the server less than it needs to start.
+    #[error("{what}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::sync::Arc<std::io::Error>,
+    },
+    /// STORE_UNAVAILABLE, STORE_CORRUPT or CONTENTION.
     #[error("the store failed")]
     Store(#[from] StoreError),
     /// UNAVAILABLE: the server is stopping.
@@ -371,7 +386,9 @@ impl Error {
                 "NOT_ALLOWED"
             }
             Error::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Error::Broken { .. } | Error::System { .. } => "BROKEN",
             Error::Store(StoreError::Corrupt { .. }) => "STORE_CORRUPT",
+            Error::Store(StoreError::Contended { .. }) => "CONTENTION",
             Error::Store(_) => "STORE_UNAVAILABLE",
             Error::Stopping => "STOPPING",
         }

@@ -167,11 +167,9 @@ impl Ledger {
             if before.is_none() {
                 state.origin.id = new_id();
             }
-            state.origin.secret = new_secret().map_err(|error| {
-                Error::Store(StoreError::Io {
-                    path: "the system's random numbers".into(),
-                    source: Arc::new(error),
-                })
+            state.origin.secret = new_secret().map_err(|error| Error::System {
+                what: "reading the system's random numbers",
+                source: Arc::new(error),
             })?;
             let after = state.origin.clone();
             let origin = Some(OriginChange { before, after });
@@ -209,8 +207,8 @@ impl Ledger {
         let thread = std::thread::Builder::new()
             .name("ledger".into())
             .spawn(move || worker.run(&jobs))
-            .map_err(|source| StoreError::Io {
-                path: "thread".into(),
+            .map_err(|source| Error::System {
+                what: "starting the ledger's thread",
                 source: Arc::new(source),
             })?;
         Ok(Ledger {

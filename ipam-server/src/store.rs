@@ -11,7 +11,8 @@ pub mod salvage;
 pub mod sled;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use proto::ipam::v1::{Event, Lease, Pool, Reservation, Subject, subject};
 use serde::{Deserialize, Serialize};
@@ -166,52 +167,67 @@ pub trait Store: Log {
     fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
 }
 
+/// A folder or file, as an error names it.
+pub(crate) fn named(path: &Path) -> Arc<str> {
+    path.display().to_string().into()
+}
+
 /// A store that does not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
-    #[error("{} is in use by another process; stop that one first (`fuser` names it)", .path.display())]
+    #[error("{store} is in use by another process; stop that one first (`fuser` names it)")]
     Locked {
-        /// The store's folder.
-        path: PathBuf,
+        /// Where the store is: its folder, its address.
+        store: Arc<str>,
     },
     /// There is no room.
-    #[error("there is no room for {}; free some, the server goes on by itself", .path.display())]
+    #[error("there is no room for {store}; free some, the server goes on by itself")]
     Full {
-        /// The store's folder.
-        path: PathBuf,
+        /// Where the store is: its folder, its address.
+        store: Arc<str>,
     },
     /// It may not be written.
-    #[error("{} cannot be written: the file system is read-only or the rights are missing", .path.display())]
+    #[error("{store} cannot be written: the file system is read-only or the rights are missing")]
     ReadOnly {
-        /// The store's folder.
-        path: PathBuf,
+        /// Where the store is: its folder, its address.
+        store: Arc<str>,
     },
     /// Its content is not what was written.
-    #[error("{} is damaged ({what}); `ipamctl export --offline` saves what can be read", .path.display())]
+    #[error("{store} is damaged ({what}); `ipamctl export --offline` saves what can be read")]
     Corrupt {
-        /// The store's folder.
-        path: PathBuf,
+        /// Where the store is: its folder, its address.
+        store: Arc<str>,
         /// What was found where.
         what: String,
     },
     /// It was written by a newer version.
-    #[error("{} has schema {found}, this version reads up to {known}; use a newer ipam-server", .path.display())]
+    #[error(
+        "{store} has schema {found}, this version reads up to {known}; use a newer ipam-server"
+    )]
     NewerSchema {
-        /// The store's folder.
-        path: PathBuf,
+        /// Where the store is: its folder, its address.
+        store: Arc<str>,
         /// The schema there.
         found: u32,
         /// The newest that is known.
         known: u32,
     },
+    /// Other servers appended first, each time.
+    #[error("{store}: other servers appended first {times} times in a row; try again")]
+    Contended {
+        /// Where the store is: its folder, its address.
+        store: Arc<str>,
+        /// How often the group was decided.
+        times: u32,
+    },
     /// Anything else that reading or writing a file gives.
-    #[error("reading or writing {}", .path.display())]
+    #[error("reading or writing {store}")]
     Io {
-        /// The file or folder.
-        path: PathBuf,
+        /// The file, folder or address.
+        store: Arc<str>,
         /// What the system said.
         #[source]
-        source: std::sync::Arc<std::io::Error>,
+        source: Arc<std::io::Error>,
     },
 }

@@ -155,7 +155,7 @@ fn lease_id(lease: &ipam::Lease) -> Result<LeaseId, Error> {
 /// The error for what cannot be, if each group follows on the one before.
 fn misfit(what: String) -> Error {
     Error::Store(StoreError::Corrupt {
-        path: "the store".into(),
+        store: "the store".into(),
         what: format!("{what} does not fit what was before it"),
     })
 }

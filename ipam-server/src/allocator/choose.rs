@@ -385,10 +385,9 @@ impl Draft<'_> {
     }
 
     fn exhausted(&self, pool: PoolId, family: Option<Family>) -> Error {
-        let Ok(state) = self.pool(pool) else {
-            return Error::PoolNotFound {
-                pool: String::new(),
-            };
+        let state = match self.pool(pool) {
+            Ok(state) => state,
+            Err(error) => return error,
         };
         let free = |family| state.half(family).map_or(0, |half| half.free.count());
         let family = family.unwrap_or(if free(Family::V4) == 0 {
@@ -409,12 +408,9 @@ impl Draft<'_> {
     }
 
     pub(super) fn pool(&self, id: PoolId) -> Result<&PoolState, Error> {
-        self.state
-            .pools
-            .get(&id)
-            .ok_or_else(|| Error::PoolNotFound {
-                pool: String::new(),
-            })
+        self.state.pools.get(&id).ok_or_else(|| Error::Broken {
+            what: format!("there is no pool with number {}", id.0),
+        })
     }
 
     /// A lease in a few words.

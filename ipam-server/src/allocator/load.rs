@@ -77,7 +77,7 @@ fn read_leases(state: &mut State, store: &dyn Store) -> Result<Vec<(LeaseId, Hel
 
 fn corrupt(id: &str) -> Error {
     Error::Store(StoreError::Corrupt {
-        path: "the store".into(),
+        store: "the store".into(),
         what: format!("a lease with the id {id:?}"),
     })
 }

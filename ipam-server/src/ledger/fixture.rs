@@ -34,6 +34,8 @@ impl Clock for TestClock {
 pub(super) struct TestStore {
     inner: MemoryStore,
     pub(super) fails: AtomicBool,
+    /// Another server is always first.
+    pub(super) overtakes: AtomicBool,
     /// The next append waits here.
     held: Mutex<Option<(oneshot::Sender<()>, Receiver<()>)>>,
     /// Revisions that were made durable, group by group.
@@ -111,6 +113,9 @@ impl Log for TestStore {
         if self.fails.load(Ordering::SeqCst) && !group.is_empty() {
             return Err(full());
         }
+        if self.overtakes.load(Ordering::SeqCst) && !group.is_empty() {
+            return Ok(Append::Behind(Vec::new(), at));
+        }
         let appended = self.inner.append(at, group)?;
         let revisions: Vec<_> = group.events.iter().map(|event| event.revision).collect();
         if !revisions.is_empty() && matches!(appended, Append::Appended(_)) {
@@ -128,7 +133,7 @@ impl Log for TestStore {
 
 fn full() -> StoreError {
     StoreError::Full {
-        path: "/test".into(),
+        store: "/test".into(),
     }
 }
 

@@ -19,6 +19,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The longest sleep: a clock that is set forward is noticed within it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// How often a group is decided before its callers are asked to come again.
+const ATTEMPTS: u32 = 20;
+
 /// What a command decides and answers.
 pub(super) trait Decision: Send {
     /// Decides in a draft, and keeps the result; again, if the draft before did not become durable because another server
@@ -160,11 +163,18 @@ impl Worker {
             .into_iter()
             .partition(|job| failed.is_none() || !job.writes);
         let mut lines = Vec::new();
+        let mut times = 0;
         let outcome = loop {
             lines.clear();
             match self.attempt(failed.is_none(), &mut decided, &mut lines) {
                 Outcome::Settled => break Ok(()),
-                Outcome::Overtaken => {}
+                Outcome::Overtaken => {
+                    times += 1;
+                    if times == ATTEMPTS {
+                        let store = self.store.name().into();
+                        break Err(StoreError::Contended { store, times });
+                    }
+                }
                 Outcome::Failed(error) => {
                     lines.clear();
                     break Err(error);
@@ -241,7 +251,7 @@ impl Worker {
                 .map_err(|error| match error {
                     Error::Store(error) => error,
                     error => StoreError::Corrupt {
-                        path: "the store".into(),
+                        store: self.store.name().into(),
                         what: error.to_string(),
                     },
                 })?;

@@ -54,8 +54,8 @@ pub(super) async fn check_folder(folder: Folder, readiness: Readiness) {
         tokio::time::sleep(POLL_INTERVAL).await;
         let checked = folder.clone();
         match tokio::task::spawn_blocking(move || checked.check()).await {
-            Ok(Err(StoreError::Io { path, source })) => {
-                readiness.report("store", format!("{}: {source}", path.display()));
+            Ok(Err(StoreError::Io { store, source })) => {
+                readiness.report("store", format!("{store}: {source}"));
             }
             Ok(_) => readiness.solved("store"),
             Err(panic) => tracing::error!(%panic, "the store's folder could not be checked"),

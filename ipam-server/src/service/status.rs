@@ -151,7 +151,8 @@ fn code(error: &Error) -> Code {
         Error::NotAllowed { .. } | Error::OtherNode { .. } | Error::TooManyMissed { .. } => {
             Code::PermissionDenied
         }
-        Error::Stale { .. } => Code::Aborted,
+        Error::Stale { .. } | Error::Store(StoreError::Contended { .. }) => Code::Aborted,
+        Error::Broken { .. } | Error::System { .. } => Code::Internal,
         Error::DeadlineExceeded => Code::DeadlineExceeded,
         Error::Store(StoreError::Corrupt { .. }) => Code::DataLoss,
         Error::Store(_) | Error::Stopping | Error::Restored { .. } => Code::Unavailable,
@@ -397,13 +398,28 @@ mod tests {
                 "DEADLINE_EXCEEDED",
             ),
             (
-                Error::Store(StoreError::Full { path: "/x".into() }),
+                Error::Store(StoreError::Full { store: "/x".into() }),
                 Code::Unavailable,
                 "STORE_UNAVAILABLE",
             ),
             (
+                Error::Store(StoreError::Contended {
+                    store: "x".into(),
+                    times: 20,
+                }),
+                Code::Aborted,
+                "CONTENTION",
+            ),
+            (
+                Error::Broken {
+                    what: String::new(),
+                },
+                Code::Internal,
+                "BROKEN",
+            ),
+            (
                 Error::Store(StoreError::Corrupt {
-                    path: "/x".into(),
+                    store: "/x".into(),
                     what: String::new(),
                 }),
                 Code::DataLoss,
@@ -486,7 +502,7 @@ mod tests {
 
     #[test]
     fn what_passes_says_when_to_try_again_and_what_is_wrong_says_where() {
-        let full = Status::from(Error::Store(StoreError::Full { path: "/x".into() }));
+        let full = Status::from(Error::Store(StoreError::Full { store: "/x".into() }));
         assert!(full.get_details_retry_info().is_some());
         assert!(full.message().contains("/x"), "{}", full.message());
         let wrong = Status::from(Error::field("pool.name", "wrong"));

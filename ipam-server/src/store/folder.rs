@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::StoreError;
 use super::sled::LOCK;
+use super::{StoreError, named};
 
 /// Which folder an open store has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Folder {
         let text = "the store's folder or the file `ipam-server.lock` in it was removed or replaced while the server runs; \
                     put it back, or stop the server and import a backup";
         Err(StoreError::Io {
-            path: self.path.clone(),
+            store: named(&self.path),
             source: Arc::new(io::Error::new(io::ErrorKind::NotFound, text)),
         })
     }

@@ -108,7 +108,7 @@ impl Log for MemoryStore {
             let known = known.and_then(|known| usize::try_from(known).ok());
             let known = known.filter(|&known| known <= content.log.len());
             let known = known.ok_or_else(|| StoreError::Corrupt {
-                path: "memory".into(),
+                store: "memory".into(),
                 what: format!("groups behind {} are not kept", at.0),
             })?;
             let missed = content.log.iter().skip(known).cloned().collect();

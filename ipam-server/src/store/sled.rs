@@ -338,7 +338,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::Locked {
-                    path: path.to_owned(),
+                    store: super::named(path),
                 });
             }
         }

@@ -1,6 +1,7 @@
 //! Two ledgers over one log.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use super::super::fixture::{Bench, ask, dual};
 use super::*;
@@ -70,4 +71,22 @@ async fn what_another_server_changed_is_taken_in_before_the_next_decision() {
         .unwrap();
     let refused = two.give(ask("blue", 3)).await.unwrap_err();
     assert!(matches!(refused, Error::PoolNotActive { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn who_is_never_first_is_asked_to_come_again_and_nothing_is_kept() {
+    let bench = Bench::new();
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    bench.store.overtakes.store(true, Ordering::SeqCst);
+    let refused = bench.give(ask("blue", 1)).await.unwrap_err();
+    let contended = matches!(
+        refused,
+        Error::Store(StoreError::Contended { times: 20, .. })
+    );
+    assert!(contended, "{refused}");
+    assert_eq!(bench.leases().await, []);
+    bench.store.overtakes.store(false, Ordering::SeqCst);
+    // The store is well: there is no waiting for a recovery.
+    bench.give(ask("blue", 1)).await.unwrap();
+    bench.assert_consistent().await;
 }

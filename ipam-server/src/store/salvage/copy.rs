@@ -21,7 +21,7 @@ pub(super) fn lock(path: &Path) -> Result<Vec<File>, StoreError> {
             Ok(()) => locks.push(file),
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::Locked {
-                    path: path.to_owned(),
+                    store: crate::store::named(path),
                 });
             }
             Err(TryLockError::Error(error)) => return Err(failed(path, error)),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::StoreError;
+use super::super::{StoreError, named};
 
 /// Less free room than this, and a failed write is for want of room: sled does not always keep the cause.
 const ROOM: u64 = 256 << 10;
@@ -13,17 +13,13 @@ const ROOM: u64 = 256 << 10;
 pub(super) fn of(path: &Path, error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
-            StoreError::Locked {
-                path: path.to_owned(),
-            }
+            StoreError::Locked { store: named(path) }
         }
         sled::Error::Io(source) => io(path, source),
         sled::Error::Corruption { at, .. } => corrupt(path, format!("{at:?}")),
         other if is_full(path) => {
             tracing::debug!(error = %other, "taken for a want of room");
-            StoreError::Full {
-                path: path.to_owned(),
-            }
+            StoreError::Full { store: named(path) }
         }
         other => corrupt(path, other.to_string()),
     }
@@ -31,18 +27,18 @@ pub(super) fn of(path: &Path, error: sled::Error) -> StoreError {
 
 /// An error of the file system.
 pub(in crate::store) fn io(path: &Path, source: io::Error) -> StoreError {
-    let path = path.to_owned();
+    let store = named(path);
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { store },
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            StoreError::ReadOnly { path }
+            StoreError::ReadOnly { store }
         }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-            corrupt(&path, source.to_string())
+            corrupt(path, source.to_string())
         }
-        _ if is_full(&path) => StoreError::Full { path },
+        _ if is_full(path) => StoreError::Full { store },
         _ => StoreError::Io {
-            path,
+            store,
             source: Arc::new(source),
         },
     }
@@ -51,9 +47,7 @@ pub(in crate::store) fn io(path: &Path, source: io::Error) -> StoreError {
 /// sled panics on some damage and on some failed writes.
 pub(super) fn panicked(path: &Path) -> StoreError {
     if is_full(path) {
-        return StoreError::Full {
-            path: path.to_owned(),
-        };
+        return StoreError::Full { store: named(path) };
     }
     corrupt(
         path,
@@ -64,12 +58,10 @@ pub(super) fn panicked(path: &Path) -> StoreError {
 /// The store waits to be opened anew.
 pub(super) fn closed(path: &Path) -> StoreError {
     if is_full(path) {
-        return StoreError::Full {
-            path: path.to_owned(),
-        };
+        return StoreError::Full { store: named(path) };
     }
     StoreError::Io {
-        path: path.to_owned(),
+        store: named(path),
         source: Arc::new(io::Error::other(
             "it failed before and is not open again yet",
         )),
@@ -79,7 +71,7 @@ pub(super) fn closed(path: &Path) -> StoreError {
 /// Its content is not what was written.
 pub(super) fn corrupt(path: &Path, what: String) -> StoreError {
     StoreError::Corrupt {
-        path: path.to_owned(),
+        store: named(path),
         what,
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proto::ipam::v1::ExportItem;
 
 use super::super::journal::{self, BaseWriter, Hole, Journal, Mark};
-use super::super::{StoreError, salvage};
+use super::super::{StoreError, named, salvage};
 use super::values::{self, APPLIED, Kind};
 use super::{failure, history, index};
 
@@ -114,7 +114,7 @@ pub(super) fn write(path: &Path, db: &sled::Db) -> Result<(), StoreError> {
 
 fn newer(path: &Path, found: u32) -> StoreError {
     StoreError::NewerSchema {
-        path: path.to_owned(),
+        store: named(path),
         found,
         known: SCHEMA,
     }
