@@ -63,7 +63,7 @@ async fn what_another_server_changed_is_taken_in_before_the_next_decision() {
     assert_eq!(two.give(ask("blue", 1)).await.unwrap(), lease);
     two.end(&lease).await.unwrap();
     let other = one.give(ask("blue", 2)).await.unwrap();
-    assert_eq!(one.leases().await, [other.clone()]);
+    assert_eq!(one.leases().await, std::slice::from_ref(&other));
     assert_eq!(two.leases().await, [other]);
     one.ledger
         .cordon_pool(&caller(), "blue".into(), true)

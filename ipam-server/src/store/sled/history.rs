@@ -17,6 +17,9 @@ use super::values::{self, Kind, PIECE};
 /// The first byte of a value that is packed: no encoded message begins with it.
 const PACKED: u8 = 1;
 
+/// A key of a store's content with its value.
+pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// Events on their way into the index, in order of revision.
 #[derive(Default)]
 pub(super) struct Packer {
@@ -112,11 +115,7 @@ pub(super) fn unpack<'a>(
 ///
 /// # Errors
 /// As [`unpack`].
-pub(super) fn contents(
-    path: &Path,
-    key: &[u8],
-    value: &[u8],
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+pub(super) fn contents(path: &Path, key: &[u8], value: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
     if revision(key).is_none() {
         return Ok(vec![(key.to_vec(), value.to_vec())]);
     }
