@@ -88,12 +88,13 @@ test-clients: build tools ## The example clients of ipam.v1 against a real serve
 test-demo: build tools ## The demo, twice, and interrupted half way
 	@tests/tools/rung.sh demo --package e2e --test demo
 
-lint: ## Format, clippy, links of the documents, licences; warnings are errors
+lint: ## Format, clippy, links of the documents, licences, shellcheck; warnings are errors
 	@tests/tools/install.sh deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
-	for script in examples/demo.sh tests/tools/*.sh findings/*.sh; do bash -n $$script; done
+	@tests/tools/install.sh shellcheck
+	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh findings/*.sh
 	tests/tools/links.sh
 
 bench: bench-attach bench-ipam bench-agent ## All benchmarks

@@ -96,7 +96,8 @@ CONF
 }
 
 interface_of() { # interface_of POD INDEX
-    [[ $1 == sensor ]] && local names=(eth0 net1 net2) || local names=(eth0 disk metrics)
+    local names=(eth0 disk metrics)
+    [[ $1 != sensor ]] || names=(eth0 net1 net2)
     echo "${names[$2]}"
 }
 

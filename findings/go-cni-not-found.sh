@@ -56,7 +56,7 @@ expect() {
     local returned
     returned=$(MESSAGE=$1 ./finding "$work")
     echo "go-cni $version, DEL fails with \"$1\": Remove returns $returned"
-    [[ $returned == $2 ]] || {
+    [[ $returned == "$2" ]] || {
         echo "CHANGED: not $2"
         wrong=1
     }

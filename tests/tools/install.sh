@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
 #
-#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny] [mdbook]
+#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -15,8 +15,9 @@
 # clients    what each example client needs: a Python with its packages, into target/tools/python-client; those of Node,
 #            into target/tools/node-client; examples/clients/go and java built into target/tools/go-client and
 #            java-client. Node, npm, a JDK and Maven come by apt-get if they are not in PATH
-# deny       cargo-deny, into target/tools
-# mdbook     mdBook, which builds the book of docs/, into target/tools
+# deny, mdbook, shellcheck
+#            cargo-deny, mdBook (it builds the book of docs/), and shellcheck of the distribution, unpacked and not installed,
+#            into target/tools
 #
 # E2E_TOOLS_DIR puts them elsewhere than into target/tools.
 set -euo pipefail
@@ -126,17 +127,27 @@ containerd() {
     build containerd "$tools/containerd/" -tags no_btrfs,no_zfs,no_aufs,no_devmapper tool
     local into=$tools/distribution
     [[ -x $into/usr/bin/containerd && -x $into/usr/sbin/runc && -x $into/bin/busybox ]] && return
-    say "unpacking containerd, runc and busybox of the distribution into $into"
+    unpack "$into" containerd runc busybox-static
+    # Newer releases have it in usr/bin.
+    [[ -e $into/bin/busybox ]] || { mkdir -p "$into/bin" && ln -s ../usr/bin/busybox "$into/bin/busybox"; }
+}
+
+shellcheck() {
+    [[ -x $tools/shellcheck/usr/bin/shellcheck ]] || unpack "$tools/shellcheck" shellcheck
+}
+
+# unpack FOLDER PACKAGE…: packages of the distribution, which are not installed.
+unpack() {
+    local into=$1 package
+    shift
+    say "unpacking $* of the distribution into $into"
     rm -rf "$into"
     mkdir -p "$into/packages"
-    (cd "$into/packages" && download containerd runc busybox-static)
-    local package
+    (cd "$into/packages" && download "$@")
     for package in "$into"/packages/*.deb; do
         dpkg-deb --extract "$package" "$into"
     done
     rm -r "$into/packages"
-    # Newer releases have it in usr/bin.
-    [[ -e $into/bin/busybox ]] || { mkdir -p "$into/bin" && ln -s ../usr/bin/busybox "$into/bin/busybox"; }
 }
 
 # download PACKAGE…: into this folder; the lists of packages are made new if it fails.
@@ -156,13 +167,13 @@ clients() {
 }
 
 python_client() {
-    local wanted=$here/../../examples/clients/python/requirements.txt venv=$tools/python-client
-    cmp -s "$wanted" "$venv/requirements.txt" && return
+    local pins=$here/../../examples/clients/python/requirements.txt venv=$tools/python-client
+    cmp -s "$pins" "$venv/requirements.txt" && return
     say "installing grpcio for Python into $venv"
     python3 -m venv --clear "$venv" 2>/dev/null ||
         fail "Python cannot make a virtual environment: apt-get install python3-venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
-    cp "$wanted" "$venv/requirements.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$pins"
+    cp "$pins" "$venv/requirements.txt"
 }
 
 go_client() {
@@ -226,8 +237,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | multus | containerd | clients | deny | mdbook) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny, mdbook)" ;;
+        packages | plugins | apiserver | multus | containerd | clients | deny | mdbook | shellcheck) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny, mdbook, shellcheck)" ;;
         esac
     done
     exit

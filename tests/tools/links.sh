@@ -11,6 +11,7 @@ prose() { awk '/^ *```/ { code = !code; next } !code { print FNR ":" $0 }' "$1";
 
 # links FILE: LINE:TARGET of every link outside of code.
 links() {
+    # shellcheck disable=SC2016 # backquotes of Markdown
     prose "$1" | sed -E 's/``[^`]*(`[^`]+)*``//g; s/`[^`]*`//g' | awk -F: '{
         line = $1; text = substr($0, length(line) + 2)
         while (match(text, /\]\([^) ]+\)/)) {
