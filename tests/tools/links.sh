@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the relative links of the documents: each points at an existing file, and at a heading of it if it names one; and
-# docs/src/SUMMARY.md has every page of the book. Headings have the anchors that GitHub and mdBook make of them.
+# Checks the relative links of the documents: each points at an existing file, and at a heading of it if it names one;
+# docs/src/SUMMARY.md has every page of the book; and the files that CONTRIBUTING.md names exist. Headings have the anchors that GitHub and mdBook make of them.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -52,6 +52,11 @@ for page in docs/src/*.md; do
     [[ $name == SUMMARY.md ]] || grep -qF "($name)" docs/src/SUMMARY.md ||
         fail "docs/src/SUMMARY.md: the page $name is missing"
 done
+# Names in capitals are for the reader to replace.
+# shellcheck disable=SC2016 # backquotes of Markdown
+while read -r path; do
+    [[ $path =~ (NAME|AREA|^target/) || ! -d ${path%%/*} || -e $path ]] || fail "CONTRIBUTING.md: there is no $path"
+done < <(grep -oE '`[a-z][^` ]*/[^` ]+`' CONTRIBUTING.md | tr -d '`')
 
 ((count)) || fail "no link was found: is this the folder of the project?"
 ((failures == 0)) || exit 1
