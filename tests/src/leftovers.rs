@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::netns::Netns;
 use crate::node::Node;
@@ -55,6 +55,19 @@ impl Node {
         }
         left.extend(rules(self.host()));
         left
+    }
+
+    /// Writes a file below `stateDir` whose time is so long ago, and gives its path.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_aged(&self, name: &str, age: Duration) -> PathBuf {
+        let path = self.state_dir().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("make a folder");
+        let file = fs::File::create(&path).expect("write a file");
+        let modified = file.set_modified(SystemTime::now() - age);
+        modified.expect("set the time of a file");
+        path
     }
 
     /// [`Node::leftovers`]. Once a sandbox was removed, interfaces of the host have up to five seconds to go: the kernel

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use e2e::openmetrics::Rules;
 use e2e::{Agent, ApiServer, Node, wait_until};
@@ -30,6 +31,16 @@ fn the_socket_is_for_root_only_and_its_folder_is_never_wiped() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["ipam.sock"]);
+}
+
+#[test]
+fn a_start_removes_what_killed_processes_were_writing_once_it_is_old() {
+    let node = Node::new("abandoned").with_agent();
+    let day = Duration::from_secs(24 * 3600);
+    let old = node.write_aged("releases/c1.1.json.77.new", day + day);
+    let young = node.write_aged("releases/c2.1.json.77.new", day);
+    let _agent = Agent::start(&node, ApiServer::shared());
+    assert_eq!((old.exists(), young.exists()), (false, true));
 }
 
 #[test]

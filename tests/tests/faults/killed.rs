@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use e2e::{Node, Outcome};
 use serde_json::json;
@@ -98,6 +100,36 @@ fn a_del_that_was_killed_is_completed_by_the_next() {
         node.del(&pod).ok();
         node.assert_clean();
     });
+}
+
+#[test]
+fn what_killed_processes_were_writing_is_removed_by_del_and_gc_once_it_is_old() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for verb in ["DEL", "GC"] {
+        let node = Node::recorder("abandoned");
+        let pod = pod(&node, "a", &[]);
+        node.add(&pod).ok();
+        let files = |age| {
+            [
+                "attachments/.0123.json.tmp",
+                "leasing/0123.77.new",
+                "leasing/0123.json",
+                "ipam-servers/0123.77.new",
+                "releases/c1.0123.json.77.new",
+            ]
+            .map(|name| node.write_aged(&name.replace("0123", &format!("{age:?}")), age))
+        };
+        // A call has a day at most.
+        let (old, young) = (files(DAY + DAY), files(DAY));
+        let outcome = match verb {
+            "DEL" => node.del(&pod),
+            _ => node.gc([]),
+        };
+        outcome.ok();
+        let exist = |files: &[PathBuf]| files.iter().map(|file| file.exists()).collect::<Vec<_>>();
+        assert_eq!(exist(&old), [false; 5], "{verb}");
+        assert_eq!(exist(&young), [true; 5], "{verb}");
+    }
 }
 
 #[test]
