@@ -12,7 +12,7 @@ RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor 
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
-.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs book crds architecture audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs book rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,7 +88,7 @@ test-clients: build tools ## The example clients of ipam.v1 against a real serve
 test-demo: build tools ## The demo, twice, and interrupted half way
 	@tests/tools/rung.sh demo --package e2e --test demo
 
-lint: ## Format, clippy, links of the documents, licences, shellcheck; warnings are errors
+lint: ## Format, clippy, links and pages of the book, licences, shellcheck; warnings are errors
 	@tests/tools/install.sh deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -96,6 +96,7 @@ lint: ## Format, clippy, links of the documents, licences, shellcheck; warnings 
 	@tests/tools/install.sh shellcheck
 	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh findings/*.sh
 	tests/tools/links.sh
+	tests/tools/rpcs.sh check
 
 bench: bench-attach bench-ipam bench-agent ## All benchmarks
 
@@ -119,6 +120,9 @@ book: ## The book of docs/, in target/book/docs/src
 	@tests/tools/links.sh
 	$(TOOLS)/mdbook/bin/mdbook build docs
 	@for folder in deploy examples findings proto; do ln -sfn ../../$$folder target/book/$$folder; done
+
+rpcs: ## Writes docs/src/rpcs.md from the comments of the contract
+	tests/tools/rpcs.sh
 
 crds: ## Writes crds/yaml from the types
 	cargo run --package crds --example generate
