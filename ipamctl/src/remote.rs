@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::dial::Address;
+use self::dial::Server;
 use super::error::CliError;
 use super::refusal::Refusal;
 pub(crate) use flags::RemoteFlags;
@@ -29,8 +29,7 @@ const MESSAGE_BYTES: usize = 64 << 20;
 
 /// A server.
 pub(crate) struct Remote {
-    name: String,
-    address: Address,
+    server: Server,
     timeout: Duration,
     token: Option<Token>,
     channel: OnceCell<Channel>,
@@ -43,28 +42,29 @@ impl Remote {
     /// [`CliError::Argument`] for an address that cannot be used, [`CliError::Tls`] for a file without a token.
     pub(crate) fn new(mut flags: RemoteFlags) -> Result<Remote, CliError> {
         let token_file = flags.token_file.take();
-        if token_file.is_some() && !flags.server.starts_with("https://") {
+        let timeout = Duration::from_secs(flags.timeout_seconds);
+        let server = Server::parse(flags)?;
+        if token_file.is_some() && !server.is_tls() {
             return Err(CliError::argument("--token-file", "goes with https"));
         }
         let token = token_file.map(|file| Token::open(file, "--token-file"));
         Ok(Remote {
-            name: flags.server.clone(),
-            timeout: Duration::from_secs(flags.timeout_seconds),
+            server,
+            timeout,
             token: token.transpose()?,
-            address: Address::parse(flags)?,
             channel: OnceCell::new(),
         })
     }
 
     /// The address as it was given.
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.server.name()
     }
 
     async fn channel(&self) -> Result<Channel, CliError> {
         let channel = self
             .channel
-            .get_or_try_init(|| dial::dial(&self.name, &self.address, self.timeout));
+            .get_or_try_init(|| dial::dial(&self.server, self.timeout));
         channel.await.cloned()
     }
 
@@ -170,7 +170,7 @@ impl Remote {
             Code::Unavailable | Code::Unknown | Code::Internal
                 if bare && std::error::Error::source(status).is_some() =>
             {
-                dial::unreachable(&self.name, &self.address, status)
+                dial::unreachable(&self.server, status)
             }
             _ => CliError::Refused(refusal),
         }
@@ -179,7 +179,7 @@ impl Remote {
     /// The error of an answer that did not come in time.
     pub(crate) fn late(&self) -> CliError {
         CliError::Deadline {
-            server: self.name.clone(),
+            server: self.server.name().to_owned(),
             seconds: self.timeout.as_secs(),
         }
     }

@@ -531,14 +531,14 @@ fn errors_are_one_line_with_reason_and_remedy() {
         (
             "--server ftp://x server",
             2,
-            "--server ftp://x: ",
-            "http://",
+            "--server: ftp://x is not ",
+            "http://127.0.0.1:port",
         ),
         (
             "--server http://192.0.2.1:7443 server",
             2,
-            "--server http",
-            "use https and --tls-ca",
+            "--server: http",
+            "use https",
         ),
         (
             "--server https://192.0.2.1:7443 server",

@@ -108,21 +108,21 @@ impl Proxy {
 
     async fn pass(&self, request: Request) -> Response {
         let Some(method) = allowed::method(request.uri().path()) else {
-            let refusal = allowed::refusal(request.uri().path(), self.link.server());
+            let refusal = allowed::refusal(request.uri().path(), self.link.server().as_str());
             return self.refuse(metrics::OTHER, &refusal);
         };
         let mut open = None;
         if method.streams {
             match Arc::clone(&self.streams).try_acquire_owned() {
                 Ok(permit) => open = Some((permit, stopped(self.stopping.clone()).boxed())),
-                Err(_) => return self.refuse(method.name, &crowded(self.link.server())),
+                Err(_) => return self.refuse(method.name, &crowded(self.link.server().as_str())),
             }
         }
         let call = self.metrics.call(method.name);
         tracing::debug!(rpc = method.name, "passes on");
         match self.link.send(request).await {
             Ok(answer) => {
-                let server = Arc::clone(self.link.server());
+                let server = self.link.server().clone();
                 Answer::back(answer, call, server, open).map(Body::new)
             }
             Err(status) => {

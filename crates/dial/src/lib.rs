@@ -1,9 +1,10 @@
-//! Reaching a server: its name is resolved without the C library ([`resolver`]), it is trusted and told who we are by
+//! Reaching a server: its [`address`] is read once for all programs, its name is resolved without the C library ([`resolver`]), it is trusted and told who we are by
 //! files ([`files`]) or by a token ([`token`]), and what TLS refuses is told with the file and the flag that gave it ([`refusal`]). Being
 //! reached: TLS by files that are renewed ([`server`], [`renewed`]), a unix socket whose file keeps its place ([`socket`]), and
 //! clients that send its path as the host (`authority`, feature `server`).
 
 pub mod accept;
+pub mod address;
 #[cfg(feature = "server")]
 pub mod authority;
 pub mod files;

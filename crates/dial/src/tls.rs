@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::ServiceExt as _;
 
+use crate::address::bare_host;
 use crate::resolver;
 use crate::stream::{Noted, Overheard, tls_error};
 
@@ -47,12 +48,8 @@ pub async fn connect(
     config: Arc<ClientConfig>,
     noted: &Noted,
 ) -> Result<Overheard<TlsStream<TcpStream>>, ConnectError> {
-    let host = uri.host().unwrap_or_default();
-    let bare = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let name = ServerName::try_from(bare).map_err(|_| ConnectError::Host {
+    let host = bare_host(uri);
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Host {
         host: host.to_owned(),
     })?;
     let tcp = resolver::connector().oneshot(uri.clone()).await;

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::io;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use dial::Connector;
+use dial::address::{Address, AddressError, Place};
 use dial::files::{Files, Names};
 use dial::refusal::Refusal;
 use dial::resolver;
@@ -23,51 +23,42 @@ use crate::error::CliError;
 /// Over an idle connection a lost server is noticed after twice this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// How a server is reached.
+/// A server: where it is, and how both sides are trusted.
 #[derive(Debug)]
-pub(super) enum Address {
-    /// A socket of this machine.
-    Unix(PathBuf),
-    /// TCP on loopback.
-    Plain(Uri),
-    /// TLS.
-    Tls {
-        uri: Uri,
-        files: Files,
-        /// What the server said of them.
-        noted: Noted,
-    },
+pub(super) struct Server {
+    address: Address,
+    tls: Option<Trust>,
 }
 
-impl Address {
+/// The files of a TLS connection.
+#[derive(Debug)]
+struct Trust {
+    files: Files,
+    /// What the server said of them.
+    noted: Noted,
+}
+
+impl Server {
     /// Reads `--server` and the TLS flags.
-    pub(super) fn parse(flags: RemoteFlags) -> Result<Address, CliError> {
-        if let Some(path) = flags.server.strip_prefix("unix://") {
-            return match path.starts_with('/') {
-                true => Ok(Address::Unix(PathBuf::from(path))),
-                false => Err(wrong(&flags.server, "the socket's path must be absolute")),
-            };
-        }
-        let uri: Uri = flags
-            .server
-            .parse()
-            .map_err(|_| wrong(&flags.server, "this is not an address"))?;
-        match uri.scheme_str() {
-            Some("https") => tls(uri, flags),
-            Some("http") if is_loopback(&uri) => Ok(Address::Plain(uri)),
-            Some("http") => Err(wrong(
-                &flags.server,
-                "http is for loopback only; use https and --tls-ca",
-            )),
-            _ => Err(wrong(
-                &flags.server,
-                "it must begin with unix://, https:// or http://",
-            )),
-        }
+    pub(super) fn parse(flags: RemoteFlags) -> Result<Server, CliError> {
+        let wrong = |error: AddressError| CliError::argument("--server", error.to_string());
+        let address: Address = flags.server.parse().map_err(wrong)?;
+        let tls = address.is_tls().then(|| trust(flags)).transpose()?;
+        Ok(Server { address, tls })
+    }
+
+    /// Whether the server shows a certificate.
+    pub(super) fn is_tls(&self) -> bool {
+        self.address.is_tls()
+    }
+
+    /// The address as it was given.
+    pub(super) fn name(&self) -> &str {
+        self.address.as_str()
     }
 }
 
-fn tls(uri: Uri, flags: RemoteFlags) -> Result<Address, CliError> {
+fn trust(flags: RemoteFlags) -> Result<Trust, CliError> {
     let ca = flags
         .tls_ca
         .ok_or_else(|| CliError::argument("--tls-ca", "needed for https"))?;
@@ -81,8 +72,7 @@ fn tls(uri: Uri, flags: RemoteFlags) -> Result<Address, CliError> {
             ));
         }
     };
-    Ok(Address::Tls {
-        uri,
+    Ok(Trust {
         files: Files {
             ca,
             identity,
@@ -96,30 +86,11 @@ fn tls(uri: Uri, flags: RemoteFlags) -> Result<Address, CliError> {
     })
 }
 
-fn wrong(server: &str, problem: &str) -> CliError {
-    CliError::argument(format!("--server {server}"), problem)
-}
-
-fn is_loopback(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 /// Connects.
-pub(super) async fn dial(
-    name: &str,
-    address: &Address,
-    timeout: Duration,
-) -> Result<Channel, CliError> {
-    let connected = match address {
-        Address::Unix(path) => unix(path, timeout).await,
-        Address::Plain(uri) => {
-            endpoint(uri.clone(), timeout)
-                .connect_with_connector(resolver::connector())
-                .await
-        }
-        Address::Tls { uri, files, noted } => {
+pub(super) async fn dial(server: &Server, timeout: Duration) -> Result<Channel, CliError> {
+    let connected = match (server.address.place(), &server.tls) {
+        (Place::Unix(path), _) => unix(path, timeout).await,
+        (Place::Tls(uri), Some(Trust { files, noted })) => {
             let config = files.config(&files.read()?)?;
             let connector = Connector::new(uri.clone(), config, noted.clone());
             // tonic would want to speak TLS itself if it saw https; requests are addressed to it all the same.
@@ -128,15 +99,24 @@ pub(super) async fn dial(
                 .connect_with_connector(connector)
                 .await
         }
-    };
-    connected.map_err(|error| match (address, system_error(&error)) {
-        (Address::Unix(socket), Some(cause)) if cause.kind() == io::ErrorKind::PermissionDenied => {
-            CliError::Forbidden {
-                socket: socket.clone(),
-            }
+        (Place::Loopback(uri) | Place::Tls(uri), _) => {
+            endpoint(uri.clone(), timeout)
+                .connect_with_connector(resolver::connector())
+                .await
         }
-        _ => unreachable(name, address, &error),
-    })
+    };
+    connected.map_err(
+        |error| match (server.address.place(), system_error(&error)) {
+            (Place::Unix(socket), Some(cause))
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                CliError::Forbidden {
+                    socket: socket.clone(),
+                }
+            }
+            _ => unreachable(server, &error),
+        },
+    )
 }
 
 async fn unix(path: &Path, timeout: Duration) -> Result<Channel, tonic::transport::Error> {
@@ -158,14 +138,11 @@ fn endpoint(uri: Uri, timeout: Duration) -> Endpoint {
         .keep_alive_while_idle(true)
 }
 
-/// Nobody answers at `name`, or one side does not take the other one's certificate, and why.
-pub(super) fn unreachable(
-    name: &str,
-    address: &Address,
-    error: &(dyn Error + 'static),
-) -> CliError {
+/// Nobody answers at the server's address, or one side does not take the other one's certificate, and why.
+pub(super) fn unreachable(server: &Server, error: &(dyn Error + 'static)) -> CliError {
+    let name = server.name();
     // Under TLS 1.3 a server refuses a client after the handshake: the call sees only that the connection broke.
-    if let Address::Tls { files, noted, .. } = address
+    if let Some(Trust { files, noted }) = &server.tls
         && let Some(said) = noted.get()
         && let Ok(refusal) = Refusal::of(said.clone(), files, format!("the ipam-server at {name}"))
     {

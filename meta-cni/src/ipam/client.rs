@@ -2,11 +2,11 @@
 //! that a server, or an agent before it, that is just restarted gets the same request a moment later.
 
 use std::future::Future;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni::error::{said, with_causes};
 use dial::Connector;
+use dial::address::{Address, Place};
 use dial::files::Files;
 use dial::refusal::Refusal;
 use dial::resolver;
@@ -235,22 +235,25 @@ async fn dial(server: &Server, tls: Option<&Trust>) -> Result<Channel, IpamFailu
         server: server.address.clone(),
         source,
     };
-    if let Some(path) = server.address.strip_prefix("unix://") {
-        let connected = rpc::unix_channel(Path::new(path)).await;
-        return connected.map_err(|error| unreachable(cause(&error)));
-    }
-    let invalid = |error: tonic::transport::Error| unreachable(cause(&error));
-    let Some(tls) = tls else {
-        let endpoint = Endpoint::from_shared(server.address.clone()).map_err(invalid)?;
-        let endpoint = endpoint.http2_max_header_list_size(dial::HEADER_BYTES);
-        let connected = endpoint.connect_with_connector(resolver::connector()).await;
-        return connected.map_err(invalid);
-    };
-    let config = tls.files.config(&tls.files.read()?)?;
-    let uri: http::Uri = server
+    let address: Address = server
         .address
         .parse()
         .map_err(|error| unreachable(Box::new(error)))?;
+    let invalid = |error: tonic::transport::Error| unreachable(cause(&error));
+    let (uri, tls) = match (address.place(), tls) {
+        (Place::Unix(path), _) => {
+            let connected = rpc::unix_channel(path).await;
+            return connected.map_err(|error| unreachable(cause(&error)));
+        }
+        (Place::Tls(uri), Some(tls)) => (uri.clone(), tls),
+        (Place::Loopback(uri) | Place::Tls(uri), _) => {
+            let endpoint = Endpoint::from(uri.clone());
+            let endpoint = endpoint.http2_max_header_list_size(dial::HEADER_BYTES);
+            let connected = endpoint.connect_with_connector(resolver::connector()).await;
+            return connected.map_err(invalid);
+        }
+    };
+    let config = tls.files.config(&tls.files.read()?)?;
     let connector = Connector::new(uri.clone(), config, tls.noted.clone());
     // tonic would want to speak TLS itself if it saw https; requests are addressed to it all the same.
     let endpoint = Endpoint::from_static("http://ipam-server")

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cni::key;
+use dial::address::{Address, AddressError, Place};
 use dial::files::{Files, Names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -170,8 +171,9 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
         pools.push(pool);
     }
     let address = written.server.unwrap_or_else(|| format!("unix://{SOCKET}"));
-    check_address(&address, written.tls.is_some()).map_err(|problem| wrong("server", problem))?;
-    check_tls(&address, written.tls.as_ref())?;
+    let read = check_address(&address, written.tls.is_some());
+    let read = read.map_err(|problem| wrong("server", problem))?;
+    check_tls(&read, written.tls.as_ref())?;
     if ipam
         .get(NETWORK)
         .is_some_and(|network| !network.is_string())
@@ -215,14 +217,14 @@ pub(super) fn check_seconds(seconds: u64) -> Result<(), IpamConfigError> {
 }
 
 /// Whether the files are there that an `https` server needs.
-pub(super) fn check_tls(address: &str, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
+pub(super) fn check_tls(address: &Address, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
     let missing = |field: &str, problem: &str| IpamConfigError {
         field: format!("tls.{field}"),
         problem: problem.to_owned(),
     };
     let none = Tls::default();
     let tls = tls.unwrap_or(&none);
-    if address.starts_with("https://") && tls.ca.is_none() {
+    if address.is_tls() && tls.ca.is_none() {
         let problem = "an https server is trusted by it; give the file of its authorities, PEM";
         return Err(missing("ca", problem));
     }
@@ -233,31 +235,17 @@ pub(super) fn check_tls(address: &str, tls: Option<&Tls>) -> Result<(), IpamConf
     }
 }
 
-/// Whether it is `unix:///path`, `https://host:port`, or `http://` on loopback; else what is wrong.
-pub fn check_address(address: &str, tls: bool) -> Result<(), String> {
-    if let Some(path) = address.strip_prefix("unix://") {
-        return if path.starts_with('/') {
-            Ok(())
-        } else {
-            Err(format!("{address}: the path must be absolute"))
-        };
-    }
-    if address.starts_with("https://") {
-        return Ok(());
-    }
-    let host = address
-        .strip_prefix("http://")
-        .and_then(|rest| rest.rsplit_once(':'))
-        .map(|(host, _)| host);
-    match host {
-        Some(_) if tls => Err(format!("{address}: tls goes with https")),
-        Some("127.0.0.1" | "[::1]" | "localhost") => Ok(()),
-        Some(_) => Err(format!(
-            "{address}: without TLS on loopback only; use https"
-        )),
-        None => Err(format!(
-            "{address} is not unix:///path, https://host:port or http://127.0.0.1:port"
-        )),
+/// Reads the address of a server; files for TLS go with `https` only.
+///
+/// # Errors
+/// What is wrong and what the address should be.
+pub fn check_address(address: &str, tls: bool) -> Result<Address, String> {
+    let read: Address = address
+        .parse()
+        .map_err(|error: AddressError| error.to_string())?;
+    match read.place() {
+        Place::Loopback(_) if tls => Err(format!("{address}: tls goes with https")),
+        _ => Ok(read),
     }
 }
 

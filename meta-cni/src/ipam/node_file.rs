@@ -118,9 +118,9 @@ impl NodeFile {
                 field: format!("servers.{name}.{}", error.field),
                 ..error
             };
-            check_address(&server.address, server.tls.is_some())
+            let address = check_address(&server.address, server.tls.is_some())
                 .map_err(|problem| below(wrong("address", problem)))?;
-            check_tls(&server.address, server.tls.as_ref()).map_err(below)?;
+            check_tls(&address, server.tls.as_ref()).map_err(below)?;
         }
         match &self.default {
             Some(name) if !self.servers.contains_key(name) => {

@@ -3,9 +3,9 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use dial::address::Address;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Response};
@@ -25,7 +25,7 @@ pub(super) type Open = (OwnedSemaphorePermit, BoxFuture<'static, ()>);
 pub(super) struct Answer {
     body: Incoming,
     call: Call,
-    server: Arc<str>,
+    server: Address,
     open: Option<Open>,
     is_over: bool,
 }
@@ -35,7 +35,7 @@ impl Answer {
     pub(super) fn back(
         answer: Response<Incoming>,
         mut call: Call,
-        server: Arc<str>,
+        server: Address,
         open: Option<Open>,
     ) -> Response<Answer> {
         if let Some(code) = code(answer.headers()) {
@@ -87,7 +87,7 @@ impl Body for Answer {
                 frame
             }
             Some(Err(error)) => {
-                let broken = broken(&self.server, &error);
+                let broken = broken(self.server.as_str(), &error);
                 self.end(&broken)
             }
             None => return Poll::Ready(None),

@@ -3,12 +3,12 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use cni::error::{one_line, with_causes};
 use dial::ConnectError;
+use dial::address::{Address, Place};
 use dial::files::{Credentials, FilesError};
 use dial::refusal::Refusal;
 use dial::resolver;
@@ -22,7 +22,7 @@ use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
 use super::super::blocking;
-use super::upstream::{Place, Upstream};
+use super::upstream::Upstream;
 
 /// For connecting, the handshake and the first answer together.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub(super) enum DialError {
         "ipam-server at {server} cannot be reached; does it run, and is --ipam-server of meta-cnid right?"
     )]
     Away {
-        server: Arc<str>,
+        server: Address,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -62,7 +62,7 @@ pub(super) enum DialError {
     #[error(
         "what answers at {server} is no ipam-server: it does not speak gRPC; correct --ipam-server of meta-cnid"
     )]
-    Stranger { server: Arc<str> },
+    Stranger { server: Address },
 }
 
 impl DialError {
@@ -137,7 +137,7 @@ impl Upstream {
                 credentials,
             }),
             (Ok(_), _) => Err(DialError::Stranger {
-                server: Arc::clone(&self.address),
+                server: self.address.clone(),
             }),
             (Err(_), Some(tls)) => Err(self.tls_failure(tls.clone())),
             (Err(error), None) => Err(self.away(error)),
@@ -149,12 +149,12 @@ impl Upstream {
         credentials: Option<&Credentials>,
         noted: &Noted,
     ) -> Result<Box<dyn Stream>, DialError> {
-        match (&self.place, credentials) {
+        match (self.address.place(), self.files().zip(credentials)) {
             (Place::Unix(path), _) => {
                 let stream = UnixStream::connect(path).await;
                 Ok(Box::new(stream.map_err(|error| self.away(error))?))
             }
-            (Place::Tls { uri, files }, Some(credentials)) => {
+            (Place::Tls(uri), Some((files, credentials))) => {
                 let config = files.config(credentials)?.into();
                 let connected = dial::connect(uri, config, noted).await;
                 Ok(Box::new(connected.map_err(|error| match error {
@@ -162,7 +162,7 @@ impl Upstream {
                     error => self.away(error),
                 })?))
             }
-            (Place::Plain(uri) | Place::Tls { uri, .. }, _) => Ok(Box::new(self.tcp(uri).await?)),
+            (Place::Loopback(uri) | Place::Tls(uri), _) => Ok(Box::new(self.tcp(uri).await?)),
         }
     }
 
@@ -184,7 +184,7 @@ impl Upstream {
 
     fn away(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DialError {
         DialError::Away {
-            server: Arc::clone(&self.address),
+            server: self.address.clone(),
             source: source.into(),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cni::error::with_causes;
+use dial::address::Address;
 use dial::files::Credentials;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -108,7 +109,7 @@ pub(super) fn new(upstream: Upstream, metrics: Metrics) -> (Link, Keeper) {
 
 impl Link {
     /// The address of ipam-server.
-    pub(super) fn server(&self) -> &Arc<str> {
+    pub(super) fn server(&self) -> &Address {
         &self.upstream.address
     }
 
@@ -127,12 +128,12 @@ impl Link {
             };
             // A request that comes back was not sent: the connection had just ended. The next one is waited for.
             let Some(unsent) = failed.take_message() else {
-                return Err(broken(self.server(), failed.error()));
+                return Err(broken(self.server().as_str(), failed.error()));
             };
             request = unsent;
             let changed = tokio::time::timeout_at(until, state.changed()).await;
             if !matches!(changed, Ok(Ok(()))) {
-                return Err(broken(self.server(), failed.error()));
+                return Err(broken(self.server().as_str(), failed.error()));
             }
         }
     }

@@ -1,33 +1,20 @@
 //! Where ipam-server is, and requests addressed to it. How it is reached is left to [`super::dial`].
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use axum::body::Body;
+use dial::address::{Address, Place};
 use dial::files::Files;
 use dial::token::Token;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, header};
 use meta_cni::ipam::config::check_address;
-use rustls::pki_types::ServerName;
 
 /// Where calls are passed on to.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    pub(super) address: Arc<str>,
-    pub(super) place: Place,
+    pub(super) address: Address,
+    /// Of a server that is reached over TLS.
+    files: Option<Files>,
     token: Option<Token>,
-}
-
-/// How a server is reached.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    /// A socket of this machine.
-    Unix(PathBuf),
-    /// TCP on loopback.
-    Plain(Uri),
-    /// TLS.
-    Tls { uri: Uri, files: Files },
 }
 
 /// An address that cannot be used.
@@ -45,28 +32,15 @@ impl Upstream {
     /// [`WrongUpstream`], also if there are no files for https.
     pub fn new(address: &str, files: Option<Files>) -> Result<Upstream, WrongUpstream> {
         let wrong = |problem| WrongUpstream { problem };
-        let unreadable = || wrong(format!("{address} is not an address"));
-        check_address(address, files.is_some()).map_err(wrong)?;
-        let uri = || address.parse::<Uri>().map_err(|_| unreadable());
-        let place = if let Some(path) = address.strip_prefix("unix://") {
-            Place::Unix(path.into())
-        } else if address.starts_with("https://") {
-            let uri = uri()?;
-            let host = uri.host().unwrap_or_default();
-            let bare = host
-                .trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_owned();
-            ServerName::try_from(bare).map_err(|_| unreadable())?;
-            let missing = || wrong(format!("{address} is trusted by --ipam-ca: give it too"));
-            let files = files.ok_or_else(missing)?;
-            Place::Tls { uri, files }
-        } else {
-            Place::Plain(uri()?)
-        };
+        let read = check_address(address, files.is_some()).map_err(wrong)?;
+        if read.is_tls() && files.is_none() {
+            return Err(wrong(format!(
+                "{address} is trusted by --ipam-ca: give it too"
+            )));
+        }
         Ok(Upstream {
-            address: address.into(),
-            place,
+            files: files.filter(|_| read.is_tls()),
+            address: read,
             token: None,
         })
     }
@@ -76,7 +50,7 @@ impl Upstream {
     /// # Errors
     /// [`WrongUpstream`] if the server is not reached over TLS: whoever listens could use the token.
     pub fn with_token(mut self, token: Token) -> Result<Upstream, WrongUpstream> {
-        if !matches!(self.place, Place::Tls { .. }) {
+        if !self.address.is_tls() {
             let problem = format!(
                 "{} takes no token; --ipam-token-file goes with https",
                 self.address
@@ -89,10 +63,7 @@ impl Upstream {
 
     /// Our files, if it is reached over TLS.
     pub(super) fn files(&self) -> Option<&Files> {
-        match &self.place {
-            Place::Tls { files, .. } => Some(files),
-            Place::Unix(_) | Place::Plain(_) => None,
-        }
+        self.files.as_ref()
     }
 
     /// The request, addressed to this server.
@@ -114,11 +85,11 @@ impl Upstream {
     }
 
     pub(super) fn uri(&self, path: PathAndQuery) -> Uri {
-        let (scheme, authority) = match &self.place {
+        let (scheme, authority) = match self.address.place() {
             // A path is no host.
             Place::Unix(_) => (Scheme::HTTP, Some(Authority::from_static("ipam-server"))),
-            Place::Plain(uri) => (Scheme::HTTP, uri.authority().cloned()),
-            Place::Tls { uri, .. } => (Scheme::HTTPS, uri.authority().cloned()),
+            Place::Loopback(uri) => (Scheme::HTTP, uri.authority().cloned()),
+            Place::Tls(uri) => (Scheme::HTTPS, uri.authority().cloned()),
         };
         let mut parts = Parts::default();
         (parts.scheme, parts.authority) = (Some(scheme), authority);
