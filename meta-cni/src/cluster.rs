@@ -6,6 +6,7 @@ pub mod agent;
 pub mod api;
 pub mod folder;
 mod object;
+pub mod selector;
 
 pub use object::{
     ContainerSpecs, Labels, NETWORK_STATUS, STATIC_POD, check_uid, credible, resource_name_of,
@@ -15,7 +16,10 @@ pub use object::{
 use std::collections::BTreeMap;
 use std::fmt;
 
+use cni::args::Args;
 use serde::{Deserialize, Serialize};
+
+use crate::limits::TooLarge;
 
 /// The pod that a request is about, as the container runtime names it in CNI_ARGS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,17 @@ pub struct PodRef {
     /// K8S_POD_UID, if the runtime gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+}
+
+impl PodRef {
+    /// The pod that the runtime names in CNI_ARGS, if it names one.
+    pub fn named_by(args: &Args) -> Option<PodRef> {
+        Some(PodRef {
+            namespace: args.get("K8S_POD_NAMESPACE")?.to_owned(),
+            name: args.get("K8S_POD_NAME")?.to_owned(),
+            uid: args.get("K8S_POD_UID").map(str::to_owned),
+        })
+    }
 }
 
 impl fmt::Display for PodRef {
@@ -223,6 +238,14 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// The answer about a network that is too large.
+    pub fn too_large(name: &NadName, source: TooLarge) -> ClusterError {
+        ClusterError::Invalid {
+            what: format!("network-attachment-definition {name}"),
+            source: Box::new(source),
+        }
+    }
+
     /// Whether the same question may be answered later without anyone changing anything.
     pub fn is_passing(&self) -> bool {
         matches!(self, ClusterError::Unavailable { .. })

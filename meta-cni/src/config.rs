@@ -3,6 +3,7 @@
 
 mod agent;
 mod allowed;
+pub(crate) mod attachment_policies;
 mod host_paths;
 
 use std::path::PathBuf;
@@ -14,10 +15,10 @@ use serde_json::{Map, Value};
 
 use crate::advertisements::Accept;
 use crate::ipam::node_file;
-use crate::policy::AttachmentPolicies;
 pub use agent::note_agent;
 use agent::noted_agent;
 pub use allowed::AllowedPlugins;
+pub use attachment_policies::{AttachmentPolicies, Mode};
 
 /// Where the agent of a node listens unless told otherwise.
 pub const AGENT_SOCKET: &str = "/run/meta-cni/agent.sock";

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
+use crate::attachment::Attachment;
 use crate::config::Config;
 use crate::device::info::{DeviceInfoFiles, is_declared};
 use crate::device::{Device, DeviceError};
-use crate::plan::Attachment;
 
 /// Copies the device plugins' files about the devices to where the CNI plugins read them. A copy that no
 /// plugin of an attachment reads is for network-status only: a failure of it is a warning in the log.

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use cni::error::with_causes;
 use cni::netconf::{self, FileError, NetConfError, NetConfList};
 
+use crate::author::Author;
 use crate::cluster::{Cluster, ClusterError, Nad, NadName};
 use crate::config::Config;
 use crate::limits;
 use crate::problem::Problem;
-use crate::tenant::{self, Author};
+use crate::tenant;
 use crate::wanted::{Source, Wanted};
 use leases::{Settings, file_leases};
 

@@ -157,7 +157,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::plan::Attachment;
+    use crate::attachment::Attachment;
 
     const MAC: &str = "02:00:00:00:00:07";
 

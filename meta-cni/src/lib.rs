@@ -6,6 +6,8 @@
 //! [`settle`], [`status`]; [`verbs`] puts them in order.
 
 pub mod advertisements;
+pub mod attachment;
+pub mod author;
 pub mod cluster;
 pub mod config;
 pub mod device;
@@ -22,10 +24,12 @@ pub mod lease;
 pub mod limits;
 pub mod logging;
 pub mod order;
+pub mod place;
 pub mod plan;
 mod plugin_failure;
 pub mod plugins;
 pub mod policy;
+mod private;
 pub mod problem;
 pub mod random;
 pub mod record;

@@ -7,11 +7,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cluster::{ClusterError, NadName};
-use crate::gather::Found;
-use crate::problem::Problem;
-use crate::wanted::Wanted;
-
 /// Networks that the annotation of a pod may name.
 pub const NETWORKS: usize = 64;
 /// Bytes of the text of a NetworkAttachmentDefinition.
@@ -64,32 +59,6 @@ pub fn check_text(text: &str) -> Result<(), TooLarge> {
         true => Err(TooLarge { bytes }),
         false => Ok(()),
     }
-}
-
-/// The answer about a network that is too large.
-pub fn refused(name: &NadName, source: TooLarge) -> ClusterError {
-    ClusterError::Invalid {
-        what: format!("network-attachment-definition {name}"),
-        source: Box::new(source),
-    }
-}
-
-/// At least how many bytes the plan of these networks will have: each plugin gets a copy of what the pod asks of its network. To
-/// be compared with [`PLAN_BYTES`] before the copies are made.
-pub fn expected_bytes(wanted: &[Wanted], found: &[Result<Found, Problem>]) -> usize {
-    let both = wanted.iter().zip(found);
-    let bytes = both.filter_map(|(wanted, found)| {
-        let list = &found.as_ref().ok()?.list;
-        let element = &wanted.element;
-        let asked = (
-            &element.cni_args,
-            &element.port_mappings,
-            &element.bandwidth,
-            &element.ips,
-        );
-        Some(bytes_of(list) + list.plugins.len() * bytes_of(&asked))
-    });
-    bytes.fold(0, usize::saturating_add)
 }
 
 /// How many bytes the plan has, as JSON.

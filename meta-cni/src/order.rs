@@ -6,7 +6,7 @@
 use cni::netconf::PluginConf;
 use serde_json::Value;
 
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 use crate::problem::Problem;
 
 /// Plugins of which it is known that they make no interface in the pod but that of CNI_IFNAME.

@@ -14,45 +14,21 @@ use cni::args::Args;
 use cni::name::interface_name_problem;
 use cni::netconf::{NetConfList, PluginConf};
 use cni::requested_ips;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::attachment::Attachment;
+use crate::author::Author;
 use crate::cluster::{Pod, PodRef};
 use crate::config::Config;
 use crate::device::info::DeviceInfoFiles;
 use crate::device::{self, Device};
 use crate::gather::{Found, label};
+use crate::limits::bytes_of;
 use crate::order;
+use crate::place::Place;
 use crate::problem::{Problem, Problems};
-use crate::tenant::{self, Author, Place, Refusal};
+use crate::tenant::{self, Refusal};
 use crate::wanted::Wanted;
-
-/// One network of a pod, ready to be run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attachment {
-    /// The network's name for people: `namespace/name` of its NetworkAttachmentDefinition, or the name of
-    /// its configuration.
-    pub network: String,
-    /// CNI_IFNAME.
-    pub ifname: String,
-    /// CNI_ARGS.
-    pub args: String,
-    /// The plugins, each with its whole standard input but for `prevResult`.
-    pub list: NetConfList,
-    /// Whether CHECK asks the plugins although the network is a secondary one.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub check_by_plugins: bool,
-    /// Gateways of the default routes that go over this interface; empty: it shall have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default_route: Option<Vec<IpAddr>>,
-    /// The device that goes to this attachment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<Device>,
-    /// The file about the device behind the interface, for network-status: of every attachment that has a
-    /// device or a plugin that declares `CNIDeviceInfoFile`; such a plugin reads or writes the file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device_info_file: Option<PathBuf>,
-}
 
 /// What a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +51,24 @@ pub struct Inputs<'a> {
     pub found: &'a [Result<Found, Problem>],
     /// The devices for each network, in the same order.
     pub devices: &'a [Option<Device>],
+}
+
+/// At least how many bytes the plan of these networks will have: each plugin gets a copy of what the pod asks of its network. To
+/// be compared with [`crate::limits::PLAN_BYTES`] before the copies are made.
+pub fn expected_bytes(wanted: &[Wanted], found: &[Result<Found, Problem>]) -> usize {
+    let both = wanted.iter().zip(found);
+    let bytes = both.filter_map(|(wanted, found)| {
+        let list = &found.as_ref().ok()?.list;
+        let element = &wanted.element;
+        let asked = (
+            &element.cni_args,
+            &element.port_mappings,
+            &element.bandwidth,
+            &element.ips,
+        );
+        Some(bytes_of(list) + list.plugins.len() * bytes_of(&asked))
+    });
+    bytes.fold(0, usize::saturating_add)
 }
 
 /// Makes the plan.

@@ -8,20 +8,16 @@
 mod breach;
 mod built_in;
 mod known;
-mod mode;
 mod prefix;
 mod rules;
-mod selector;
 mod verdict;
 
 use cni::error::with_causes;
 pub(crate) use known::{Known, namespaces_of};
-pub use mode::{AttachmentPolicies, Mode};
-pub use selector::selects;
 pub(crate) use verdict::{Grade, verdicts};
 
 use crate::cluster::{Cluster, Pod};
-use crate::config::Config;
+use crate::config::{AttachmentPolicies, Config, Mode};
 use crate::gather::Found;
 use crate::problem::Problem;
 use crate::wanted::Wanted;
@@ -92,7 +88,7 @@ fn refuse_tenants(
     unknown: &Problem,
 ) -> Vec<Result<Found, Problem>> {
     for (index, wanted) in wanted.iter().enumerate() {
-        if verdict::is_of_tenant(wanted) && found[index].is_ok() {
+        if known::is_of_tenant(wanted) && found[index].is_ok() {
             let subject = format!("network {}", wanted.source.label());
             found[index] = Err(Problem {
                 subject,

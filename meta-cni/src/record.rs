@@ -19,9 +19,10 @@ use cni::version::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::attachment::Attachment;
 use crate::cluster::PodRef;
 use crate::limits::RECORD_BYTES;
-use crate::plan::Attachment;
+use crate::private::{private_file, private_folder};
 use lock::Lock;
 
 pub use lock::LockError;
@@ -466,31 +467,6 @@ impl Drop for Sandbox<'_> {
             lock.remove();
         }
     }
-}
-
-/// Makes a folder, or takes one that an earlier version left open to others away from them.
-///
-/// # Errors
-/// What the system says.
-pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    let mut folder = fs::DirBuilder::new();
-    folder.recursive(true).mode(0o700).create(path)?;
-    match fs::metadata(path)?.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
-    }
-}
-
-/// Makes or empties a file that only its owner reads.
-pub(crate) fn private_file(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
 }
 
 fn read_record(path: &Path) -> Result<Option<Record>, RecordError> {

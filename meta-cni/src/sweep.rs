@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::ipam::queue::folder::Folder;
 use crate::lease::switched::notes_of;
-use crate::record::{Record, Records, private_file};
+use crate::private::private_file;
+use crate::record::{Record, Records};
 
 /// Longer than any call of meta-cni: verbTimeoutSeconds is 86400 at most.
 const OLD: Duration = Duration::from_secs(25 * 3600);

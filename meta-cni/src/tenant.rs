@@ -11,42 +11,10 @@ use cni::key;
 use cni::netconf::{NetConfList, PluginConf};
 use serde_json::{Map, Value};
 
+use crate::place::Place;
+
 pub(crate) use check::is_ourselves;
 pub use check::{Refusal, check};
-
-/// Who wrote a network's configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Author {
-    /// The node's administrator: `delegates`, a file of `confDir` or a path of `clusterNetwork`.
-    Node,
-    /// Somebody with rights in a namespace: the text of a NetworkAttachmentDefinition.
-    Tenant,
-}
-
-/// Where a configuration names an executable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The first plugin of a list.
-    Main,
-    /// A later plugin of a list.
-    Chained,
-    /// `ipam.type` of a plugin.
-    Ipam,
-    /// Anywhere else inside a plugin's configuration: a plugin that executes others may run it.
-    Nested,
-}
-
-impl Place {
-    /// The place in words, for messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Place::Main => "main plugin",
-            Place::Chained => "chained plugin",
-            Place::Ipam => "IPAM plugin",
-            Place::Nested => "plugin inside another one's configuration",
-        }
-    }
-}
 
 /// An executable that a configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod del;
 mod failure;
 mod gc;
 mod orphans;
+mod planning;
 mod report;
 mod status;
 
@@ -15,6 +16,7 @@ use cni::skel::{Command, Request};
 use cni::version::Version;
 use serde_json::{Value, json};
 
+use crate::cluster::PodRef;
 use crate::journal::{self, Recording};
 use crate::sweep;
 use context::Context;
@@ -56,7 +58,7 @@ fn recorded<T>(
     work: impl FnOnce(&Context<'_>) -> Result<T, Failure>,
 ) -> Result<T, ErrorObject> {
     let context = Context::new(request);
-    let recording = Recording::begin(&request.env, context::pod_ref(request));
+    let recording = Recording::begin(&request.env, PodRef::named_by(&request.env.args));
     let done = recording
         .span()
         .in_scope(|| context.and_then(|context| work(&context)));

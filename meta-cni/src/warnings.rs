@@ -10,7 +10,7 @@ mod ports;
 use cni::netconf::PluginConf;
 use serde_json::Value;
 
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 
 pub(crate) use forwarding::{forwards_ipv6, route_at_stake, warning as of_forwarding};
 pub(crate) use links::{Master, ipvlan_mode, vlan_id};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use meta_cni::cluster::selector::selects;
 use meta_cni::cluster::{ClusterError, Labels, Nad, NadName, Pod, Policy, with_name};
 use meta_cni::limits::{self, TooLarge};
-use meta_cni::policy::selects;
 use meta_cni::{cluster, selection};
 use tokio::sync::watch;
 
@@ -106,7 +106,7 @@ impl Index {
                 config: config.to_string(),
                 resource_name: network.resource_name.as_deref().map(str::to_owned),
             }),
-            Err(bytes) => Err(limits::refused(name, TooLarge { bytes: *bytes })),
+            Err(bytes) => Err(ClusterError::too_large(name, TooLarge { bytes: *bytes })),
         })
     }
 

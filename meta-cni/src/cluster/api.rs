@@ -27,8 +27,8 @@ pub use self::review::{Credentials, Listed, Right};
 pub use self::source::{Source, SourceError};
 use super::object::{Labels, NETWORK_STATUS, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
+use crate::cluster::selector::selects;
 use crate::limits::GETS_AT_ONCE;
-use crate::policy::selects;
 
 /// How long [`ApiCluster::pod`] looks for a pod that is not there, if nothing else is said: the runtime
 /// knows it, so it must appear.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use self::content::Content;
 use super::object::{NETWORK_STATUS, check_names, check_uid, with_name};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
-use crate::limits::{self, TooLarge};
-use crate::policy::selects;
+use crate::cluster::selector::selects;
+use crate::limits::TooLarge;
 
 /// A [`Cluster`] that is a folder of manifests: `*.yaml`, `*.yml` and `*.json`, of up to 4 MiB each, with
 /// Pods, NetworkAttachmentDefinitions, Namespaces, AttachmentPolicies and Lists of them in any number of documents. Other kinds are
@@ -106,7 +106,7 @@ impl FolderCluster {
     fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
         let content = self.content()?;
         if let Some(&bytes) = content.large.get(name) {
-            return Err(limits::refused(name, TooLarge { bytes }));
+            return Err(ClusterError::too_large(name, TooLarge { bytes }));
         }
         match content.nads.get(name) {
             Some(nad) => Ok(nad.clone()),

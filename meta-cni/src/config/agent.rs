@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::record::private_folder;
+use crate::private::private_folder;
 
 const NOTE: &str = "agent";
 

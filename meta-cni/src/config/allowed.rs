@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::tenant::Place;
+use crate::place::Place;
 
 /// The plugins that may be run.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

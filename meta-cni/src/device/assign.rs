@@ -4,11 +4,11 @@ use cni::netconf::PluginConf;
 use serde_json::{Map, Value};
 
 use super::{Device, DeviceError, DeviceSource, PodDevices};
+use crate::author::Author;
 use crate::cluster::Pod;
 use crate::config::Config;
 use crate::gather::Found;
 use crate::problem::Problem;
-use crate::tenant::Author;
 use crate::wanted::Wanted;
 
 /// The device of each of `wanted`, in their order. Of a network with a resource, the one that the pod names among those that

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::finding::{Area, Finding};
 use super::networks::Asking;
+use crate::attachment::Attachment;
 use crate::cluster::{NETWORK_STATUS, Pod};
 use crate::config::Config;
 use crate::device;
 use crate::device::Device;
-use crate::plan::{Attachment, Inputs, plan};
+use crate::plan::{Inputs, plan};
 use crate::problem::{Problem, Problems};
 use crate::record::Record;
 use crate::wanted::{Source, Wanted};

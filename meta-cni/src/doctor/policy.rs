@@ -10,7 +10,8 @@ use super::networks::{Knowledge, Networks};
 use super::report;
 use crate::cluster::ClusterError;
 use crate::config::Config;
-use crate::policy::{Grade, Known, Mode, namespaces_of, verdicts};
+use crate::config::Mode;
+use crate::policy::{Grade, Known, namespaces_of, verdicts};
 use crate::wanted::{Source, Wanted};
 
 /// What is judged.

@@ -215,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::plan::Attachment;
+    use crate::attachment::Attachment;
 
     fn sandbox(pod: &str, phase: Phase, is_there: bool, age: Duration) -> Sandbox {
         let list = NetConfList::from_value(json!({"name": "n", "type": "bridge"})).unwrap();

@@ -4,9 +4,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::attachment::Attachment;
 use crate::cluster::PodRef;
 use crate::journal::Operation;
-use crate::plan::Attachment;
 use crate::record::{Phase, Record};
 
 #[derive(Parser)]

@@ -1,7 +1,9 @@
 //! Why leasing failed, and the one place where that becomes a CNI code (reference: the reasons of
 //! google.rpc.ErrorInfo with domain `ipam.meta-cni.io`).
 
+use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use cni::error::{Code, ErrorObject, with_causes};
 use cni::result::ResultError;
@@ -13,7 +15,6 @@ use tonic_types::StatusExt;
 
 use super::config::IpamConfigError;
 use super::node_file::NodeFileError;
-use super::queue::QueueError;
 
 /// 101: the address asked for is in none of the pools.
 const NOT_IN_POOL: Code = Code(101);
@@ -164,4 +165,14 @@ fn of_status(status: &Status) -> Code {
         }
         _ => Code::TRY_AGAIN_LATER,
     }
+}
+/// A release that cannot be kept or found.
+#[derive(Debug, thiserror::Error)]
+#[error("keeping a release for later in {}", .path.display())]
+pub struct QueueError {
+    /// The file, or the folder of all.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
 }

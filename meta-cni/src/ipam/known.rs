@@ -16,7 +16,7 @@ use proto::ipam::v1::StoreMark;
 use serde::{Deserialize, Serialize};
 
 use super::config::Server;
-use crate::record::private_folder;
+use crate::private::private_folder;
 
 /// How long after a report that met conflicts the next one is due.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(60);

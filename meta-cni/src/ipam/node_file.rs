@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::config::{IpamConfigError, SOCKET, Tls, check_address, check_seconds, check_tls};
-use crate::tenant::Author;
+use crate::author::Author;
 
 /// The file below a folder of configurations.
 pub const BELOW: &str = "meta-cni.d/ipam.yaml";

@@ -20,6 +20,7 @@ use tonic::Code;
 
 use super::client::Client;
 use super::config::Server;
+use super::failure::QueueError;
 use folder::Folder;
 
 /// Releases that are delivered under one lock at most: a pod does not wait for the whole backlog.
@@ -64,17 +65,6 @@ pub struct Delivered {
     pub done: usize,
     /// The files that wait on, each with what the server said.
     pub left: Vec<(String, String)>,
-}
-
-/// A release that cannot be kept or found.
-#[derive(Debug, thiserror::Error)]
-#[error("keeping a release for later in {}", .path.display())]
-pub struct QueueError {
-    /// The file, or the folder of all.
-    pub path: PathBuf,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
 }
 
 impl Queue {

@@ -21,8 +21,8 @@ use super::failure::IpamFailure;
 use super::node_file::{self, NodeFile};
 use super::queue::Queue;
 use super::request::{Attachment, node};
+use crate::author::Author;
 use crate::plugins::DELEGATE_MARK;
-use crate::tenant::Author;
 
 /// Serves one execution; gives what goes to standard output.
 ///

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Operation;
-use crate::record::private_folder;
+use crate::private::private_folder;
 
 /// The size from which on a file is full: about as much again may be in the one before it.
 pub const FULL_BYTES: u64 = 4 << 20;

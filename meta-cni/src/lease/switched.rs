@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Held;
 use crate::ipam::config::{IpamConfig, Server};
-use crate::record::{Entry, Record, private_folder};
+use crate::private::private_folder;
+use crate::record::{Entry, Record};
 
 /// IPAM plugins whose addresses `ipamctl import` takes in.
 const IMPORTED: [&str; 2] = ["host-local", "whereabouts"];
@@ -160,8 +161,8 @@ pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::attachment::Attachment;
     use crate::cluster::PodRef;
-    use crate::plan::Attachment;
 
     /// A record of a network `ns/nad` whose configuration has a name, with an IPAM plugin.
     pub(crate) fn record(name: &str, ipam: &Value) -> Record {

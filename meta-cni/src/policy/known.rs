@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::AttachmentPolicySpec;
 use serde_json::Value;
 
-use super::verdict::is_of_tenant;
 use crate::cluster::{Pod, Policy};
+use crate::config::attachment_policies::parse;
 use crate::gather::Found;
 use crate::problem::Problem;
 use crate::wanted::{Source, Wanted};
@@ -64,41 +64,7 @@ pub(crate) fn namespaces_of(
     namespaces.into_iter().collect()
 }
 
-/// Reads the `spec` of a policy. A field that is not known could be a limit: it is refused.
-pub(super) fn parse(spec: &Value) -> Result<AttachmentPolicySpec, String> {
-    let read: AttachmentPolicySpec =
-        serde_path_to_error::deserialize(spec).map_err(|error| error.to_string())?;
-    let again = serde_json::to_value(&read).map_err(|error| error.to_string())?;
-    match unknown(spec, &again) {
-        Some(field) => Err(format!("unknown field {field}")),
-        None => Ok(read),
-    }
-}
-
-/// The first field of `given` that reading it left out.
-fn unknown(given: &Value, read: &Value) -> Option<String> {
-    match (given, read) {
-        (Value::Object(given), Value::Object(read)) => given.iter().find_map(|(name, value)| {
-            let is_empty = match value {
-                Value::Null => true,
-                Value::Array(items) => items.is_empty(),
-                Value::Object(fields) => fields.is_empty(),
-                _ => false,
-            };
-            match read.get(name) {
-                Some(read) => unknown(value, read).map(|field| format!("{name}.{field}")),
-                None => (!is_empty).then(|| name.clone()),
-            }
-        }),
-        (Value::Array(given), Value::Array(read)) => {
-            given
-                .iter()
-                .zip(read)
-                .enumerate()
-                .find_map(|(index, (given, read))| {
-                    Some(format!("[{index}].{}", unknown(given, read)?))
-                })
-        }
-        _ => None,
-    }
+/// Whether a network is asked for by a tenant, and not by the node's own configuration.
+pub(super) fn is_of_tenant(wanted: &Wanted) -> bool {
+    matches!(wanted.source, Source::Nad(_))
 }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::breach::{Breach, short};
 use super::prefix::lies_in;
 use crate::ipam::config::TYPE as META_IPAM;
-use crate::tenant::{FLANNEL, Place, placed};
+use crate::place::Place;
+use crate::tenant::{FLANNEL, placed};
 
 /// Keys that every network may have, whatever `keys` says. In `ipam` only `type` is one.
 const COMMON: [&str; 12] = [

@@ -7,9 +7,9 @@ use cni::netconf::NetConfList;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::author::Author;
 use crate::cluster::{ClusterError, Event, Nad, NadName, PodRef, Policy};
 use crate::selection::Element;
-use crate::tenant::Author;
 use crate::wanted::Source;
 
 /// Knows these policies of namespace `a`, or why not.

@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::breach::Breach;
 use super::built_in;
-use super::known::{Known, Read};
-use super::mode::{AttachmentPolicies, Mode};
+use super::known::{Known, Read, is_of_tenant};
 use super::rules::{self, Text};
+use crate::author::Author;
 use crate::cluster::Pod;
+use crate::config::{AttachmentPolicies, Mode};
 use crate::gather::Found;
 use crate::problem::Problem;
-use crate::tenant::Author;
 use crate::wanted::{Source, Wanted};
 
 /// Whether a network that is not allowed is refused.
@@ -37,11 +37,6 @@ pub(crate) struct Verdict {
     pub(crate) grade: Grade,
     /// Why, and what to do.
     pub(crate) why: String,
-}
-
-/// Whether a network is asked for by a tenant, and not by the node's own configuration.
-pub(super) fn is_of_tenant(wanted: &Wanted) -> bool {
-    matches!(wanted.source, Source::Nad(_))
 }
 
 /// The networks that are not allowed. Without a pod, only the text of networks is judged.

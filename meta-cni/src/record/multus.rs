@@ -18,9 +18,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Entry, Phase, Record};
+use crate::attachment::Attachment;
 use crate::cluster::PodRef;
 use crate::device::info::DeviceInfoFiles;
-use crate::plan::{Attachment, inject_capabilities};
+use crate::plan::inject_capabilities;
 
 /// A file of Multus that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use cni::version::Version;
 use serde_json::json;
 
 use super::*;
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 use crate::plugins::recording::{Called, Recording, failed};
 
 /// A record of networks that are called after their interfaces; each has one plugin, `plugin-IFNAME`.

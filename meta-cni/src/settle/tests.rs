@@ -4,7 +4,7 @@ use cni::version::Version;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 use crate::record::Phase;
 use crate::test_netns::TestNetns;
 

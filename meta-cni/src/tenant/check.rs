@@ -3,10 +3,11 @@
 use cni::netconf::{NetConfList, PluginConf};
 use serde_json::{Map, Value};
 
-use super::{Place, Placed, keys, placed};
+use super::{Placed, keys, placed};
 use crate::config::Config;
 use crate::ipam::config::{NETWORK, TYPE as META_IPAM};
 use crate::ipam::node_file;
+use crate::place::Place;
 
 /// IPAM plugins: they do nothing as another kind of plugin.
 const IPAM_ONLY: [&str; 5] = ["dhcp", "host-local", META_IPAM, "static", "whereabouts"];

@@ -7,13 +7,13 @@ use cni::plugins::{Executables, Plugins, TimeLimit};
 use cni::skel::{Command, Request};
 
 use super::failure::Failure;
+use crate::attachment::Attachment;
 use crate::cluster::agent::AgentCluster;
 use crate::cluster::api::ApiCluster;
 use crate::cluster::folder::FolderCluster;
 use crate::cluster::{Cluster, PodRef};
 use crate::config::Config;
 use crate::limits;
-use crate::plan::Attachment;
 use crate::plugins::{DELEGATE_FAILED, Traced, executables};
 use crate::problem::Problem;
 use crate::record::{MultusFiles, Records};
@@ -50,7 +50,7 @@ impl<'a> Context<'a> {
         limits::begin(config.verb_timeout());
         Ok(Context {
             request,
-            pod_ref: pod_ref(request),
+            pod_ref: PodRef::named_by(&request.env.args),
             records: Records::new(&config.state_dir),
             multus: MultusFiles::new(&config.cni_dir),
             cluster: cluster(&config, request.env.command),
@@ -123,16 +123,6 @@ fn limit(config: &Config, kept: Duration) -> TimeLimit {
     let limit = TimeLimit::per_call(config.delegate_timeout());
     let end = limits::deadline().and_then(|deadline| deadline.checked_sub(kept));
     end.map_or(limit, |end| limit.until(end))
-}
-
-/// The pod as the runtime names it in CNI_ARGS.
-pub(super) fn pod_ref(request: &Request) -> Option<PodRef> {
-    let args = &request.env.args;
-    Some(PodRef {
-        namespace: args.get("K8S_POD_NAMESPACE")?.to_owned(),
-        name: args.get("K8S_POD_NAME")?.to_owned(),
-        uid: args.get("K8S_POD_UID").map(str::to_owned),
-    })
 }
 
 /// What is known about pods and networks comes from the folder, the agent of this node, the named API server, or the

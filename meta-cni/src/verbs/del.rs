@@ -10,9 +10,9 @@ use cni::error::with_causes;
 use jiff::Timestamp;
 use netlink::netns::{self, NetnsError};
 
-use super::add::make_plan;
 use super::context::Context;
 use super::failure::Failure;
+use super::planning::make_plan;
 use crate::cluster::Pod;
 use crate::journal::learn;
 use crate::record::{LockError, Record, RecordError, Sandbox};

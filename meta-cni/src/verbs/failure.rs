@@ -10,8 +10,7 @@ use cni::skel::Request;
 use cni::valid_attachments::WrongList;
 use netlink::netns::NetnsError;
 
-use super::context::pod_ref;
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, PodRef};
 use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::ipam::failure::IpamFailure;
@@ -216,7 +215,7 @@ impl Failure {
     /// the line goes to the details.
     pub(super) fn to_object(&self, request: &Request) -> ErrorObject {
         let verb = request.env.command.as_str();
-        let subject = match pod_ref(request) {
+        let subject = match PodRef::named_by(&request.env.args) {
             Some(pod) => format!("{verb} of pod {pod}"),
             None => verb.to_owned(),
         };

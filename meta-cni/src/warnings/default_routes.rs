@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use serde_json::{Map, Value};
 
 use super::{Warning, is_set, named};
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 
 /// Main plugins that add the routes of their IPAM and no others.
 const ROUTES_OF_IPAM: [&str; 8] = [

@@ -4,7 +4,7 @@ use cni::netconf::{NetConfList, PluginConf};
 use serde_json::Value;
 
 use super::{Warning, is_set, named, text};
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 
 /// The interface of the node that a network lies on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 //! and network: the second DEL finds the chain of the first family gone and never removes that of the second.
 
 use super::{Warning, is_set, named, text};
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 
 const REMEDY: &str =
     "attach the pod to the network once, or define a second network with a name of its own";

@@ -2,7 +2,7 @@
 //! container and network, with nftables under a comment that names the container.
 
 use super::{Warning, named, text};
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 
 const REMEDY: &str = "ask for all host ports of a pod on one of its networks";
 

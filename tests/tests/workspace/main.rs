@@ -4,4 +4,5 @@
 mod arrows;
 mod links;
 mod metadata;
+mod modules;
 mod picture;

@@ -73,7 +73,7 @@ impl Connection {
             name.namespace, name.name
         );
         let nad = self.get::<NadObject>(path, object).await.map(Nad::from)?;
-        limits::check_text(&nad.config).map_err(|error| limits::refused(name, error))?;
+        limits::check_text(&nad.config).map_err(|error| ClusterError::too_large(name, error))?;
         Ok(nad)
     }
 

@@ -187,7 +187,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::plan::Attachment;
+    use crate::attachment::Attachment;
     use crate::plugins::recording::failed;
 
     fn entry(refused: bool, added: bool) -> Entry {

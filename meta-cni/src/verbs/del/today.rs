@@ -4,9 +4,9 @@
 use cni::netconf::NetConfList;
 use serde_json::Value;
 
+use crate::attachment::Attachment;
 use crate::cluster::{ClusterError, NadName};
 use crate::gather::{gather, of_nad};
-use crate::plan::Attachment;
 use crate::verbs::context::Context;
 use crate::wanted::of_network;
 

@@ -133,7 +133,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::plan::Attachment;
+    use crate::attachment::Attachment;
 
     /// The record of a container with one attachment.
     fn record(container_id: &str, network: &str, conf: Value) -> Record {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cni::netconf::NetConfList;
 
-use crate::record::private_file;
+use crate::private::private_file;
 
 const FILE: &str = "gc-next";
 

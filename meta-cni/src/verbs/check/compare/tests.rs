@@ -4,7 +4,7 @@ use netlink::{Detection, Hop, LinkAddress, TableRoute};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::Attachment;
+use crate::attachment::Attachment;
 use crate::record::Phase;
 
 const NETNS: &str = "/run/netns/pod";

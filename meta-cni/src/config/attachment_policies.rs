@@ -4,8 +4,6 @@ use crds::AttachmentPolicySpec;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Value, json};
 
-use super::known::parse;
-
 /// What holds for networks of tenants on this node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AttachmentPolicies {
@@ -87,6 +85,45 @@ fn read_floor(mut floor: Value) -> Result<Box<AttachmentPolicySpec>, String> {
     parse(&floor)
         .map(Box::new)
         .map_err(|problem| wrong(&problem))
+}
+
+/// Reads the `spec` of a policy. A field that is not known could be a limit: it is refused.
+pub(crate) fn parse(spec: &Value) -> Result<AttachmentPolicySpec, String> {
+    let read: AttachmentPolicySpec =
+        serde_path_to_error::deserialize(spec).map_err(|error| error.to_string())?;
+    let again = serde_json::to_value(&read).map_err(|error| error.to_string())?;
+    match unknown(spec, &again) {
+        Some(field) => Err(format!("unknown field {field}")),
+        None => Ok(read),
+    }
+}
+
+/// The first field of `given` that reading it left out.
+fn unknown(given: &Value, read: &Value) -> Option<String> {
+    match (given, read) {
+        (Value::Object(given), Value::Object(read)) => given.iter().find_map(|(name, value)| {
+            let is_empty = match value {
+                Value::Null => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(fields) => fields.is_empty(),
+                _ => false,
+            };
+            match read.get(name) {
+                Some(read) => unknown(value, read).map(|field| format!("{name}.{field}")),
+                None => (!is_empty).then(|| name.clone()),
+            }
+        }),
+        (Value::Array(given), Value::Array(read)) => {
+            given
+                .iter()
+                .zip(read)
+                .enumerate()
+                .find_map(|(index, (given, read))| {
+                    Some(format!("[{index}].{}", unknown(given, read)?))
+                })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
