@@ -375,6 +375,8 @@ impl Config {
 }
 
 #[cfg(test)]
+mod book;
+#[cfg(test)]
 mod tests {
     use std::path::Path;
 

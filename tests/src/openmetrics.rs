@@ -1,7 +1,10 @@
 //! What a page of metrics must be: OpenMetrics 1.0, and Prometheus' rules for names (prometheus.io/docs/practices/naming),
-//! as `promtool check metrics` has them.
+//! as `promtool check metrics` has them. And each metric is in the book.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The page of the book that lists all metrics.
+const BOOK: &str = include_str!("../../docs/src/metrics.md");
 
 /// How a server's metrics are called.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +35,7 @@ impl Rules {
                 let (name, kind) = kind.split_once(' ').expect("a type");
                 assert!(helped.contains(name), "no HELP before {line}");
                 self.lint_name(name, kind);
+                lint_book(name, kind);
                 families.push((name.to_owned(), kind.to_owned()));
             } else if let Some(unit) = line.strip_prefix("# UNIT ") {
                 let (name, unit) = unit.split_once(' ').expect("a unit");
@@ -99,4 +103,18 @@ impl Rules {
             assert!(self.labels.contains(&name), "{sample}: label {name}");
         }
     }
+}
+
+/// The book names a family as people query it: a counter with `_total`, an info with `_info`.
+fn lint_book(family: &str, kind: &str) {
+    let ending = match kind {
+        "counter" => "_total",
+        "info" => "_info",
+        _ => "",
+    };
+    let named = |end: char| BOOK.contains(&format!("`{family}{ending}{end}"));
+    assert!(
+        named('`') || named('{'),
+        "docs/src/metrics.md lacks {family}{ending}"
+    );
 }

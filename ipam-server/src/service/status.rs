@@ -229,6 +229,17 @@ mod tests {
     use super::*;
     use crate::error::Family;
 
+    /// The page of the book that lists all reasons.
+    const BOOK: &str = include_str!("../../../docs/src/errors.md");
+
+    /// The code that the book has for a reason, written like a variant of [`Code`] but for case.
+    fn code_in_book(reason: &str) -> Option<String> {
+        let reason = format!("`{reason}`");
+        let row = BOOK.lines().find(|line| line.contains(&reason))?;
+        let code = row.split('|').nth(1)?;
+        Some(code.trim().replace('_', "").to_lowercase())
+    }
+
     #[test]
     fn every_failure_has_its_code_and_reason() {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -434,6 +445,8 @@ mod tests {
                 (info.domain.as_str(), info.reason.as_str()),
                 (DOMAIN, reason)
             );
+            let code = format!("{code:?}").to_lowercase();
+            assert_eq!(code_in_book(reason), Some(code), "{reason}");
         }
     }
 
