@@ -180,11 +180,8 @@ impl Ledger {
             match store.append(state.position, &group)? {
                 Append::Appended(position) => state.position = position,
                 // Another server named the store meanwhile.
-                Append::Behind(groups, position) => {
-                    for group in groups {
-                        state.apply(&group, position)?;
-                    }
-                }
+                Append::Behind(groups, position) => state.take_in(&groups, position)?,
+                Append::Compacted => state = load(store.as_ref())?,
             }
         }
         let (queue, jobs) = std::sync::mpsc::channel();
@@ -203,6 +200,7 @@ impl Ledger {
             health: health_sender,
             origin: origin_sender,
             retry_at: None,
+            is_stale: false,
         };
         let thread = std::thread::Builder::new()
             .name("ledger".into())

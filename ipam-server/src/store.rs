@@ -102,6 +102,8 @@ pub enum Append {
     /// Nothing was appended: other writers have appended these groups behind the position that was given. The log ended at
     /// this position when they were read.
     Behind(Vec<Group>, Position),
+    /// The same, and those groups are not kept any more: what is remembered is to be loaded anew.
+    Compacted,
 }
 
 /// Whether a file or folder of this name in a store's folder is the store's.

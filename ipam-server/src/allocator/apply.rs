@@ -11,17 +11,32 @@ use super::gone::GONE;
 use super::pools::{empty, refilled, same_configuration};
 use super::state::{Held, Kept, PoolId, PoolState, State, Undo};
 use crate::error::Error;
+use crate::lease::millis;
 use crate::pool::{Pool, number};
 use crate::store::{Group, LeaseId, Position, StoreError, subject};
 
 impl State {
-    /// Takes in a group that another server appended; `position` is that behind it.
+    /// Takes in groups that other servers appended; `position` is behind the last one.
     ///
     /// # Errors
-    /// [`Error::Store`] if the group does not fit what is remembered, which has changed by a part of it then.
-    pub fn apply(&mut self, group: &Group, position: Position) -> Result<(), Error> {
+    /// [`Error::Store`] if a group does not fit what is remembered, which has changed by a part of them then: it is to be
+    /// loaded anew.
+    pub fn take_in(&mut self, groups: &[Group], position: Position) -> Result<(), Error> {
+        for group in groups {
+            self.take_in_one(group)?;
+        }
+        self.position = position;
+        Ok(())
+    }
+
+    fn take_in_one(&mut self, group: &Group) -> Result<(), Error> {
         for event in &group.events {
+            if event.revision != self.revision + 1 {
+                let what = format!("revision {} behind {}", event.revision, self.revision);
+                return Err(misfit(what));
+            }
             self.apply_event(event, &mut Vec::new())?;
+            self.latest = self.latest.max(millis(event.time.as_ref()));
         }
         if let Some(to) = group.forget_events_to {
             self.oldest_revision = to + 1;
@@ -29,7 +44,6 @@ impl State {
         if let Some(change) = &group.origin {
             self.origin = change.after.clone();
         }
-        self.position = position;
         Ok(())
     }
 
@@ -100,6 +114,9 @@ impl State {
                 )
             }
             Some((id, before)) => (id, refilled(pool, before)?),
+            None if self.pool_ids.contains_key(message.name.as_str()) => {
+                return Err(misfit(format!("a second pool {:?}", message.name)));
+            }
             None => {
                 let id = PoolId(self.next_pool);
                 self.next_pool += 1;

@@ -24,6 +24,16 @@ const PAGE: usize = 100;
 /// # Errors
 /// [`Error::Store`]; [`Error::InvalidFields`] if a stored pool is not one.
 pub fn load(store: &dyn Store) -> Result<State, Error> {
+    loop {
+        let state = load_once(store)?;
+        // What other servers append meanwhile is in it in part.
+        if store.extent()?.position == state.position {
+            return Ok(state);
+        }
+    }
+}
+
+fn load_once(store: &dyn Store) -> Result<State, Error> {
     let extent = store.extent()?;
     let mut state = State {
         position: extent.position,

@@ -8,11 +8,11 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Health, Limits, Observer};
 use crate::allocator::check::{Place, Step};
-use crate::allocator::{Draft, State, restore};
+use crate::allocator::{Draft, State, load, restore};
 use crate::changes::Line;
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::store::{Append, Group, Origin, Position, Store, StoreError};
+use crate::store::{Append, Origin, Store, StoreError};
 
 /// How often a store that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -71,6 +71,8 @@ pub(super) struct Worker {
     pub(super) origin: watch::Sender<Origin>,
     /// When a store that failed is tried again.
     pub(super) retry_at: Option<Instant>,
+    /// What is remembered does not agree with the log: it is loaded anew with the recovery.
+    pub(super) is_stale: bool,
 }
 
 impl Worker {
@@ -134,21 +136,26 @@ impl Worker {
         if self.retry_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
-        match self.store.recover() {
+        let recovered = self.store.recover().and_then(|()| match self.is_stale {
+            true => self.load().map_err(|error| self.of_store(error)),
+            false => Ok(()),
+        });
+        match recovered {
             Ok(()) => {
+                self.is_stale = false;
                 tracing::info!("the store can be written again");
                 self.retry_at = None;
-                self.tell_health(Ok(()));
+                self.report_health(Ok(()));
             }
             Err(error) => {
                 tracing::debug!(%error, "the store still fails");
                 self.retry_at = Some(Instant::now() + RETRY);
-                self.tell_health(Err(error));
+                self.report_health(Err(error));
             }
         }
     }
 
-    fn tell_health(&self, health: Health) {
+    fn report_health(&self, health: Health) {
         if let Some(observer) = &self.observer {
             observer.writable(health.is_ok());
         }
@@ -169,6 +176,7 @@ impl Worker {
             match self.attempt(failed.is_none(), &mut decided, &mut lines) {
                 Outcome::Settled => break Ok(()),
                 Outcome::Overtaken => {
+                    lines.clear();
                     times += 1;
                     if times == ATTEMPTS {
                         let store = self.store.name().into();
@@ -231,10 +239,13 @@ impl Worker {
             }
             Ok(Append::Behind(groups, position)) => {
                 draft.abandon();
-                match self.catch_up(&groups, position) {
-                    Ok(()) => Outcome::Overtaken,
-                    Err(error) => self.fail(error),
-                }
+                let taken_in = self.state.take_in(&groups, position);
+                self.overtaken(taken_in)
+            }
+            Ok(Append::Compacted) => {
+                draft.abandon();
+                let loaded = self.load();
+                self.overtaken(loaded)
             }
             Err(error) => {
                 draft.abandon();
@@ -243,21 +254,36 @@ impl Worker {
         }
     }
 
-    /// Takes in what other servers appended.
-    fn catch_up(&mut self, groups: &[Group], position: Position) -> Result<(), StoreError> {
-        for group in groups {
-            self.state
-                .apply(group, position)
-                .map_err(|error| match error {
-                    Error::Store(error) => error,
-                    error => StoreError::Corrupt {
-                        store: self.store.name().into(),
-                        what: error.to_string(),
-                    },
-                })?;
+    /// Shows what other servers changed, if it was taken in; else the state is loaded anew with the recovery.
+    fn overtaken(&mut self, taken_in: Result<(), Error>) -> Outcome {
+        match taken_in {
+            Ok(()) => {
+                self.show_extent();
+                self.origin.send_replace(self.state.origin.clone());
+                Outcome::Overtaken
+            }
+            Err(error) => {
+                self.is_stale = true;
+                let error = self.of_store(error);
+                self.fail(error)
+            }
         }
-        self.show_extent();
-        self.origin.send_replace(self.state.origin.clone());
+    }
+
+    fn of_store(&self, error: Error) -> StoreError {
+        match error {
+            Error::Store(error) => error,
+            error => StoreError::Corrupt {
+                store: self.store.name().into(),
+                what: error.to_string(),
+            },
+        }
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        let mut state = load(self.store.as_ref())?;
+        state.restore_wait = self.state.restore_wait;
+        self.state = state;
         Ok(())
     }
 
@@ -268,8 +294,8 @@ impl Worker {
 
     fn fail(&mut self, error: StoreError) -> Outcome {
         tracing::error!(%error, "the store failed; nothing of this group is acknowledged");
-        self.retry_at = Some(Instant::now() + RETRY);
-        self.tell_health(Err(error.clone()));
+        self.retry_at.get_or_insert(Instant::now() + RETRY);
+        self.report_health(Err(error.clone()));
         Outcome::Failed(error)
     }
 

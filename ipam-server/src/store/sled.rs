@@ -171,8 +171,14 @@ impl SledStore {
         let commit = writer.journal.sequence + 1;
         // sled keeps an error of its own, and fails from then on.
         writer.failed = Failed::Tree;
-        let (writes, mut status) =
-            self.with(|db| values::prepare(path, db, commit, &changes, &made, before))?;
+        // What is only added needs nothing of what was there: sled may be a group behind.
+        let adds_only =
+            group.forget_events_to.is_none() && values::are_new(&changes, &made, before);
+        let prepare = |db: &sled::Db| values::prepare(path, db, commit, &changes, &made, before);
+        let (writes, mut status) = match adds_only {
+            true => self.tree.with(prepare)?,
+            false => self.tree.with_all(prepare)?,
+        };
         if let (0, Some(first)) = (before.events, group.events.first()) {
             status.oldest = first.revision;
         }
@@ -214,7 +220,7 @@ impl SledStore {
             Ok(Some(due)) => due,
             Ok(None) => return,
             Err(error) => {
-                writer.failed = Failed::Journal;
+                // The next append tries it again.
                 tracing::warn!(%error, "a new segment of the journal cannot be made");
                 return;
             }
@@ -376,7 +382,7 @@ impl Store for SledStore {
             .map_or(0, |event| event.revision);
         let oldest = self.events(0, 1)?.first().map(|event| event.revision);
         Ok(Extent {
-            position: Position(self.writer().journal.sequence),
+            position: Position(self.tree.newest()?),
             revision,
             oldest_revision: oldest.unwrap_or(revision + 1),
         })
@@ -446,6 +452,10 @@ impl Log for SledStore {
             return Err(failure::corrupt(path, what));
         }
         self.folder.check()?;
+        if let Err(error) = writer.journal.void() {
+            writer.failed = Failed::Journal;
+            return Err(failure::io(path, error));
+        }
         self.write(&mut writer, group)?;
         let end = Position(writer.journal.sequence);
         if writer.failed == Failed::Nothing {
@@ -465,9 +475,19 @@ impl Log for SledStore {
                 void.map_err(|error| failure::io(path, error))?;
             }
             Failed::Tree => {
+                // The index may be the only copy of what the journal has lost.
+                let found = journal::read(path).map_err(|hole| schema::corrupt(path, &hole))?;
+                if (found.sequence, found.status)
+                    != (writer.journal.sequence, writer.journal.status)
+                {
+                    let what = format!(
+                        "its journal ends with commit {}, and {} were answered",
+                        found.sequence, writer.journal.sequence
+                    );
+                    return Err(failure::corrupt(path, what));
+                }
                 self.tree.close();
                 index::remove(path)?;
-                let found = journal::read(path).map_err(|hole| schema::corrupt(path, &hole))?;
                 let db = index::settle(path, self.cache_bytes, &found)?;
                 self.tree.replace(db, writer.journal.sequence);
             }

@@ -190,7 +190,8 @@ fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreE
         })
         .map_err(|error| error.of(path))?;
     events.finish(&mut writes, found.begins);
-    apply(writes, count)?;
+    writes.insert(Kind::Meta.key(APPLIED), &found.begins.to_be_bytes());
+    apply(writes, count + 1)?;
     replay(path, &db, found, found.begins)?;
     schema::write(path, &db)?;
     compare(path, &db, found)?;
@@ -360,19 +361,25 @@ pub(in crate::store) fn open_to_save(path: &Path, pile: &mut Pile, lost: &mut Ve
         // A tree that does not say how far it is, gives what is nowhere else.
         let applied = applied(path, &db)?.unwrap_or(0);
         for kind in [
-            Kind::Event,
-            Kind::Lease,
-            Kind::Meta,
             Kind::Pool,
             Kind::Reservation,
+            Kind::Lease,
+            Kind::Meta,
+            Kind::Event,
         ] {
             for entry in db.scan_prefix([kind.prefix()]) {
                 let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
+                // Without a piece it is no value; what is missing then shows in the sums of the journal.
                 let Some(value) = values::whole(path, &db, &key, stored)? else {
                     continue;
                 };
-                for (key, value) in history::contents(path, &key, &value)? {
-                    pile.put(key, applied, Some(value));
+                match history::contents(path, &key, &value) {
+                    Ok(contents) => {
+                        for (key, value) in contents {
+                            pile.put(key, applied, Some(value));
+                        }
+                    }
+                    Err(error) => lost.push(error.to_string()),
                 }
             }
         }

@@ -155,7 +155,9 @@ impl Tree {
             }
             Err(error) => {
                 tracing::warn!(%error, "sled's index could not be changed; it is made anew from the journal");
-                self.fail(error);
+                // Nothing is lost: an error that passes, whatever sled says.
+                let text = format!("sled's index is made anew from the journal, since {error}");
+                self.fail(failure::io(&self.path, std::io::Error::other(text)));
             }
         }
     }
@@ -174,7 +176,7 @@ impl Follower {
     /// # Errors
     /// [`StoreError::Io`] if the system starts no thread.
     pub(super) fn start(tree: Arc<Tree>) -> Result<Follower, StoreError> {
-        // One group is put in, one waits: who appends faster waits with the third.
+        // One group is put in, one waits: a third append waits until there is room.
         let (queue, changes): (_, Receiver<Changes>) = sync_channel(1);
         let following = tree.clone();
         let thread = std::thread::Builder::new()

@@ -253,6 +253,14 @@ pub(super) fn whole(
     Ok(Some(value.into()))
 }
 
+/// Whether changes only add: new leases, and events behind the head of `before`.
+pub(super) fn are_new(changes: &[Entry], made: &BTreeSet<[u8; 9]>, before: Status) -> bool {
+    changes.iter().all(|Entry { key, value, .. }| {
+        let is_event = history::revision(key).is_some_and(|revision| revision > before.head);
+        value.is_some() && (is_event || made.contains(key.as_slice()))
+    })
+}
+
 /// What is to be written for the changes of a commit, and what the store holds afterwards: `status` is before. Events
 /// behind its head are taken for new ones, and not searched for; `made` are the keys of what was not there before.
 pub(super) fn prepare(
