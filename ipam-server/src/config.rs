@@ -6,6 +6,7 @@ mod file;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::process::daemon::LogFormat;
 use clap::ValueEnum;
 use serde::Deserialize;
 
@@ -21,16 +22,6 @@ pub enum StoreKind {
     Sled,
     /// This process.
     Memory,
-}
-
-/// Form of the log.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "camelCase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 /// Everything settled.

@@ -4,10 +4,11 @@ mod checks;
 mod open;
 mod services;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::process::daemon::write_ready;
 use dial::accept::Patience;
 use dial::authority::AnyAuthority;
 use dial::files::{FilesError, Names};
@@ -220,7 +221,10 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     tracing::info!(?addresses, metrics = metrics_address, "serving");
     if let Some(path) = &config.ready_file {
         let ready = json!({"listen": addresses, "metrics": metrics_address});
-        write_ready(path, &ready.to_string())?;
+        write_ready(path, &ready.to_string()).map_err(|source| ServerError::ReadyFile {
+            path: path.clone(),
+            source,
+        })?;
     }
     let ended = tokio::select! {
         _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
@@ -283,16 +287,4 @@ fn warn_of_open_doors(config: &Config) {
              use --tls-client-ca and --policy"
         );
     }
-}
-
-/// Whoever waits for the file sees it whole.
-fn write_ready(path: &Path, text: &str) -> Result<(), ServerError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|source| ServerError::ReadyFile {
-            path: path.to_owned(),
-            source,
-        })
 }

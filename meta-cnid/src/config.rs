@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use cni::error::with_causes;
 use dial::files::Files;
 use dial::token::Token;
+use process::daemon::LogFormat;
 use tracing::level_filters::LevelFilter;
 
 use super::proxy::{NAMES, Upstream, WrongUpstream};
@@ -209,15 +210,6 @@ pub enum Action {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-/// Form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -30,7 +30,7 @@ pub mod watch;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,6 +39,7 @@ use futures_util::{StreamExt as _, stream};
 use meta_cni::cluster::ClusterError;
 use meta_cni::cluster::api::{Source, host_name};
 use meta_cni::device::DeviceSource;
+use process::daemon::write_ready;
 use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
 use serde_json::json;
@@ -61,7 +62,7 @@ use self::service::Service;
 use self::traces::WrongEndpoint;
 use self::watch::States;
 
-pub use self::serve::{ProcessError, serve};
+pub use self::serve::serve;
 
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -243,7 +244,10 @@ impl Agent {
         tracing::info!(socket = %arguments.socket.display(), metrics = self.pages, "serving");
         if let Some(path) = &arguments.ready_file {
             let ready = json!({"socket": arguments.socket, "metrics": self.pages});
-            write_ready(path, &ready.to_string())?;
+            write_ready(path, &ready.to_string()).map_err(|source| AgentError::ReadyFile {
+                path: path.clone(),
+                source,
+            })?;
         }
         self.parts.first_to_end().await
     }
@@ -448,16 +452,4 @@ async fn answer(
         .serve_with_incoming_shutdown(accepted::of_root(listener), stop)
         .await;
     ended("serving agent.v1", served)
-}
-
-/// Whoever waits for the file sees it whole.
-fn write_ready(path: &Path, text: &str) -> Result<(), AgentError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|source| AgentError::ReadyFile {
-            path: path.to_owned(),
-            source,
-        })
 }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cni::error::with_causes;
-use meta_cnid::config::{Action, Arguments, LogFormat};
-use process::log::{Lines, Log};
+use meta_cnid::config::{Action, Arguments};
+use process::log::Log;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    start_log(&arguments, log.lines());
+    process::daemon::start_log(arguments.log_format, arguments.log_level, &log);
     process::limits::begin();
     let served = meta_cnid::serve(arguments);
     drop(log);
@@ -35,17 +35,5 @@ fn main() -> ExitCode {
             eprintln!("meta-cnid: {}", with_causes(&error));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn start_log(arguments: &Arguments, lines: Lines) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(arguments.log_level)
-        .with_ansi(false)
-        .with_target(false)
-        .with_writer(move || lines.clone());
-    match arguments.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
     }
 }

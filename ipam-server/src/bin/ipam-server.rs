@@ -4,9 +4,9 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use ::process::limits;
-use ::process::log::{Lines, Log};
+use ::process::log::Log;
 use clap::{CommandFactory, Parser};
-use ipam_server::config::{Arguments, Command, Config, LogFormat};
+use ipam_server::config::{Arguments, Command, Config};
 use ipam_server::process;
 
 #[global_allocator]
@@ -31,25 +31,13 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&error, ExitCode::FAILURE),
     };
-    start_log(&config, log.lines());
+    ::process::daemon::start_log(config.log_format, config.log_level, &log);
     limits::begin();
     let served = process::serve(config);
     drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, ExitCode::FAILURE),
-    }
-}
-
-fn start_log(config: &Config, lines: Lines) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
-        .with_ansi(false)
-        .with_target(false)
-        .with_writer(move || lines.clone());
-    match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use ::process::daemon::LogFormat;
 use clap::{Parser, Subcommand};
 
-use super::{LogFormat, StoreKind};
+use super::StoreKind;
 
 /// Leases IPv4/IPv6 pairs over gRPC (ipam.v1) from a durable store.
 ///

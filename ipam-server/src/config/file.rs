@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ::process::daemon::LogFormat;
 use ::process::yaml;
 use serde::Deserialize;
 
-use super::{ConfigError, LogFormat, StoreKind};
+use super::{ConfigError, StoreKind};
 
 /// The file of --config: any of the flags.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -2,6 +2,7 @@
 //! networks and pods that say what it does not.
 
 mod addresses;
+mod decode;
 mod dump;
 mod filing;
 mod names;

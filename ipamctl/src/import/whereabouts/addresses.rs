@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::WhereaboutsArgs;
-use super::dump::{Dump, IpPool, Reservation, Written, decode};
+use super::decode::decode;
+use super::dump::{Dump, IpPool, Reservation, Written};
 use super::filing::Filing;
 use super::names::{self, PoolName};
 use super::pods::Pod;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 use process::yaml;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::decode::decode;
 use super::networks::Network;
 use super::pods::Pods;
 
@@ -263,12 +263,6 @@ fn cidr(text: &str) -> Result<IpNetwork, String> {
         .then(|| text.parse().ok())
         .flatten()
         .ok_or_else(|| format!("range {text} is not a CIDR"))
-}
-
-/// Reads a value; the sentence names the field that is wrong.
-pub(super) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_path_to_error::deserialize(value)
-        .map_err(|error| format!("{}: {}", error.path(), error.inner()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::dump::decode;
+use super::decode::decode;
 use crate::import::settings::{Setting, Span};
 
 /// A NetworkAttachmentDefinition.
