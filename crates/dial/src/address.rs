@@ -130,8 +130,6 @@ fn is_loopback(uri: &Uri) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use proptest::prelude::*;
 
     use super::*;

@@ -95,8 +95,6 @@ pub fn write_ready(path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use nix::sys::signal::{Signal, raise};
 
     use super::*;
