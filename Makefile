@@ -88,15 +88,15 @@ test-clients: build tools ## The example clients of ipam.v1 against a real serve
 test-demo: build tools ## The demo, twice, and interrupted half way
 	@tests/tools/rung.sh demo --package e2e --test demo
 
-lint: ## Format, clippy, links and pages of the book, licences, shellcheck; warnings are errors
+lint: ## Format, clippy, licences, shellcheck, documentation with its links; warnings are errors
 	@tests/tools/install.sh deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	@tests/tools/install.sh shellcheck
 	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh findings/*.sh
-	tests/tools/links.sh
 	tests/tools/rpcs.sh check
+	$(MAKE) --no-print-directory docs
 
 bench: bench-attach bench-ipam bench-agent ## All benchmarks
 

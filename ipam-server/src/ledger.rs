@@ -1,7 +1,7 @@
 //! The one thread that decides. It takes all that waits as a group, lets the allocator decide one after the
 //! other, makes the group durable in one write, and answers then: nothing is told that could be lost.
 //!
-//! [`Ledger`] is the handle; [`worker`] is the thread; `reads` and `history` are what goes past it to the store; `check`
+//! [`Ledger`] is the handle; `worker` is the thread; `reads` and `history` are what goes past it to the store; `check`
 //! goes through everything in small steps.
 
 mod check;

@@ -4,8 +4,8 @@
 //! bytes that the client sends.
 //!
 //! No length changes, and the value has no more characters than the client's one, so every reference into the client's
-//! table of fields (RFC 7541, 2.3.2) still finds its field. [`frames`] finds the header blocks (RFC 9113, 4 and 6.2),
-//! [`block`] the value in a block (RFC 7541, 6).
+//! table of fields (RFC 7541, 2.3.2) still finds its field. `frames` finds the header blocks (RFC 9113, 4 and 6.2),
+//! `block` the value in a block (RFC 7541, 6).
 
 mod block;
 mod frames;

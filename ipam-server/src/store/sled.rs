@@ -3,7 +3,7 @@
 //!
 //! One tree holds everything, so that a batch is atomic: `p<name>` pools, `r<name>` reservations, `l<number>`
 //! leases, `e<revision>` events, `m<key>` what the store says of itself; numbers are 8 bytes, big endian. What is on
-//! stable storage is the business of [`journal`]; sled's files may be lost or old at any time.
+//! stable storage is the business of `journal`; sled's files may be lost or old at any time.
 
 mod failure;
 mod history;
