@@ -40,7 +40,10 @@ fn a_status_that_could_not_be_written_is_written_when_the_agent_and_the_api_serv
     agent.restart();
     let status = wait_until("the repair", REPAIRED, || status_of(&api, "default"));
     assert_eq!(status[1]["interface"], "net1");
-    assert_eq!(agent.metric("meta_cni_repairs_total"), 1.0);
+    // The annotation is seen before its write has returned to the agent.
+    wait_until("the repair is counted", PATIENCE, || {
+        (agent.metric("meta_cni_repairs_total") == 1.0).then_some(())
+    });
     node.del(&pod).ok();
     node.assert_clean();
 }
