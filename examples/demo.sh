@@ -125,9 +125,9 @@ ping_all() {
 
 nothing_left() {
     local left pod
-    # The lock of the releases, the log of operations (meta-cni explain), and what the node knows of address services and of
-    # networks that lease from them are about no single pod: these files stay.
-    left=$(find "$work/state" "$work/multus" -type f ! -name lock ! -name 'operations*.jsonl' ! -path '*/ipam-servers/*' \
+    # The lock of the releases, the log of operations (meta-cni explain), when old files were last removed, and what the node
+    # knows of address services and of networks that lease from them are about no single pod: these files stay.
+    left=$(find "$work/state" "$work/multus" -type f ! -name lock ! -name swept ! -name 'operations*.jsonl' ! -path '*/ipam-servers/*' \
         ! -path '*/leasing/*' 2>/dev/null || true)
     for pod in "${pods[@]}"; do
         left+=$(ip -n "meta-cni-demo-$pod" -o link | grep -v ': lo:' || true)
