@@ -1,9 +1,10 @@
-//! The store on one machine's disk: a journal that a commit is appended to and fsynced in, and sled as the index that
+//! The store on one machine's disk: a journal that a group is appended to and fsynced in, and sled as the index that
 //! is read.
 //!
-//! One tree holds everything, so that a batch is atomic: `p<name>` pools, `r<name>` reservations, `l<number>`
-//! leases, `e<revision>` events, `m<key>` what the store says of itself; numbers are 8 bytes, big endian. What is on
-//! stable storage is the business of `journal`; sled's files may be lost or old at any time.
+//! One tree holds everything, so that the changes of a group are atomic: `p<name>` pools, `r<name>` reservations,
+//! `l<number>` leases, `e<revision>` events up to that one (see `history`), `m<key>` what the store says of itself; numbers
+//! are 8 bytes, big endian. The tree follows the journal on a thread of its own (see `tree`). What is on stable storage is
+//! the business of `journal`; sled's files may be lost or old at any time.
 
 mod failure;
 mod history;
@@ -59,7 +60,7 @@ pub struct SledStore {
     _lock: File,
 }
 
-/// What commits go through, one at a time.
+/// What appends go through, one at a time.
 struct Writer {
     journal: Journal,
     failed: Failed,
