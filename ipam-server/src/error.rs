@@ -3,34 +3,10 @@
 
 use std::net::IpAddr;
 
+pub use ipam_core::error::FieldProblem;
+pub use ipam_core::family::Family;
+
 use crate::store::StoreError;
-
-/// One field of a request that cannot be accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldProblem {
-    /// Its path in the message: `pool.ipv4.ranges[1]`.
-    pub field: String,
-    /// What is wrong with it and what it should be, in one sentence.
-    pub problem: String,
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl std::fmt::Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Family::V4 => "IPv4",
-            Family::V6 => "IPv6",
-        })
-    }
-}
 
 /// Why a request is not answered as asked. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]

@@ -26,4 +26,5 @@ pub mod seed;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod wire;
 pub use ::process::text;

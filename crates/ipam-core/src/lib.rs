@@ -1,0 +1,14 @@
+//! The domain of the address service: leases, pools, reservations, the history, and free addresses. Plain types: no protobuf, no
+//! runtime, no files. A service decodes requests into these types, and a store encodes them.
+
+pub mod allocator;
+pub mod error;
+pub mod event;
+pub mod family;
+pub mod free_set;
+pub mod keys;
+pub mod lease;
+pub mod log;
+pub mod pool;
+pub mod request;
+pub mod reservation;
