@@ -37,56 +37,56 @@ test: ## Everything (root); the count of tests by rung comes last
 	@tests/tools/summary.sh $(RUNGS)
 
 test-unit: ## Unit and property tests
-	@tests/tools/rung.sh unit --workspace --exclude e2e --exclude fuzz
+	@tests/tools/rung.sh unit --crates --workspace --exclude e2e --exclude fuzz
 
 test-fuzz: ## Every parser of what strangers write, with made-up input
 	@mkdir -p target; printf '\n== fuzz\n'
 	@tests/tools/fuzz.sh 2>&1 | tee target/test-fuzz.log
 
 test-harness: build tools ## The harness itself: namespaces, plugins, API server; and which crate imports which
-	@tests/tools/rung.sh harness --package e2e --lib --test workspace --test harness --test harness_kube --test reference_plugins
+	@tests/tools/rung.sh harness
 
 test-conformance: build tools ## One test for each row of what a drop-in for Multus must do
-	@tests/tools/rung.sh conformance --package e2e --test conformance
+	@tests/tools/rung.sh conformance
 
 test-delegates: build tools ## Every reference plugin through meta-cni, in real namespaces
-	@tests/tools/rung.sh delegates --package e2e --test delegates
+	@tests/tools/rung.sh delegates
 
 test-faults: build tools ## kill -9 at every step, hanging plugins, full disks
-	@tests/tools/rung.sh faults --package e2e --test faults
+	@tests/tools/rung.sh faults
 
 test-kubernetes: build tools ## A real etcd and kube-apiserver, and pods that a real Multus made
 	@tests/tools/install.sh multus
-	@tests/tools/rung.sh kubernetes --package e2e --test kubernetes
+	@tests/tools/rung.sh kubernetes
 
 test-agent: build tools ## meta-cni through its node's agent, and without it
-	@tests/tools/rung.sh agent --package e2e --test agent
+	@tests/tools/rung.sh agent
 
 test-runtime: build tools ## Sandboxes of a real containerd, driven over CRI; restarts, a reboot
 	@tests/tools/install.sh containerd
-	@tests/tools/rung.sh runtime --package e2e --test runtime
+	@tests/tools/rung.sh runtime
 
 test-doctor: build tools ## meta-cni doctor: the first line names each of many faults, a healthy node has none
-	@tests/tools/rung.sh doctor --package e2e --test doctor
+	@tests/tools/rung.sh doctor
 
 test-storm: build tools ## 20 pods a second while everything around them is restarted and replaced
-	@tests/tools/rung.sh storm --package e2e --test storm -- --test-threads=1 --nocapture
+	@tests/tools/rung.sh storm --test-threads=1 --nocapture
 
 test-ipam: build tools ## The address service: kill -9, full disks, everybody at once, rubbish
-	@tests/tools/rung.sh ipam --package e2e --test ipam
+	@tests/tools/rung.sh ipam
 
 test-damage: build tools ## The store on damaged disks: random damages, power cuts at every fsync, kills, a full disk
-	@tests/tools/rung.sh damage --package e2e --test damage -- --nocapture
+	@tests/tools/rung.sh damage --nocapture
 
 test-security: build tools ## What tenants, nodes and strangers must not be able to do
-	@tests/tools/rung.sh security --package e2e --test security
+	@tests/tools/rung.sh security
 
 test-clients: build tools ## The example clients of ipam.v1 against a real server
 	@tests/tools/install.sh clients
-	@tests/tools/rung.sh clients --package e2e --test clients
+	@tests/tools/rung.sh clients
 
 test-demo: build tools ## The demo, twice, and interrupted half way
-	@tests/tools/rung.sh demo --package e2e --test demo
+	@tests/tools/rung.sh demo
 
 lint: ## Format, clippy, licences, shellcheck, documentation with its links; warnings are errors
 	@tests/tools/install.sh deny
@@ -128,7 +128,7 @@ crds: ## Writes crds/yaml from the types
 	cargo run --package crds --example generate
 
 architecture: ## Draws the picture of the crates in ARCHITECTURE.md
-	WRITE_ARCHITECTURE=1 cargo test --locked --package e2e --test workspace -- picture
+	WRITE_ARCHITECTURE=1 cargo test --locked --package e2e --test e2e -- harness::workspace::picture
 
 audit: ## Known vulnerabilities of dependencies (asks the advisory database)
 	@tests/tools/install.sh deny

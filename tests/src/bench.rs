@@ -11,7 +11,7 @@ use std::time::Duration;
 use plotters::prelude::*;
 use serde::Serialize;
 
-use crate::locate;
+use crate::host::locate;
 
 /// Which way a ratio is better.
 #[derive(Clone, Copy, Debug, Serialize)]

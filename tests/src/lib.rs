@@ -14,47 +14,27 @@
 //!
 //! Each [`Node`] has a network namespace of its own that plays the host, and all of its files in one
 //! temporary folder: tests run side by side and leave nothing on the machine.
+//!
+//! The modules stand on one another in this order: `host` the machine, `servers` what serves a node, `node` the node with all
+//! that runs on it, `bench` what benchmarks share.
 
-pub mod agent;
 pub mod bench;
-pub mod call;
-pub mod certificates;
-pub mod cri;
-pub mod daemon;
-pub mod dial;
-pub mod disk;
-pub mod ipam;
-pub mod kube;
-pub mod lacking;
-pub mod leftovers;
-pub mod locate;
-pub mod look;
-pub mod merge;
-pub mod netns;
-pub mod networks;
-pub mod node;
-pub mod openmetrics;
-pub mod outcome;
-pub mod pages;
-pub mod plugin;
-pub mod pod;
-mod reaper;
-pub mod relay;
-pub mod router;
-pub mod runtime;
-pub mod sweep;
-pub mod wait;
+mod host;
+mod node;
+mod servers;
 
-pub use agent::Agent;
-pub use call::{Call, Running};
-pub use daemon::Daemon;
-pub use disk::Disk;
-pub use ipam::IpamServer;
-pub use kube::ApiServer;
-pub use netns::Netns;
-pub use node::Node;
-pub use outcome::Outcome;
-pub use plugin::RecordedCall;
-pub use pod::Pod;
-pub use runtime::Runtime;
-pub use wait::wait_until;
+pub use host::daemon::Daemon;
+pub use host::netns::{self, Netns};
+pub use host::wait::wait_until;
+pub use host::{cgroups, lacking, locate, merge, router, sweep};
+pub use node::agent::Agent;
+pub use node::call::{Call, Running};
+pub use node::disk::Disk;
+pub use node::outcome::Outcome;
+pub use node::plugin::RecordedCall;
+pub use node::pod::Pod;
+pub use node::runtime::{self, Runtime};
+pub use node::{DEFAULT_SUBNETS, Node};
+pub use servers::ipam::{self, IpamServer};
+pub use servers::kube::{self, ApiServer};
+pub use servers::{certificates, dial, manifests, openmetrics, pages};

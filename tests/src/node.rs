@@ -1,4 +1,17 @@
-//! A node of a test: a namespace that plays the host, the folders of meta-cni, and its calls.
+//! A node of a test: a namespace that plays the host, the folders of meta-cni, its calls, and what they leave. Beside it what
+//! runs on a node: pods, the agent, a container runtime.
+
+pub(crate) mod agent;
+pub(crate) mod call;
+mod cri;
+pub(crate) mod disk;
+mod leftovers;
+mod look;
+mod networks;
+pub(crate) mod outcome;
+pub(crate) mod plugin;
+pub(crate) mod pod;
+pub mod runtime;
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,17 +23,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::call::Call;
-use crate::kube::ApiServer;
-use crate::locate;
-use crate::merge::merge;
-use crate::netns::Netns;
-use crate::outcome::Outcome;
-use crate::plugin::{self, RecordedCall};
-use crate::pod::{self, Pod, PodBuilder};
-use crate::relay::Relay;
-use crate::sweep;
-use crate::wait::wait_until;
+use crate::host::locate;
+use crate::host::merge::merge;
+use crate::host::netns::Netns;
+use crate::host::relay::Relay;
+use crate::host::sweep;
+use crate::host::wait::wait_until;
+use crate::node::call::Call;
+use crate::node::outcome::Outcome;
+use crate::node::plugin::RecordedCall;
+use crate::node::pod::{Pod, PodBuilder};
+use crate::servers::kube::ApiServer;
+use crate::servers::manifests;
 
 /// The subnets of the default network of [`Node::new`].
 pub const DEFAULT_SUBNETS: [&str; 2] = ["10.1.0.0/24", "fd00:1::/64"];
@@ -218,7 +232,7 @@ impl Node {
     /// Writes the NetworkAttachmentDefinition of a network to `networksDir`. A string is taken as it
     /// stands, so that broken configurations can be given.
     pub fn nad(&self, namespace: &str, name: &str, config: Value) {
-        let manifest = pod::nad_manifest(namespace, name, config);
+        let manifest = manifests::nad_manifest(namespace, name, config);
         self.write_manifest("nad", namespace, name, &manifest);
     }
 
@@ -230,7 +244,7 @@ impl Node {
         annotations: &[(&str, &str)],
         config: Value,
     ) {
-        let mut manifest = pod::nad_manifest(namespace, name, config);
+        let mut manifest = manifests::nad_manifest(namespace, name, config);
         for (key, value) in annotations {
             manifest["metadata"]["annotations"][*key] = json!(value);
         }

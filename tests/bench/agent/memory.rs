@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::bench::{Better, Report, resident_bytes};
-use e2e::pod::NETWORKS;
+use e2e::manifests::NETWORKS;
 use e2e::{Agent, ApiServer, Node, wait_until};
 use serde_json::json;
 

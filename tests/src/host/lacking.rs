@@ -1,0 +1,95 @@
+//! What this machine can do, asked by doing it. A test that needs more says so, and is counted: none
+//! is skipped in silence.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+
+use crate::host::locate;
+use crate::host::netns::Netns;
+
+/// Whether the machine has `feature`. If not, prints `LACKING <feature>: <test>` past the capture of
+/// test output, appends the same line to `target/test-lacking.txt`, and gives `false`; the test then
+/// returns.
+///
+/// Features: the interface kinds `bridge`, `dummy`, `ifb`, `ipvlan`, `macvlan`, `macvtap`, `tap`,
+/// `veth`, `vlan`, `vrf`, `vxlan`; `bandwidth` (what the plugin needs), `nft`, `iptables`, `sctp`; and the program `kubectl`.
+///
+/// # Panics
+/// When `feature` is none of these.
+#[must_use = "a test that lacks something returns"]
+pub fn require(feature: &str) -> bool {
+    if has(feature) {
+        return true;
+    }
+    let current = thread::current();
+    let line = format!("LACKING {feature}: {}\n", current.name().unwrap_or("?"));
+    // Not `eprint!`, which libtest captures.
+    let _closed = io::stderr().write_all(line.as_bytes());
+    let path = locate::target().join("test-lacking.txt");
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    file.and_then(|mut file| file.write_all(line.as_bytes()))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    false
+}
+
+/// The same without a word: for tests that tell what differs.
+///
+/// # Panics
+/// When `feature` is not known.
+pub fn has(feature: &str) -> bool {
+    static KNOWN: OnceLock<Mutex<HashMap<String, bool>>> = OnceLock::new();
+    let mut known = KNOWN
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    *known
+        .entry(feature.to_owned())
+        .or_insert_with(|| probe(feature))
+}
+
+fn probe(feature: &str) -> bool {
+    let lines: &[&str] = match feature {
+        "bridge" | "dummy" | "ifb" => &["ip link add x0 type KIND"],
+        "ipvlan" | "macvlan" | "macvtap" => &["ip link add x0 link m0 type KIND"],
+        "vlan" => &["ip link add x0 link m0 type vlan id 7"],
+        "vrf" => &["ip link add x0 type vrf table 10"],
+        "vxlan" => &["ip link add x0 type vxlan id 7 dstport 4789"],
+        "tap" => &["ip tuntap add dev x0 mode tap"],
+        "veth" => &[],
+        "bandwidth" => &[
+            "ip link add x0 type ifb",
+            "tc qdisc add dev m0 root tbf rate 1mbit burst 32kbit latency 25ms",
+            "tc qdisc add dev m0 ingress",
+        ],
+        "nft" => &["nft add table inet x0"],
+        "iptables" => &["iptables -t nat -L -n", "ip6tables -t nat -L -n"],
+        "sctp" => return has_sctp(),
+        "kubectl" => return is_installed("kubectl"),
+        _ => panic!("no probe for the feature {feature}: add one to lacking.rs"),
+    };
+    let netns = Netns::new("probe");
+    let works = |line: &str| {
+        let line = line.replace("KIND", feature);
+        netns.exec(line.split_whitespace()).status.success()
+    };
+    works("ip link add m0 type veth peer name m1") && lines.iter().all(|line| works(line))
+}
+
+/// Whether a program is in one of the folders of PATH.
+fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn has_sctp() -> bool {
+    let (family, kind) = (AddressFamily::Inet, SockType::Stream);
+    let result = socket(family, kind, SockFlag::empty(), SockProtocol::Sctp);
+    !matches!(result, Err(Errno::EPROTONOSUPPORT))
+}
