@@ -8,7 +8,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 DEMO := $(CURDIR)/target/$(TARGET)/demo
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor runtime storm ipam damage security clients demo
+RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor runtime storm ipam damage security clients demo kernel
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
@@ -88,13 +88,17 @@ test-clients: build tools ## The example clients of ipam.v1 against a real serve
 test-demo: build tools ## The demo, twice, and interrupted half way
 	@tests/tools/rung.sh demo
 
+test-kernel: build tools ## What this kernel cannot run (vlan, ipvlan, vrf, dummy, ...), under Debian's user-mode Linux
+	@tests/tools/install.sh kernel
+	@tests/tools/kernel/run.sh
+
 lint: ## Format, clippy, licences, shellcheck, documentation with its links; warnings are errors
 	@tests/tools/install.sh deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	@tests/tools/install.sh shellcheck
-	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh findings/*.sh
+	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh tests/tools/kernel/*.sh findings/*.sh
 	tests/tools/rpcs.sh check
 	$(MAKE) --no-print-directory docs
 

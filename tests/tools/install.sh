@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
 #
-#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck]
+#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -15,6 +15,8 @@
 # clients    what each example client needs: a Python with its packages, into target/tools/python-client; those of Node,
 #            into target/tools/node-client; examples/clients/go and java built into target/tools/go-client and
 #            java-client. Node, npm, a JDK and Maven come by apt-get if they are not in PATH
+# kernel     user-mode Linux of Debian with its modules, unpacked and not installed, into target/tools/user-mode-linux;
+#            modprobe by apt-get if it is not in PATH
 # deny, mdbook, shellcheck
 #            cargo-deny, mdBook (it builds the book of docs/), and shellcheck of the distribution, unpacked and not installed,
 #            into target/tools
@@ -132,6 +134,12 @@ containerd() {
     [[ -e $into/bin/busybox ]] || { mkdir -p "$into/bin" && ln -s ../usr/bin/busybox "$into/bin/busybox"; }
 }
 
+kernel() {
+    need_commands modprobe=kmod
+    local into=$tools/user-mode-linux
+    [[ -x $into/usr/bin/linux.uml ]] || unpack "$into" user-mode-linux
+}
+
 shellcheck() {
     [[ -x $tools/shellcheck/usr/bin/shellcheck ]] || unpack "$tools/shellcheck" shellcheck
 }
@@ -237,8 +245,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | multus | containerd | clients | deny | mdbook | shellcheck) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny, mdbook, shellcheck)" ;;
+        packages | plugins | apiserver | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done
     exit

@@ -232,3 +232,19 @@ fn what_the_kernel_has_is_found_out_by_doing_it() {
     assert!(lacking::has("veth") && lacking::has("bridge"));
     assert_eq!(lacking::has("veth"), lacking::require("veth"));
 }
+
+/// The kernel rung runs the tests that are found: one that is missed would run nowhere.
+#[test]
+fn tests_that_need_a_feature_are_found_by_their_names() {
+    let found = lacking::tests();
+    let vlan = ("delegates::links::vlan_connects_pods", "vlan");
+    let is_found = |(test, feature): (&str, &str)| {
+        let same = |one: &&lacking::Needing| one.test == test && one.feature == feature;
+        found.iter().filter(same).count() == 1
+    };
+    assert!(is_found(vlan), "{found:#?}");
+    assert!(
+        is_found(("harness::reference_plugins::dummy", "dummy")),
+        "{found:#?}"
+    );
+}
