@@ -7,6 +7,7 @@ pub mod api;
 pub mod folder;
 mod object;
 pub mod selector;
+pub(crate) mod sources;
 
 pub use object::{
     ContainerSpecs, Labels, NETWORK_STATUS, STATIC_POD, check_uid, credible, resource_name_of,
@@ -41,6 +42,17 @@ impl PodRef {
             name: args.get("K8S_POD_NAME")?.to_owned(),
             uid: args.get("K8S_POD_UID").map(str::to_owned),
         })
+    }
+
+    /// Whether this is the reference to `pod`: of its name and, if the reference has a UID, of its UID.
+    pub fn names(&self, pod: &Pod) -> bool {
+        self.namespace == pod.namespace && self.name == pod.name && self.has_uid_of(pod)
+    }
+
+    /// Whether the reference has no UID, or that of `pod`.
+    pub fn has_uid_of(&self, pod: &Pod) -> bool {
+        let uid = self.uid.as_deref().filter(|uid| !uid.is_empty());
+        uid.is_none_or(|uid| pod.is_of_runtime(uid))
     }
 }
 
@@ -91,10 +103,11 @@ impl Pod {
             .unwrap_or(&self.uid)
     }
 
-    /// Whether this is the pod that the runtime calls by this UID.
+    /// Whether this is the pod that the runtime calls by this UID, as far as the pod's own UIDs are known.
     pub fn is_of_runtime(&self, uid: &str) -> bool {
-        let is_untold = self.is_static() && self.runtime_uid() == self.uid;
-        is_untold || [self.runtime_uid(), &self.uid].contains(&uid)
+        let lacks_hash = self.is_static() && self.runtime_uid() == self.uid;
+        let is_unknown = self.uid.is_empty() || lacks_hash;
+        is_unknown || [self.runtime_uid(), &self.uid].contains(&uid)
     }
 
     /// The reference to this pod, UID included.

@@ -40,7 +40,9 @@ use cni::error::with_causes;
 use jiff::Timestamp;
 
 use crate::cluster::PodRef;
-use crate::cluster::api::{ApiCluster, host_name};
+use crate::cluster::api::ApiCluster;
+use crate::cluster::sources::{Sources, Surroundings};
+use crate::host::host_name;
 use crate::plugins::executables;
 use crate::record::Records;
 use networks::Knowledge;
@@ -211,7 +213,8 @@ impl<'o> Examination<'o> {
         self.take(records::check(&records));
         self.report.looked.records = records.records().count();
 
-        let sources = cluster::Sources::of(&config);
+        let named = Sources::of(&config, Surroundings::of_process());
+        let sources = cluster::Sources::of(named);
         let seen = sources.look(CLUSTER_LIMIT);
         self.take(seen.check(self.now));
         if let Some(version) = seen.agent_version() {
@@ -297,7 +300,8 @@ impl<'o> Examination<'o> {
     /// How this node is called in Kubernetes. The host's name is only what a kubelet takes by default.
     fn node(&self, seen: &cluster::Seen) -> String {
         let named = self.options.node.as_deref().or(seen.agent_node());
-        named.map_or_else(|| host_name().to_lowercase(), str::to_owned)
+        let named = named.map(str::to_owned);
+        named.or_else(host_name).unwrap_or_default()
     }
 
     /// What the kernel can make, and what there is.

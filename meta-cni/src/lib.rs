@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod explain;
 pub mod gather;
 pub mod held;
+pub mod host;
 pub mod host_device;
 pub mod ipam;
 pub mod journal;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use cni::error::with_causes;
 use meta_cni::held::{ReportError, Reporter};
+use meta_cni::host::host_name;
 use meta_cni::ipam::client::Client;
 use meta_cni::ipam::config::Server;
 use meta_cni::ipam::failure::IpamFailure;
 use meta_cni::ipam::known::Known;
-use meta_cni::ipam::request;
 use meta_cni::record::Records;
 
 use super::blocking;
@@ -71,7 +71,7 @@ fn report(state_dir: &Path, server: &Server, node: &str) -> Result<(), HeldError
     let known = Known::new(state_dir, server);
     let client = Client::connect(server, LIMIT, true)?;
     // The leases name the node as meta-cni does, by the host's name, unless their network says otherwise.
-    let host = request::host_name();
+    let host = host_name().unwrap_or_default();
     let noted = known.read().node;
     let reporter = Reporter {
         records: &Records::new(state_dir),

@@ -37,8 +37,9 @@ use std::time::{Duration, Instant, SystemTime};
 use dial::socket::{Hidden, SocketError};
 use futures_util::{StreamExt as _, stream};
 use meta_cni::cluster::ClusterError;
-use meta_cni::cluster::api::{Source, host_name};
+use meta_cni::cluster::api::Source;
 use meta_cni::device::DeviceSource;
+use meta_cni::host::host_name;
 use process::daemon::write_ready;
 use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
@@ -81,6 +82,9 @@ pub enum AgentError {
         "--node-name is missing: in a pod, give it spec.nodeName (as META_CNID_NODE_NAME, by the downward API)"
     )]
     NodeName,
+    /// The host has no name that a node can have.
+    #[error("the host's name is not Unicode; name the node with --node-name")]
+    HostName,
     /// A socket cannot be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -293,7 +297,7 @@ async fn quiet(in_flight: impl Fn() -> u64) {
 fn node_name(arguments: &Arguments) -> Result<Arc<str>, AgentError> {
     match (&arguments.node_name, &arguments.kubeconfig) {
         (Some(name), _) => Ok(name.as_str().into()),
-        (None, Some(_)) => Ok(host_name().into()),
+        (None, Some(_)) => Ok(host_name().ok_or(AgentError::HostName)?.into()),
         (None, None) => Err(AgentError::NodeName),
     }
 }

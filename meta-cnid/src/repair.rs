@@ -148,12 +148,8 @@ fn is_same(one: &str, other: &str) -> bool {
 
 fn is_of(record: &Record, pod: &Pod) -> bool {
     record.pod.as_ref().is_some_and(|reference| {
-        reference.namespace == pod.namespace
-            && reference.name == pod.name
-            && reference
-                .uid
-                .as_deref()
-                .is_some_and(|uid| pod.is_of_runtime(uid))
+        let uid = reference.uid.as_deref().unwrap_or_default();
+        !uid.is_empty() && reference.names(pod)
     })
 }
 

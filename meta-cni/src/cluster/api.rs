@@ -28,6 +28,7 @@ pub use self::source::{Source, SourceError};
 use super::object::{Labels, NETWORK_STATUS, check_names, check_uid};
 use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::cluster::selector::selects;
+use crate::host::host_name;
 use crate::limits::GETS_AT_ONCE;
 
 /// How long [`ApiCluster::pod`] looks for a pod that is not there, if nothing else is said: the runtime
@@ -145,7 +146,10 @@ impl ApiCluster {
     }
 
     fn instance(&self) -> String {
-        self.instance.clone().unwrap_or_else(host_name)
+        let named = self.instance.clone();
+        named
+            .or_else(host_name)
+            .unwrap_or_else(|| "unknown".to_owned())
     }
 }
 
@@ -231,13 +235,5 @@ impl Cluster for ApiCluster {
     fn ready(&self, limit: Duration) -> Result<(), ClusterError> {
         let opened = self.opened()?;
         opened.block_on(opened.connection.ready(limit))
-    }
-}
-
-/// This machine's name, in small letters: the kubelet takes it as the node's name by default.
-pub fn host_name() -> String {
-    match std::fs::read_to_string("/proc/sys/kernel/hostname") {
-        Ok(name) => name.trim().to_lowercase(),
-        Err(_) => "unknown".to_owned(),
     }
 }

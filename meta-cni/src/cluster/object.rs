@@ -280,11 +280,11 @@ fn is_subdomain(text: &str) -> bool {
 /// # Errors
 /// [`ClusterError::Replaced`] if the reference has a UID and the runtime has another for `found`.
 pub fn check_uid(asked: &PodRef, found: &Pod) -> Result<(), ClusterError> {
-    match asked.uid.as_deref() {
-        Some(uid) if !uid.is_empty() && !found.is_of_runtime(uid) => Err(ClusterError::Replaced {
+    match asked.has_uid_of(found) {
+        true => Ok(()),
+        false => Err(ClusterError::Replaced {
             what: format!("pod {asked}"),
         }),
-        _ => Ok(()),
     }
 }
 

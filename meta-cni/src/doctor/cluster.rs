@@ -15,8 +15,7 @@ use super::networks::Knowledge;
 use crate::cluster::agent::AgentCluster;
 use crate::cluster::api::{ApiCluster, Credentials, Right};
 use crate::cluster::folder::FolderCluster;
-use crate::cluster::{Cluster, ClusterError};
-use crate::config::Config;
+use crate::cluster::{Cluster, ClusterError, sources};
 
 /// What meta-cni does at the API server (deploy/rbac.yaml).
 const RIGHTS: [(Right, Severity); 6] = [
@@ -84,23 +83,16 @@ pub(super) struct Seen {
 }
 
 impl Sources {
-    /// As meta-cni itself finds them.
-    pub(super) fn of(config: &Config) -> Sources {
-        if let Some(dir) = &config.networks_dir {
-            return Sources {
-                folder: Some(FolderCluster::new(dir)),
-                ..Sources::default()
-            };
-        }
+    /// The same as meta-cni itself asks, each on its own and once.
+    pub(super) fn of(named: sources::Sources) -> Sources {
         let agent = |socket: PathBuf| {
             let cluster = AgentCluster::new(socket.clone(), Duration::ZERO, None).impatient();
             (socket, cluster)
         };
-        let kubeconfig = config.kubeconfig.as_deref();
         Sources {
-            folder: None,
-            agent: config.agent().map(agent),
-            api: kubeconfig.map(|path| ApiCluster::from_kubeconfig(path).impatient()),
+            folder: named.folder,
+            agent: named.agent.map(agent),
+            api: named.api.map(ApiCluster::impatient),
         }
     }
 
@@ -271,7 +263,7 @@ impl Api {
             .and_then(Validity::of_pem);
         let server = format!("the certificate of the API server {}", credentials.server);
         let renew =
-            "write a new one into the kubeconfig (README, Install); it is read anew for every pod";
+            "write a new one into the kubeconfig (docs/src/install.md); it is read anew for every pod";
         [
             (token, "the token of the kubeconfig", renew),
             (own, "the client certificate of the kubeconfig", renew),
@@ -317,7 +309,11 @@ pub(super) fn silent(error: &ClusterError) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::cluster::sources::Surroundings;
+    use crate::config::Config;
 
     fn causes(api: Api) -> Vec<String> {
         api.check(Timestamp::UNIX_EPOCH)
@@ -340,6 +336,15 @@ mod tests {
                 "the API server does not know the kind NetworkAttachmentDefinition",
             ]
         );
+    }
+
+    #[test]
+    fn doctor_asks_the_api_server_around_it_as_meta_cni_does() {
+        let config = Config::parse(json!({"agentSocket": ""}).as_object().unwrap()).unwrap();
+        for (around, asked) in [(Surroundings::Pod, true), (Surroundings::Host, false)] {
+            let sources = Sources::of(sources::Sources::of(&config, around));
+            assert_eq!(sources.api.is_some(), asked, "{around:?}");
+        }
     }
 
     #[test]

@@ -126,13 +126,7 @@ pub(super) fn check_status<'r>(
 }
 
 fn is_of(record: &Record, pod: &Pod) -> bool {
-    record.pod.as_ref().is_some_and(|of| {
-        let same_uid = of
-            .uid
-            .as_deref()
-            .is_none_or(|uid| uid == pod.uid || pod.uid.is_empty());
-        of.namespace == pod.namespace && of.name == pod.name && same_uid
-    })
+    record.pod.as_ref().is_some_and(|of| of.names(pod))
 }
 
 /// Whether two JSON texts say the same.
@@ -233,6 +227,34 @@ mod tests {
         );
         assert_eq!(found[0].evidence, ["pod default/a", "pod default/b"]);
         assert_eq!(check(&config, &asking(&config, vec![pod("c", "")])), []);
+    }
+
+    #[test]
+    fn the_network_status_of_a_static_pod_is_compared_by_the_uid_that_the_runtime_has() {
+        let config = config(json!({}));
+        let recorded = |uid: &str| {
+            let reference = PodRef {
+                namespace: "default".to_owned(),
+                name: "web".to_owned(),
+                uid: Some(uid.to_owned()),
+            };
+            let mut record = Record::planned("c", "/n", Some(reference), Vec::new());
+            record.network_status = Some("[]".to_owned());
+            record
+        };
+        let mut mirror = pod("web", "");
+        mirror.annotations.extend(
+            [
+                ("kubernetes.io/config.source", "file"),
+                ("kubernetes.io/config.hash", "h"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        for (uid, findings) in [("h", 1), ("other", 0)] {
+            let pods = asking(&config, vec![mirror.clone()]);
+            let found = check_status(&pods, [&recorded(uid)].into_iter());
+            assert_eq!(found.len(), findings, "{uid}: {found:?}");
+        }
     }
 
     #[test]

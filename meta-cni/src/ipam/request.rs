@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::config::{IpamConfig, NETWORK, TYPE};
 use super::failure::IpamFailure;
+use crate::host::host_name;
 
 /// One attachment as a plugin sees it.
 #[derive(Clone, Copy, Debug)]
@@ -151,16 +152,10 @@ pub fn set_network(plugin: &mut PluginConf, network: &str) {
     }
 }
 
-/// The node's name: the configured one, else the host's.
+/// The node's name: the configured one, else the host's; empty if the host's is not Unicode.
 pub fn node(config: &IpamConfig) -> String {
-    config.node.clone().unwrap_or_else(host_name)
-}
-
-/// The host's name; empty if it is not Unicode.
-pub fn host_name() -> String {
-    let name = nix::unistd::gethostname().ok();
-    name.and_then(|name| name.into_string().ok())
-        .unwrap_or_default()
+    let named = config.node.clone();
+    named.or_else(host_name).unwrap_or_default()
 }
 
 fn text(value: Option<&Value>) -> &str {

@@ -35,6 +35,15 @@ pub enum MultusError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be removed.
+    #[error("removing {}", .path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// It is not what Multus or libcni writes.
     #[error("{} is not what Multus writes: {problem}", .path.display())]
     Invalid {
@@ -179,7 +188,7 @@ impl MultusFiles {
     /// Removes what Multus kept for a sandbox that is deleted.
     ///
     /// # Errors
-    /// [`MultusError::Read`] if a file cannot be removed.
+    /// [`MultusError::Remove`].
     pub fn forget(&self, record: &Record) -> Result<(), MultusError> {
         self.forget_results(&record.container_id, record.attachments())?;
         remove(self.dir.join(&record.container_id))
@@ -188,7 +197,7 @@ impl MultusFiles {
     /// Removes libcni's cache of attachments that are deleted, while others of the sandbox remain.
     ///
     /// # Errors
-    /// [`MultusError::Read`] if a file cannot be removed.
+    /// [`MultusError::Remove`].
     pub fn forget_results<'a>(
         &self,
         container_id: &str,
@@ -354,7 +363,7 @@ fn namespace_of(attachments: &[Entry]) -> &str {
 fn remove(path: PathBuf) -> Result<(), MultusError> {
     match fs::remove_file(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(|source| MultusError::Read { path, source }),
+        removed => removed.map_err(|source| MultusError::Remove { path, source }),
     }
 }
 

@@ -8,9 +8,7 @@ use cni::skel::{Command, Request};
 
 use super::failure::Failure;
 use crate::attachment::Attachment;
-use crate::cluster::agent::AgentCluster;
-use crate::cluster::api::ApiCluster;
-use crate::cluster::folder::FolderCluster;
+use crate::cluster::sources::{Sources, Surroundings, Waiting};
 use crate::cluster::{Cluster, PodRef};
 use crate::config::Config;
 use crate::limits;
@@ -125,26 +123,13 @@ fn limit(config: &Config, kept: Duration) -> TimeLimit {
     end.map_or(limit, |end| limit.until(end))
 }
 
-/// What is known about pods and networks comes from the folder, the agent of this node, the named API server, or the
-/// one around this process, in this order of preference.
+/// Who answers for pods and networks. DEL needs nobody: it asks only if nothing is recorded, and does not wait for a pod.
+/// STATUS reports at once that nobody answers.
 fn cluster(config: &Config, command: Command) -> Option<Box<dyn Cluster>> {
-    if let Some(dir) = &config.networks_dir {
-        return Some(Box::new(FolderCluster::new(dir)));
-    }
-    let api = if let Some(kubeconfig) = &config.kubeconfig {
-        Some(ApiCluster::from_kubeconfig(kubeconfig))
-    } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        Some(ApiCluster::in_cluster())
-    } else {
-        None
+    let waiting = match command {
+        Command::Del | Command::Status => Waiting::Impatient,
+        _ => Waiting::Patient,
     };
-    // DEL needs nobody: it asks only if it has nothing recorded, and does not wait for a pod. STATUS
-    // has an answer ready if nobody answers.
-    let impatient = matches!(command, Command::Del | Command::Status);
-    if let Some(socket) = config.agent() {
-        let agent = AgentCluster::new(socket, config.agent_timeout(), api);
-        return Some(Box::new(if impatient { agent.impatient() } else { agent }));
-    }
-    let api = api?;
-    Some(Box::new(if impatient { api.impatient() } else { api }))
+    let sources = Sources::of(config, Surroundings::of_process());
+    sources.preferred(config.agent_timeout(), waiting)
 }
