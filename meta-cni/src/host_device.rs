@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cni::netconf::PluginConf;
 use netlink::{Link, Netlink, NetlinkError};
 
-use crate::record::{Entry, Record};
+use crate::record::Entry;
 
 /// The plugin's name.
 const PLUGIN: &str = "host-device";
@@ -33,14 +33,10 @@ struct Moved {
     pci: Option<String>,
 }
 
-/// Gives the devices of those attachments of `before` that are not in `left` any more their names back. Their namespace is
-/// gone. What cannot be done is told in the log.
-pub fn give_names_back(before: &Record, left: &Record) {
-    let gone = before.attachments.iter().filter(|entry| {
-        let ifname = &entry.attachment.ifname;
-        left.attachments().all(|left| left.ifname != *ifname)
-    });
-    let mut moved: Vec<Moved> = gone.filter_map(moved).collect();
+/// Gives the devices of deleted attachments their own names back. The namespace of these attachments is gone. A failure is
+/// logged.
+pub fn restore_names<'a>(deleted: impl Iterator<Item = &'a Entry>) {
+    let mut moved: Vec<Moved> = deleted.filter_map(moved).collect();
     let end = Instant::now() + LIMIT;
     while !moved.is_empty() {
         if let Err(error) = look(&mut moved) {

@@ -124,7 +124,7 @@ pub fn take(record: &Record, state_dir: &Path) -> Result<(), LeaseError> {
                 taken.extend(some);
             }
             if let Err(failure) = done {
-                give_back_all(taken.into_iter().map(Wanted::held));
+                release_all(taken.into_iter().map(Wanted::held));
                 return Err(failure);
             }
         }
@@ -178,24 +178,20 @@ pub fn check(record: &Record, entry: &Entry) -> Result<(), LeaseError> {
     Ok(())
 }
 
-/// Gives back what the attachments of `before` hold that are not in `left` any more, whatever their plugins did about it:
-/// some never ran, some succeed without asking their IPAM plugin. One whose DEL failed keeps its addresses, since its
-/// interface may be there. What cannot be delivered is kept and delivered later. An attachment of another IPAM plugin may
+/// Releases what the attachments of `record` hold that are [`Phase::Gone`](crate::record::Phase), whatever their plugins did
+/// about it: some never ran, some succeed without asking their IPAM plugin. One whose DEL failed keeps its addresses, since
+/// its interface may exist. What cannot be delivered is kept and delivered later. An attachment of another IPAM plugin may
 /// hold by an import, if its network is noted below `state_dir`.
-pub fn give_back(before: &Record, left: &Record, state_dir: &Path) {
-    let gone = before.attachments.iter().filter(|entry| {
-        let name = &entry.attachment.ifname;
-        left.attachments().all(|left| left.ifname != *name)
-    });
-    give_back_all(gone.flat_map(|entry| match held(before, entry) {
+pub fn release_gone(record: &Record, state_dir: &Path) {
+    release_all(record.gone().flat_map(|entry| match held(record, entry) {
         Some(held) => vec![held],
-        None => switched::held(state_dir, before, entry),
+        None => switched::held(state_dir, record, entry),
     }));
 }
 
 /// One connection for each server. What waits already, because a plugin could not deliver it, is left to those who
 /// deliver later: the server is not waited for again.
-fn give_back_all(held: impl Iterator<Item = Held>) {
+fn release_all(held: impl Iterator<Item = Held>) {
     let mut by_server: BTreeMap<Server, Vec<Held>> = BTreeMap::new();
     for held in held {
         if !Queue::new(&held.config.state_dir).waits(&held.config.server, &held.release) {

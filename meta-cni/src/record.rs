@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use cni::result::CniResult;
 use cni::version::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::attachment::Attachment;
@@ -53,7 +53,8 @@ pub struct Record {
     /// The annotations by which the pod asked for networks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<String, String>,
-    /// The attachments in order, the default network first.
+    /// The attachments in order, the default network first. A file has those that are not [`Phase::Gone`].
+    #[serde(serialize_with = "without_gone")]
     pub attachments: Vec<Entry>,
     /// What the pod's annotation network-status is to say; absent before the ADD is complete, and if there is nobody to
     /// tell.
@@ -99,6 +100,11 @@ impl Entry {
             unreached: 0,
         }
     }
+
+    /// Whether plugins have nothing of it.
+    pub fn is_gone(&self) -> bool {
+        self.phase == Phase::Gone
+    }
 }
 
 /// For serde, which gives references.
@@ -117,6 +123,14 @@ pub enum Phase {
     Added,
     /// A DEL failed; it is to be tried again.
     Deleting,
+    /// Plugins have nothing of it: none has run, or the DEL of all succeeded, or it was given up. Never in a file.
+    #[serde(skip)]
+    Gone,
+}
+
+/// Whether an entry is in the file of its record.
+fn without_gone<S: Serializer>(entries: &[Entry], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(entries.iter().filter(|entry| !entry.is_gone()))
 }
 
 impl Record {
@@ -142,6 +156,23 @@ impl Record {
     /// The attachments, in order.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
         self.attachments.iter().map(|entry| &entry.attachment)
+    }
+
+    /// The attachments of which plugins may have something, in order.
+    pub fn left(&self) -> impl Iterator<Item = &Entry> {
+        self.attachments.iter().filter(|entry| !entry.is_gone())
+    }
+
+    /// The attachments of which plugins have nothing, in order.
+    pub fn gone(&self) -> impl Iterator<Item = &Entry> {
+        self.attachments.iter().filter(|entry| entry.is_gone())
+    }
+
+    /// Notes that no plugin has run for any attachment.
+    pub fn set_untouched(&mut self) {
+        for entry in &mut self.attachments {
+            entry.phase = Phase::Gone;
+        }
     }
 
     /// Whether it is a sandbox of another CNI configuration than this one. Records of earlier versions are of any.

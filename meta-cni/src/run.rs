@@ -53,7 +53,7 @@ pub struct Runner<'a> {
 impl Runner<'_> {
     /// ADD of every attachment of `record`: results and phases are noted in it. `before_others` is called between the
     /// default network and the others, if there are others. After a failure,
-    /// attachments that were not begun are dropped from it, so that it says what there is to undo.
+    /// attachments that were not begun are [`Phase::Gone`]: the record says what there is to undo.
     ///
     /// # Errors
     /// The failure of the first attachment in the record's order that failed.
@@ -79,35 +79,37 @@ impl Runner<'_> {
         };
         let outcomes = self.by_levels(record, self.levels(record), true, before, add);
         let mut failure = None;
-        let entries = std::mem::take(&mut record.attachments);
-        for (mut entry, outcome) in entries.into_iter().zip(outcomes) {
+        for (entry, outcome) in record.attachments.iter_mut().zip(outcomes) {
             match outcome {
-                None => continue,
+                None => entry.phase = Phase::Gone,
                 Some(Ok(result)) => {
                     entry.phase = Phase::Added;
                     entry.result = Some(result);
                 }
                 Some(Err(failed)) => {
                     entry.refused = failed.place == 0 && failed.error.is_refusal();
-                    failure = failure.or(Some(RunError::new(&entry, failed.error)));
+                    failure = failure.or(Some(RunError::new(entry, failed.error)));
                 }
             }
-            record.attachments.push(entry);
         }
         failure.map_or(Ok(()), Err)
     }
 
-    /// DEL of every attachment of `record` in `netns` (empty: it is gone), the last one first and the default network last;
-    /// all are tried, first those that the last DEL had no time for. What failed is tried once more, one after the other: attachments of one network can be in each other's
-    /// way. Attachments that are deleted are dropped from the record, and in the others the plugins that are done are
-    /// noted: they are not asked again.
+    /// DEL of every attachment of `record` that is left, in `netns` (empty: it is gone), the last one first and the default
+    /// network last; all are tried, first those that the last DEL had no time for. What failed is tried once more, one
+    /// after the other: attachments of one network can be in each other's way. Attachments that are deleted become
+    /// [`Phase::Gone`], the others [`Phase::Deleting`]: in these the plugins that are done are noted, which are not asked
+    /// again.
     ///
     /// # Errors
     /// All failures, in the record's order.
     pub fn detach(&self, record: &mut Record, netns: &str) -> Result<(), Vec<RunError>> {
         let mut levels = self.levels(record);
         levels.reverse();
-        levels.iter_mut().for_each(|level| level.reverse());
+        levels.iter_mut().for_each(|level| {
+            level.retain(|&place| !record.attachments[place].is_gone());
+            level.reverse();
+        });
         let levels = longest_unreached_first(record, &levels);
         let order = levels.concat();
         let mut failures = self.detach_once(record, netns, levels);
@@ -123,18 +125,18 @@ impl Runner<'_> {
         let one_by_one = again.into_iter().map(|place| vec![place]).collect();
         failures.extend(self.detach_once(record, netns, one_by_one));
         let mut errors = Vec::new();
-        let entries = std::mem::take(&mut record.attachments);
-        for (place, mut entry) in entries.into_iter().enumerate() {
-            if let Some(failures) = failures.remove(&place) {
-                entry.unreached = match failures.iter().all(|failure| had_no_time(&failure.error)) {
-                    true => entry.unreached.saturating_add(1),
-                    false => 0,
-                };
-                let failures = failures.into_iter();
-                errors.extend(failures.map(|failure| RunError::new(&entry, failure.error)));
-                entry.phase = Phase::Deleting;
-                record.attachments.push(entry);
-            }
+        for (place, entry) in record.attachments.iter_mut().enumerate() {
+            let Some(failures) = failures.remove(&place) else {
+                entry.phase = Phase::Gone;
+                continue;
+            };
+            entry.phase = Phase::Deleting;
+            entry.unreached = match failures.iter().all(|failure| had_no_time(&failure.error)) {
+                true => entry.unreached.saturating_add(1),
+                false => 0,
+            };
+            let failures = failures.into_iter();
+            errors.extend(failures.map(|failure| RunError::new(entry, failure.error)));
         }
         if errors.is_empty() {
             Ok(())

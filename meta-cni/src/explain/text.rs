@@ -37,6 +37,7 @@ pub(super) fn write(
                 Phase::Planned => "planned",
                 Phase::Added => "added",
                 Phase::Deleting => "deleting",
+                Phase::Gone => "gone",
             };
             let (ifname, network) = (&attachment.ifname, &attachment.network);
             writeln!(to, "  {ifname}: network {network}, {phase}")?;

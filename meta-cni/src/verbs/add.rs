@@ -50,9 +50,9 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     let attached = attach(context, &sandbox, pod.as_ref());
     match attached {
         Ok(result) => Ok(result),
-        Err((failure, begun)) => {
+        Err(Aborted { failure, begun }) => {
             let failure = match begun {
-                Some(begun) => undo(context, sandbox, *begun, failure),
+                Some(record) => undo(context, sandbox, record, failure),
                 None => forget(sandbox, failure),
             };
             if let (Some(cluster), Some(pod)) = (context.cluster(), &pod) {
@@ -63,22 +63,30 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
     }
 }
 
-/// What there is to undo.
-struct Begun {
-    /// What delegates may have made: those that never ran are not in it.
-    record: Record,
-    /// All attachments: all have leases, and files about their devices.
-    planned: Record,
+/// An ADD that failed.
+struct Aborted {
+    failure: Failure,
+    /// What there is to undo, if there is anything.
+    begun: Option<Record>,
 }
 
-/// The attachments, from plan to report. A failure comes with what there is to undo.
+impl<F: Into<Failure>> From<F> for Aborted {
+    /// A failure before anything was made or leased.
+    fn from(failure: F) -> Aborted {
+        Aborted {
+            failure: failure.into(),
+            begun: None,
+        }
+    }
+}
+
+/// The attachments, from plan to report.
 fn attach(
     context: &Context<'_>,
     sandbox: &Sandbox<'_>,
     pod: Option<&Pod>,
-) -> Result<Value, (Failure, Option<Box<Begun>>)> {
-    let attachments =
-        step(info_span!("plan"), || make_plan(context, pod)).map_err(|failure| (failure, None))?;
+) -> Result<Value, Aborted> {
+    let attachments = step(info_span!("plan"), || make_plan(context, pod))?;
     let env = &context.request.env;
     let mut record = Record::planned(
         context.container_id(),
@@ -88,11 +96,17 @@ fn attach(
     );
     record.configuration = Some(context.config.name.clone()).filter(|name| !name.is_empty());
     record.asked = pod.map(selection::asked).unwrap_or_default();
-    step(info_span!("record"), || sandbox.save(&record)).map_err(|error| (error.into(), None))?;
-    let planned = record.clone();
+    step(info_span!("record"), || sandbox.save(&record))?;
+    // If it fails, all leases of the pod are released already.
+    step(info_span!("lease"), || {
+        lease::take(&record, &context.config.state_dir)
+    })?;
     match run(context, sandbox, pod, &mut record) {
         Ok(result) => Ok(result),
-        Err(failure) => Err((failure, Some(Box::new(Begun { record, planned })))),
+        Err(failure) => Err(Aborted {
+            failure,
+            begun: Some(record),
+        }),
     }
 }
 
@@ -104,17 +118,16 @@ fn pod_of_record(context: &Context<'_>, pod: Option<&Pod>) -> Option<PodRef> {
     Some(named)
 }
 
-/// Everything that changes the pod or tells of it, once the plan is on disk.
+/// Everything that changes the pod or reports on it, once the plan is on disk and the addresses are leased.
 fn run(
     context: &Context<'_>,
     sandbox: &Sandbox<'_>,
     pod: Option<&Pod>,
     record: &mut Record,
 ) -> Result<Value, Failure> {
-    if let Err(failure) = prepare(context, record) {
-        // No plugin has run.
-        record.attachments.clear();
-        return Err(failure);
+    if let Err(error) = device_files::prepare(&context.config, record.attachments()) {
+        record.set_untouched();
+        return Err(error.into());
     }
     let visit = attach_guarded(context, record)?;
     step(info_span!("route"), || set_default_routes(record))?;
@@ -142,15 +155,6 @@ fn run(
         Err(panic) => std::panic::resume_unwind(panic),
     }
     Ok(result)
-}
-
-/// What is done for all attachments before the first plugin runs.
-fn prepare(context: &Context<'_>, record: &Record) -> Result<(), Failure> {
-    step(info_span!("lease"), || {
-        lease::take(record, &context.config.state_dir)
-    })?;
-    device_files::prepare(&context.config, record.attachments())?;
-    Ok(())
 }
 
 /// Writes network-status and Events, if there is a cluster to tell.
@@ -226,8 +230,7 @@ fn undo_earlier_attempt(context: &Context<'_>, sandbox: &Sandbox<'_>) -> Result<
     }
     tracing::warn!("an earlier ADD of this sandbox was not completed; undoing it first");
     let netns = record.netns.clone();
-    let planned = record.clone();
-    detach(context, &planned, &mut record, Origin::Recorded, &netns).map_err(|errors| {
+    detach(context, &mut record, Origin::Recorded, &netns).map_err(|errors| {
         let failure = Failure::Undeleted(errors);
         keep(context, sandbox, &record, &failure);
         failure
@@ -341,22 +344,13 @@ fn result(context: &Context<'_>, record: &Record) -> Result<Value, Failure> {
 fn undo(
     context: &Context<'_>,
     sandbox: Sandbox<'_>,
-    begun: Begun,
+    mut record: Record,
     mut failure: Failure,
 ) -> Failure {
-    let Begun {
-        mut record,
-        planned,
-    } = begun;
     let netns = record.netns.clone();
     let _undo = info_span!("undo").entered();
-    device_files::clean_up(&context.config, planned.attachments());
-    let leased = match failure {
-        // It has given all back by itself.
-        Failure::Lease(_) => record.clone(),
-        _ => planned,
-    };
-    match detach(context, &leased, &mut record, Origin::Recorded, &netns) {
+    device_files::clean_up(&context.config, record.attachments());
+    match detach(context, &mut record, Origin::Recorded, &netns) {
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {
             for error in &errors {

@@ -62,43 +62,46 @@ pub(super) fn delete(
     netns: &str,
 ) -> Result<(), Failure> {
     device_files::clean_up(&context.config, record.attachments());
-    let whole = record.clone();
-    match detach(context, &whole, &mut record, origin, netns) {
+    match detach(context, &mut record, origin, netns) {
         Ok(()) => {
-            context.multus.forget(&whole)?;
+            context.multus.forget(&record)?;
             Ok(sandbox.forget()?)
         }
         Err(errors) => {
             let failure = Failure::Undeleted(errors);
             if keep(context, &sandbox, &record, &failure) {
-                forget_results(context, &whole, &record);
+                forget_results(context, &record);
             }
             Err(failure)
         }
     }
 }
 
-/// DEL of every attachment of `record`. Those that are deleted or given up are dropped from it, and so are the leases of
-/// those of `leased` that are not in it then.
+/// The one way to undo: DEL of every attachment of `record` that is left. Those that are deleted or given up are gone then,
+/// and the leases of all that are gone are released.
 pub(super) fn detach(
     context: &Context<'_>,
-    leased: &Record,
     record: &mut Record,
     origin: Origin,
     netns: &str,
 ) -> Result<(), Vec<RunError>> {
     let netns = still_there(netns);
-    let before = record.clone();
+    let was_left: Vec<bool> = record.attachments.iter().map(|one| !one.is_gone()).collect();
     let detached = context.runner().detach(record, netns);
-    let left = match detached {
+    let failures = match detached {
         Ok(()) => Vec::new(),
         Err(errors) => give_up(context, record, origin, netns, errors),
     };
     if netns.is_empty() {
-        host_device::give_names_back(&before, record);
+        let entries = record.attachments.iter().zip(was_left);
+        let deleted = entries.filter(|(entry, was_left)| *was_left && entry.is_gone());
+        host_device::restore_names(deleted.map(|(entry, _)| entry));
     }
-    lease::give_back(leased, record, &context.config.state_dir);
-    if left.is_empty() { Ok(()) } else { Err(left) }
+    lease::release_gone(record, &context.config.state_dir);
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures),
+    }
 }
 
 /// Keeps what could not be deleted, and marks the sandbox so that it is tried again by whoever comes next: not every runtime
@@ -129,13 +132,10 @@ pub(super) fn mark(context: &Context<'_>, container_id: &str, failure: &Failure)
     }
 }
 
-/// Removes what Multus kept of the attachments of `whole` that are not in `rest` any more.
-fn forget_results(context: &Context<'_>, whole: &Record, rest: &Record) {
-    let gone = whole.attachments().filter(|attachment| {
-        rest.attachments()
-            .all(|left| left.ifname != attachment.ifname)
-    });
-    if let Err(error) = context.multus.forget_results(&whole.container_id, gone) {
+/// Removes what Multus kept of the attachments that are gone.
+fn forget_results(context: &Context<'_>, record: &Record) {
+    let gone = record.gone().map(|entry| &entry.attachment);
+    if let Err(error) = context.multus.forget_results(&record.container_id, gone) {
         tracing::warn!(%error, "a file of Multus stays");
     }
 }

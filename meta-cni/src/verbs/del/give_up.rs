@@ -12,7 +12,7 @@ use netlink::netns;
 use netlink::{Netlink, NetlinkError};
 
 use super::{Origin, today};
-use crate::record::{Entry, Record};
+use crate::record::{Entry, Phase, Record};
 use crate::run::RunError;
 use crate::verbs::context::Context;
 
@@ -39,7 +39,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Drops from `record` the attachments that are given up; gives the failures of the others.
+/// Gives up attachments whose DEL failed, which are gone then; returns the failures of the others.
 pub(super) fn give_up(
     context: &Context<'_>,
     record: &mut Record,
@@ -52,21 +52,24 @@ pub(super) fn give_up(
     let is_lasting = earlier.is_some_and(|failed| failed.is_lasting(Timestamp::now()));
     let is_over = netns.is_empty() || is_lasting || origin == Origin::PlannedAnew;
     let mut kept = Vec::new();
-    let entries = std::mem::take(&mut record.attachments);
-    for entry in entries {
+    for place in 0..record.attachments.len() {
+        let entry = &record.attachments[place];
         let ifname = &entry.attachment.ifname;
         let own: Vec<RunError> = failures
             .extract_if(.., |failure| failure.ifname == *ifname)
             .collect();
         let is_removed = |plugin: &str| today::is_without(context, &entry.attachment, plugin);
-        let cleaned = reason(&entry, &own, is_over, is_removed)
-            .and_then(|reason| Some((reason, clean(context, record, &entry, netns)?)));
+        if own.is_empty() {
+            continue;
+        }
+        let cleaned = reason(entry, &own, is_over, is_removed)
+            .and_then(|reason| Some((reason, clean(context, record, entry, netns)?)));
         match cleaned {
-            Some((reason, trouble)) => tell(&entry, &own, reason, &trouble),
-            None => {
-                kept.extend(own);
-                record.attachments.push(entry);
+            Some((reason, trouble)) => {
+                log(entry, &own, reason, &trouble);
+                record.attachments[place].phase = Phase::Gone;
             }
+            None => kept.extend(own),
         }
     }
     kept
@@ -157,7 +160,7 @@ fn remove_link(name: &str) -> Result<(), NetlinkError> {
     }
 }
 
-fn tell(entry: &Entry, failures: &[RunError], reason: Reason, trouble: &[String]) {
+fn log(entry: &Entry, failures: &[RunError], reason: Reason, trouble: &[String]) {
     let attachment = &entry.attachment;
     let plugins = attachment.list.plugins.iter().enumerate();
     let undone: Vec<&str> = plugins
