@@ -20,6 +20,7 @@ use std::fmt;
 use cni::args::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnosis::{Diagnosis, Explain};
 use crate::limits::TooLarge;
 
 /// The pod that a request is about, as the container runtime names it in CNI_ARGS.
@@ -156,13 +157,13 @@ pub struct Policy {
     pub spec: String,
 }
 
-/// What happened to a pod, told as a Kubernetes Event on it.
+/// What happened to a pod, for a Kubernetes Event on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Why: one of a closed list.
     pub reason: EventReason,
-    /// One line for a person (at most 1,024 bytes reach the API server).
-    pub message: String,
+    /// What happened, and what to do (as one line, at most 1,024 bytes reach the API server).
+    pub note: Diagnosis,
 }
 
 /// The reasons of our Events.
@@ -218,7 +219,7 @@ pub enum ClusterError {
         what: String,
     },
     /// Our rights, or an admission policy, do not allow the request.
-    #[error("{what}: not allowed; {remedy}")]
+    #[error("{what}: not allowed")]
     Forbidden {
         /// The request, for example `get pod default/web`.
         what: String,
@@ -229,7 +230,7 @@ pub enum ClusterError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The cluster did not answer within the tries that are allowed.
-    #[error("{what}: {remedy}")]
+    #[error("{what}")]
     Unavailable {
         /// The request, for example `get pod default/web from https://10.0.0.1:6443`.
         what: String,
@@ -244,6 +245,8 @@ pub enum ClusterError {
     Invalid {
         /// Object or file.
         what: String,
+        /// What to do, if that is known.
+        remedy: Option<String>,
         /// What is wrong with it.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -255,17 +258,30 @@ impl ClusterError {
     pub fn too_large(name: &NadName, source: TooLarge) -> ClusterError {
         ClusterError::Invalid {
             what: format!("network-attachment-definition {name}"),
+            remedy: source.remedy(),
             source: Box::new(source),
         }
     }
 
     /// Whether the same question may be answered later without anyone changing anything.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, ClusterError::Unavailable { .. })
     }
 }
 
-/// What a cluster knows and can be told.
+impl Explain for ClusterError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            ClusterError::NotFound { .. } | ClusterError::Replaced { .. } => None,
+            ClusterError::Forbidden { remedy, .. } | ClusterError::Unavailable { remedy, .. } => {
+                Some(remedy.clone())
+            }
+            ClusterError::Invalid { remedy, .. } => remedy.clone(),
+        }
+    }
+}
+
+/// What a cluster knows, and takes reports of.
 ///
 /// All calls block, are bounded in time, and are made from plain threads (never from inside an async
 /// runtime).

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::advertisements::Accept;
+use crate::diagnosis::Explain;
 use crate::ipam::node_file;
 pub use agent::note_agent;
 use agent::noted_agent;
@@ -165,15 +166,19 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
     /// A key has a value that it cannot have.
-    #[error(
-        "configuration key {key}: {problem}; correct it in the network configuration of this node"
-    )]
+    #[error("configuration key {key}: {problem}")]
     Key {
         /// The key, with the place inside it.
         key: String,
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl Explain for ConfigError {
+    fn remedy(&self) -> Option<String> {
+        Some("correct it in the network configuration of this node".to_owned())
+    }
 }
 
 impl Config {

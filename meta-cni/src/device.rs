@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Allocations, Pod};
+use crate::diagnosis::Explain;
 
 pub use assign::assign;
 pub use podresources::PodResourcesError;
@@ -37,7 +38,7 @@ pub struct Device {
 pub enum DeviceError {
     /// Neither the kubelet nor its checkpoint file says which devices a pod has.
     #[error(
-        "cannot learn the devices of pod {pod}: no answer on {dir}/pod-resources/kubelet.sock ({kubelet}) and no use in the checkpoint beside it; does the kubelet run, with --root-dir {dir}?",
+        "cannot learn the devices of pod {pod}: no answer on {dir}/pod-resources/kubelet.sock ({kubelet}) and no use in the checkpoint beside it",
         dir = kubelet_dir.display()
     )]
     Unknown {
@@ -52,9 +53,7 @@ pub enum DeviceError {
         source: CheckpointError,
     },
     /// A pod has no device left for an attachment.
-    #[error(
-        "pod {pod} has no device of {resource} left: {allocated} allocated, all in use; ask for one per attachment in the containers' resources"
-    )]
+    #[error("pod {pod} has no device of {resource} left: {allocated} allocated, all in use")]
     NoneLeft {
         /// The resource name.
         resource: String,
@@ -66,7 +65,7 @@ pub enum DeviceError {
     /// A network or an annotation names a device that the kubelet did not give to the pod.
     #[error(
         "device {device} of network {network} was not given to pod {pod} by the kubelet, or is in use by another of its \
-         networks; leave deviceID out, or name a device of {resource} that the pod has"
+         networks"
     )]
     NotGiven {
         /// The device.
@@ -79,10 +78,7 @@ pub enum DeviceError {
         pod: String,
     },
     /// A network without a resource or an annotation names a device that the node does not allow.
-    #[error(
-        "device {device} of network {network} is not in allowedDevices of the node; give the network the annotation \
-         k8s.v1.cni.cncf.io/resourceName, so that the kubelet gives the pod a device, or have it added there"
-    )]
+    #[error("device {device} of network {network} is not in allowedDevices of the node")]
     NotAllowed {
         /// The device.
         device: String,
@@ -124,6 +120,29 @@ pub enum DeviceError {
         #[source]
         source: io::Error,
     },
+}
+
+impl Explain for DeviceError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            DeviceError::Unknown { kubelet_dir, .. } => Some(format!(
+                "does the kubelet run, with --root-dir {}?",
+                kubelet_dir.display()
+            )),
+            DeviceError::NoneLeft { .. } => {
+                Some("ask for one per attachment in the containers' resources".to_owned())
+            }
+            DeviceError::NotGiven { resource, .. } => Some(format!(
+                "leave deviceID out, or name a device of {resource} that the pod has"
+            )),
+            DeviceError::NotAllowed { .. } => Some(
+                "give the network the annotation k8s.v1.cni.cncf.io/resourceName, so that the kubelet gives the pod a \
+                 device, or have it added there"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
 }
 
 /// The kubelet's checkpoint file could not be used.

@@ -11,14 +11,15 @@ use cni::netconf::{self, FileError, NetConfError, NetConfList};
 use crate::author::Author;
 use crate::cluster::{Cluster, ClusterError, Nad, NadName};
 use crate::config::Config;
+use crate::diagnosis::{Diagnosis, Explain as _};
 use crate::limits;
-use crate::problem::Problem;
+use crate::problem::{Fault, Problem};
 use crate::tenant;
 use crate::wanted::{Source, Wanted};
 use leases::{Settings, file_leases};
 
-/// How the problem of a network that is not defined begins.
-pub(crate) const MISSING: &str = "there is no such NetworkAttachmentDefinition";
+/// What is wrong with a network that is not defined.
+const MISSING: &str = "there is no such NetworkAttachmentDefinition";
 
 /// The configuration of a wanted network.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +74,7 @@ pub fn gather(
                 Source::Path(path) if path.is_dir() => from_file(netconf::load_first(path)),
                 Source::Path(path) => from_file(netconf::load_file(path)),
                 Source::File(name) => from_file(netconf::find_by_name(&config.conf_dir, name)),
-                Source::Refused(_, why) => Err(Problem::lasting("", why.as_str())),
+                Source::Refused(_, why) => Err(Problem::permanent("", why.clone())),
                 Source::Nad(name) => {
                     from_nad(config, answer(name)).and_then(|found| isolated(config, name, found))
                 }
@@ -136,10 +137,10 @@ impl From<Result<Nad, ClusterError>> for Answer {
         match answer {
             Ok(nad) => Answer::There(nad),
             Err(ClusterError::NotFound { .. }) => Answer::Missing,
-            Err(error) if error.is_passing() => {
-                Answer::Failed(Problem::passing("", with_causes(&error)))
+            Err(error) if error.is_transient() => {
+                Answer::Failed(Problem::transient("", error.diagnosis()))
             }
-            Err(error) => Answer::Failed(Problem::lasting("", with_causes(&error))),
+            Err(error) => Answer::Failed(Problem::permanent("", error.diagnosis())),
         }
     }
 }
@@ -169,14 +170,12 @@ fn from_nad(config: &Config, answer: Answer) -> Result<Found, Problem> {
     let nad = match answer {
         Answer::There(nad) => nad,
         Answer::Missing => {
-            return Err(Problem::lasting(
-                "",
-                format!("{MISSING}; create it, or correct the name"),
-            ));
+            let what = Diagnosis::new(MISSING, "create it, or correct the name");
+            return Err(Problem::permanent("", what).with_fault(Fault::NoDefinition));
         }
         Answer::Failed(problem) => return Err(problem),
     };
-    limits::check_text(&nad.config).map_err(|error| Problem::lasting("", error.to_string()))?;
+    limits::check_text(&nad.config).map_err(|error| Problem::permanent("", error.diagnosis()))?;
     let network = nad.name.to_string();
     let mut found = if nad.config.trim().is_empty() {
         from_file(netconf::find_by_name(&config.conf_dir, &nad.name.name))?
@@ -200,11 +199,14 @@ fn isolated(config: &Config, name: &NadName, found: Found) -> Result<Found, Prob
         return Ok(found);
     }
     let shared = &config.global_namespaces;
-    Err(Problem::lasting(
+    Err(Problem::permanent(
         "",
-        format!(
-            "its spec.config is empty and names a file of the node, which namespaceIsolation allows in globalNamespaces \
-             ({shared}) only; write the configuration into it"
+        Diagnosis::new(
+            format!(
+                "its spec.config is empty and names a file of the node, which namespaceIsolation allows in \
+                 globalNamespaces ({shared}) only"
+            ),
+            "write the configuration into it",
         ),
     ))
 }
@@ -213,7 +215,7 @@ fn isolated(config: &Config, name: &NadName, found: Found) -> Result<Found, Prob
 fn of_tenant(config: &Config, text: &str) -> Result<Found, Problem> {
     let found = plain(NetConfList::parse(text))?;
     tenant::check(config, &found.list)
-        .map_err(|refusal| Problem::lasting("", refusal.to_string()))?;
+        .map_err(|refusal| Problem::permanent("", refusal.diagnosis()))?;
     Ok(Found {
         author: Author::Tenant,
         ..found
@@ -221,20 +223,25 @@ fn of_tenant(config: &Config, text: &str) -> Result<Found, Problem> {
 }
 
 fn from_file_instead(config: &Config, name: &NadName) -> Result<Found, Problem> {
-    from_file(netconf::find_by_name(&config.conf_dir, &name.name))
-        .map_err(|problem| Problem::lasting("", format!("{MISSING}, and {}", problem.what)))
+    from_file(netconf::find_by_name(&config.conf_dir, &name.name)).map_err(|problem| {
+        let what = Diagnosis {
+            cause: format!("{MISSING}, and {}", problem.what.cause),
+            ..problem.what
+        };
+        Problem::permanent("", what).with_fault(Fault::NoDefinition)
+    })
 }
 
 fn from_file(list: Result<NetConfList, FileError>) -> Result<Found, Problem> {
     match list {
         Ok(list) => plain(Ok(list)),
-        Err(error) => Err(Problem::lasting("", with_causes(&error))),
+        Err(error) => Err(Problem::permanent("", with_causes(&error))),
     }
 }
 
 fn plain(list: Result<NetConfList, NetConfError>) -> Result<Found, Problem> {
     list.and_then(Found::of)
-        .map_err(|error| Problem::lasting("", format!("its configuration is not valid: {error}")))
+        .map_err(|error| Problem::permanent("", format!("its configuration is not valid: {error}")))
 }
 
 /// Names a network whose configuration has no name. Plugins keep their state under this name, so it is the

@@ -11,6 +11,7 @@ use proto::ipam::v1::{HeldLease, ReportHeldRequest, ReportHeldResponse, StoreMar
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::diagnosis::Explain;
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, Server};
 use crate::ipam::known::{Knowledge, Known};
@@ -29,11 +30,21 @@ pub enum ReportError {
     #[error("reading what this node holds, to report it to ipam-server")]
     Records(#[from] RecordError),
     /// The file that says which store knows them cannot be written.
-    #[error("noting which store of ipam-server knows what this node holds; make stateDir writable")]
+    #[error("noting which store of ipam-server knows what this node holds")]
     Known(#[from] std::io::Error),
     /// The server refused.
     #[error("reporting to ipam-server what this node holds: {}", .0.message())]
     Refused(Box<Status>),
+}
+
+impl Explain for ReportError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            ReportError::Records(error) => error.remedy(),
+            ReportError::Known(_) => Some("make stateDir writable".to_owned()),
+            ReportError::Refused(_) => None,
+        }
+    }
 }
 
 /// Who reports, and to whom.

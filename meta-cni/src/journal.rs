@@ -20,6 +20,7 @@ use tracing::Span;
 
 use crate::cluster::PodRef;
 use crate::config::Config;
+use crate::diagnosis::Diagnosis;
 use crate::trace::{self, Collected, SpanId, Step, TraceParent};
 
 /// The most that is kept of one value.
@@ -52,6 +53,9 @@ pub struct Operation {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What to do about it, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// Its span.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<TraceParent>,
@@ -106,9 +110,9 @@ impl Recording {
         &self.span
     }
 
-    /// Ends, with the code and the whole text of the failure if there was one, and appends the operation to the journal.
-    /// A journal that cannot be written is told in the log.
-    pub fn end(mut self, state_dir: Option<&Path>, failed: Option<(Code, String)>) {
+    /// Ends, with the code of the failure, its cause and what to do if there was one, and appends the operation to the
+    /// journal. A journal that cannot be written is a warning in the log.
+    pub fn end(mut self, state_dir: Option<&Path>, failed: Option<(Code, Diagnosis)>) {
         let (Some(collected), Some(state_dir)) = (self.collected.take(), state_dir) else {
             return;
         };
@@ -122,7 +126,10 @@ impl Recording {
         operation.micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         operation.warnings = std::mem::take(&mut own.warnings);
         operation.steps = steps;
-        (operation.code, operation.error) = failed.unzip();
+        if let Some((code, Diagnosis { cause, remedy })) = failed {
+            operation.code = Some(code);
+            (operation.error, operation.remedy) = (Some(cause), remedy);
+        }
         operation.make_tellable();
         if !operation.is_worth_a_line(state_dir) {
             return;
@@ -172,10 +179,12 @@ impl Operation {
         for step in &mut self.steps {
             secrets.hide_fields(&mut step.fields);
             step.fields.values_mut().for_each(shorten);
-            let texts = step.error.iter_mut().chain(&mut step.warnings);
+            let failure = step.error.iter_mut().chain(&mut step.remedy);
+            let texts = failure.chain(&mut step.warnings);
             texts.for_each(|text| hide_and_cut(&mut secrets, text));
         }
-        let texts = self.error.iter_mut().chain(&mut self.warnings);
+        let failure = self.error.iter_mut().chain(&mut self.remedy);
+        let texts = failure.chain(&mut self.warnings);
         texts.for_each(|text| hide_and_cut(&mut secrets, text));
     }
 

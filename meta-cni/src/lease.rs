@@ -9,7 +9,6 @@ use std::path::Path;
 
 use cni::args::{Args, ArgsError};
 use cni::chain::AttachmentId;
-use cni::error::with_causes;
 use cni::netconf::{NetConfList, PluginConf};
 use proto::ipam::v1::{
     self as ipam, AllocateRequest, AllocateResponse, BatchAllocateRequest, BatchAllocateResponse,
@@ -20,6 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::info_span;
 
+use crate::diagnosis::Explain;
 use crate::held::{ReportError, Reporter, report_first};
 use crate::ipam::client::Client;
 use crate::ipam::config::{IpamConfig, Server};
@@ -67,6 +67,16 @@ impl LeaseError {
             LeaseError::Attachment { source, .. } | LeaseError::Lease(source) => source.code(),
             LeaseError::Report(_) => cni::error::Code::TRY_AGAIN_LATER,
             LeaseError::Args(_) => cni::error::Code::INVALID_ENVIRONMENT,
+        }
+    }
+}
+
+impl Explain for LeaseError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            LeaseError::Attachment { source, .. } | LeaseError::Lease(source) => source.remedy(),
+            LeaseError::Report(error) => error.remedy(),
+            LeaseError::Args(_) => None,
         }
     }
 }
@@ -210,8 +220,8 @@ fn release_all(held: impl Iterator<Item = Held>) {
             verbs::release(server, releases)
         });
         if let Err(error) = released {
-            let error = with_causes(&error);
-            tracing::error!(error, "a lease stays; GC ends it");
+            let error = error.diagnosis();
+            tracing::error!(%error, "a lease stays; GC ends it");
         }
     }
 }

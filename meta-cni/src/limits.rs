@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::diagnosis::Explain;
+
 /// Networks that the annotation of a pod may name.
 pub const NETWORKS: usize = 64;
 /// Bytes of the text of a NetworkAttachmentDefinition.
@@ -41,12 +43,16 @@ pub fn left() -> Duration {
 
 /// A network is too large to be used.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "its configuration has {bytes} bytes, and at most {NAD_BYTES} are allowed; make it shorter"
-)]
+#[error("its configuration has {bytes} bytes, and at most {NAD_BYTES} are allowed")]
 pub struct TooLarge {
     /// Its bytes.
     pub bytes: usize,
+}
+
+impl Explain for TooLarge {
+    fn remedy(&self) -> Option<String> {
+        Some("make it shorter".to_owned())
+    }
 }
 
 /// Checks the text of a network.

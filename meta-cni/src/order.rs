@@ -7,6 +7,7 @@ use cni::netconf::PluginConf;
 use serde_json::Value;
 
 use crate::attachment::Attachment;
+use crate::diagnosis::Diagnosis;
 use crate::problem::Problem;
 
 /// Plugins of which it is known that they make no interface in the pod but that of CNI_IFNAME.
@@ -84,7 +85,7 @@ pub(crate) fn problems(attachments: &[&Attachment]) -> Vec<Problem> {
         for link in links(attachment) {
             if let Some(what) = problem(attachments, index, &link) {
                 let subject = format!("network {}", attachment.network);
-                problems.push(Problem::lasting(subject, what));
+                problems.push(Problem::permanent(subject, what));
             }
         }
     }
@@ -100,30 +101,35 @@ struct Link {
     plugin: usize,
 }
 
-fn problem(attachments: &[&Attachment], index: usize, link: &Link) -> Option<String> {
+fn problem(attachments: &[&Attachment], index: usize, link: &Link) -> Option<Diagnosis> {
     let Link { key, name, plugin } = link;
     match maker(attachments, name) {
         Some(maker) if maker < index => None,
         // An earlier plugin of the list has made it.
         Some(maker) if maker == index && *plugin > 0 => None,
-        Some(maker) if maker == index => Some(format!(
-            "its {key} {name} is its own interface; name another interface of the pod in {key}"
+        Some(maker) if maker == index => Some(Diagnosis::new(
+            format!("its {key} {name} is its own interface"),
+            format!("name another interface of the pod in {key}"),
         )),
         Some(maker) => {
             let network = &attachments[maker].network;
-            Some(format!(
-                "its {key} {name} is the interface of network {network}, which comes later; ask for \
-                 {network} before it"
+            Some(Diagnosis::new(
+                format!(
+                    "its {key} {name} is the interface of network {network}, which comes later"
+                ),
+                format!("ask for {network} before it"),
             ))
         }
         None if may_be_made(&attachments[..index], attachments[index], *plugin) => None,
         None => {
             let earlier = attachments[..index].iter().map(|one| one.ifname.as_str());
             let earlier: Vec<_> = std::iter::once("lo").chain(earlier).collect();
-            Some(format!(
-                "its {key} {name} is no interface of the pod, which has {} before it; correct {key}, \
-                 or ask for the network of {name} first",
-                earlier.join(", ")
+            let earlier = earlier.join(", ");
+            Some(Diagnosis::new(
+                format!(
+                    "its {key} {name} is no interface of the pod, which has {earlier} before it"
+                ),
+                format!("correct {key}, or ask for the network of {name} first"),
             ))
         }
     }

@@ -22,6 +22,7 @@ use crate::cluster::{Pod, PodRef};
 use crate::config::Config;
 use crate::device::info::DeviceInfoFiles;
 use crate::device::{self, Device};
+use crate::diagnosis::{Diagnosis, Explain as _};
 use crate::gather::{Found, label};
 use crate::limits::bytes_of;
 use crate::order;
@@ -130,21 +131,21 @@ fn interface_names(inputs: Inputs<'_>, problems: &mut Vec<Problem>) -> Vec<Strin
         };
         let subject = || format!("network {}", label(index));
         if let Some(problem) = interface_name_problem(&name) {
-            problems.push(Problem::lasting(
+            problems.push(Problem::permanent(
                 subject(),
                 format!("interface {name:?}: {problem}"),
             ));
         } else if name == "lo" {
-            problems.push(Problem::lasting(
+            problems.push(Problem::permanent(
                 subject(),
-                "interface lo is the pod's loopback; choose another name",
+                Diagnosis::new("interface lo is the pod's loopback", "choose another name"),
             ));
         } else if let Some(&other) = taken.get(&name) {
-            let what = format!(
-                "interface {name} is also that of network {}; give one of them another name",
-                label(other)
+            let what = Diagnosis::new(
+                format!("interface {name} is also that of network {}", label(other)),
+                "give one of them another name",
             );
-            problems.push(Problem::lasting(subject(), what));
+            problems.push(Problem::permanent(subject(), what));
         }
         taken.entry(name.clone()).or_insert(index);
         names.push(name);
@@ -166,11 +167,14 @@ fn check_default_routes(inputs: Inputs<'_>, names: &[String], problems: &mut Vec
             .map(|(_, name)| name.as_str())
             .collect();
         if asking.len() > 1 {
-            let what = format!(
-                "{} all ask for the {family} default route; leave default-route on one of them",
-                asking.join(", ")
+            let what = Diagnosis::new(
+                format!(
+                    "{} all ask for the {family} default route",
+                    asking.join(", ")
+                ),
+                "leave default-route on one of them",
             );
-            problems.push(Problem::lasting("default-route", what));
+            problems.push(Problem::permanent("default-route", what));
         }
     }
 }
@@ -196,7 +200,7 @@ fn check_plugins(config: &Config, found: &Found, problems: &mut Vec<Problem>) {
             _ => continue,
         };
         let subject = format!("network {}", found.network);
-        problems.push(Problem::lasting(subject, refusal.to_string()));
+        problems.push(Problem::permanent(subject, refusal.diagnosis()));
     }
 }
 
@@ -206,13 +210,15 @@ fn check_addresses(wanted: &Wanted, found: &Found, problems: &mut Vec<Problem>) 
     if wanted.element.ips.len() > 1
         && let Some(plugin) = found.list.plugins.iter().find(cannot)
     {
-        let what = format!(
-            "several addresses (ips) cannot be asked of plugin {:?} with host-local, which reads one; \
-             declare \"capabilities\": {{\"ips\": true}} in the network",
-            plugin.plugin_type()
+        let what = Diagnosis::new(
+            format!(
+                "several addresses (ips) cannot be asked of plugin {:?} with host-local, which reads one",
+                plugin.plugin_type()
+            ),
+            "declare \"capabilities\": {\"ips\": true} in the network",
         );
         let subject = format!("network {}", found.network);
-        problems.push(Problem::lasting(subject, what));
+        problems.push(Problem::permanent(subject, what));
     }
 }
 
@@ -225,7 +231,7 @@ fn attachment(
     is_default: bool,
 ) -> Result<Attachment, Problem> {
     let network = found.network.clone();
-    let wrong = |what: String| Problem::lasting(format!("network {network}"), what);
+    let wrong = |what: String| Problem::permanent(format!("network {network}"), what);
     let device_info_file =
         device_info_file(inputs, found, device.as_ref(), &network, &ifname).map_err(wrong)?;
     let base = if is_default {

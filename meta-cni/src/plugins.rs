@@ -10,7 +10,8 @@ use std::time::Instant;
 use cni::error::Code;
 use cni::plugins::{Call, Executables, Location, PluginError, Plugins};
 
-use crate::trace;
+use crate::diagnosis::missing_link;
+use crate::trace::{self, words};
 
 /// The variable that every plugin finds in its environment, and every program that it executes: who finds it was
 /// started on behalf of a network's configuration.
@@ -36,21 +37,26 @@ impl<P: Plugins> Plugins for Traced<P> {
 
     fn call(&self, call: &Call<'_>, deadline: Instant) -> Result<Vec<u8>, PluginError> {
         let span = tracing::info_span!(
-            "delegate",
+            words::DELEGATE,
             plugin = call.kind,
             command = call.command.as_str(),
             ifname = call.target.ifname
         );
         trace::step(span, || {
-            trace::evidence("given", call.stdin);
+            trace::evidence(words::GIVEN, call.stdin);
             let context = trace::current_traceparent().map(|context| context.to_string());
             let variable = context
                 .as_deref()
                 .map(|text| (trace::TRACEPARENT_VARIABLE, text));
             let variables = [call.variables, variable.as_slice()].concat();
             let answer = self.0.call(&call.with_variables(&variables), deadline);
-            let answer = answer.inspect_err(|error| trace::note("result", error.kind()))?;
-            trace::evidence("answered", &answer);
+            let answer = answer.inspect_err(|error| {
+                trace::note(words::RESULT, error.kind());
+                if let Some(link) = missing_link(call.stdin, error) {
+                    trace::note(words::MISSING_LINK, link);
+                }
+            })?;
+            trace::evidence(words::ANSWERED, &answer);
             Ok(answer)
         })
     }

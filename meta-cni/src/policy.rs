@@ -12,12 +12,12 @@ mod prefix;
 mod rules;
 mod verdict;
 
-use cni::error::with_causes;
 pub(crate) use known::{Known, namespaces_of};
 pub(crate) use verdict::{Grade, verdicts};
 
 use crate::cluster::{Cluster, Pod};
 use crate::config::{AttachmentPolicies, Config, Mode};
+use crate::diagnosis::Explain as _;
 use crate::gather::Found;
 use crate::problem::Problem;
 use crate::wanted::Wanted;
@@ -38,10 +38,10 @@ pub(crate) fn enforce(
     for verdict in verdicts(node, &known, pod, wanted, &found) {
         let subject = format!("network {}", verdict.network);
         match verdict.grade {
-            Grade::Refused => found[verdict.index] = Err(Problem::lasting(subject, verdict.why)),
+            Grade::Refused => found[verdict.index] = Err(Problem::permanent(subject, verdict.why)),
             Grade::Reported => tracing::info!(
                 network = verdict.network,
-                why = verdict.why,
+                why = %verdict.why,
                 "attachmentPolicy \"enforce\" would refuse a network"
             ),
         }
@@ -63,19 +63,18 @@ fn ask(
     };
     match cluster.policies(&namespaces) {
         Ok(policies) => Ok(Known::of(namespaces, policies)),
-        Err(error) if node.mode == Mode::Report && !error.is_passing() => {
-            let error = with_causes(&error);
-            tracing::warn!(error, "AttachmentPolicies are not known, none holds");
+        Err(error) if node.mode == Mode::Report && !error.is_transient() => {
+            let error = error.diagnosis();
+            tracing::warn!(%error, "AttachmentPolicies are not known, none holds");
             Ok(Known::default())
         }
         Err(error) => {
-            let what = format!(
-                "its AttachmentPolicies are not known: {}",
-                with_causes(&error)
-            );
-            Err(match error.is_passing() {
-                true => Problem::passing("", what),
-                false => Problem::lasting("", what),
+            let what = error
+                .diagnosis()
+                .about("its AttachmentPolicies are not known");
+            Err(match error.is_transient() {
+                true => Problem::transient("", what),
+                false => Problem::permanent("", what),
             })
         }
     }

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::attachment::Attachment;
 use crate::cluster::PodRef;
+use crate::diagnosis::Explain;
 use crate::limits::RECORD_BYTES;
 use crate::private::{private_file, private_folder};
 use lock::Lock;
@@ -202,7 +203,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// A file or folder cannot be written.
-    #[error("writing {}; make stateDir writable and see that its file system has room", .path.display())]
+    #[error("writing {}", .path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -211,7 +212,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// A file cannot be removed.
-    #[error("removing {}; make stateDir writable", .path.display())]
+    #[error("removing {}", .path.display())]
     Remove {
         /// The file.
         path: PathBuf,
@@ -229,13 +230,27 @@ pub enum RecordError {
         source: serde_json::Error,
     },
     /// A record was written by a newer version of this program.
-    #[error("{} has format {format}; this program knows {FORMAT}: use the newer meta-cni that wrote it", .path.display())]
+    #[error("{} has format {format}, and this program knows {FORMAT}", .path.display())]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its format.
         format: u32,
     },
+}
+
+impl Explain for RecordError {
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            RecordError::Read { .. } | RecordError::Corrupt { .. } => return None,
+            RecordError::Write { .. } => {
+                "make stateDir writable and see that its file system has room"
+            }
+            RecordError::Remove { .. } => "make stateDir writable",
+            RecordError::Newer { .. } => "use the newer meta-cni that wrote it",
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 /// All records of a node.

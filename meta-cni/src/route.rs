@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::advertisements::ignore_default_routes;
+use crate::diagnosis::Explain;
 
 use netlink::netns::{self, NetnsError};
 pub use netlink::{Family, Link};
@@ -62,7 +63,7 @@ pub enum RouteError {
     },
     /// An attachment asks for an interface that the sandbox does not have.
     #[error(
-        "cannot set the default route: the sandbox has no interface {ifname} (it has {present}); the plugin of that attachment made none of this name"
+        "cannot set the default route: the sandbox has no interface {ifname} (it has {present}), since the plugin of that attachment made none of this name"
     )]
     NoInterface {
         /// The interface.
@@ -72,7 +73,7 @@ pub enum RouteError {
     },
     /// The gateway cannot be reached over the interface without another router.
     #[error(
-        "cannot set the default route via {gateway} on {ifname}: the gateway is not on its link, which has {prefixes}; name a gateway inside one of its prefixes in default-route, or give {ifname} an address beside the gateway"
+        "cannot set the default route via {gateway} on {ifname}: the gateway is not on its link, which has {prefixes}"
     )]
     GatewayNotOnLink {
         /// The gateway.
@@ -109,12 +110,24 @@ pub enum RouteError {
     },
     /// Something else in the sandbox keeps changing its default routes.
     #[error(
-        "the default routes of {netns} do not stay as set: something else in the sandbox changes them; stop it, or leave default-route away"
+        "the default routes of {netns} do not stay as set: something else in the sandbox changes them"
     )]
     Unsettled {
         /// The sandbox.
         netns: PathBuf,
     },
+}
+
+impl Explain for RouteError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            RouteError::GatewayNotOnLink { ifname, .. } => Some(format!(
+                "name a gateway inside one of its prefixes in default-route, or give {ifname} an address beside the gateway"
+            )),
+            RouteError::Unsettled { .. } => Some("stop it, or leave default-route away".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// Makes the default routes of the sandbox what `wants` ask for; gives all that are true afterwards.

@@ -10,6 +10,7 @@ use cni::plugins::{PluginError, Plugins, Target, TimeLimit};
 use cni::result::CniResult;
 use tracing::{Span, info_span};
 
+use crate::diagnosis::Explain;
 use crate::order;
 use crate::record::{Entry, Phase, Record};
 use crate::trace::{note, step};
@@ -26,6 +27,12 @@ pub struct RunError {
     /// Which plugin failed, and why.
     #[source]
     pub source: ChainError,
+}
+
+impl Explain for RunError {
+    fn remedy(&self) -> Option<String> {
+        self.source.remedy()
+    }
 }
 
 impl RunError {

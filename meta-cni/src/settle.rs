@@ -10,6 +10,7 @@ use std::time::Duration;
 use netlink::netns::{self, NetnsError};
 use netlink::{Netlink, NetlinkError};
 
+use crate::diagnosis::Explain;
 use crate::record::Record;
 use detection::Candidate;
 
@@ -33,7 +34,7 @@ pub enum SettleError {
     },
     /// Another host has an address of the pod.
     #[error(
-        "network {network} ({ifname}): another host has address {address} (IPv6 duplicate address detection failed); take the address from that host, or out of the network's range"
+        "network {network} ({ifname}): another host has address {address} (IPv6 duplicate address detection failed)"
     )]
     Duplicate {
         /// The network.
@@ -43,6 +44,17 @@ pub enum SettleError {
         /// The address.
         address: Ipv6Addr,
     },
+}
+
+impl Explain for SettleError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            SettleError::Duplicate { .. } => {
+                Some("take the address from that host, or out of the network's range".to_owned())
+            }
+            SettleError::Netns { .. } | SettleError::Read { .. } => None,
+        }
+    }
 }
 
 /// What may be open.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use netlink::netns::{self, NetnsError};
 use netlink::{Family, Link, LinkAddress, Netlink, NetlinkError, TableRoute};
 
+use crate::diagnosis::Explain;
 use crate::route::{self, DefaultRoute};
 
 /// What is true in a sandbox.
@@ -39,6 +40,12 @@ pub enum SnapshotError {
         #[source]
         source: NetlinkError,
     },
+}
+
+impl Explain for SnapshotError {
+    fn remedy(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Reads what is true in the sandbox.

@@ -4,6 +4,7 @@
 
 mod context;
 mod steps;
+pub mod words;
 
 pub use context::{SpanId, TraceId, TraceParent};
 pub(crate) use steps::{Collected, collected, evidence, note, step};

@@ -17,6 +17,7 @@ use cni::version::Version;
 use serde_json::{Value, json};
 
 use crate::cluster::PodRef;
+use crate::diagnosis::Explain as _;
 use crate::journal::{self, Recording};
 use crate::sweep;
 use context::Context;
@@ -31,7 +32,7 @@ pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
     if request.env.command == Command::Version {
         return Ok(Some(versions()));
     }
-    recorded(request, |context| match request.env.command {
+    journaled(request, |context| match request.env.command {
         Command::Add => add::add(context).map(Some),
         Command::Del => swept(context, del::del).map(|()| None),
         Command::Check => check::check(context).map(|()| None),
@@ -52,8 +53,8 @@ fn swept(
     done
 }
 
-/// Does `work`, and has it in the journal and, if it failed, in the log.
-fn recorded<T>(
+/// Does `work`, and writes it to the journal and, if it failed, to the log.
+fn journaled<T>(
     request: &Request,
     work: impl FnOnce(&Context<'_>) -> Result<T, Failure>,
 ) -> Result<T, ErrorObject> {
@@ -63,7 +64,7 @@ fn recorded<T>(
         .span()
         .in_scope(|| context.and_then(|context| work(&context)));
     let failed = done.as_ref().err();
-    let failed = failed.map(|failure| (failure.code(), failure.line()));
+    let failed = failed.map(|failure| (failure.code(), failure.diagnosis()));
     recording.end(journal::folder(&request.conf).as_deref(), failed);
     done.map_err(|failure| {
         let object = failure.to_object(request);
@@ -77,12 +78,12 @@ fn recorded<T>(
     })
 }
 
-/// Deletes the sandboxes that the agent found to be gone. What fails is told in the log and stays marked.
+/// Deletes the sandboxes that the agent found to be gone. What fails is logged and stays marked.
 ///
 /// # Errors
 /// The error object of what failed.
 pub fn collect_orphans(request: &Request) -> Result<(), ErrorObject> {
-    recorded(request, gc::collect_orphans)
+    journaled(request, gc::collect_orphans)
 }
 
 /// The answer to VERSION.

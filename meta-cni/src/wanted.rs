@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::{NadName, Pod};
 use crate::config::Config;
+use crate::diagnosis::Diagnosis;
 use crate::limits;
 use crate::problem::{Problem, Problems};
 use crate::selection::{self, Element};
@@ -32,7 +33,7 @@ pub enum Source {
     /// In the file of `confDir` whose network has this name.
     File(String),
     /// In a NetworkAttachmentDefinition that the pod may not use, for this reason; it is not looked up.
-    Refused(NadName, String),
+    Refused(NadName, Diagnosis),
     /// In this file, or in the first one of this folder.
     Path(PathBuf),
 }
@@ -76,8 +77,7 @@ pub fn wanted(
         }
     }
     if wanted.is_empty() && problems.is_empty() {
-        let remedy = "names no default network; set clusterNetwork, or delegates";
-        problems.push(Problem::lasting("configuration", remedy));
+        problems.push(Problem::permanent("configuration", no_default_network()));
     }
     if let Some(pod) = pod {
         wanted.extend(selected_by(config, pod, &mut problems));
@@ -87,6 +87,14 @@ pub fn wanted(
     } else {
         Err(Problems(problems))
     }
+}
+
+/// What is wrong with a configuration without a default network.
+pub(crate) fn no_default_network() -> Diagnosis {
+    Diagnosis::new(
+        "names no default network",
+        "set clusterNetwork, or delegates",
+    )
 }
 
 /// The default network as the configuration has it, without looking at any pod (STATUS and GC).
@@ -129,7 +137,7 @@ fn of_configuration(
     };
     let mut named = |name: &String| {
         if name.is_empty() {
-            problems.push(Problem::lasting(
+            problems.push(Problem::permanent(
                 "configuration key defaultNetworks",
                 "has an empty name",
             ));
@@ -166,22 +174,25 @@ fn by_name(config: &Config, name: &str, clustered: bool) -> Source {
 /// The network that the pod wants in place of the default one.
 fn default_network_of(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Option<Wanted> {
     let annotation = selection::DEFAULT_NETWORK;
-    let mut wrong = |what: &str| {
-        problems.push(Problem::lasting(format!("annotation {annotation}"), what));
+    let mut wrong = |what: Diagnosis| {
+        problems.push(Problem::permanent(format!("annotation {annotation}"), what));
         None
     };
     let elements = match selection::parse(pod.annotations.get(annotation)?) {
         Ok(elements) => elements,
-        Err(found) => return wrong(&join(&found)),
+        Err(found) => return wrong(join(&found).into()),
     };
     let [element] = elements.as_slice() else {
         return match elements.len() {
             0 => None,
-            _ => wrong("names more than one network; name one"),
+            _ => wrong(Diagnosis::new("names more than one network", "name one")),
         };
     };
     if element.interface.is_some() {
-        return wrong("names an interface; the container runtime names that one: leave it out");
+        return wrong(Diagnosis::new(
+            "names an interface, and the container runtime names that one",
+            "leave it out",
+        ));
     }
     let namespace = element.namespace.as_ref();
     let namespace = namespace.unwrap_or(&config.multus_namespace);
@@ -201,7 +212,7 @@ fn selected_by(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Vec<W
     let elements = match selection::parse(text) {
         Ok(elements) => elements,
         Err(found) => {
-            problems.push(Problem::lasting(
+            problems.push(Problem::permanent(
                 format!("annotation {annotation}"),
                 join(&found),
             ));
@@ -209,12 +220,13 @@ fn selected_by(config: &Config, pod: &Pod, problems: &mut Vec<Problem>) -> Vec<W
         }
     };
     if elements.len() > limits::NETWORKS {
-        let what = format!(
-            "names {} networks, and at most {} are allowed; name fewer",
+        let cause = format!(
+            "names {} networks, and at most {} are allowed",
             elements.len(),
             limits::NETWORKS
         );
-        problems.push(Problem::lasting(format!("annotation {annotation}"), what));
+        let what = Diagnosis::new(cause, "name fewer");
+        problems.push(Problem::permanent(format!("annotation {annotation}"), what));
         return Vec::new();
     }
     let wanted = |element: Element| {
@@ -240,15 +252,18 @@ fn selected(config: &Config, pod: &Pod, namespace: &str, name: &str) -> Source {
 }
 
 /// Why the pod may not name a network of `namespace`, if it may not.
-fn isolation_problem(config: &Config, pod: &Pod, namespace: &str) -> Option<String> {
+fn isolation_problem(config: &Config, pod: &Pod, namespace: &str) -> Option<Diagnosis> {
     let allowed = !config.namespace_isolation
         || namespace == pod.namespace
         || config.global_namespaces().any(|global| global == namespace);
     (!allowed).then(|| {
-        format!(
-            "namespaceIsolation keeps pods of {} from networks of {namespace}; use a network of \
-             {} or of globalNamespaces ({})",
-            pod.namespace, pod.namespace, config.global_namespaces
+        let own = &pod.namespace;
+        Diagnosis::new(
+            format!("namespaceIsolation keeps pods of {own} from networks of {namespace}"),
+            format!(
+                "use a network of {own} or of globalNamespaces ({})",
+                config.global_namespaces
+            ),
         )
     })
 }

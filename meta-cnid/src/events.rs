@@ -36,7 +36,7 @@ impl Events {
         if let Err(error) = self.queue.try_send((pod, event)) {
             let (pod, event) = error.into_inner();
             self.metrics.event_dropped();
-            tracing::warn!(%pod, message = event.message, "an Event was dropped: too many wait");
+            tracing::warn!(%pod, note = %event.note, "an Event was dropped: too many wait");
         }
     }
 }

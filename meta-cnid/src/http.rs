@@ -151,7 +151,7 @@ async fn ready(State(pages): State<Pages>) -> Response {
     let problem = Kind::ALL
         .iter()
         .find_map(|kind| pages.states.of(*kind).problem)
-        .unwrap_or_else(|| "pods and networks are being listed".to_owned());
+        .unwrap_or_else(|| "pods and networks are being listed".into());
     (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")).into_response()
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use meta_cni::cluster::selector::selects;
 use meta_cni::cluster::{ClusterError, Labels, Nad, NadName, Pod, Policy, with_name};
+use meta_cni::diagnosis::Diagnosis;
 use meta_cni::limits::{self, TooLarge};
 use meta_cni::{cluster, selection};
 use tokio::sync::watch;
@@ -59,7 +60,7 @@ struct Known {
     namespaces: ByName<Labels>,
     policies: ByName<Box<str>>,
     /// Why a kind cannot be followed, if it never could.
-    unknown: [Option<String>; KINDS],
+    unknown: [Option<Diagnosis>; KINDS],
 }
 
 /// A network in as few bytes as its text allows.
@@ -144,9 +145,9 @@ impl Index {
 
     /// A kind cannot be listed, and nobody waits for it: questions about it are answered with this problem until it can.
     /// One that was listed before stays as it was.
-    pub fn stays_unknown(&self, kind: Kind, problem: &str) {
+    pub fn stays_unknown(&self, kind: Kind, problem: &Diagnosis) {
         if !self.synced.borrow()[kind as usize] {
-            self.write().unknown[kind as usize] = Some(problem.to_owned());
+            self.write().unknown[kind as usize] = Some(problem.clone());
         }
         self.sync(kind);
     }
@@ -163,7 +164,7 @@ impl Index {
     pub fn policies<'n>(
         &self,
         namespaces: impl Iterator<Item = &'n str>,
-    ) -> Result<Vec<(String, Vec<Policy>)>, String> {
+    ) -> Result<Vec<(String, Vec<Policy>)>, Diagnosis> {
         let known = self.read();
         for kind in [Kind::Policies, Kind::Namespaces] {
             if let Some(problem) = &known.unknown[kind as usize] {

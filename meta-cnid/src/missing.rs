@@ -129,6 +129,7 @@ mod tests {
         let away = async {
             Err(ClusterError::Invalid {
                 what: "network".to_owned(),
+                remedy: None,
                 source: "no".into(),
             })
         };

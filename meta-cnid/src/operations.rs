@@ -9,7 +9,7 @@ use std::time::Duration;
 use cni::skel::Command;
 use meta_cni::journal::{Follower, Journal, Operation};
 use meta_cni::record::{RecordError, Records};
-use meta_cni::trace::Step;
+use meta_cni::trace::{Step, words};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -71,19 +71,20 @@ impl Counts {
             return;
         };
         let result = match operation.succeeded() {
-            true => "ok",
-            false => "failed",
+            true => words::OK,
+            false => words::FAILED,
         };
         self.add(command, "meta-cni".to_owned(), result, operation.micros);
         for step in operation
             .steps
             .iter()
-            .filter(|step| step.name == "delegate")
+            .filter(|step| step.name == words::DELEGATE)
         {
             let text = |name| step.fields.get(name).and_then(|value| value.as_str());
-            if let (Some(command), Some(plugin)) =
-                (text("command").and_then(Command::parse), text("plugin"))
-            {
+            if let (Some(command), Some(plugin)) = (
+                text(words::COMMAND).and_then(Command::parse),
+                text(words::PLUGIN),
+            ) {
                 self.add(command, plugins.label(plugin), ended(step), step.micros);
             }
         }
@@ -107,22 +108,15 @@ impl Counts {
     }
 }
 
-/// How a plugin's run ended: `ok`, or one of the words that [`cni::plugins::PluginError::kind`] has for what went wrong.
+/// How a plugin's run ended: `ok`, or one of [`words::FAILURES`].
 fn ended(step: &Step) -> &'static str {
-    const WORDS: [&str; 6] = [
-        "not_found",
-        "not_started",
-        "timed_out",
-        "too_much_output",
-        "pipe",
-        "failed_silently",
-    ];
     if step.error.is_none() {
-        return "ok";
+        return words::OK;
     }
-    let told = step.fields.get("result").and_then(|value| value.as_str());
-    let known = WORDS.into_iter().find(|word| told == Some(word));
-    known.unwrap_or("failed")
+    let noted = step.fields.get(words::RESULT);
+    let noted = noted.and_then(|value| value.as_str());
+    let known = words::FAILURES.into_iter().find(|word| noted == Some(word));
+    known.unwrap_or(words::FAILED)
 }
 
 /// The plugins that were seen: what is a label comes from configurations, and must stay few.

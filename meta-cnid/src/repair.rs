@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use meta_cni::cluster::{ClusterError, NETWORK_STATUS, Pod};
+use meta_cni::diagnosis::Explain as _;
 use meta_cni::record::{Phase, Record, Records};
 use netlink::netns;
 use serde_json::Value;
@@ -77,9 +78,11 @@ async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) -> Ve
                 written.push(repair.pod.uid.clone());
                 tracing::info!(pod = %reference, "network-status was repaired");
             }
-            Err(error) if error.is_passing() || matches!(error, ClusterError::Forbidden { .. }) => {
-                let error = cni::error::with_causes(&error);
-                tracing::warn!(error, "network-status waits to be repaired");
+            Err(error)
+                if error.is_transient() || matches!(error, ClusterError::Forbidden { .. }) =>
+            {
+                let error = error.diagnosis();
+                tracing::warn!(%error, "network-status waits to be repaired");
                 return written;
             }
             // The pod is gone, or the like: the next comparison tells.

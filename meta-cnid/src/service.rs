@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni::error::with_causes;
 use futures_util::future::join_all;
 use meta_cni::cluster::agent::wire;
 use meta_cni::cluster::{
     ClusterError, GRANT_RIGHTS, NETWORK_STATUS, Nad, NadName, Pod, PodRef, check_uid,
 };
 use meta_cni::device::DeviceSource;
+use meta_cni::diagnosis::{Diagnosis, Explain as _};
 use meta_cni::{limits, selection};
 use proto::agent::v1::agent_service_server::AgentService;
 use proto::agent::v1::{
@@ -102,9 +102,9 @@ impl Service {
         let found = self.api.connection().pod(asked, POD_WAIT).await;
         match (found, known) {
             // It may be what brings the API server back.
-            (Err(error), Some(known)) if error.is_passing() && known.is_static() => {
-                let error = with_causes(&error);
-                tracing::warn!(pod = %asked, error, "a static pod is taken as it was before its manifest changed");
+            (Err(error), Some(known)) if error.is_transient() && known.is_static() => {
+                let error = error.diagnosis();
+                tracing::warn!(pod = %asked, %error, "a static pod is taken as it was before its manifest changed");
                 Ok(Pod::clone(&known))
             }
             (found, _) => found
@@ -163,8 +163,8 @@ impl Service {
         let found = self.index.policies(namespaces.into_iter());
         wire::to_policies(found.map_err(|problem| ClusterError::Forbidden {
             what: "list attachmentpolicies and namespaces".to_owned(),
-            remedy: GRANT_RIGHTS.to_owned(),
-            source: problem.into(),
+            remedy: problem.remedy.unwrap_or_else(|| GRANT_RIGHTS.to_owned()),
+            source: problem.cause.into(),
         }))
     }
 
@@ -296,11 +296,13 @@ impl AgentService for Service {
     ) -> Result<Response<GetStatusResponse>, Status> {
         let watch = |kind: Kind| {
             let problem = self.states.of(kind).problem;
+            let Diagnosis { cause, remedy } = problem.clone().unwrap_or_default();
             Watch {
                 kind: kind.as_str().to_owned(),
                 objects: self.index.count(kind).try_into().unwrap_or(u64::MAX),
                 connected: problem.is_none(),
-                problem: problem.unwrap_or_default(),
+                problem: cause,
+                remedy: remedy.unwrap_or_default(),
             }
         };
         Ok(Response::new(GetStatusResponse {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cni::error::with_causes;
+use meta_cni::diagnosis::Diagnosis;
 use meta_cni::journal::Operation;
 use meta_cni::trace::SpanId;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -203,7 +204,7 @@ fn spans(operation: &Operation) -> Vec<Span> {
         operation.micros,
     );
     verb.kind = SpanKind::Server.into();
-    verb.status = status(operation.error.as_deref());
+    verb.status = status(operation.error.as_ref(), operation.remedy.as_ref());
     verb.attributes = vec![text("cni.command", &operation.command)];
     if !operation.container_id.is_empty() {
         verb.attributes
@@ -223,7 +224,7 @@ fn spans(operation: &Operation) -> Vec<Span> {
             step.start_micros,
             step.micros,
         );
-        span.status = status(step.error.as_deref());
+        span.status = status(step.error.as_ref(), step.remedy.as_ref());
         let fields = step.fields.iter();
         span.attributes = fields
             .map(|(name, value)| attribute(&format!("cni.{name}"), value))
@@ -234,10 +235,14 @@ fn spans(operation: &Operation) -> Vec<Span> {
     std::iter::once(verb).chain(steps).collect()
 }
 
-fn status(error: Option<&str>) -> Option<Status> {
-    error.map(|error| Status {
+fn status(error: Option<&String>, remedy: Option<&String>) -> Option<Status> {
+    let failure = Diagnosis {
+        cause: error?.clone(),
+        remedy: remedy.cloned(),
+    };
+    Some(Status {
         code: StatusCode::Error.into(),
-        message: error.to_owned(),
+        message: failure.to_string(),
     })
 }
 

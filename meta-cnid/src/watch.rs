@@ -14,6 +14,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use meta_cni::cluster::{ContainerSpecs, Nad, NadName, Pod, Policy, credible, resource_name_of};
+use meta_cni::diagnosis::Diagnosis;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -145,7 +146,7 @@ pub struct State {
     /// When the API server last told something, or when it began to be asked.
     pub heard: Instant,
     /// Why it is not followed now.
-    pub problem: Option<String>,
+    pub problem: Option<Diagnosis>,
 }
 
 /// How all watches are.
@@ -156,7 +157,7 @@ impl Default for States {
     fn default() -> States {
         let state = State {
             heard: Instant::now(),
-            problem: Some("not connected yet".to_owned()),
+            problem: Some("not connected yet".into()),
         };
         States(Arc::new(Mutex::new(std::array::from_fn(|_| state.clone()))))
     }
@@ -182,7 +183,7 @@ impl States {
         };
     }
 
-    fn fails(&self, kind: Kind, problem: String) {
+    fn fails(&self, kind: Kind, problem: Diagnosis) {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         states[kind as usize].problem = Some(problem);
     }
@@ -273,7 +274,7 @@ async fn follow<K>(
             }
             Err(error) => {
                 let problem = problem(kind, &error);
-                tracing::warn!(kind = kind.as_str(), problem, "a watch is interrupted");
+                tracing::warn!(kind = kind.as_str(), %problem, "a watch is interrupted");
                 if matches!(kind, Kind::Policies | Kind::Namespaces) && code(&error) == FORBIDDEN {
                     index.stays_unknown(kind, &problem);
                 }
@@ -309,8 +310,8 @@ fn code(error: &watcher::Error) -> u16 {
     }
 }
 
-/// One line with its remedy.
-fn problem(kind: Kind, error: &watcher::Error) -> String {
+/// Why a kind is not followed, and what to do.
+fn problem(kind: Kind, error: &watcher::Error) -> Diagnosis {
     let text = cni::error::one_line(&cni::error::with_causes(error));
     let remedy = match code(error) {
         401 => "has the token or the client certificate expired?",
@@ -318,7 +319,7 @@ fn problem(kind: Kind, error: &watcher::Error) -> String {
         NOT_FOUND => "is its CRD applied (crds/yaml)?",
         _ => "can this node reach the API server?",
     };
-    format!("following {}: {text}; {remedy}", kind.as_str())
+    Diagnosis::new(format!("following {}: {text}", kind.as_str()), remedy)
 }
 
 fn into_pod(pod: WatchedPod) -> Pod {

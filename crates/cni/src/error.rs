@@ -104,13 +104,14 @@ pub fn one_line(text: &str) -> String {
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The error and its causes in one line, each said once.
+/// The error and its causes in one line. A cause that an error has at its end already, as those of some libraries do, is not
+/// repeated.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = said(error);
     let mut cause = error.source();
     while let Some(error) = cause {
         let said = said(error);
-        if !text.contains(&said) {
+        if !text.ends_with(&said) {
             text.push_str(": ");
             text.push_str(&said);
         }

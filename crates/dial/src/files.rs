@@ -1,6 +1,7 @@
 //! The files that an https server is trusted by and that tell it who we are. They are renewed under us, so their content
 //! is kept to be compared.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +49,6 @@ impl Names {
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// One cannot be read.
-    #[error("reading {file}; is it there, and mounted?")]
     Read {
         /// The file and what names it.
         file: String,
@@ -57,7 +57,6 @@ pub enum FilesError {
         source: io::Error,
     },
     /// One holds something else.
-    #[error("{file} holds no {what} as PEM; write it again")]
     Content {
         /// The file and what names it.
         file: String,
@@ -65,13 +64,11 @@ pub enum FilesError {
         what: &'static str,
     },
     /// One holds no token.
-    #[error("{file} holds no token; write it again")]
     Token {
         /// The file and what names it.
         file: String,
     },
     /// They do not go together.
-    #[error("{cert} does not go with {key}; write both again")]
     Identity {
         /// The certificate and what names it.
         cert: String,
@@ -82,7 +79,6 @@ pub enum FilesError {
         source: rustls::Error,
     },
     /// Authorities of clients cannot be used.
-    #[error("{file} cannot be used to verify clients; write it again")]
     Authorities {
         /// The file and what names it.
         file: String,
@@ -91,8 +87,43 @@ pub enum FilesError {
         source: rustls::server::VerifierBuilderError,
     },
     /// TLS cannot be had at all.
-    #[error("setting up TLS")]
     Tls(#[source] rustls::Error),
+}
+
+impl FilesError {
+    /// What cannot be used, without its cause and without what to do.
+    pub fn what(&self) -> String {
+        match self {
+            FilesError::Read { file, .. } => format!("reading {file}"),
+            FilesError::Content { file, what } => format!("{file} holds no {what} as PEM"),
+            FilesError::Token { file } => format!("{file} holds no token"),
+            FilesError::Identity { cert, key, .. } => format!("{cert} does not go with {key}"),
+            FilesError::Authorities { file, .. } => {
+                format!("{file} cannot be used to verify clients")
+            }
+            FilesError::Tls(_) => "setting up TLS".to_owned(),
+        }
+    }
+
+    /// What to do about it, if that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            FilesError::Read { .. } => Some("is it there, and mounted?"),
+            FilesError::Identity { .. } => Some("write both again"),
+            FilesError::Content { .. }
+            | FilesError::Token { .. }
+            | FilesError::Authorities { .. } => Some("write it again"),
+            FilesError::Tls(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for FilesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())?;
+        self.remedy()
+            .map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
 }
 
 /// The content of the files.

@@ -1,5 +1,6 @@
 //! What TLS refuses, as a person can mend it: whose certificate, which file, which flag.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::AlertDescription;
@@ -10,9 +11,6 @@ use crate::files::Files;
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The server's certificate is not good.
-    #[error(
-        "{server} is not trusted by {ca}; renew its certificate, or correct the authority or the address"
-    )]
     Untrusted {
         /// The server, as it is called.
         server: Arc<str>,
@@ -23,7 +21,6 @@ pub enum Refusal {
         source: rustls::Error,
     },
     /// Our certificate is not good for it.
-    #[error("{server} refuses {cert}: renew it; has it expired, or is it of another authority?")]
     Refused {
         /// The server, as it is called.
         server: Arc<str>,
@@ -34,7 +31,6 @@ pub enum Refusal {
         source: rustls::Error,
     },
     /// It wants a certificate, and we have none.
-    #[error("{server} wants a certificate: give {cert} and {key}")]
     Anonymous {
         /// The server, as it is called.
         server: Arc<str>,
@@ -49,6 +45,28 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Which certificate is refused by whom, without the cause and without what to do.
+    pub fn what(&self) -> String {
+        match self {
+            Refusal::Untrusted { server, ca, .. } => format!("{server} is not trusted by {ca}"),
+            Refusal::Refused { server, cert, .. } => format!("{server} refuses {cert}"),
+            Refusal::Anonymous { server, .. } => format!("{server} wants a certificate"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Refusal::Untrusted { .. } => {
+                "renew its certificate, or correct the authority or the address".to_owned()
+            }
+            Refusal::Refused { .. } => {
+                "renew it; has it expired, or is it of another authority?".to_owned()
+            }
+            Refusal::Anonymous { cert, key, .. } => format!("give {cert} and {key}"),
+        }
+    }
+
     /// What an error of TLS means with these files; the error itself if it is not about a certificate. `server` is how
     /// the server is called, such as `ipam-server at https://host:7443`.
     ///
@@ -107,6 +125,16 @@ fn is_about_us(alert: AlertDescription) -> bool {
             | AccessDenied
             | CertificateRequired
     )
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = match self {
+            Refusal::Untrusted { .. } => ";",
+            Refusal::Refused { .. } | Refusal::Anonymous { .. } => ":",
+        };
+        write!(f, "{}{separator} {}", self.what(), self.remedy())
+    }
 }
 
 #[cfg(test)]

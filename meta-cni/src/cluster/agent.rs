@@ -219,7 +219,7 @@ impl AgentCluster {
     fn unavailable(&self, away: Away) -> ClusterError {
         ClusterError::Unavailable {
             what: format!("the agent of this node at {}", self.socket.display()),
-            remedy: "is meta-cnid running on this node? Its DaemonSet or service and its log tell \
+            remedy: "is meta-cnid running on this node? See its DaemonSet or service, and its log \
                      (agentSocket \"\" does without it)"
                 .to_owned(),
             source: Box::new(away),
@@ -391,6 +391,7 @@ impl AgentCluster {
 fn unfit(what: &'static str) -> ClusterError {
     ClusterError::Invalid {
         what: "the agent's answer".to_owned(),
+        remedy: None,
         source: what.into(),
     }
 }

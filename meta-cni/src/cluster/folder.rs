@@ -70,7 +70,7 @@ impl FolderCluster {
             .as_ref()
             .map_err(|detail| ClusterError::Unavailable {
                 what: format!("read the folder {}", self.dir.display()),
-                remedy: "it cannot be read: make it, or correct networksDir".to_owned(),
+                remedy: "make it, or correct networksDir".to_owned(),
                 source: Box::new(Unreadable {
                     detail: detail.clone(),
                 }),
@@ -180,7 +180,7 @@ impl Cluster for FolderCluster {
                 uid = pod.uid,
                 reason = event.reason.as_str(),
                 kind = event.reason.kind(),
-                message = event.message,
+                message = %event.note,
                 "event"
             );
         }
@@ -205,6 +205,7 @@ fn invalid(content: &Content) -> Option<ClusterError> {
         .map_or_else(String::new, |number| format!(", document {number}"));
     Some(ClusterError::Invalid {
         what: format!("{}{document}", broken.path.display()),
+        remedy: None,
         source: Box::new(broken.clone()),
     })
 }
@@ -312,7 +313,7 @@ items:
     fn a_folder_that_is_not_there_may_come() {
         let cluster = FolderCluster::new("/absent/folder");
         let error = cluster.ready(Duration::from_secs(1)).unwrap_err();
-        assert!(error.is_passing() && error.to_string().contains("/absent/folder"));
+        assert!(error.is_transient() && error.to_string().contains("/absent/folder"));
         assert!(cluster.networks(&[nad_name("blue")])[0].is_err());
     }
 
@@ -344,7 +345,7 @@ items:
         let pod = cluster.pod(&pod_ref("default", "web", None)).unwrap();
         let event = Event {
             reason: EventReason::AddedInterface,
-            message: "net1".into(),
+            note: "net1".into(),
         };
         cluster
             .report(&pod, None, std::slice::from_ref(&event))

@@ -257,6 +257,7 @@ pub(crate) fn check_names(what: &str, names: [&str; 2]) -> Result<(), ClusterErr
         None => Ok(()),
         Some(text) => Err(ClusterError::Invalid {
             what: what.to_owned(),
+            remedy: None,
             source: Box::new(NameError {
                 text: text.chars().take(64).collect(),
             }),

@@ -289,7 +289,7 @@ fn a_static_pod_is_found_by_the_hash_of_its_manifest() {
 fn neither_kubelet_nor_checkpoint_is_an_error_with_both_causes() {
     let (dir, source) = folder();
     let error = source.pod_devices(&web()).unwrap_err();
-    let message = error.to_string();
+    let message = error.diagnosis().to_string();
     assert!(message.contains("default/web"), "{message}");
     assert!(
         message.contains("kubelet.sock (cannot connect"),
@@ -325,7 +325,7 @@ fn each_device_is_handed_out_once_and_in_order() {
     for (resource, device) in [(RESOURCE, "b"), ("other/res", "c"), (RESOURCE, "a")] {
         assert_eq!(devices.take(resource).unwrap().as_deref(), Some(device));
     }
-    let message = devices.take(RESOURCE).unwrap_err().to_string();
+    let message = devices.take(RESOURCE).unwrap_err().diagnosis().to_string();
     for words in ["default/web", RESOURCE, "2 allocated"] {
         assert!(message.contains(words), "{message}");
     }

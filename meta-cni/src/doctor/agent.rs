@@ -161,7 +161,11 @@ fn of_status(status: &GetStatusResponse) -> Vec<Finding> {
             "the agent does not follow {} of the API server: {}",
             watch.kind, watch.problem
         );
-        let remedy = "look at the agent's log and rights; until then it looks up each pod live";
+        let remedy = match watch.remedy.as_str() {
+            "" => "look at the agent's log and rights",
+            remedy => remedy,
+        };
+        let remedy = format!("{remedy}; until then it looks up each pod live");
         findings.push(Finding::warning(Area::Agent, cause, remedy));
     }
     findings
@@ -235,6 +239,7 @@ mod tests {
                 kind: "pods".to_owned(),
                 connected,
                 problem: "no route".to_owned(),
+                remedy: String::new(),
                 ..Watch::default()
             }],
             ..GetStatusResponse::default()

@@ -16,6 +16,7 @@ use crate::cluster::agent::AgentCluster;
 use crate::cluster::api::{ApiCluster, Credentials, Right};
 use crate::cluster::folder::FolderCluster;
 use crate::cluster::{Cluster, ClusterError, sources};
+use crate::diagnosis::Explain as _;
 
 /// What meta-cni does at the API server (deploy/rbac.yaml).
 const RIGHTS: [(Right, Severity); 6] = [
@@ -262,8 +263,7 @@ impl Api {
             .as_deref()
             .and_then(Validity::of_pem);
         let server = format!("the certificate of the API server {}", credentials.server);
-        let renew =
-            "write a new one into the kubeconfig (docs/src/install.md); it is read anew for every pod";
+        let renew = "write a new one into the kubeconfig (docs/src/install.md); it is read anew for every pod";
         [
             (token, "the token of the kubeconfig", renew),
             (own, "the client certificate of the kubeconfig", renew),
@@ -299,11 +299,15 @@ pub(super) fn silent(error: &ClusterError) -> Finding {
             format!("{what}: {}", with_causes(source.as_ref())),
             remedy.as_str(),
         ),
-        error => Finding::fault(
-            Area::Cluster,
-            with_causes(error),
-            "correct the kubeconfig, or networksDir",
-        ),
+        error => {
+            let remedy = error.remedy();
+            let remedy = remedy.as_deref();
+            Finding::fault(
+                Area::Cluster,
+                with_causes(error),
+                remedy.unwrap_or("correct the kubeconfig, or networksDir"),
+            )
+        }
     }
 }
 

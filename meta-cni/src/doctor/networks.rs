@@ -8,9 +8,8 @@ use cni::error::Code;
 use super::finding::{Area, Finding, Severity};
 use crate::cluster::{Cluster, Nad, Pod};
 use crate::config::Config;
-use crate::gather::{self, Found, gather, label, of_nad};
-use crate::ipam::node_file;
-use crate::problem::{Problem, Problems};
+use crate::gather::{Found, gather, label, of_nad};
+use crate::problem::{Fault, Problem, Problems};
 use crate::wanted::{Source, Wanted, wanted};
 
 /// A network.
@@ -165,7 +164,7 @@ impl Known {
 /// What is wrong with definitions.
 pub(super) fn check(networks: &Networks) -> Vec<Finding> {
     let configured = networks.problems.iter().map(|problem| {
-        let cause = format!("{}: {}", problem.subject, problem.what);
+        let cause = problem.diagnosis().cause;
         Finding::fault(
             Area::Configuration,
             cause,
@@ -179,24 +178,25 @@ pub(super) fn check(networks: &Networks) -> Vec<Finding> {
         } else {
             Area::Network
         };
-        let cause = format!("{}: {}", problem.subject, problem.what);
-        let mut found = Finding::fault(area, cause, remedy(&network.source, &problem.what))
-            .seen(network.described());
+        let cause = problem.diagnosis().cause;
+        let mut found =
+            Finding::fault(area, cause, remedy(&network.source, problem)).seen(network.described());
         found.severity = network.severity();
         Some(found)
     });
     configured.chain(broken).collect()
 }
 
-fn remedy(source: &Source, what: &str) -> String {
+/// What an administrator can do: more than what the problem says to a tenant.
+fn remedy(source: &Source, problem: &Problem) -> String {
     match source {
-        Source::Nad(name) | Source::NadOrFile(name) if what.starts_with(gather::MISSING) => {
+        Source::Nad(name) | Source::NadOrFile(name) if problem.fault == Fault::NoDefinition => {
             format!(
                 "create it, or correct the name (kubectl -n {} get network-attachment-definitions lists those that exist)",
                 name.namespace
             )
         }
-        _ if what.starts_with(node_file::SUBJECT) => {
+        _ if problem.fault == Fault::NodeSettings => {
             "correct ipam.yaml of this node; the log of meta-cni has its path and what is wrong with it".to_owned()
         }
         Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => format!(

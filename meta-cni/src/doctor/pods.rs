@@ -13,31 +13,39 @@ use crate::cluster::{NETWORK_STATUS, Pod};
 use crate::config::Config;
 use crate::device;
 use crate::device::Device;
+use crate::diagnosis::Diagnosis;
 use crate::plan::{Inputs, plan};
 use crate::problem::{Problem, Problems};
 use crate::record::Record;
 use crate::wanted::{Source, Wanted};
 
+/// Where what a pod asks for is changed.
+const IN_ANNOTATIONS: &str =
+    "change the annotations of the pod, or of what makes it (its Deployment, for example)";
+
 /// What keeps pods from being attached, but for what is wrong with the networks themselves. Pods with the same problem
 /// share a finding.
 pub(super) fn check(config: &Config, pods: &[Asking]) -> Vec<Finding> {
-    let mut by_problem: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut by_problem: BTreeMap<Diagnosis, Vec<String>> = BTreeMap::new();
     for asking in pods {
         for problem in problems(config, asking) {
-            let what = format!("{}: {}", problem.subject, problem.what);
-            by_problem.entry(what).or_default().push(name(&asking.pod));
+            let pods = by_problem.entry(problem.diagnosis()).or_default();
+            pods.push(name(&asking.pod));
         }
     }
-    let remedy =
-        "change the annotations of the pod, or of what makes it (its Deployment, for example)";
-    by_problem
-        .into_iter()
-        .map(|(what, pods)| match pods.as_slice() {
+    let finding = |(problem, pods): (Diagnosis, Vec<String>)| {
+        let remedy = match problem.remedy {
+            Some(remedy) => format!("{remedy}: {IN_ANNOTATIONS}"),
+            None => IN_ANNOTATIONS.to_owned(),
+        };
+        let what = problem.cause;
+        match pods.as_slice() {
             [pod] => Finding::fault(Area::Pod, format!("{pod}: {what}"), remedy),
             pods => Finding::fault(Area::Pod, format!("{} pods: {what}", pods.len()), remedy)
                 .seen_all(pods.iter().cloned()),
-        })
-        .collect()
+        }
+    };
+    by_problem.into_iter().map(finding).collect()
 }
 
 /// The problems of one pod.

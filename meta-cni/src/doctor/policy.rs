@@ -11,6 +11,7 @@ use super::report;
 use crate::cluster::ClusterError;
 use crate::config::Config;
 use crate::config::Mode;
+use crate::diagnosis::Diagnosis;
 use crate::policy::{Grade, Known, namespaces_of, verdicts};
 use crate::wanted::{Source, Wanted};
 
@@ -19,7 +20,7 @@ use crate::wanted::{Source, Wanted};
 pub(super) struct Judged {
     mode: Mode,
     /// By network and why it is not allowed.
-    networks: BTreeMap<(String, String), Case>,
+    networks: BTreeMap<(String, Diagnosis), Case>,
     /// Why policies are not known.
     unknown: Option<ClusterError>,
 }
@@ -89,7 +90,7 @@ pub(super) fn look(config: &Config, knowledge: Knowledge<'_>, networks: &Network
 }
 
 impl Judged {
-    fn add(&mut self, network: String, why: String, grade: Grade, user: Option<&str>) {
+    fn add(&mut self, network: String, why: Diagnosis, grade: Grade, user: Option<&str>) {
         let case = self.networks.entry((network, why)).or_insert(Case {
             is_refused: grade == Grade::Refused,
             users: Vec::new(),
@@ -132,7 +133,7 @@ pub(super) fn check(judged: &Judged, all: bool) -> Vec<Finding> {
         } else {
             "would be refused: "
         };
-        let cause = format!("network {network}: {would}{why}");
+        let cause = format!("network {network}: {would}{}", why.cause);
         let remedy =
             "allow it by an AttachmentPolicy, or change the network or the pod (docs/src/security.md)";
         let mut found =

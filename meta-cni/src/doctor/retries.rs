@@ -35,8 +35,9 @@ pub(super) fn check(marks: &[Mark], records: &Recorded, now: Timestamp) -> Vec<F
             number => format!("{number} times"),
         };
         let cause = format!("the DEL of {name} failed {times}: {}", failed.failure);
-        let remedy =
-            format!("remove what the message names; meta-cni explain {id} shows each step");
+        let remedy = failed.remedy.as_deref();
+        let remedy = remedy.unwrap_or("remove what the message names");
+        let remedy = format!("{remedy}; meta-cni explain {id} shows each step");
         let next = match until(failed.next_try, now) {
             Some(wait) => format!("next try in {wait}, with the next call of the runtime"),
             None => "next try with the next call of the runtime".to_owned(),
@@ -74,6 +75,7 @@ mod tests {
                 next_try: Timestamp::from_second(next).unwrap(),
                 pause_seconds: 60,
                 failure: "network a/b (net1): vpn DEL: busy".to_owned(),
+                remedy: None,
             }),
         };
         check(&[mark], &Recorded::default(), now).remove(0)

@@ -1,23 +1,19 @@
-//! What to do about a failed operation: by the text of the plugin that failed, else by that plugin, else by its CNI code, as
-//! the table in docs/src/errors.md has it; nothing if its text says so already.
+//! What to do about a failed operation: what its error said, else by the plugin that failed, else by its CNI code, as the table in
+//! docs/src/errors.md has it.
 
 use std::collections::BTreeSet;
 
 use cni::error::Code;
-use cni::key;
 
 use crate::journal::Operation;
-use crate::plugin_failure;
 use crate::plugins::DELEGATE_FAILED;
-use crate::trace::Step;
+use crate::trace::{Step, words};
 
-/// The remedy, if there is one beyond what the error says.
+/// The remedy, if there is one.
 pub(super) fn of(operation: &Operation) -> Option<String> {
     let code = operation.code?;
-    if let Some(remedy) = known(operation) {
-        return Some(remedy.to_owned());
-    }
-    if let Some(remedy) = of_plugin(operation) {
+    let known = operation.remedy.clone();
+    if let Some(remedy) = known.or_else(|| of_plugin(operation)) {
         return Some(remedy);
     }
     let remedy = match code {
@@ -40,48 +36,23 @@ pub(super) fn of(operation: &Operation) -> Option<String> {
         Code(105) => "delete the sandbox first, or end the lease with `ipamctl lease release`",
         _ => "run meta-cni doctor; if it finds nothing, report it",
     };
-    // A message of ours that tells what to do has it behind a semicolon.
-    let says_so = operation
-        .error
-        .as_deref()
-        .is_some_and(|error| error.contains("; "));
-    (!says_so).then(|| remedy.to_owned())
+    Some(remedy.to_owned())
 }
 
 /// The interface that a plugin was to use and did not find, which its message does not name.
-pub(super) fn missing_link(operation: &Operation) -> Option<String> {
-    let failed = failed_delegate(operation)?;
-    let error = failed.error.as_deref()?;
-    // As netlink has it (ENODEV), in the words of the library that plugins in Go use, and of the kernel.
-    let lower = error.to_ascii_lowercase();
-    if !["link not found", "no such device"]
-        .iter()
-        .any(|words| lower.contains(words))
-    {
-        return None;
-    }
-    let given = failed.evidence.get("given")?.as_object()?;
-    let of_key = |name| Some((name, key::value_of(given, name)?.as_str()?));
-    let (key, name) = of_key("master").or_else(|| of_key("device"))?;
-    (!error.contains(name)).then(|| format!("{key} {name}"))
+pub(super) fn missing_link(operation: &Operation) -> Option<&str> {
+    text(failed_delegate(operation)?, words::MISSING_LINK)
 }
 
-/// The remedy of a plugin's failure that is known by its text; the error of the operation ends with it.
-pub(super) fn known(operation: &Operation) -> Option<&'static str> {
-    let failed = failed_delegate(operation)?;
-    let plugin = failed.fields.get("plugin")?.as_str()?;
-    plugin_failure::remedy(plugin, failed.error.as_deref()?)
+fn text<'s>(step: &'s Step, field: &str) -> Option<&'s str> {
+    step.fields.get(field)?.as_str()
 }
 
 /// If it was a plugin that failed: what its message says is not written by us, and its code may be its own.
 fn of_plugin(operation: &Operation) -> Option<String> {
     let failed = failed_delegate(operation)?;
-    let plugin = failed.fields.get("plugin")?.as_str()?;
-    let result = failed
-        .fields
-        .get("result")
-        .and_then(|result| result.as_str());
-    Some(match result? {
+    let plugin = text(failed, words::PLUGIN)?;
+    Some(match text(failed, words::RESULT)? {
         "not_found" | "not_started" => format!("install plugin {plugin} in binDir"),
         "timed_out" => format!("see why {plugin} hangs, or raise delegateTimeoutSeconds"),
         "too_much_output" | "pipe" => format!("run {plugin} by hand with what it was given"),
@@ -95,10 +66,10 @@ fn failed_delegate(operation: &Operation) -> Option<&Step> {
     operation.steps.iter().find(|step| {
         // A step comes behind the one around it.
         let is_undoing = step.parent.is_some_and(|parent| undoing.contains(&parent));
-        if is_undoing || step.name == "undo" {
+        if is_undoing || step.name == words::UNDO {
             undoing.insert(step.id);
         }
-        !is_undoing && step.name == "delegate" && step.error.is_some()
+        !is_undoing && step.name == words::DELEGATE && step.error.is_some()
     })
 }
 
@@ -150,9 +121,17 @@ mod tests {
                 Some("tries again by itself"),
             ),
             (
-                "the message says it",
-                operation(5, "x; make room", json!([])),
-                None,
+                "its error says it",
+                Operation {
+                    remedy: Some("make room".to_owned()),
+                    ..operation(5, "x; y", bridge("failed"))
+                },
+                Some("make room"),
+            ),
+            (
+                "its error does not say it",
+                operation(5, "x; y", json!([])),
+                Some("stateDir"),
             ),
             ("nothing to be done", operation(3, "x", json!([])), None),
         ] {
@@ -169,14 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_a_plugin_does_not_find_is_named() {
-        let macvlan = |error: &str| {
-            let given = json!({"type": "macvlan", "master": "eth7"});
-            let step = json!({"name": "delegate", "error": error, "evidence": {"given": given}});
-            missing_link(&operation(999, error, json!([step])))
-        };
-        assert_eq!(macvlan("Link not found").as_deref(), Some("master eth7"));
-        assert_eq!(macvlan("eth7: no such device"), None);
-        assert_eq!(macvlan("busy"), None);
+    fn an_interface_that_a_plugin_did_not_find_is_named() {
+        let fields = json!({"plugin": "macvlan", "missing_link": "master eth7"});
+        let step = json!({"name": "delegate", "error": "Link not found", "fields": fields});
+        let operation = operation(999, "Link not found", json!([step]));
+        assert_eq!(missing_link(&operation), Some("master eth7"));
     }
 }

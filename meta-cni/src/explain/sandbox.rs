@@ -7,8 +7,10 @@ use jiff::Timestamp;
 
 use super::{remedy, share};
 use crate::cluster::PodRef;
+use crate::diagnosis::Explain;
 use crate::journal::Operation;
 use crate::record::{Phase, Record, RecordError, Records};
+use crate::trace::words;
 
 /// A sandbox of which something is known.
 #[derive(Debug)]
@@ -115,7 +117,7 @@ impl Sandbox {
             return record.asked.clone();
         }
         let steps = self.last("ADD").into_iter().flat_map(|add| &add.steps);
-        let pod = steps.filter(|step| step.name == "pod");
+        let pod = steps.filter(|step| step.name == words::POD);
         pod.flat_map(|step| &step.fields)
             .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
             .collect()
@@ -220,10 +222,12 @@ impl Sandbox {
     /// What to do, if something is to be done.
     pub(super) fn remedy(&self) -> Option<String> {
         match self.state() {
-            State::Unreadable => Some(
-                "delete the pod: DEL sets the record aside; meta-cni doctor names what is left"
-                    .to_owned(),
-            ),
+            State::Unreadable => {
+                let of_error = self.record.as_ref().err().and_then(Explain::remedy);
+                let set_aside =
+                    "delete the pod: DEL sets the record aside; meta-cni doctor names what is left";
+                Some(of_error.unwrap_or_else(|| set_aside.to_owned()))
+            }
             _ => remedy::of(self.trouble()?),
         }
     }
@@ -241,14 +245,9 @@ impl Sandbox {
     }
 }
 
-/// Why an operation failed, without the remedy, which has a line of its own.
+/// Why an operation failed.
 pub(super) fn why(operation: &Operation) -> &str {
-    let Some(error) = operation.error.as_deref() else {
-        return "no cause was noted";
-    };
-    let remedy = remedy::known(operation);
-    let without = remedy.and_then(|remedy| error.strip_suffix(remedy)?.strip_suffix("; "));
-    without.unwrap_or(error)
+    operation.error.as_deref().unwrap_or("no cause was noted")
 }
 
 /// How long ago something was, in one unit.

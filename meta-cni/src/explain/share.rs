@@ -1,10 +1,10 @@
-//! An operation as it is told of one sandbox: GC may have deleted many, each with an outcome of its own.
+//! An operation as far as it is about one sandbox: GC may have deleted many, each with an outcome of its own.
 
 use std::collections::BTreeMap;
 
 use crate::cluster::PodRef;
 use crate::journal::Operation;
-use crate::trace::{SpanId, Step};
+use crate::trace::{SpanId, Step, words};
 
 /// The operation itself if it was about one container; of GC, what it did with each that it deleted.
 pub(super) fn of_each(mut operation: Operation) -> Vec<Operation> {
@@ -33,18 +33,19 @@ pub(super) fn of_each(mut operation: Operation) -> Vec<Operation> {
 
 /// What is known of it by the step `sandbox`, if it is one.
 fn share(operation: &Operation, step: &Step) -> Option<Operation> {
-    if step.name != "sandbox" {
+    if step.name != words::SANDBOX {
         return None;
     }
     let text = |field| step.fields.get(field).and_then(|value| value.as_str());
     Some(Operation {
         time: operation.time,
         command: operation.command.clone(),
-        container_id: text("container_id")?.to_owned(),
+        container_id: text(words::CONTAINER_ID)?.to_owned(),
         pod: text("pod").and_then(pod),
         micros: step.micros,
         code: operation.code.filter(|_| step.error.is_some()),
         error: step.error.clone(),
+        remedy: step.remedy.clone(),
         traceparent: operation.traceparent,
         ..Operation::default()
     })

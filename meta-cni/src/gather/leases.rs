@@ -8,10 +8,11 @@ use cni::netconf::NetConfList;
 use super::Found;
 use crate::cluster::NadName;
 use crate::config::Config;
+use crate::diagnosis::Explain as _;
 use crate::ipam::config::TYPE;
 use crate::ipam::node_file::{NodeFile, NodeFileError};
 use crate::ipam::request::set_network;
-use crate::problem::Problem;
+use crate::problem::{Fault, Problem};
 
 /// The node's settings, read when the first network needs them.
 pub(super) struct Settings<'a> {
@@ -37,14 +38,15 @@ impl<'a> Settings<'a> {
 
     /// Writes the settings into each plugin that leases by meta-ipam.
     pub(super) fn complete(&self, mut found: Found) -> Result<Found, Problem> {
-        let wrong = |what: String| Problem::lasting("", what);
         let plugins = found.list.plugins.iter_mut();
         for plugin in plugins.filter(|plugin| plugin.ipam_type() == Some(TYPE)) {
             let file = self.file().as_ref();
-            let file = file.map_err(|error| wrong(error.to_string()))?;
+            let file = file.map_err(|error| {
+                Problem::permanent("", error.diagnosis()).with_fault(Fault::NodeSettings)
+            })?;
             if let Some(ipam) = plugin.object_mut("ipam") {
                 file.complete(ipam, found.author, Some(&self.config.state_dir))
-                    .map_err(|error| wrong(error.to_string()))?;
+                    .map_err(|error| Problem::permanent("", error.diagnosis()))?;
             }
         }
         Ok(found)

@@ -317,7 +317,7 @@ fn what_cannot_be_used_is_told_with_its_network() {
             &["no file in", "\"empty\""],
         ),
         (
-            Source::Refused(name("other/blue"), "it is another's".to_owned()),
+            Source::Refused(name("other/blue"), "it is another's".into()),
             &["it is another's"],
         ),
         (Source::File("blue".to_owned()), &["no file in", "\"blue\""]),
@@ -338,7 +338,10 @@ fn what_cannot_be_used_is_told_with_its_network() {
         assert_eq!(problem.subject, subject);
         assert_eq!(problem.code, Code::INVALID_NETWORK_CONFIG, "{problem:?}");
         for part in expected {
-            assert!(problem.what.contains(part), "{part:?}: {problem:?}");
+            assert!(
+                problem.what.to_string().contains(part),
+                "{part:?}: {problem:?}"
+            );
         }
     }
 }
@@ -359,8 +362,8 @@ fn a_cluster_that_does_not_answer_is_asked_again_later() {
         let problem = gather_one(dir.path(), &away, source).unwrap_err();
         assert_eq!(problem.code, Code::TRY_AGAIN_LATER, "{problem:?}");
         assert_eq!(
-            problem.what,
-            "get networks from https://10.0.0.1:6443: see whether the API server is up: connection refused",
+            problem.what.to_string(),
+            "get networks from https://10.0.0.1:6443: connection refused; see whether the API server is up",
             "a file does not stand in for an answer that is still to come"
         );
     }
@@ -373,7 +376,7 @@ fn a_cluster_that_does_not_answer_is_asked_again_later() {
     });
     let problem = gather_one(dir.path(), &closed, Source::Nad(name("shop/blue"))).unwrap_err();
     assert_eq!(problem.code, Code::INVALID_NETWORK_CONFIG);
-    assert!(problem.what.contains("rbac"), "{problem:?}");
+    assert!(problem.what.to_string().contains("rbac"), "{problem:?}");
 }
 
 #[test]
@@ -393,7 +396,7 @@ fn every_network_is_asked_for_once_and_answered_in_its_place() {
         Source::Nad(name("shop/gone")),
         Source::Nad(name("shop/blue")),
         Source::Nad(name("shop/late")),
-        Source::Refused(name("other/red"), "it is another's".to_owned()),
+        Source::Refused(name("other/red"), "it is another's".into()),
         Source::Nad(name("kube-system/zeta")),
         Source::Nad(name("shop/blue")),
         Source::Nad(name("shop/gone")),

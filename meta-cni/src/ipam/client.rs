@@ -261,7 +261,7 @@ async fn dial(server: &Server, tls: Option<&Trust>) -> Result<Channel, IpamFailu
         .origin(uri);
     let connected = endpoint.connect_with_connector(connector).await;
     connected.map_err(|error| match tls.refusal(&server.address) {
-        Some(refusal) => IpamFailure::Certificate(refusal),
+        Some(refusal) => refusal.into(),
         None => invalid(error),
     })
 }

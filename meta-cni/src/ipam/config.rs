@@ -9,6 +9,8 @@ use dial::files::{Files, Names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::diagnosis::{Diagnosis, Explain};
+
 /// The plugin's name, as `ipam.type` gives it.
 pub const TYPE: &str = "meta-ipam";
 
@@ -103,12 +105,18 @@ struct Written {
 
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ipam.{field}: {problem}")]
+#[error("ipam.{field}: {}", .problem.cause)]
 pub struct IpamConfigError {
     /// The key.
     pub field: String,
-    /// What is wrong and what it should be.
-    pub problem: String,
+    /// What is wrong, and what it should be.
+    pub problem: Diagnosis,
+}
+
+impl Explain for IpamConfigError {
+    fn remedy(&self) -> Option<String> {
+        self.problem.remedy.clone()
+    }
 }
 
 impl IpamConfig {
@@ -124,7 +132,7 @@ impl IpamConfig {
         if config.pools.is_empty() || config.pools.iter().any(String::is_empty) {
             return Err(wrong(
                 "pool",
-                "name the pool to lease from, as `ipamctl pool list` shows it".into(),
+                "name the pool to lease from, as `ipamctl pool list` shows it",
             ));
         }
         Ok(Some(config))
@@ -153,10 +161,10 @@ fn ours(conf: &Map<String, Value>) -> Option<&Value> {
     (kind.and_then(Value::as_str) == Some(TYPE)).then_some(ipam)
 }
 
-fn wrong(field: &str, problem: String) -> IpamConfigError {
+fn wrong(field: &str, problem: impl Into<Diagnosis>) -> IpamConfigError {
     IpamConfigError {
         field: field.to_owned(),
-        problem,
+        problem: problem.into(),
     }
 }
 
@@ -166,7 +174,7 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
     let mut pools = written.pools;
     if let Some(pool) = written.pool {
         if !pools.is_empty() {
-            return Err(wrong("pool", "give pool or pools, not both".into()));
+            return Err(wrong("pool", "give pool or pools, not both"));
         }
         pools.push(pool);
     }
@@ -178,7 +186,7 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
         .get(NETWORK)
         .is_some_and(|network| !network.is_string())
     {
-        return Err(wrong(NETWORK, "must be a string".into()));
+        return Err(wrong(NETWORK, "must be a string"));
     }
     let seconds = written.timeout_seconds.unwrap_or(5);
     check_seconds(seconds)?;
@@ -218,19 +226,19 @@ pub(super) fn check_seconds(seconds: u64) -> Result<(), IpamConfigError> {
 
 /// Whether the files are there that an `https` server needs.
 pub(super) fn check_tls(address: &Address, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
-    let missing = |field: &str, problem: &str| IpamConfigError {
+    let missing = |field: &str, problem: &str, remedy: &str| IpamConfigError {
         field: format!("tls.{field}"),
-        problem: problem.to_owned(),
+        problem: Diagnosis::new(problem, remedy),
     };
     let none = Tls::default();
     let tls = tls.unwrap_or(&none);
     if address.is_tls() && tls.ca.is_none() {
-        let problem = "an https server is trusted by it; give the file of its authorities, PEM";
-        return Err(missing("ca", problem));
+        let remedy = "give the file of its authorities, PEM";
+        return Err(missing("ca", "an https server is trusted by it", remedy));
     }
     match (&tls.cert, &tls.key) {
-        (Some(_), None) => Err(missing("key", "goes together with tls.cert; give both")),
-        (None, Some(_)) => Err(missing("cert", "goes together with tls.key; give both")),
+        (Some(_), None) => Err(missing("key", "goes together with tls.cert", "give both")),
+        (None, Some(_)) => Err(missing("cert", "goes together with tls.key", "give both")),
         _ => Ok(()),
     }
 }

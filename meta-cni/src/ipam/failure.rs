@@ -1,11 +1,13 @@
 //! Why leasing failed, and the one place where that becomes a CNI code (reference: the reasons of
 //! google.rpc.ErrorInfo with domain `ipam.meta-cni.io`).
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cni::error::{Code, ErrorObject, with_causes};
+use cni::error::{Code, ErrorObject};
 use cni::result::ResultError;
 use cni::valid_attachments::WrongList;
 use dial::files::FilesError;
@@ -15,6 +17,7 @@ use tonic_types::StatusExt;
 
 use super::config::IpamConfigError;
 use super::node_file::NodeFileError;
+use crate::diagnosis::Explain;
 
 /// 101: the address asked for is in none of the pools.
 const NOT_IN_POOL: Code = Code(101);
@@ -41,9 +44,7 @@ pub enum IpamFailure {
     #[error(transparent)]
     ValidAttachments(#[from] WrongList),
     /// More addresses of one family are asked for than a lease has.
-    #[error(
-        "{count} {family} addresses are asked for ({first}, {second}, …), and a lease has one; name one of each family"
-    )]
+    #[error("{count} {family} addresses are asked for ({first}, {second}, …), and a lease has one")]
     TooManyAddresses {
         /// `IPv4` or `IPv6`.
         family: &'static str,
@@ -55,9 +56,7 @@ pub enum IpamFailure {
         second: IpAddr,
     },
     /// Nobody answers.
-    #[error(
-        "ipam-server at {server} cannot be reached; start it, or correct its address in the node's ipam.yaml"
-    )]
+    #[error("ipam-server at {server} cannot be reached")]
     Unreachable {
         /// Its address.
         server: String,
@@ -67,10 +66,10 @@ pub enum IpamFailure {
     },
     /// A file of `tls` cannot be used.
     #[error(transparent)]
-    Files(#[from] FilesError),
+    Files(#[from] WithoutRemedy<FilesError>),
     /// One side refuses the other one's certificate.
     #[error(transparent)]
-    Certificate(Refusal),
+    Certificate(#[from] WithoutRemedy<Refusal>),
     /// The server refused.
     #[error("{what}: {}", .status.message())]
     Refused {
@@ -83,7 +82,7 @@ pub enum IpamFailure {
     #[error(transparent)]
     Queue(#[from] QueueError),
     /// The result cannot be told in the configuration's version.
-    #[error("the lease cannot be told in cniVersion of the configuration")]
+    #[error("the lease cannot be written in cniVersion of the configuration")]
     Result(#[from] ResultError),
     /// The server's answer makes no sense.
     #[error("the server's answer: {problem}")]
@@ -92,15 +91,13 @@ pub enum IpamFailure {
         problem: String,
     },
     /// CHECK: an address is not held.
-    #[error(
-        "{address} is not leased to this container and interface; delete the pod so that it gets a new lease"
-    )]
+    #[error("{address} is not leased to this container and interface")]
     NotHeld {
         /// The address of prevResult.
         address: String,
     },
     /// STATUS: a pool gives nothing any more.
-    #[error("pool {pool} has no free {family} address; release leases or widen its ranges")]
+    #[error("pool {pool} has no free {family} address")]
     Exhausted {
         /// Its name.
         pool: String,
@@ -119,7 +116,7 @@ impl IpamFailure {
             | IpamFailure::Files(_)
             | IpamFailure::ValidAttachments(_)
             | IpamFailure::TooManyAddresses { .. } => Code::INVALID_NETWORK_CONFIG,
-            IpamFailure::Certificate(refusal) if refusal.is_about_us() => {
+            IpamFailure::Certificate(refusal) if refusal.0.is_about_us() => {
                 Code::PLUGIN_NOT_AVAILABLE
             }
             IpamFailure::Certificate(_) => Code::TRY_AGAIN_LATER,
@@ -136,7 +133,68 @@ impl IpamFailure {
 
     /// The error object.
     pub fn to_object(&self) -> ErrorObject {
-        ErrorObject::new(self.code(), with_causes(self))
+        ErrorObject::new(self.code(), self.diagnosis().to_string())
+    }
+}
+
+impl Explain for IpamFailure {
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            IpamFailure::Config(error) => return error.remedy(),
+            IpamFailure::NodeFile(error) => return error.remedy(),
+            IpamFailure::Files(error) => error.0.remedy()?,
+            IpamFailure::Certificate(refusal) => return Some(refusal.0.remedy()),
+            IpamFailure::TooManyAddresses { .. } => "name one of each family",
+            IpamFailure::Unreachable { .. } => {
+                "start it, or correct its address in the node's ipam.yaml"
+            }
+            IpamFailure::NotHeld { .. } => "delete the pod so that it gets a new lease",
+            IpamFailure::Exhausted { .. } => "release leases or widen its ranges",
+            IpamFailure::NotOurs
+            | IpamFailure::ValidAttachments(_)
+            | IpamFailure::Refused { .. }
+            | IpamFailure::Queue(_)
+            | IpamFailure::Result(_)
+            | IpamFailure::Answer { .. } => return None,
+        };
+        Some(remedy.to_owned())
+    }
+}
+
+/// An error of [`dial`], whose text has its remedy, without that: here it is a field.
+#[derive(Debug)]
+pub struct WithoutRemedy<E>(pub E);
+
+impl fmt::Display for WithoutRemedy<FilesError> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.what())
+    }
+}
+
+impl fmt::Display for WithoutRemedy<Refusal> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.what())
+    }
+}
+
+impl<E: Error> Error for WithoutRemedy<E>
+where
+    WithoutRemedy<E>: fmt::Display,
+{
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<FilesError> for IpamFailure {
+    fn from(error: FilesError) -> IpamFailure {
+        IpamFailure::Files(WithoutRemedy(error))
+    }
+}
+
+impl From<Refusal> for IpamFailure {
+    fn from(refusal: Refusal) -> IpamFailure {
+        IpamFailure::Certificate(WithoutRemedy(refusal))
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{IpamConfigError, SOCKET, Tls, check_address, check_seconds, check_tls};
 use crate::author::Author;
+use crate::diagnosis::{Diagnosis, Explain};
 
 /// The file below a folder of configurations.
 pub const BELOW: &str = "meta-cni.d/ipam.yaml";
@@ -22,7 +23,7 @@ pub const BELOW: &str = "meta-cni.d/ipam.yaml";
 pub const USUAL: &str = "/etc/cni/net.d/meta-cni.d/ipam.yaml";
 
 /// How an error of the file begins.
-pub(crate) const SUBJECT: &str = "the node's ipam.yaml";
+const SUBJECT: &str = "the node's ipam.yaml";
 
 /// The keys of `ipam` that only the node may set.
 pub(crate) const KEYS: [&str; 5] = ["server", "tls", "stateDir", "node", "timeoutSeconds"];
@@ -61,11 +62,17 @@ struct Named {
 
 /// The node's file cannot be used. The text holds nothing of its content, and no path: a tenant reads it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{SUBJECT} {problem}; the node's administrator has to correct it")]
+#[error("{SUBJECT} {problem}")]
 pub struct NodeFileError {
     problem: String,
     /// The same with path and content, for the node's administrator.
     pub detail: String,
+}
+
+impl Explain for NodeFileError {
+    fn remedy(&self) -> Option<String> {
+        Some("the node's administrator has to correct it".to_owned())
+    }
 }
 
 impl NodeFile {
@@ -104,12 +111,15 @@ impl NodeFile {
         })?;
         match file.check() {
             Ok(()) => Ok(Some(file)),
-            Err(error) => Err(wrong("has a value that cannot be used".to_owned(), &error)),
+            Err(error) => Err(wrong(
+                "has a value that cannot be used".to_owned(),
+                &error.diagnosis(),
+            )),
         }
     }
 
     fn check(&self) -> Result<(), IpamConfigError> {
-        let wrong = |field: &str, problem: String| IpamConfigError {
+        let wrong = |field: &str, problem: Diagnosis| IpamConfigError {
             field: field.to_owned(),
             problem,
         };
@@ -119,24 +129,25 @@ impl NodeFile {
                 ..error
             };
             let address = check_address(&server.address, server.tls.is_some())
-                .map_err(|problem| below(wrong("address", problem)))?;
+                .map_err(|problem| below(wrong("address", problem.into())))?;
             check_tls(&address, server.tls.as_ref()).map_err(below)?;
         }
         match &self.default {
             Some(name) if !self.servers.contains_key(name) => {
                 let problem = format!("{name:?} is none of the servers");
-                return Err(wrong("default", problem));
+                return Err(wrong("default", problem.into()));
             }
             None if self.servers.len() > 1 => {
-                let problem = "there are several servers; name the one of networks that name none";
-                return Err(wrong("default", problem.to_owned()));
+                let remedy = "name the one of networks that name none";
+                let problem = Diagnosis::new("there are several servers", remedy);
+                return Err(wrong("default", problem));
             }
             _ => {}
         }
         if self.node.as_deref() == Some("") {
             return Err(wrong(
                 "node",
-                "is empty; leave it out for the host's name".into(),
+                Diagnosis::new("is empty", "leave it out for the host's name"),
             ));
         }
         if self
@@ -144,7 +155,7 @@ impl NodeFile {
             .as_ref()
             .is_some_and(|dir| !dir.is_absolute())
         {
-            return Err(wrong("stateDir", "must be an absolute path".to_owned()));
+            return Err(wrong("stateDir", "must be an absolute path".into()));
         }
         self.timeout_seconds.map_or(Ok(()), check_seconds)
     }
@@ -161,9 +172,9 @@ impl NodeFile {
         state_dir: Option<&Path>,
     ) -> Result<(), IpamConfigError> {
         let named = ipam.remove(SERVER_NAME);
-        let wrong = |problem: &str| IpamConfigError {
+        let wrong = |problem: Diagnosis| IpamConfigError {
             field: SERVER_NAME.to_owned(),
-            problem: problem.to_owned(),
+            problem,
         };
         let state_dir = self.state_dir.as_deref().or(state_dir);
         let mut set = |key: &str, value: Value| {
@@ -174,7 +185,10 @@ impl NodeFile {
         }
         if ipam.contains_key("server") {
             return match named {
-                Some(_) => Err(wrong("stands beside server; leave one of both out")),
+                Some(_) => Err(wrong(Diagnosis::new(
+                    "stands beside server",
+                    "leave one of both out",
+                ))),
                 None => Ok(()),
             };
         }
@@ -183,13 +197,13 @@ impl NodeFile {
                 let server = self.servers.get(name);
                 let may = |server: &&Named| author == Author::Node || server.tenants_may_name;
                 Some(server.filter(may).ok_or_else(|| {
-                    wrong(
-                        "no server of this name is open to this network; name another, or let the node's \
-                         ipam.yaml say tenantsMayName",
-                    )
+                    wrong(Diagnosis::new(
+                        "no server of this name is open to this network",
+                        "name another, or let the node's ipam.yaml say tenantsMayName",
+                    ))
                 })?)
             }
-            Some(_) => return Err(wrong("must be a string")),
+            Some(_) => return Err(wrong("must be a string".into())),
             None => self.default_server(),
         };
         let address = server.map(|server| server.address.clone());

@@ -5,7 +5,7 @@ use std::env;
 use std::net::IpAddr;
 use std::path::Path;
 
-use cni::error::{Code, ErrorObject, with_causes};
+use cni::error::{Code, ErrorObject};
 use cni::key;
 use cni::result::{CniResult, IpConfig, Route};
 use cni::skel::{Command, Request};
@@ -22,6 +22,7 @@ use super::node_file::{self, NodeFile};
 use super::queue::Queue;
 use super::request::{Attachment, node};
 use crate::author::Author;
+use crate::diagnosis::Explain as _;
 use crate::plugins::DELEGATE_MARK;
 
 /// Serves one execution; gives what goes to standard output.
@@ -31,7 +32,9 @@ use crate::plugins::DELEGATE_MARK;
 pub fn serve(request: &Request) -> Result<Option<Value>, ErrorObject> {
     answer(request).map_err(|failure| {
         let object = match request.env.command {
-            Command::Status => ErrorObject::new(status_code(&failure), with_causes(&failure)),
+            Command::Status => {
+                ErrorObject::new(status_code(&failure), failure.diagnosis().to_string())
+            }
             _ => failure.to_object(),
         };
         object.in_version(request.version)
@@ -156,8 +159,8 @@ fn deliver(client: &Client, release: &ipam::ReleaseAttachmentRequest) -> bool {
 }
 
 fn warn_kept(failure: &IpamFailure) {
-    let error = with_causes(failure);
-    tracing::warn!(error, "the release is kept and delivered later");
+    let error = failure.diagnosis();
+    tracing::warn!(%error, "the release is kept and delivered later");
 }
 
 fn check(

@@ -22,7 +22,7 @@ fn environment(command: Command) -> Environment {
 fn journaled(
     folder: &Path,
     command: Command,
-    failed: Option<(Code, String)>,
+    failed: Option<(Code, Diagnosis)>,
     work: impl FnOnce(),
 ) -> Vec<Operation> {
     let subscriber = Registry::default().with(Steps);
@@ -34,8 +34,8 @@ fn journaled(
     Journal::new(folder).recent().unwrap()
 }
 
-fn failure(text: &str) -> Option<(Code, String)> {
-    Some((DELEGATE_FAILED, text.to_owned()))
+fn failure(text: &str) -> Option<(Code, Diagnosis)> {
+    Some((DELEGATE_FAILED, text.into()))
 }
 
 /// A delegate that is given a password, and warns of it.
@@ -81,6 +81,19 @@ fn a_secret_that_a_plugin_was_given_is_nowhere_in_the_journal() {
         assert!(!text.contains("geheim"), "{text}");
         assert!(text.contains("login with (left out)"), "{text}");
     }
+}
+
+#[test]
+fn cause_and_remedy_are_fields_of_an_operation_and_neither_has_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let what = Diagnosis::new("vpn: geheim-7 is refused", "renew geheim-7; see the log");
+    let failed = Some((DELEGATE_FAILED, what));
+    let all = journaled(folder.path(), Command::Add, failed, delegate);
+    assert_eq!(all[0].error.as_deref(), Some("vpn: (left out) is refused"));
+    assert_eq!(
+        all[0].remedy.as_deref(),
+        Some("renew (left out); see the log")
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use cni::netconf::PluginConf;
 use serde_json::{Map, Value};
 
 use super::Attachment;
+use crate::diagnosis::Diagnosis;
 use crate::problem::Problem;
 
 /// Attachments whose bandwidth would take that of an earlier one.
@@ -16,13 +17,14 @@ pub(super) fn problems(attachments: &[Attachment]) -> Vec<Problem> {
     for (index, later) in shaped.iter().enumerate() {
         let mut before = shaped[..index].iter();
         if let Some(earlier) = before.find(|one| one.list.name == later.list.name) {
-            let what = format!(
+            let cause = format!(
                 "egress bandwidth on {} and on {}: the plugin bandwidth can limit one interface of a pod on \
-                 network {} only; leave it out of one of them",
+                 network {} only",
                 earlier.ifname, later.ifname, later.list.name
             );
+            let what = Diagnosis::new(cause, "leave it out of one of them");
             let subject = format!("network {}", later.network);
-            problems.push(Problem::lasting(subject, what));
+            problems.push(Problem::permanent(subject, what));
         }
     }
     problems

@@ -286,8 +286,8 @@ fn all_problems_are_told_at_once_and_a_lasting_one_decides_the_code() {
             json!({"type": "evil"}),
         );
     asked.config.allowed_plugins = Some(vec!["bridge".to_owned()].into());
-    asked.found[1] = Err(Problem::lasting("network shop/gone", "is not there"));
-    asked.found[2] = Err(Problem::passing("network shop/late", "no answer"));
+    asked.found[1] = Err(Problem::permanent("network shop/gone", "is not there"));
+    asked.found[2] = Err(Problem::transient("network shop/late", "no answer"));
     let problems = asked.plan().unwrap_err();
     let subjects: Vec<_> = problems.0.iter().map(|one| one.subject.as_str()).collect();
     assert_eq!(

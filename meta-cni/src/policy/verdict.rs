@@ -13,6 +13,7 @@ use super::rules::{self, Text};
 use crate::author::Author;
 use crate::cluster::Pod;
 use crate::config::{AttachmentPolicies, Mode};
+use crate::diagnosis::Diagnosis;
 use crate::gather::Found;
 use crate::problem::Problem;
 use crate::wanted::{Source, Wanted};
@@ -36,7 +37,7 @@ pub(crate) struct Verdict {
     /// Whether it is refused.
     pub(crate) grade: Grade,
     /// Why, and what to do.
-    pub(crate) why: String,
+    pub(crate) why: Diagnosis,
 }
 
 /// The networks that are not allowed. Without a pod, only the text of networks is judged.
@@ -155,7 +156,7 @@ impl Court<'_> {
         namespace: &str,
         text: Option<Text<'_>>,
         request: Option<Request<'_>>,
-    ) -> Option<(Grade, String)> {
+    ) -> Option<(Grade, Diagnosis)> {
         let of_text =
             |rules: &AttachmentPolicySpec| text.map_or(Ok(()), |text| rules::check(rules, text));
         let of_request =
@@ -164,8 +165,9 @@ impl Court<'_> {
         if let Some(floor) = &self.node.floor
             && let Err(breach) = whole(floor)
         {
-            let why = format!(
-                "this node does not allow {breach}, under no AttachmentPolicy; ask its administrator"
+            let why = Diagnosis::new(
+                format!("this node does not allow {breach}, under no AttachmentPolicy"),
+                "ask its administrator",
             );
             return Some((Grade::Refused, why));
         }
@@ -184,7 +186,7 @@ impl Court<'_> {
     }
 
     /// Why none of the policies of a namespace allows what `check` finds.
-    fn sentence(&self, namespace: &str, check: &Check<'_>) -> Option<(Grade, String)> {
+    fn sentence(&self, namespace: &str, check: &Check<'_>) -> Option<(Grade, Diagnosis)> {
         let by = |read: &Read| match &read.spec {
             Ok(rules) => check(rules),
             Err(problem) => Err(Breach::Unreadable {
@@ -206,8 +208,9 @@ impl Court<'_> {
             }
             (Grade::Refused, breaches.swap_remove(0))
         };
-        let why = format!(
-            "no AttachmentPolicy allows {breach}; ask the administrator for one that allows it in namespace {namespace}"
+        let why = Diagnosis::new(
+            format!("no AttachmentPolicy allows {breach}"),
+            format!("ask the administrator for one that allows it in namespace {namespace}"),
         );
         Some((grade, why))
     }

@@ -16,6 +16,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::diagnosis::Explain;
+
 /// How long processes that a dead `meta-cni` left behind may go on before they are killed.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
 
@@ -33,7 +35,7 @@ pub enum LockError {
         holders: String,
     },
     /// The lock's file cannot be opened or locked.
-    #[error("locking {}; make stateDir writable and see that its file system has room", .path.display())]
+    #[error("locking {}", .path.display())]
     Io {
         /// The lock's file.
         path: PathBuf,
@@ -41,6 +43,17 @@ pub enum LockError {
         #[source]
         source: io::Error,
     },
+}
+
+impl Explain for LockError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            LockError::Busy { .. } => None,
+            LockError::Io { .. } => {
+                Some("make stateDir writable and see that its file system has room".to_owned())
+            }
+        }
+    }
 }
 
 /// A lock that is held until it is dropped and no delegate is left.

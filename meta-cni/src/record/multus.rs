@@ -21,6 +21,7 @@ use super::{Entry, Phase, Record};
 use crate::attachment::Attachment;
 use crate::cluster::PodRef;
 use crate::device::info::DeviceInfoFiles;
+use crate::diagnosis::Explain;
 use crate::plan::inject_capabilities;
 
 /// A file of Multus that cannot be used.
@@ -61,6 +62,15 @@ pub enum MultusError {
         #[source]
         source: NetConfError,
     },
+}
+
+impl Explain for MultusError {
+    fn remedy(&self) -> Option<String> {
+        match self {
+            MultusError::Remove { .. } => Some("make cniDir writable".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// The files of Multus under its `cniDir`.

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::RecordError;
+use crate::diagnosis::Diagnosis;
 
 /// How long one whose deletion failed for the first time is left alone.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
@@ -50,20 +51,24 @@ pub struct Failed {
     pub next_try: Timestamp,
     /// The pause before that, 60 to 3600 seconds.
     pub pause_seconds: u64,
-    /// What failed last, in one line.
+    /// What failed last, in one line; one that an earlier version wrote has the remedy as well.
     pub failure: String,
+    /// What to do about it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 impl Failed {
     /// What a mark says after one more failure. The pause is doubled by a try of its time only: a runtime that asks every few
     /// seconds does not make it longer.
-    fn after(earlier: Option<Failed>, now: Timestamp, failure: &str) -> Failed {
+    fn after(earlier: Option<Failed>, now: Timestamp, failure: Diagnosis) -> Failed {
         let mut failed = earlier.unwrap_or_else(|| Failed {
             tries: 0,
             since: now,
             next_try: now,
             pause_seconds: 0,
             failure: String::new(),
+            remedy: None,
         });
         if failed.is_due(now) {
             let pause = Duration::from_secs(failed.pause_seconds) * 2;
@@ -71,8 +76,10 @@ impl Failed {
             failed.next_try = now + Duration::from_secs(failed.pause_seconds);
         }
         failed.tries = failed.tries.saturating_add(1);
-        let end = failure.floor_char_boundary(failure.len().min(FAILURE_BYTES));
-        failure[..end].clone_into(&mut failed.failure);
+        failed.failure = failure.cause;
+        let end = failed.failure.floor_char_boundary(FAILURE_BYTES);
+        failed.failure.truncate(end);
+        failed.remedy = failure.remedy;
         failed
     }
 
@@ -82,7 +89,7 @@ impl Failed {
     }
 
     /// Whether the first failure is a pause ago at least: what was in the way for a moment would be gone.
-    pub fn is_lasting(&self, now: Timestamp) -> bool {
+    pub fn is_persistent(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.since);
         age >= SignedDuration::try_from(FIRST_PAUSE).unwrap_or(SignedDuration::MAX)
     }
@@ -112,7 +119,7 @@ impl Orphans {
         &self,
         container_id: &str,
         now: Timestamp,
-        failure: &str,
+        failure: Diagnosis,
     ) -> Result<(), RecordError> {
         let failed = Failed::after(self.failed(container_id), now, failure);
         let text = serde_json::to_vec(&failed).map_err(|error| RecordError::Write {
@@ -197,7 +204,7 @@ impl Orphans {
         let of_earlier_version = || {
             let marked = fs::metadata(&path).and_then(|mark| mark.modified()).ok()?;
             let since = Timestamp::try_from(marked).ok()?;
-            Some(Failed::after(None, since, ""))
+            Some(Failed::after(None, since, Diagnosis::default()))
         };
         serde_json::from_slice(&text)
             .ok()
@@ -249,7 +256,7 @@ mod tests {
         let mut tries = Vec::new();
         for second in 0..20_000 {
             if orphans.due(at(second)).contains(&"a".to_owned()) {
-                orphans.mark_failed("a", at(second), "busy").unwrap();
+                orphans.mark_failed("a", at(second), "busy".into()).unwrap();
                 tries.push(second);
             }
         }
@@ -269,7 +276,9 @@ mod tests {
         // The runtime asks again before our own time: that is counted and makes no pause longer.
         for second in [0, 5, 59] {
             let failure = format!("bridge DEL: no {second}");
-            orphans.mark_failed("old", at(second), &failure).unwrap();
+            orphans
+                .mark_failed("old", at(second), failure.into())
+                .unwrap();
         }
         let failed = Failed {
             tries: 3,
@@ -277,8 +286,9 @@ mod tests {
             next_try: at(60),
             pause_seconds: 60,
             failure: "bridge DEL: no 59".to_owned(),
+            remedy: None,
         };
-        assert!(!failed.is_lasting(at(59)) && failed.is_lasting(at(60)));
+        assert!(!failed.is_persistent(at(59)) && failed.is_persistent(at(60)));
         let mark = |container_id: &str, failed| Mark {
             container_id: container_id.to_owned(),
             failed,
@@ -292,7 +302,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let orphans = Orphans::new(folder.path());
         for (id, second) in [("a", 40), ("b", 20), ("c", 30)] {
-            orphans.mark_failed(id, at(second), "no time").unwrap();
+            orphans
+                .mark_failed(id, at(second), "no time".into())
+                .unwrap();
         }
         orphans.mark("d").unwrap();
         assert_eq!(orphans.due(at(100)), ["d", "b", "c", "a"]);
@@ -300,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_makes_no_pause_longer() {
-        let failed = Failed::after(None, at(0), "busy");
+        let failed = Failed::after(None, at(0), "busy".into());
         assert!(!failed.is_due(at(59)));
         assert!(failed.is_due(at(-4000)));
     }
@@ -341,7 +353,7 @@ mod tests {
         assert!(orphans.is_outdated("a", marked));
         assert!(orphans.is_outdated("a", marked + moment));
         assert!(orphans.is_outdated("never-marked", marked - moment));
-        orphans.mark_failed("a", at(0), "busy").unwrap();
+        orphans.mark_failed("a", at(0), "busy".into()).unwrap();
         let marked = folder.path().join("orphans/a").metadata().unwrap();
         let marked = marked.modified().unwrap();
         assert!(!orphans.is_outdated("a", marked));

@@ -4,7 +4,6 @@ mod broken;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use cni::error::with_causes;
 use cni::netconf::NetConfList;
 use proptest::prelude::*;
 use serde_json::json;
@@ -257,12 +256,12 @@ fn a_failed_write_leaves_the_earlier_record_and_says_what_to_do() {
         // A device that is always full: its writes fail with ENOSPC (full(4)).
         symlink("/dev/full", folder.path(".c1.json.tmp")).unwrap();
         let error = save(&sandbox, &changed).unwrap_err();
-        let text = with_causes(&error);
-        let start = format!(
-            "writing {}; make stateDir writable and see that its file system has room: No space left",
+        let text = error.diagnosis().to_string();
+        let line = format!(
+            "writing {}: No space left on device (os error 28); make stateDir writable and see that its file system has room",
             folder.path("c1.json").display()
         );
-        assert!(text.starts_with(&start), "{text}");
+        assert_eq!(text, line);
         assert_eq!(sandbox.load().unwrap(), Some(record("c1")));
         assert_eq!(folder.files(), ["attachments/c1.json", "locks/c1"]);
     }
@@ -276,17 +275,21 @@ fn a_folder_that_nobody_can_write_to_is_named_with_the_remedy() {
     let records = Records::new(Path::new("/sys/kernel"));
     let remedy = "make stateDir writable and see that its file system has room";
     for error in [records.make_folders(), records.check_writable()] {
-        let text = error.unwrap_err().to_string();
-        assert_eq!(text, format!("writing /sys/kernel/attachments; {remedy}"));
+        let found = error.unwrap_err().diagnosis();
+        assert!(
+            found.cause.starts_with("writing /sys/kernel/attachments: "),
+            "{found}"
+        );
+        assert_eq!(found.remedy.as_deref(), Some(remedy));
     }
-    let text = records.lock("c1", LIMIT).unwrap_err().to_string();
-    assert_eq!(text, format!("locking /sys/kernel/locks/c1; {remedy}"));
+    let found = records.lock("c1", LIMIT).unwrap_err().diagnosis();
+    assert!(found.cause.starts_with("locking /sys/kernel/locks/c1: "));
+    assert_eq!(found.remedy.as_deref(), Some(remedy));
     let sandbox = records.without_lock("c1");
-    let text = sandbox.save(&record("c1")).unwrap_err().to_string();
-    assert_eq!(
-        text,
-        format!("writing /sys/kernel/attachments/c1.json; {remedy}")
-    );
+    let found = sandbox.save(&record("c1")).unwrap_err().diagnosis();
+    let what = "writing /sys/kernel/attachments/c1.json: ";
+    assert!(found.cause.starts_with(what), "{found}");
+    assert_eq!(found.remedy.as_deref(), Some(remedy));
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn fails(call: &Called) -> Result<Vec<u8>, PluginError> {
 
 /// Each entry's interface and phase.
 fn phases(record: &Record) -> Vec<(&str, Phase)> {
-    let entries = record.attachments.iter();
+    let entries = record.left();
     entries
         .map(|entry| (entry.attachment.ifname.as_str(), entry.phase))
         .collect()
@@ -277,7 +277,7 @@ fn what_stands_on_one_that_failed_is_not_begun() {
     let error = runner.attach(&mut record, || {}).unwrap_err();
     assert_eq!(error.ifname, "net2");
     assert!(exec.calls().iter().all(|call| call.ifname != "net3"));
-    assert!(record.attachments().all(|one| one.ifname != "net3"));
+    assert!(record.left().all(|one| one.attachment.ifname != "net3"));
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn after_a_failure_the_record_has_what_was_begun_and_nothing_else() {
             format!("network shop/{broken} ({broken}): plugin-{broken} ADD: {broken} is broken")
         );
         assert_eq!(phases(&record), expected);
-        for entry in &record.attachments {
+        for entry in record.left() {
             assert_eq!(entry.result.is_some(), entry.phase == Added, "{broken}");
         }
         assert_eq!(exec.calls().len(), expected.len(), "{broken}");

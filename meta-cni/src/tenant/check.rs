@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Placed, keys, placed};
 use crate::config::Config;
+use crate::diagnosis::Explain;
 use crate::ipam::config::{NETWORK, TYPE as META_IPAM};
 use crate::ipam::node_file;
 use crate::place::Place;
@@ -47,7 +48,7 @@ const PLUGINS: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A key is a known one but for its case.
-    #[error("its key {key:?} is {known:?} in another case; write {known:?}")]
+    #[error("its key {key:?} is {known:?} in another case")]
     Case {
         /// The key.
         key: String,
@@ -57,43 +58,38 @@ pub enum Refusal {
     /// A plugin's configuration holds that of another plugin.
     #[error(
         "{at} names a plugin inside the configuration of another one, which a \
-         NetworkAttachmentDefinition may not; put the whole configuration into a file of confDir"
+         NetworkAttachmentDefinition may not"
     )]
     Nested {
         /// The key.
         at: String,
     },
     /// A key of meta-ipam is the node's.
-    #[error(
-        "its {at} is not for a NetworkAttachmentDefinition to say; remove it, and put it in the node's ipam.yaml"
-    )]
+    #[error("its {at} is not for a NetworkAttachmentDefinition to say")]
     OfTheNode {
         /// The key.
         at: String,
     },
     /// The list has too many plugins.
-    #[error("it has {count} plugins, and at most {PLUGINS} are allowed; remove some")]
+    #[error("it has {count} plugins, and at most {PLUGINS} are allowed")]
     TooMany {
         /// How many.
         count: usize,
     },
     /// A file about a device is named.
-    #[error("its {at} is set by meta-cni alone; remove it")]
+    #[error("its {at} is set by meta-cni alone")]
     OfTheDevice {
         /// The key.
         at: String,
     },
     /// The key under which meta-cni files leases is set.
-    #[error("its {at} is set by meta-cni alone; remove it")]
+    #[error("its {at} is set by meta-cni alone")]
     LeaseKey {
         /// The key.
         at: String,
     },
     /// The plugin is this one.
-    #[error(
-        "its plugin {name:?} is this one, which would call itself; name the configuration of \
-         another plugin (clusterNetwork, delegates)"
-    )]
+    #[error("its plugin {name:?} is this one, which would call itself")]
     Ourselves {
         /// The plugin.
         name: String,
@@ -101,14 +97,14 @@ pub enum Refusal {
     /// The plugin executes others, as its configuration says.
     #[error(
         "plugin {name:?} executes what its configuration says, which a NetworkAttachmentDefinition \
-         may not; use the plugin that it would execute, or add {name:?} to allowedPlugins"
+         may not"
     )]
     MetaPlugin {
         /// The plugin.
         name: String,
     },
     /// The plugin is not of the kind that its place needs.
-    #[error("{at}: {name:?} cannot be the {place}; name another plugin there")]
+    #[error("{at}: {name:?} cannot be the {place}")]
     WrongPlace {
         /// The plugin.
         name: String,
@@ -118,13 +114,36 @@ pub enum Refusal {
         at: String,
     },
     /// The node's administrator does not allow the plugin.
-    #[error("plugin {name:?} is not in allowedPlugins{place}; add it there, or use another")]
+    #[error("plugin {name:?} is not in allowedPlugins{place}")]
     NotAllowed {
         /// The plugin.
         name: String,
         /// The key below `allowedPlugins`, if places are told apart there.
         place: &'static str,
     },
+}
+
+impl Explain for Refusal {
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Refusal::Case { known, .. } => return Some(format!("write {known:?}")),
+            Refusal::Nested { .. } => "put the whole configuration into a file of confDir",
+            Refusal::OfTheNode { .. } => "remove it, and put it in the node's ipam.yaml",
+            Refusal::TooMany { .. } => "remove some",
+            Refusal::OfTheDevice { .. } | Refusal::LeaseKey { .. } => "remove it",
+            Refusal::Ourselves { .. } => {
+                "name the configuration of another plugin (clusterNetwork, delegates)"
+            }
+            Refusal::MetaPlugin { name } => {
+                return Some(format!(
+                    "use the plugin that it would execute, or add {name:?} to allowedPlugins"
+                ));
+            }
+            Refusal::WrongPlace { .. } => "name another plugin there",
+            Refusal::NotAllowed { .. } => "add it there, or use another",
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 /// Checks the configuration of a NetworkAttachmentDefinition.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::{AllowedPlugins, Config};
+use crate::diagnosis::Explain as _;
 
 fn list(conf: Value) -> NetConfList {
     NetConfList::from_value(conf).unwrap()
@@ -12,7 +13,7 @@ fn list(conf: Value) -> NetConfList {
 fn refusal(config: &Config, conf: Value) -> String {
     match check(config, &list(conf)) {
         Ok(()) => String::new(),
-        Err(refusal) => refusal.to_string(),
+        Err(refusal) => refusal.diagnosis().to_string(),
     }
 }
 

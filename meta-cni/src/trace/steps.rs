@@ -22,6 +22,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::context::{SpanId, TraceParent};
+use crate::diagnosis::{Diagnosis, Explain};
 
 /// The field of a request's own span that holds its [`TraceParent`].
 pub const TRACEPARENT_FIELD: &str = "traceparent";
@@ -50,6 +51,9 @@ pub struct Step {
     /// Why it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What to do about the failure, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// What it was about and came to.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
@@ -212,15 +216,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
 }
 
 /// Does `work` within `span`, and notes in it how that failed, if it did.
-pub(crate) fn step<T, E: Error + 'static>(
-    span: Span,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
+pub(crate) fn step<T, E: Explain>(span: Span, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let _entered = span.enter();
     let done = work();
     if let Err(error) = &done {
         with_place(&span, |place| {
-            place.change(|step| step.error = Some(with_causes(error)));
+            let Diagnosis { cause, remedy } = error.diagnosis();
+            place.change(|step| (step.error, step.remedy) = (Some(cause), remedy));
         });
     }
     done

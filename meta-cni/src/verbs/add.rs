@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use cni::error::with_causes;
 use netlink::Netlink;
 use netlink::netns;
 use serde_json::Value;
@@ -18,10 +17,11 @@ use super::report;
 use crate::advertisements::{Accept, Guard};
 use crate::cluster::{Pod, PodRef};
 use crate::config::OnStatusFailure;
+use crate::diagnosis::Explain as _;
 use crate::record::{Entry, Record, Sandbox};
 use crate::route::{self, Want};
 use crate::settle::{self, Open, Questions, settle};
-use crate::trace::{note, step};
+use crate::trace::{note, step, words};
 use crate::{device_files, lease, limits, selection};
 
 /// How often a file that is waited for is looked at.
@@ -43,7 +43,7 @@ pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
             .lock(context.container_id(), context.lock_limit())
     })?;
     undo_earlier_attempt(context, &sandbox)?;
-    let pod = match step(info_span!("pod"), || pod(context)) {
+    let pod = match step(info_span!(words::POD), || pod(context)) {
         Ok(pod) => pod,
         Err(failure) => return Err(forget(sandbox, failure)),
     };
@@ -168,9 +168,9 @@ fn report(
     };
     match cluster.report(pod, Some(&told.network_status), &told.events) {
         Err(error) if context.config.on_status_failure == OnStatusFailure::Warn => {
-            let error = with_causes(&error);
+            let error = error.diagnosis();
             tracing::warn!(
-                error,
+                %error,
                 "network-status could not be written; the agent repairs it"
             );
             Ok(())
@@ -348,15 +348,15 @@ fn undo(
     mut failure: Failure,
 ) -> Failure {
     let netns = record.netns.clone();
-    let _undo = info_span!("undo").entered();
+    let _undo = info_span!(words::UNDO).entered();
     device_files::clean_up(&context.config, record.attachments());
     match detach(context, &mut record, Origin::Recorded, &netns) {
         Ok(()) => forget(sandbox, failure),
         Err(errors) => {
             for error in &errors {
-                let error = with_causes(error);
+                let error = error.diagnosis();
                 tracing::warn!(
-                    error,
+                    %error,
                     "an attachment could not be undone; DEL will try again"
                 );
             }
@@ -371,6 +371,7 @@ fn undo(
 
 fn forget(sandbox: Sandbox<'_>, failure: Failure) -> Failure {
     if let Err(error) = sandbox.forget() {
+        let error = error.diagnosis();
         tracing::warn!(%error, "a record of nothing stays; DEL removes it");
     }
     failure

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::context::Context;
 use super::failure::Failure;
+use crate::diagnosis::Diagnosis;
 use crate::lease;
 use crate::record::{Entry, Record};
 use crate::snapshot;
@@ -64,7 +65,7 @@ fn log_late_addresses(entry: &Entry, addresses: &[String]) {
     );
 }
 
-fn failure(entry: &Entry, problem: String) -> Failure {
+fn failure(entry: &Entry, problem: Diagnosis) -> Failure {
     Failure::Check {
         network: entry.attachment.network.clone(),
         ifname: entry.attachment.ifname.clone(),

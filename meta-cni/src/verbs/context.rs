@@ -11,6 +11,7 @@ use crate::attachment::Attachment;
 use crate::cluster::sources::{Sources, Surroundings, Waiting};
 use crate::cluster::{Cluster, PodRef};
 use crate::config::Config;
+use crate::diagnosis::Explain as _;
 use crate::limits;
 use crate::plugins::{DELEGATE_FAILED, Traced, executables};
 use crate::problem::Problem;
@@ -90,10 +91,10 @@ impl<'a> Context<'a> {
         for attachment in attachments {
             for plugin in &attachment.list.plugins {
                 if let Err(missing) = self.plugins.locate(plugin.plugin_type()) {
+                    let subject = format!("network {}", attachment.network);
                     problems.push(Problem {
-                        subject: format!("network {}", attachment.network),
-                        what: missing.to_string(),
                         code: DELEGATE_FAILED,
+                        ..Problem::permanent(subject, missing.diagnosis())
                     });
                 }
             }

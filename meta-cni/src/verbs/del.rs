@@ -6,7 +6,6 @@ mod today;
 
 use std::path::Path;
 
-use cni::error::with_causes;
 use jiff::Timestamp;
 use netlink::netns::{self, NetnsError};
 
@@ -14,6 +13,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::planning::make_plan;
 use crate::cluster::Pod;
+use crate::diagnosis::Explain as _;
 use crate::journal::learn;
 use crate::record::{LockError, Record, RecordError, Sandbox};
 use crate::run::RunError;
@@ -86,7 +86,11 @@ pub(super) fn detach(
     netns: &str,
 ) -> Result<(), Vec<RunError>> {
     let netns = still_there(netns);
-    let was_left: Vec<bool> = record.attachments.iter().map(|one| !one.is_gone()).collect();
+    let was_left: Vec<bool> = record
+        .attachments
+        .iter()
+        .map(|one| !one.is_gone())
+        .collect();
     let detached = context.runner().detach(record, netns);
     let failures = match detached {
         Ok(()) => Vec::new(),
@@ -114,8 +118,8 @@ pub(super) fn keep(
 ) -> bool {
     let saved = sandbox.save_soon(record);
     if let Err(error) = &saved {
-        let error = with_causes(error);
-        tracing::warn!(error, "the record still has attachments that are gone");
+        let error = error.diagnosis();
+        tracing::warn!(%error, "the record still has attachments that are gone");
     }
     // After the record, which counts as newer otherwise.
     mark(context, &record.container_id, failure);
@@ -125,10 +129,10 @@ pub(super) fn keep(
 /// Marks a sandbox that could not be deleted.
 pub(super) fn mark(context: &Context<'_>, container_id: &str, failure: &Failure) {
     let orphans = context.records.orphans();
-    let marked = orphans.mark_failed(container_id, Timestamp::now(), &failure.line());
+    let marked = orphans.mark_failed(container_id, Timestamp::now(), failure.diagnosis());
     if let Err(error) = marked {
-        let error = with_causes(&error);
-        tracing::warn!(error, container_id, "only the runtime can have it deleted");
+        let error = error.diagnosis();
+        tracing::warn!(%error, container_id, "only the runtime can have it deleted");
     }
 }
 
@@ -136,6 +140,7 @@ pub(super) fn mark(context: &Context<'_>, container_id: &str, failure: &Failure)
 fn forget_results(context: &Context<'_>, record: &Record) {
     let gone = record.gone().map(|entry| &entry.attachment);
     if let Err(error) = context.multus.forget_results(&record.container_id, gone) {
+        let error = error.diagnosis();
         tracing::warn!(%error, "a file of Multus stays");
     }
 }

@@ -13,10 +13,10 @@ use netlink::netns::NetnsError;
 use crate::cluster::{ClusterError, PodRef};
 use crate::config::ConfigError;
 use crate::device::DeviceError;
+use crate::diagnosis::{Diagnosis, Explain, cut};
 use crate::ipam::failure::IpamFailure;
 use crate::journal::without_learned;
 use crate::lease::LeaseError;
-use crate::plugin_failure;
 use crate::plugins::DELEGATE_FAILED;
 use crate::problem::Problems;
 use crate::record::{LockError, MultusError, RecordError};
@@ -30,11 +30,6 @@ const LINE_BYTES: usize = 300;
 /// The most that is said beyond that line: an annotation can have a hundred thousand mistakes.
 const DETAILS_BYTES: usize = 16 << 10;
 
-/// What to do about a plugin that was stopped at its deadline.
-const MORE_TIME: &str = "see why it hangs, or raise delegateTimeoutSeconds (one plugin) or verbTimeoutSeconds (the whole call)";
-/// What to do about a plugin that was not called because the time of the call was over.
-const MORE_TIME_OF_CALL: &str = "see which plugin took long, or raise verbTimeoutSeconds";
-
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -42,7 +37,7 @@ pub(super) enum Failure {
     Config(#[from] ConfigError),
     #[error(
         "networks of pods cannot be looked up: the configuration, for example one that thick Multus generated, names no \
-         kubeconfig or networksDir, and this node has no agent; add one of these keys, or run meta-cnid"
+         kubeconfig or networksDir, and this node has no agent"
     )]
     NoSourceOfNetworks,
     #[error("CNI_NETNS")]
@@ -63,7 +58,7 @@ pub(super) enum Failure {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Run(#[from] RunError),
-    #[error("{}", join(.0))]
+    #[error("{}", together(.0).cause)]
     Undeleted(Vec<RunError>),
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -73,9 +68,7 @@ pub(super) enum Failure {
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Settle(#[from] SettleError),
-    #[error(
-        "the default network's result cannot be told in cniVersion {version}; set a newer cniVersion in meta-cni's configuration"
-    )]
+    #[error("the default network's result cannot be written in cniVersion {version}")]
     Result {
         version: cni::version::Version,
         #[source]
@@ -87,17 +80,17 @@ pub(super) enum Failure {
         #[source]
         source: ClusterError,
     },
-    #[error("sandbox {container_id} is attached already; DEL it first")]
+    #[error("sandbox {container_id} is attached already")]
     AlreadyAttached { container_id: String },
     #[error("nothing is recorded for container {container_id}; ADD was never done, or DEL was")]
     NotRecorded { container_id: String },
-    #[error("the ADD of this sandbox was not completed; DEL it")]
+    #[error("the ADD of this sandbox was not completed")]
     Incomplete,
-    #[error("network {network} ({ifname}): {problem}")]
+    #[error("network {network} ({ifname}): {}", .problem.cause)]
     Check {
         network: String,
         ifname: String,
-        problem: String,
+        problem: Diagnosis,
     },
     #[error("network {network}")]
     NetworkGc {
@@ -111,17 +104,17 @@ pub(super) enum Failure {
         #[source]
         source: IpamFailure,
     },
-    #[error("the time of the call is over (verbTimeoutSeconds); the next GC collects the rest")]
+    #[error("the time of the call is over (verbTimeoutSeconds)")]
     NoTime,
     #[error(transparent)]
     ValidAttachments(#[from] WrongList),
-    #[error("not available: {reason}")]
-    NotAvailable { reason: String },
+    #[error("not available: {}", .reason.cause)]
+    NotAvailable { reason: Diagnosis },
     #[error("the default network's plugin is not available")]
     DefaultNotAvailable(#[source] ChainError),
-    #[error("{}", .0.iter().map(|failure| with_causes(failure)).collect::<Vec<_>>().join("; "))]
+    #[error("{}", together(.0).cause)]
     Several(Vec<Failure>),
-    #[error("the record was not readable and is now {}; what it had attached must be removed by hand or by the network's own garbage collection", .aside.display())]
+    #[error("the record was not readable and is now {}", .aside.display())]
     SetAside {
         aside: PathBuf,
         #[source]
@@ -129,12 +122,8 @@ pub(super) enum Failure {
     },
 }
 
-fn join(errors: &[RunError]) -> String {
-    errors
-        .iter()
-        .map(|error| with_causes(error))
-        .collect::<Vec<_>>()
-        .join("; ")
+fn together<E: Explain>(errors: &[E]) -> Diagnosis {
+    Diagnosis::of_several(errors.iter().map(Explain::diagnosis))
 }
 
 impl Failure {
@@ -181,36 +170,6 @@ impl Failure {
         }
     }
 
-    /// The failure, all of its causes and what to do in one line, for an Event and the journal.
-    pub(super) fn line(&self) -> String {
-        without_learned(&(one_line(&with_causes(self)) + &self.remedy()))
-    }
-
-    /// What to do, behind a semicolon, about the failure of a plugin whose message does not say it.
-    fn remedy(&self) -> String {
-        let cause = match self {
-            Failure::Run(error) => Some(&error.source),
-            Failure::Undeleted(errors) => errors.first().map(|error| &error.source),
-            Failure::NetworkGc { source, .. } => Some(source),
-            Failure::Several(failures) => {
-                return failures.first().map_or_else(String::new, Failure::remedy);
-            }
-            _ => None,
-        };
-        let remedy = match cause {
-            Some(ChainError::Plugin { plugin, source, .. }) => match source.as_ref() {
-                PluginError::TimedOut { .. } => Some(MORE_TIME),
-                PluginError::NoTimeLeft { .. } => Some(MORE_TIME_OF_CALL),
-                error if matches!(self, Failure::Run(_)) => {
-                    plugin_failure::remedy(plugin, &error.to_string())
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
-    }
-
     /// The error object: verb and pod first, the whole chain in one line, what to do last; what does not fit into
     /// the line goes to the details.
     pub(super) fn to_object(&self, request: &Request) -> ErrorObject {
@@ -219,26 +178,74 @@ impl Failure {
             Some(pod) => format!("{verb} of pod {pod}"),
             None => verb.to_owned(),
         };
-        let text = without_learned(&one_line(&format!("{subject}: {}", with_causes(self))));
-        let mut object = ErrorObject::new(self.code(), text).in_version(request.version);
-        let remedy = self.remedy();
-        if let Some(rest) = cut(&mut object.msg, LINE_BYTES - remedy.len()) {
+        let (msg, rest) = self.diagnosis().about(subject).within(LINE_BYTES);
+        let mut object = ErrorObject::new(self.code(), msg).in_version(request.version);
+        if let Some(rest) = rest {
             object.details = format!("…{rest}");
         }
-        object.msg += &remedy;
         cut(&mut object.details, DETAILS_BYTES);
         object
     }
 }
 
-/// Cuts `text` to at most `bytes`, the last of which are an ellipsis, and gives what was cut off.
-fn cut(text: &mut String, bytes: usize) -> Option<String> {
-    if text.len() <= bytes {
-        return None;
+impl Explain for Failure {
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Failure::Config(error) => return error.remedy(),
+            Failure::Lock(error) => return error.remedy(),
+            Failure::Record(error) => return error.remedy(),
+            Failure::Multus(error) => return error.remedy(),
+            Failure::Problems(problems) => return problems.remedy(),
+            Failure::Device(error) => return error.remedy(),
+            Failure::Run(error) => return error.remedy(),
+            Failure::Undeleted(errors) => return together(errors).remedy,
+            Failure::Lease(error) => return error.remedy(),
+            Failure::Route(error) => return error.remedy(),
+            Failure::Snapshot(error) => return error.remedy(),
+            Failure::Settle(error) => return error.remedy(),
+            Failure::Pod(source) | Failure::Report { source, .. } => return source.remedy(),
+            Failure::Check { problem, .. } => return problem.remedy.clone(),
+            Failure::NetworkGc { source, .. } => return source.remedy(),
+            Failure::LeaseGc { source, .. } => return source.remedy(),
+            Failure::NotAvailable { reason } => return reason.remedy.clone(),
+            // The time of STATUS is its own, which no key changes.
+            Failure::DefaultNotAvailable(error) if has_timed_out(error) => return None,
+            Failure::DefaultNotAvailable(error) => return error.remedy(),
+            Failure::Several(failures) => return together(failures).remedy,
+            Failure::Netns(_)
+            | Failure::NotReady { .. }
+            | Failure::NotRecorded { .. }
+            | Failure::ValidAttachments(_) => return None,
+            Failure::NoSourceOfNetworks => "add one of these keys, or run meta-cnid",
+            Failure::Result { .. } => "set a newer cniVersion in meta-cni's configuration",
+            Failure::AlreadyAttached { .. } => "DEL it first",
+            Failure::Incomplete => "DEL it",
+            Failure::NoTime => "the next GC collects the rest",
+            Failure::SetAside { .. } => {
+                "what it had attached must be removed by hand or by the network's own garbage collection"
+            }
+        };
+        Some(remedy.to_owned())
     }
-    let rest = text.split_off(text.floor_char_boundary(bytes - '…'.len_utf8()));
-    text.push('…');
-    Some(rest)
+
+    /// In one line, without secrets of the configurations that this process has read.
+    fn diagnosis(&self) -> Diagnosis {
+        let line = |text: &str| without_learned(&one_line(text));
+        Diagnosis {
+            cause: line(&with_causes(self)),
+            remedy: self.remedy().as_deref().map(line),
+        }
+    }
+}
+
+fn has_timed_out(error: &ChainError) -> bool {
+    use PluginError::{NoTimeLeft, TimedOut};
+    match error {
+        ChainError::Plugin { source, .. } => {
+            matches!(**source, TimedOut { .. } | NoTimeLeft { .. })
+        }
+        _ => false,
+    }
 }
 
 /// A delegate's own code passes through.

@@ -19,7 +19,7 @@ use super::failure::Failure;
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
 use crate::record::{Orphans, Record, RecordError, Sandbox};
-use crate::trace::step;
+use crate::trace::{step, words};
 use crate::wanted::default_network;
 use crate::{lease, limits};
 use networks::Networks;
@@ -166,7 +166,7 @@ fn collect(
         return Ok(sandbox.forget()?);
     };
     let pod = record.pod.as_ref().map(tracing::field::display);
-    let span = tracing::info_span!("sandbox", container_id = id, pod);
+    let span = tracing::info_span!(words::SANDBOX, container_id = id, pod);
     networks.add_gone(&record);
     step(span, || {
         tracing::info!(
@@ -253,7 +253,7 @@ fn default_of_configuration(context: &Context<'_>) -> Option<NetConfList> {
         }
         Err(problem) => {
             tracing::info!(
-                problem = problem.what,
+                problem = %problem.what,
                 "the default network is not asked to collect garbage"
             );
             None

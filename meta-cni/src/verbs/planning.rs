@@ -9,6 +9,7 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::attachment::Attachment;
 use crate::cluster::Pod;
+use crate::diagnosis::Diagnosis;
 use crate::gather::gather;
 use crate::journal::learn;
 use crate::plan::{Inputs, expected_bytes, plan};
@@ -60,11 +61,15 @@ fn check_bytes(bytes: usize) -> Result<(), Problems> {
     if bytes <= limits::PLAN_BYTES {
         return Ok(());
     }
-    let what = format!(
-        "have {bytes} bytes together, and at most {} are allowed; name fewer or smaller ones",
+    let cause = format!(
+        "have {bytes} bytes together, and at most {} are allowed",
         limits::PLAN_BYTES
     );
-    Err(Problems(vec![Problem::lasting("the pod's networks", what)]))
+    let what = Diagnosis::new(cause, "name fewer or smaller ones");
+    Err(Problems(vec![Problem::permanent(
+        "the pod's networks",
+        what,
+    )]))
 }
 
 /// Logs what works and yet has an unexpected effect.

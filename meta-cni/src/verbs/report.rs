@@ -6,6 +6,7 @@ use super::failure::Failure;
 use crate::cluster::{Cluster, Event, EventReason, Pod};
 use crate::config::Config;
 use crate::device_files;
+use crate::diagnosis::Explain as _;
 use crate::record::Record;
 use crate::status::{AttachmentStatus, network_status, summary};
 
@@ -42,12 +43,13 @@ pub(super) fn success(config: &Config, record: &Record) -> Success {
         .iter()
         .map(|status| Event {
             reason: EventReason::AddedInterface,
-            message: format!(
+            note: format!(
                 "Add {} [{}] from {}",
                 status.ifname,
                 summary(status.result),
                 status.name
-            ),
+            )
+            .into(),
         })
         .collect();
     Success {
@@ -60,9 +62,10 @@ pub(super) fn success(config: &Config, record: &Record) -> Success {
 pub(super) fn failure(cluster: &dyn Cluster, pod: &Pod, failure: &Failure) {
     let event = Event {
         reason: EventReason::FailedAttach,
-        message: failure.line(),
+        note: failure.diagnosis(),
     };
     if let Err(error) = cluster.report(pod, None, &[event]) {
+        let error = error.diagnosis();
         tracing::warn!(%error, "the Event of this failure could not be posted");
     }
 }

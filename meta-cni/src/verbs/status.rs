@@ -13,10 +13,11 @@ use serde_json::Map;
 use super::context::Context;
 use super::failure::Failure;
 use crate::dhcp;
+use crate::diagnosis::{Diagnosis, Explain as _};
 use crate::gather::gather;
 use crate::plan::inject_capabilities;
 use crate::underlay::{Interfaces, parent};
-use crate::wanted::default_network;
+use crate::wanted::{default_network, no_default_network};
 
 /// How long the cluster may take to answer.
 const CLUSTER_LIMIT: Duration = Duration::from_millis(500);
@@ -25,25 +26,26 @@ const PLUGINS_LIMIT: Duration = Duration::from_millis(800);
 
 /// Serves STATUS.
 pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
-    let not_available = |reason: String| Failure::NotAvailable { reason };
+    let not_available = |reason: Diagnosis| Failure::NotAvailable { reason };
     if let Some(path) = &context.config.readiness_indicator_file
         && !path.exists()
     {
         let path = path.display();
-        return Err(not_available(format!(
-            "readinessindicatorfile {path} is not there; the default network is not ready"
-        )));
+        let reason = format!(
+            "readinessindicatorfile {path} is not there, so the default network is not ready"
+        );
+        return Err(not_available(reason.into()));
     }
     context
         .records
         .check_writable()
-        .map_err(|error| not_available(with_causes(&error)))?;
+        .map_err(|error| not_available(error.diagnosis()))?;
     match context.cluster() {
         Some(cluster) => cluster
             .ready(CLUSTER_LIMIT)
-            .map_err(|error| not_available(with_causes(&error)))?,
+            .map_err(|error| not_available(error.diagnosis()))?,
         None if context.config.is_of_kubernetes() => {
-            return Err(not_available(Failure::NoSourceOfNetworks.to_string()));
+            return Err(not_available(Failure::NoSourceOfNetworks.diagnosis()));
         }
         None => {}
     }
@@ -51,18 +53,20 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
         .into_iter()
         .collect();
     if wanted.is_empty() {
-        return Err(not_available(
-            "the configuration names no default network; set clusterNetwork, or delegates"
-                .to_owned(),
-        ));
+        let reason = no_default_network();
+        return Err(not_available(Diagnosis {
+            cause: format!("the configuration {}", reason.cause),
+            ..reason
+        }));
     }
     let plugins = context.plugins();
     for found in gather(&context.config, context.cluster(), &wanted) {
         let mut list = found
-            .map_err(|problem| not_available(format!("{}: {}", problem.subject, problem.what)))?
+            .map_err(|problem| not_available(problem.diagnosis()))?
             .list;
         check_needs(plugins, &list).map_err(not_available)?;
-        inject_capabilities(&mut list, &Map::new()).map_err(not_available)?;
+        inject_capabilities(&mut list, &Map::new())
+            .map_err(|problem| not_available(problem.into()))?;
         let limit = TimeLimit::per_call(PLUGINS_LIMIT).until(Instant::now() + PLUGINS_LIMIT);
         chain::status(plugins, limit, &list).map_err(Failure::DefaultNotAvailable)?;
     }
@@ -70,22 +74,22 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// What a network needs of this node, without running anything; gives what is missing and what to do.
-fn check_needs(plugins: &dyn Plugins, list: &NetConfList) -> Result<(), String> {
+fn check_needs(plugins: &dyn Plugins, list: &NetConfList) -> Result<(), Diagnosis> {
     for plugin in list.plugin_types() {
-        plugins.locate(plugin).map_err(|error| error.to_string())?;
+        plugins.locate(plugin).map_err(|error| error.diagnosis())?;
     }
     for socket in dhcp::sockets(list) {
         dhcp::check(&socket)
-            .map_err(|error| format!("{}; start it (dhcp daemon)", with_causes(&error)))?;
+            .map_err(|error| Diagnosis::new(with_causes(&error), "start it (dhcp daemon)"))?;
     }
     let Some((plugin, parent)) = parent(list) else {
         return Ok(());
     };
     match Interfaces::list() {
         Ok(interfaces) => match interfaces.missing_master(plugin, &parent) {
-            Some(missing) => Err(format!(
-                "{missing}; make it, or correct `master` in network {}",
-                list.name
+            Some(missing) => Err(Diagnosis::new(
+                missing,
+                format!("make it, or correct `master` in network {}", list.name),
             )),
             None => Ok(()),
         },

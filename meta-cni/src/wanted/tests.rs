@@ -6,6 +6,7 @@ use cni::error::Code;
 use serde_json::json;
 
 use super::*;
+use crate::diagnosis::Explain as _;
 
 fn config(value: Value) -> Config {
     Config::parse(value.as_object().unwrap()).unwrap()
@@ -301,7 +302,7 @@ fn namespace_isolation_keeps_pods_to_their_own_and_the_global_namespaces() {
             Source::Refused(network, why) => {
                 assert!(!allowed, "{name}: {why}");
                 assert!(network.to_string().ends_with(text), "{name}: {network}");
-                assert!(why.starts_with("namespaceIsolation"), "{name}: {why}");
+                assert!(why.cause.starts_with("namespaceIsolation"), "{name}: {why}");
             }
             other => panic!("{name}: {other:?}"),
         }
@@ -331,7 +332,7 @@ fn all_problems_are_told_at_once() {
         ]
     );
     assert_eq!(error.code(), Code::INVALID_NETWORK_CONFIG);
-    let text = error.to_string();
+    let text = error.diagnosis().to_string();
     assert!(
         subjects.iter().all(|subject| text.contains(subject)),
         "{text}"
@@ -348,7 +349,7 @@ fn all_problems_of_one_annotation_are_told_at_once() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].subject, "annotation k8s.v1.cni.cncf.io/networks");
     for part in ["[0].mac", "[1].ips[0]"] {
-        assert!(found[0].what.contains(part), "{found:?}");
+        assert!(found[0].what.to_string().contains(part), "{found:?}");
     }
 }
 
@@ -357,6 +358,7 @@ fn a_configuration_without_a_network_is_refused_with_the_remedy() {
     for pod in [None, Some(&pod("shop", &[(selection::NETWORKS, "")]))] {
         let text = wanted(&Config::default(), pod, true)
             .unwrap_err()
+            .diagnosis()
             .to_string();
         assert_eq!(
             text,
@@ -370,6 +372,7 @@ fn a_pod_without_a_default_network_does_not_get_a_selected_one_as_that() {
     let pod = pod("shop", &[(selection::NETWORKS, "blue")]);
     let text = wanted(&Config::default(), Some(&pod), true)
         .unwrap_err()
+        .diagnosis()
         .to_string();
     assert!(text.contains("no default network"), "{text}");
 }

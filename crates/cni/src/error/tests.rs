@@ -37,10 +37,18 @@ fn no_error_of_the_system_is_taken_for_a_del_that_succeeded() {
 }
 
 #[test]
-fn a_cause_that_was_said_already_is_not_said_again() {
+fn a_cause_at_the_end_of_an_error_is_not_repeated_and_any_other_one_is_kept() {
     #[derive(Debug, thiserror::Error)]
-    #[error("reading /state/c1.json twice")]
-    struct Twice(#[source] Reading);
-    let error = Twice(Reading(io::Error::other("busy")));
-    assert_eq!(with_causes(&error), "reading /state/c1.json twice: busy");
+    #[error("listing: {0}")]
+    struct Repeats(#[source] Reading);
+    #[derive(Debug, thiserror::Error)]
+    #[error("network shop/busy (net1)")]
+    struct Named(#[source] io::Error);
+    let repeats = Repeats(Reading(io::Error::other("busy")));
+    assert_eq!(
+        with_causes(&repeats),
+        "listing: reading /state/c1.json: busy"
+    );
+    let named = Named(io::Error::other("busy"));
+    assert_eq!(with_causes(&named), "network shop/busy (net1): busy");
 }

@@ -11,7 +11,7 @@ use crate::error::ErrorObject;
 #[non_exhaustive]
 pub enum PluginError {
     /// No place has the plugin.
-    #[error("plugin {plugin:?} is not in {}; install it there", .searched.join(", "))]
+    #[error("plugin {plugin:?} is not in {}", .searched.join(", "))]
     NotFound {
         /// `type` of the configuration.
         plugin: String,
@@ -67,9 +67,7 @@ pub enum PluginError {
         limit: usize,
     },
     /// The plugin could not be stopped after its time was over or it wrote too much. It may still be working.
-    #[error(
-        "plugin {plugin:?} could not be stopped and may still be working; end its processes by hand"
-    )]
+    #[error("plugin {plugin:?} could not be stopped and may still be working")]
     NotStopped {
         /// The plugin.
         plugin: String,
@@ -100,6 +98,15 @@ pub enum PluginError {
 }
 
 impl PluginError {
+    /// What a person can do about it, if that does not depend on the caller. The text of the error leaves it out.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            PluginError::NotFound { .. } => Some("install it there"),
+            PluginError::NotStopped { .. } => Some("end its processes by hand"),
+            _ => None,
+        }
+    }
+
     /// The kind of the failure, in one word of a closed list.
     pub fn kind(&self) -> &'static str {
         match self {

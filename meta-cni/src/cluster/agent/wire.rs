@@ -1,101 +1,85 @@
 //! What agent.v1 carries, to and from the values of `cluster`. Both ends use it: the plugin and the agent.
 
+use std::error::Error;
+
 use cni::error::with_causes;
+use prost::Message as _;
 use proto::agent::v1 as wire;
-use serde::{Deserialize, Serialize};
 use tonic::{Code, Status};
 
-use crate::cluster::{
-    ClusterError, Event, EventReason, GRANT_RIGHTS, Nad, NadName, Pod, PodRef, Policy,
-};
+use crate::cluster::{ClusterError, Event, EventReason, Nad, NadName, Pod, PodRef, Policy};
+use crate::diagnosis::{Diagnosis, Explain as _};
 
-/// A failure as its variant's fields, in the details of a status. Its being there tells that the agent itself answered,
-/// and not the transport.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Details {
-    what: String,
-    remedy: String,
-    cause: String,
-}
-
-/// What an error of the agent's side was caused by.
+/// Why the agent's side failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Cause(String);
 
-/// The status that tells an error.
+/// The status of an error: its details are the problem.
 pub fn to_status(error: &ClusterError) -> Status {
-    let (code, details) = match error {
-        ClusterError::NotFound { what } => (Code::NotFound, details(what, "", None)),
-        ClusterError::Replaced { what } => (Code::FailedPrecondition, details(what, "", None)),
-        ClusterError::Forbidden {
-            what,
-            remedy,
-            source,
-        } => (
-            Code::PermissionDenied,
-            details(what, remedy, Some(source.as_ref())),
-        ),
-        ClusterError::Unavailable {
-            what,
-            remedy,
-            source,
-        } => (
-            Code::Unavailable,
-            details(what, remedy, Some(source.as_ref())),
-        ),
-        ClusterError::Invalid { what, source } => (
-            Code::InvalidArgument,
-            details(what, "", Some(source.as_ref())),
-        ),
-    };
-    Status::with_details(code, with_causes(error), details.into())
+    let problem = to_problem(error);
+    let message = error.diagnosis().to_string();
+    Status::with_details(code(error), message, problem.encode_to_vec().into())
 }
 
-fn details(
-    what: &str,
-    remedy: &str,
-    source: Option<&(dyn std::error::Error + Send + Sync + 'static)>,
-) -> Vec<u8> {
-    let details = Details {
-        what: what.to_owned(),
-        remedy: remedy.to_owned(),
-        cause: source.map(|source| with_causes(source)).unwrap_or_default(),
-    };
-    // Three strings always make JSON; without them the status still has its message.
-    serde_json::to_vec(&details).unwrap_or_default()
+/// The problem of one question.
+pub fn to_problem(error: &ClusterError) -> wire::Problem {
+    let cause = error.source().map(with_causes);
+    wire::Problem {
+        code: code(error).into(),
+        what: what(error).to_owned(),
+        cause: cause.unwrap_or_default(),
+        remedy: error.remedy().unwrap_or_default(),
+    }
 }
 
-/// The error that a status tells; nothing if it is not one of these.
+fn code(error: &ClusterError) -> Code {
+    match error {
+        ClusterError::NotFound { .. } => Code::NotFound,
+        ClusterError::Replaced { .. } => Code::FailedPrecondition,
+        ClusterError::Forbidden { .. } => Code::PermissionDenied,
+        ClusterError::Unavailable { .. } => Code::Unavailable,
+        ClusterError::Invalid { .. } => Code::InvalidArgument,
+    }
+}
+
+fn what(error: &ClusterError) -> &str {
+    match error {
+        ClusterError::NotFound { what }
+        | ClusterError::Replaced { what }
+        | ClusterError::Forbidden { what, .. }
+        | ClusterError::Unavailable { what, .. }
+        | ClusterError::Invalid { what, .. } => what,
+    }
+}
+
+/// The error of a status; nothing if the agent itself did not answer: only its statuses have a problem in their details.
 pub(crate) fn from_status(status: &Status) -> Option<ClusterError> {
-    let details: Details = serde_json::from_slice(status.details()).ok()?;
-    Some(error(status.code(), details, status.message()))
+    let problem = wire::Problem::decode(status.details()).ok()?;
+    (problem.code == i32::from(status.code())).then(|| from_problem(problem))
 }
 
 /// Whether such a status was an answer, and not the transport's failure or an agent's end.
 pub(crate) fn is_answer(status: &Status) -> bool {
     // Only what the transport reports has a cause.
-    let is_broken = std::error::Error::source(status).is_some();
+    let is_broken = Error::source(status).is_some();
     !is_broken && !matches!(status.code(), Code::Unavailable | Code::Cancelled)
 }
 
-fn error(code: Code, details: Details, message: &str) -> ClusterError {
-    let Details {
+fn from_problem(problem: wire::Problem) -> ClusterError {
+    let wire::Problem {
+        code,
         what,
-        remedy,
         cause,
-    } = details;
+        remedy,
+    } = problem;
     let source = Box::new(Cause(cause));
-    match code {
+    match Code::from(code) {
         Code::NotFound => ClusterError::NotFound { what },
         Code::FailedPrecondition => ClusterError::Replaced { what },
         Code::PermissionDenied => ClusterError::Forbidden {
             what,
-            // An earlier agent names none: it knows of rights only.
-            remedy: match remedy.is_empty() {
-                true => GRANT_RIGHTS.to_owned(),
-                false => remedy,
-            },
+            remedy,
             source,
         },
         Code::Unavailable => ClusterError::Unavailable {
@@ -103,26 +87,12 @@ fn error(code: Code, details: Details, message: &str) -> ClusterError {
             remedy,
             source,
         },
-        Code::InvalidArgument => ClusterError::Invalid { what, source },
         _ => ClusterError::Invalid {
-            what: "the agent's answer".to_owned(),
-            source: Box::new(Cause(message.to_owned())),
+            what,
+            remedy: Some(remedy).filter(|remedy| !remedy.is_empty()),
+            source,
         },
     }
-}
-
-/// A problem of one network, as [`to_status`] would tell it.
-pub fn to_problem(error: &ClusterError) -> wire::Problem {
-    let status = to_status(error);
-    wire::Problem {
-        code: status.code().into(),
-        message: String::from_utf8_lossy(status.details()).into_owned(),
-    }
-}
-
-fn from_problem(problem: &wire::Problem) -> ClusterError {
-    let details = serde_json::from_str(&problem.message).unwrap_or_default();
-    error(Code::from(problem.code), details, &problem.message)
 }
 
 pub(crate) fn to_pod_ref(pod: &PodRef) -> wire::PodRef {
@@ -213,7 +183,7 @@ pub(crate) fn from_answer(
             config: network.config,
             resource_name: Some(network.resource_name).filter(|name| !name.is_empty()),
         }),
-        Answer::Problem(problem) => Err(from_problem(&problem)),
+        Answer::Problem(problem) => Err(from_problem(problem)),
     };
     Some((name, found))
 }
@@ -243,7 +213,7 @@ pub(crate) fn from_policies(
     told: wire::Policies,
 ) -> Result<Vec<(String, Vec<Policy>)>, ClusterError> {
     if let Some(problem) = told.problem {
-        return Err(from_problem(&problem));
+        return Err(from_problem(problem));
     }
     let from_policy = |wire::Policy { name, spec }| Policy { name, spec };
     let all = told.namespaces.into_iter();
@@ -260,7 +230,8 @@ pub(crate) fn from_policies(
 pub(crate) fn to_event(event: &Event) -> wire::Event {
     wire::Event {
         reason: event.reason.as_str().to_owned(),
-        message: event.message.clone(),
+        message: event.note.cause.clone(),
+        remedy: event.note.remedy.clone().unwrap_or_default(),
     }
 }
 
@@ -268,7 +239,10 @@ pub(crate) fn to_event(event: &Event) -> wire::Event {
 pub fn from_event(event: wire::Event) -> Option<Event> {
     Some(Event {
         reason: EventReason::parse(&event.reason)?,
-        message: event.message,
+        note: Diagnosis {
+            cause: event.message,
+            remedy: Some(event.remedy).filter(|remedy| !remedy.is_empty()),
+        },
     })
 }
 
@@ -298,14 +272,40 @@ mod tests {
             },
             ClusterError::Invalid {
                 what: "network-status of pod a/web".into(),
+                remedy: Some("make it shorter".into()),
                 source: source(),
             },
         ] {
-            let told = from_status(&to_status(&error)).expect("the agent answered");
-            assert_eq!(with_causes(&told), with_causes(&error));
-            assert_eq!(told.is_passing(), error.is_passing());
-            let told = from_problem(&to_problem(&error));
-            assert_eq!(with_causes(&told), with_causes(&error));
+            let status = to_status(&error);
+            assert_eq!(status.message(), error.diagnosis().to_string());
+            let received = from_status(&status).expect("the agent answered");
+            assert_eq!(received.diagnosis(), error.diagnosis());
+            assert_eq!(received.is_transient(), error.is_transient());
+            let received = from_problem(to_problem(&error));
+            assert_eq!(received.diagnosis(), error.diagnosis());
+        }
+    }
+
+    #[test]
+    fn each_field_of_a_problem_is_text_for_a_person() {
+        let problem = to_problem(&ClusterError::Unavailable {
+            what: "get pod a/web at https://api".into(),
+            remedy: "is it up?".into(),
+            source: Box::new(Cause("HTTP 503: busy".to_owned())),
+        });
+        assert_eq!(problem.what, "get pod a/web at https://api");
+        assert_eq!(problem.cause, "HTTP 503: busy");
+        assert_eq!(problem.remedy, "is it up?");
+    }
+
+    #[test]
+    fn an_event_is_the_same_on_both_sides() {
+        for note in [Diagnosis::new("no route", "add one"), "done".into()] {
+            let event = Event {
+                reason: EventReason::FailedAttach,
+                note,
+            };
+            assert_eq!(from_event(to_event(&event)), Some(event));
         }
     }
 

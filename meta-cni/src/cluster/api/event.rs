@@ -36,7 +36,7 @@ pub(super) fn object(
         },
         "type": event.reason.kind(),
         "reason": event.reason.as_str(),
-        "message": shortened(&event.message),
+        "message": event.note.within(MESSAGE_LIMIT).0,
         "count": 1,
         "firstTimestamp": seconds,
         "lastTimestamp": seconds,
@@ -52,19 +52,11 @@ fn name(pod: &str, unique: u64) -> String {
     format!("{}{suffix}", stem.trim_end_matches(['.', '-']))
 }
 
-fn shortened(message: &str) -> String {
-    const MARK: &str = "…";
-    if message.len() <= MESSAGE_LIMIT {
-        return message.to_owned();
-    }
-    let end = message.floor_char_boundary(MESSAGE_LIMIT - MARK.len());
-    format!("{}{MARK}", &message[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::EventReason;
+    use crate::diagnosis::Diagnosis;
 
     #[test]
     fn an_event_names_the_pod_and_who_reports() {
@@ -75,7 +67,7 @@ mod tests {
         };
         let event = Event {
             reason: EventReason::FailedAttach,
-            message: "no".into(),
+            note: Diagnosis::new("no", "do"),
         };
         let now = "2026-01-02T03:04:05.678Z".parse().unwrap();
         let object = object(&pod, &event, "node-1", now, 0xabc);
@@ -83,6 +75,7 @@ mod tests {
         assert_eq!(object["involvedObject"]["uid"], "u");
         assert_eq!(object["type"], "Warning");
         assert_eq!(object["reason"], "FailedAttach");
+        assert_eq!(object["message"], "no; do");
         assert_eq!(object["firstTimestamp"], "2026-01-02T03:04:05Z");
         assert_eq!(object["reportingInstance"], "node-1");
     }
@@ -95,9 +88,27 @@ mod tests {
             format!("{}.0000000000000001", "a".repeat(235))
         );
         assert_eq!(name(&"a".repeat(253), 1).len(), 253);
-        assert_eq!(shortened(&"a".repeat(1024)), "a".repeat(1024));
+        let pod = PodRef {
+            namespace: "a".into(),
+            name: "web".into(),
+            uid: None,
+        };
+        let message = |cause: String, remedy: Option<&str>| {
+            let event = Event {
+                reason: EventReason::FailedAttach,
+                note: Diagnosis {
+                    cause,
+                    remedy: remedy.map(str::to_owned),
+                },
+            };
+            let object = object(&pod, &event, "node-1", jiff::Timestamp::UNIX_EPOCH, 1);
+            object["message"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(message("a".repeat(1024), None), "a".repeat(1024));
+        let long = message("a".repeat(2000), Some("do"));
+        assert!(long.len() == 1024 && long.ends_with("…; do"), "{long}");
         for text in ["a".repeat(1025), "ä".repeat(1000), "🦀".repeat(300)] {
-            let short = shortened(&text);
+            let short = message(text, None);
             assert!(short.len() <= 1024 && short.len() > 1016, "{}", short.len());
             assert!(short.ends_with('…'));
         }

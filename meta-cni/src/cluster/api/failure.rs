@@ -222,6 +222,7 @@ impl Failure {
             (StatusCode::UNAUTHORIZED, _) => self.unavailable(question, server),
             _ if self.again() == Again::No => ClusterError::Invalid {
                 what: format!("the request to {verb} {object}"),
+                remedy: None,
                 source: Box::new(self),
             },
             _ => self.unavailable(question, server),

@@ -98,6 +98,7 @@ impl Connection {
         };
         let list: List = serde_json::from_slice(&body).map_err(|error| ClusterError::Invalid {
             what: format!("what {} answered for {}", self.server(), question.object),
+            remedy: None,
             source: Box::new(error),
         })?;
         let mut all: Vec<_> = list
@@ -136,6 +137,7 @@ impl Connection {
             .map_err(|failure| failure.into_error(&question, self.server()))?;
         serde_json::from_slice(&body).map_err(|error| ClusterError::Invalid {
             what: format!("what {} answered for {}", self.server(), question.object),
+            remedy: None,
             source: Box::new(error),
         })
     }
@@ -151,6 +153,7 @@ impl Connection {
         if size > ANNOTATIONS_LIMIT {
             return Err(ClusterError::Invalid {
                 what: format!("network-status of {}", question.object),
+                remedy: None,
                 source: Box::new(TooLarge { size }),
             });
         }
@@ -189,7 +192,7 @@ impl Connection {
             Err(error) => tracing::warn!(
                 %pod,
                 reason = event.reason.as_str(),
-                message = event.message,
+                note = %event.note,
                 %error,
                 "an Event was not posted"
             ),

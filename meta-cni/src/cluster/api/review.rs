@@ -191,6 +191,7 @@ async fn review(connection: &Connection, right: &Right) -> Result<bool, ClusterE
     });
     let invalid = |error| ClusterError::Invalid {
         what: format!("what {} answered of our rights", connection.server()),
+        remedy: None,
         source: Box::new(error),
     };
     let body = connection.ask(&Call::create(path, &asked)).await;

@@ -44,6 +44,8 @@ pub enum SourceError {
         field: String,
         /// What is wrong with it.
         detail: String,
+        /// What to do, if that is known.
+        remedy: Option<&'static str>,
     },
 }
 
@@ -52,12 +54,12 @@ impl From<SourceError> for ClusterError {
         match &error {
             SourceError::Unreadable { what, .. } => ClusterError::Unavailable {
                 what: what.clone(),
-                remedy: "it cannot be read: was it written, and may this process read it?"
-                    .to_owned(),
+                remedy: "was it written, and may this process read it?".to_owned(),
                 source: Box::new(error),
             },
-            SourceError::Broken { what, .. } => ClusterError::Invalid {
+            SourceError::Broken { what, remedy, .. } => ClusterError::Invalid {
                 what: what.clone(),
+                remedy: remedy.map(str::to_owned),
                 source: Box::new(error),
             },
         }
@@ -171,10 +173,12 @@ impl Source {
             InClusterError::ReadDefaultNamespace(_) | InClusterError::ReadCertificateBundle(_) => {
                 self.unreadable(format!("{SERVICE_ACCOUNT}: {error}"))
             }
-            InClusterError::ReadEnvironmentVariable(cause) => self.broken(
-                "KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT",
-                format!("{cause}; outside a pod, set `kubeconfig`"),
-            ),
+            InClusterError::ReadEnvironmentVariable(cause) => SourceError::Broken {
+                what: self.to_string(),
+                field: "KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT".to_owned(),
+                detail: cause.to_string(),
+                remedy: Some("outside a pod, set `kubeconfig`"),
+            },
             error => self.broken("KUBERNETES_SERVICE_HOST, ca.crt", error),
         }
     }
@@ -226,6 +230,7 @@ impl Source {
             what: self.to_string(),
             field: field.to_owned(),
             detail: detail.to_string(),
+            remedy: None,
         }
     }
 }
@@ -386,7 +391,7 @@ users: [{name: u, user: {token: t}}]
         let ca = load(&WHOLE.replacen("server:", "certificate-authority: /absent/ca, server:", 1));
         for result in [absent, ca] {
             let error = ClusterError::from(result.unwrap_err());
-            assert!(error.is_passing(), "{error}");
+            assert!(error.is_transient(), "{error}");
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cluster::EventReason;
 use crate::cluster::object::PodObject;
+use crate::diagnosis::Explain as _;
 
 /// A request as the server read it.
 #[derive(Clone, Debug, Default)]
@@ -181,7 +182,7 @@ fn status(code: u16, reason: &str, message: &str) -> Reply {
 fn event(message: &str) -> Event {
     Event {
         reason: EventReason::AddedInterface,
-        message: message.into(),
+        note: message.into(),
     }
 }
 
@@ -268,7 +269,7 @@ fn what_does_not_pass_is_told_after_a_bounded_time() {
             matches!(error, ClusterError::Unavailable { .. }),
             "{case}: {error}"
         );
-        let text = error.to_string();
+        let text = error.diagnosis().to_string();
         assert!(text.contains(words) && text.len() < 300, "{case}: {text}");
         assert_eq!(server.seen().len(), requests, "{case}");
         assert!(started.elapsed() < Duration::from_secs(4), "{case}");
@@ -286,9 +287,9 @@ fn a_server_that_is_not_there_is_named() {
         .cluster
         .pod(&web())
         .unwrap_err();
-    let text = error.to_string();
+    let text = error.diagnosis().to_string();
     assert!(
-        text.contains(&format!("127.0.0.1:{port}: nothing listens")),
+        text.contains(&format!("127.0.0.1:{port}: ")) && text.contains("; nothing listens"),
         "{text}"
     );
     let source = std::error::Error::source(&error).unwrap().to_string();
@@ -394,7 +395,7 @@ fn without_a_kubeconfig_each_network_says_so() {
     assert_eq!(answers.len(), 2);
     for answer in answers {
         let error = answer.unwrap_err();
-        assert!(error.is_passing() && error.to_string().contains("/absent/kubeconfig"));
+        assert!(error.is_transient() && error.to_string().contains("/absent/kubeconfig"));
     }
 }
 
@@ -421,7 +422,7 @@ fn readiness_is_asked_once_and_in_time() {
     let server = Server::start(|_, _| Reply::Hang);
     let started = Instant::now();
     let error = server.cluster().cluster.ready(limit).unwrap_err();
-    assert!(error.is_passing(), "{error}");
+    assert!(error.is_transient(), "{error}");
     assert!(started.elapsed() < 3 * limit);
 }
 

@@ -112,7 +112,10 @@ fn what_is_wrong_is_told_to_the_administrator_and_not_to_the_tenant() {
     ] {
         let (_folder, path) = written(text);
         let error = NodeFile::load(&path).unwrap_err();
-        assert!(error.to_string().contains(public), "{text}: {error}");
+        assert!(
+            error.diagnosis().to_string().contains(public),
+            "{text}: {error}"
+        );
         for hidden in ["secret", &path.display().to_string()] {
             assert!(!error.to_string().contains(hidden), "{text}: {error}");
         }
@@ -209,7 +212,10 @@ fn a_network_gets_the_default_server_or_the_one_that_it_may_name() {
                 assert_eq!(done, Ok(()), "{what}");
                 assert_eq!(Value::Object(ipam), expected, "{what}");
             }
-            Err(words) => assert!(done.unwrap_err().problem.contains(words), "{what}"),
+            Err(words) => assert!(
+                done.unwrap_err().problem.to_string().contains(words),
+                "{what}"
+            ),
         }
     }
 }

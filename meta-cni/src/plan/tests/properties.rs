@@ -62,7 +62,7 @@ fn asked() -> impl Strategy<Value = Asked> {
             element.interface = interface;
             element.default_route = gateways;
             if !is_found {
-                asked.found[index + 1] = Err(Problem::passing("network", "no answer"));
+                asked.found[index + 1] = Err(Problem::transient("network", "no answer"));
             }
         }
         asked
@@ -107,7 +107,7 @@ proptest! {
             && names.iter().all(|name| name != "lo" && interface_name_problem(name).is_none());
         let refused = match asked.plan() {
             Ok(_) => false,
-            Err(Problems(problems)) => problems.iter().any(|one| one.what.starts_with("interface ")),
+            Err(Problems(problems)) => problems.iter().any(|one| one.what.cause.starts_with("interface ")),
         };
         prop_assert_eq!(refused, !good);
     }

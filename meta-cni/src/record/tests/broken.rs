@@ -56,10 +56,8 @@ fn a_record_of_a_newer_format_is_not_called_corrupt() {
             matches!(error, RecordError::Newer { format, .. } if format == told),
             "{error:?}"
         );
-        assert!(
-            error.to_string().contains("use the newer meta-cni"),
-            "{error}"
-        );
+        let remedy = error.remedy().unwrap();
+        assert!(remedy.contains("use the newer meta-cni"), "{remedy}");
     }
 }
 

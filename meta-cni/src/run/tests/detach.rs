@@ -15,7 +15,7 @@ fn del_asks_the_others_first_and_the_default_network_at_the_end() {
     };
     let mut record = added(&["eth0", "net1", "net2"]);
     runner.detach(&mut record, "").unwrap();
-    assert_eq!(record.attachments, []);
+    assert_eq!(phases(&record), []);
     let calls = exec.calls();
     assert_eq!(calls.len(), 3);
     assert_eq!(calls[2].ifname, "eth0");
@@ -66,7 +66,7 @@ fn del_tries_all_and_keeps_those_that_failed_for_the_next_time() {
                 ("net3", Phase::Deleting),
             ]
         );
-        let kept = record.attachments.iter();
+        let kept = record.left();
         for entry in kept {
             assert_eq!(entry.result, Some(result(&entry.attachment.ifname)));
         }
@@ -78,7 +78,7 @@ fn del_tries_all_and_keeps_those_that_failed_for_the_next_time() {
         };
         runner.detach(&mut record, "/run/netns/pod").unwrap();
         assert_eq!(exec.calls().len(), 3, "the next time only these are tried");
-        assert_eq!(record.attachments, []);
+        assert_eq!(phases(&record), []);
     }
 }
 
@@ -120,7 +120,7 @@ fn what_failed_is_tried_once_more_one_after_the_other_before_the_answer() {
     };
     let mut record = added(&["eth0", "net1", "net2"]);
     runner.detach(&mut record, "/run/netns/pod").unwrap();
-    assert_eq!(record.attachments, []);
+    assert_eq!(phases(&record), []);
     assert_eq!(
         exec.briefs(),
         [
@@ -175,7 +175,7 @@ fn plugins_that_are_done_are_not_asked_again() {
     };
     let errors = runner.detach(&mut record, "").unwrap_err();
     assert_eq!(errors.len(), 1);
-    assert_eq!(record.attachments[0].deleted, [0, 2]);
+    assert_eq!(record.attachments[1].deleted, [0, 2]);
     let asked = [
         "DEL c net1",
         "DEL b net1",
@@ -261,4 +261,35 @@ fn a_del_begins_with_what_the_last_ones_had_no_time_for() {
         });
         assert_eq!(rounds, expected);
     }
+}
+
+#[test]
+fn what_was_never_begun_or_is_deleted_is_in_no_file_and_no_plugin_is_asked_for_it() {
+    let exec = Recording::new(|call: &Called| match (call.command, call.ifname.as_str()) {
+        ("ADD", "net1") | ("DEL", "eth0") => fails(call),
+        _ => made(call),
+    });
+    let runner = Runner {
+        plugins: &exec,
+        limit: limit(),
+        parallel: 1,
+    };
+    let in_file = |record: &Record| -> Vec<String> {
+        let file = serde_json::to_value(record).unwrap();
+        let file: Record = serde_json::from_value(file).unwrap();
+        let ifnames = file.attachments().map(|one| one.ifname.clone());
+        ifnames.collect()
+    };
+    let mut record = record(&["eth0", "net1", "net2"]);
+    runner.attach(&mut record, || ()).unwrap_err();
+    let gone = |record: &Record| -> Vec<String> {
+        let gone = record.gone().map(|entry| entry.attachment.ifname.clone());
+        gone.collect()
+    };
+    assert_eq!(gone(&record), ["net2"]);
+    assert_eq!(in_file(&record), ["eth0", "net1"]);
+    runner.detach(&mut record, "/run/netns/pod").unwrap_err();
+    assert!(exec.calls().iter().all(|call| call.ifname != "net2"));
+    assert_eq!(gone(&record), ["net1", "net2"], "their leases are released");
+    assert_eq!(in_file(&record), ["eth0"]);
 }

@@ -69,15 +69,21 @@ fn a_failure_is_noted_where_it_happened_with_its_causes() {
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
     struct Outer(#[source] io::Error);
+    impl Explain for Outer {
+        fn remedy(&self) -> Option<String> {
+            Some("look inside".to_owned())
+        }
+    }
     let steps = collect(|| {
         let failed = step(info_span!("lease"), || {
             warn!(tries = 3, "server away");
             Err::<(), _>(Outer(io::Error::other("inner")))
         });
         assert!(failed.is_err());
-        step(info_span!("record"), || Ok::<_, io::Error>(())).unwrap();
+        step(info_span!("record"), || Ok::<_, Outer>(())).unwrap();
     });
     assert_eq!(steps[1].error.as_deref(), Some("outer: inner"));
+    assert_eq!(steps[1].remedy.as_deref(), Some("look inside"));
     assert_eq!(steps[1].warnings, ["server away tries=3"]);
     assert_eq!((&steps[0].error, &steps[2].error), (&None, &None));
 }

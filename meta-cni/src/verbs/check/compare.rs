@@ -4,6 +4,7 @@ use cni::result::{CniResult, Interface, Route};
 use netlink::netns;
 use netlink::{Detection, Family, Link};
 
+use crate::diagnosis::Diagnosis;
 use crate::record::{Entry, Record};
 use crate::route::DefaultRoute;
 use crate::snapshot::Snapshot;
@@ -42,19 +43,19 @@ struct Present<'a> {
 
 impl<'a> Comparison<'a> {
     /// The first link that is gone.
-    pub(super) fn missing_interface(&self, entry: &Entry) -> Option<String> {
+    pub(super) fn missing_interface(&self, entry: &Entry) -> Option<Diagnosis> {
         let interfaces = entry.result.iter().flat_map(|result| &result.interfaces);
         interfaces
             .filter(|interface| self.is_here(interface) && is_link(interface))
             .find(|interface| self.link(&interface.name).is_none())
             .map(|interface| {
                 let name = &interface.name;
-                format!("interface {name} is gone from the pod; {REMEDY}")
+                Diagnosis::new(format!("interface {name} is gone from the pod"), REMEDY)
             })
     }
 
     /// The first default route that is not as the attachment asked for.
-    pub(super) fn wrong_default_route(&self, entry: &Entry) -> Option<String> {
+    pub(super) fn wrong_default_route(&self, entry: &Entry) -> Option<Diagnosis> {
         let asked = entry.attachment.default_route.as_ref()?;
         let ifname = entry.attachment.ifname.as_str();
         if asked.is_empty() {
@@ -62,29 +63,27 @@ impl<'a> Comparison<'a> {
                 .into_iter()
                 .flat_map(|family| self.default_routes_over(ifname, family));
             return any.next().map(|route| {
-                format!(
-                    "it has an {} default route, which it was to have none of",
-                    route.family
-                )
+                let family = route.family;
+                format!("it has an {family} default route, which it was to have none of").into()
             });
         }
         asked.iter().find_map(|gateway| {
             let family = Family::from(*gateway);
             let mut over = self.default_routes_over(ifname, family);
             if over.all(|route| route.gateway != Some(*gateway)) {
-                return Some(format!("the default route via {gateway} is gone"));
+                return Some(format!("the default route via {gateway} is gone").into());
             }
             self.record
                 .attachments()
                 .map(|other| other.ifname.as_str())
                 .filter(|other| *other != ifname)
                 .find(|other| self.default_routes_over(other, family).next().is_some())
-                .map(|other| format!("{other} has an {family} default route beside it"))
+                .map(|other| format!("{other} has an {family} default route beside it").into())
         })
     }
 
     /// The first address that another host has.
-    pub(super) fn duplicate(&self, entry: &Entry) -> Option<String> {
+    pub(super) fn duplicate(&self, entry: &Entry) -> Option<Diagnosis> {
         let ips = entry.result.iter().flat_map(|result| &result.ips);
         ips.map(|ip| ip.address.ip())
             .find(|ip| {
@@ -92,15 +91,17 @@ impl<'a> Comparison<'a> {
                 held.any(|held| held.address.ip() == *ip && held.detection == Detection::Failed)
             })
             .map(|ip| {
-                format!(
-                    "another host has address {ip} (IPv6 duplicate address detection failed); take \
-                     it from that host, or delete the pod"
+                Diagnosis::new(
+                    format!(
+                        "another host has address {ip} (IPv6 duplicate address detection failed)"
+                    ),
+                    "take it from that host, or delete the pod",
                 )
             })
     }
 
     /// The first MAC address, address or route of the result that is not there any more.
-    pub(super) fn change(&self, entry: &Entry) -> Option<String> {
+    pub(super) fn change(&self, entry: &Entry) -> Option<Diagnosis> {
         let result = entry.result.as_ref()?;
         let here = result.interfaces.iter().enumerate();
         let here: Vec<_> = here.filter(|(_, one)| self.is_here(one)).collect();
@@ -154,7 +155,7 @@ impl<'a> Comparison<'a> {
         result: &CniResult,
         present: &[Present<'_>],
         all_are_links: bool,
-    ) -> Option<String> {
+    ) -> Option<Diagnosis> {
         result.ips.iter().find_map(|ip| {
             let address = ip.address.ip();
             let owner = match ip.interface {
@@ -166,11 +167,12 @@ impl<'a> Comparison<'a> {
                 held.address.ip() == address && owner.is_none_or(|one| one.link.index == held.link)
             });
             let place = owner.map_or("the pod", |one| &one.interface.name);
-            (!is_there).then(|| format!("address {address} is gone from {place}; {REMEDY}"))
+            let cause = || format!("address {address} is gone from {place}");
+            (!is_there).then(|| Diagnosis::new(cause(), REMEDY))
         })
     }
 
-    fn missing_route(&self, route: &Route, present: &[Present<'_>]) -> Option<String> {
+    fn missing_route(&self, route: &Route, present: &[Present<'_>]) -> Option<Diagnosis> {
         let (dst, table) = (route.dst, route.table);
         let is_there = self.now.routes.iter().any(|now| {
             now.destination.network() == dst.network()
@@ -182,7 +184,8 @@ impl<'a> Comparison<'a> {
                 })
         });
         let via = route.gw.map_or_else(String::new, |gw| format!(" via {gw}"));
-        (!is_there).then(|| format!("the route to {dst}{via} is gone; {REMEDY}"))
+        let cause = || format!("the route to {dst}{via} is gone");
+        (!is_there).then(|| Diagnosis::new(cause(), REMEDY))
     }
 
     /// Whether the result's word on a route counts: default routes are said by others as well.
@@ -218,13 +221,13 @@ fn is_link(interface: &Interface) -> bool {
 }
 
 /// The ports of a bond have the MAC address of the bond.
-fn other_mac(present: &Present<'_>) -> Option<String> {
+fn other_mac(present: &Present<'_>) -> Option<Diagnosis> {
     let digits = |mac: &str| mac.replace([':', '-', '.'], "").to_ascii_lowercase();
     let (was, is) = (present.interface.mac.as_deref()?, &present.link.mac);
     let changed = present.link.controller.is_none() && !is.is_empty() && digits(was) != digits(is);
     let name = &present.interface.name;
-    changed
-        .then(|| format!("{name} has MAC address {is}, and had {was} when it was made; {REMEDY}"))
+    let cause = || format!("{name} has MAC address {is}, and had {was} when it was made");
+    changed.then(|| Diagnosis::new(cause(), REMEDY))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use netlink::netns;
 use netlink::{Netlink, NetlinkError};
 
 use super::{Origin, today};
+use crate::diagnosis::Explain as _;
 use crate::record::{Entry, Phase, Record};
 use crate::run::RunError;
 use crate::verbs::context::Context;
@@ -49,8 +50,8 @@ pub(super) fn give_up(
 ) -> Vec<RunError> {
     let id = &record.container_id;
     let earlier = context.records.orphans().failed(id);
-    let is_lasting = earlier.is_some_and(|failed| failed.is_lasting(Timestamp::now()));
-    let is_over = netns.is_empty() || is_lasting || origin == Origin::PlannedAnew;
+    let is_persistent = earlier.is_some_and(|failed| failed.is_persistent(Timestamp::now()));
+    let is_over = netns.is_empty() || is_persistent || origin == Origin::PlannedAnew;
     let mut kept = Vec::new();
     for place in 0..record.attachments.len() {
         let entry = &record.attachments[place];
@@ -169,7 +170,7 @@ fn log(entry: &Entry, failures: &[RunError], reason: Reason, trouble: &[String])
         .collect();
     let failures: Vec<String> = failures
         .iter()
-        .map(|failure| with_causes(failure))
+        .map(|failure| failure.diagnosis().to_string())
         .collect();
     tracing::warn!(
         network = attachment.network,

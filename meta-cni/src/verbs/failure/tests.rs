@@ -119,10 +119,10 @@ fn what_could_not_be_undone_is_not_told_as_undone() {
 
 #[test]
 fn the_code_of_a_delegate_passes_through() {
-    let passing = Problems(vec![Problem::passing("network a/b", "no answer")]);
+    let passing = Problems(vec![Problem::transient("network a/b", "no answer")]);
     let lasting = Problems(vec![
-        Problem::passing("network a/b", "no answer"),
-        Problem::lasting("network a/c", "is not there"),
+        Problem::transient("network a/b", "no answer"),
+        Problem::permanent("network a/c", "is not there"),
     ]);
     let busy = LockError::Busy {
         container_id: "c1".to_owned(),
@@ -300,7 +300,7 @@ fn a_known_failure_of_a_plugin_ends_with_what_to_do_however_long_it_is() {
     assert!(told.msg.contains(cause), "{told:?}");
     assert!(told.msg.ends_with("; install 1.10"), "{told:?}");
     assert_eq!(told.details, "");
-    let line = failure(cause).line();
+    let line = failure(cause).diagnosis().to_string();
     assert!(told.msg.ends_with(&line), "{line}");
     let long = format!("{cause} {}the end", "of a long story ".repeat(40));
     let told = object(&failure(&long));

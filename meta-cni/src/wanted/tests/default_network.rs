@@ -79,6 +79,9 @@ fn an_impossible_default_network_annotation_is_refused() {
             found[0].subject, "annotation v1.multus-cni.io/default-network",
             "{name}"
         );
-        assert!(found[0].what.contains(expected), "{name}: {found:?}");
+        assert!(
+            found[0].what.to_string().contains(expected),
+            "{name}: {found:?}"
+        );
     }
 }

@@ -138,7 +138,7 @@ fn an_add_that_could_not_be_undone_is_told_with_its_own_cause_and_remedy() {
     assert!(!first.contains("busy"), "{text}");
     has(
         lines.next().unwrap_or_default(),
-        &["remedy: ", "tries again by itself"],
+        &["remedy: ", "writable, and the disk not full?"],
     );
 }
 

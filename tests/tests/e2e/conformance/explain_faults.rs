@@ -18,7 +18,7 @@ struct Fault {
     name: &'static str,
     /// Parts of the first line, behind the pod.
     says: &'static [&'static str],
-    /// Part of the remedy; none: the first line says what to do, or nothing is to be done.
+    /// Part of the remedy; none: nothing is to be done.
     remedy: Option<&'static str>,
     make: fn() -> Scene,
 }

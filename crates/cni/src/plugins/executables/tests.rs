@@ -234,7 +234,7 @@ fn a_plugin_that_is_nowhere_is_reported_with_the_folders() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "plugin \"bridge\" is not in /nonexistent/a, /nonexistent/b; install it there"
+        "plugin \"bridge\" is not in /nonexistent/a, /nonexistent/b"
     );
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::diagnosis::Explain as _;
 use serde_json::json;
 
 fn answer(status: u16, body: &str) -> Failure {
@@ -132,9 +133,9 @@ fn a_policy_is_not_taken_for_a_lack_of_rights_and_says_why_in_its_own_words() {
     let error = answer(403, &status("Forbidden", POLICY, json!(null)));
     let error = error.into_error(&question, "https://api");
     assert_eq!(
-        cni::error::with_causes(&error),
-        "patch network-status of pod default/web: not allowed; use a token that is bound to this node (deploy/agent.yaml), or \
-         see the policy that refuses it: HTTP 403 Forbidden: the pod is not on the node that the token is bound to"
+        error.diagnosis().to_string(),
+        "patch network-status of pod default/web: not allowed: HTTP 403 Forbidden: the pod is not on the node that the token \
+         is bound to; use a token that is bound to this node (deploy/agent.yaml), or see the policy that refuses it"
     );
 }
 

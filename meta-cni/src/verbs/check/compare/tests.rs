@@ -82,6 +82,7 @@ fn changes(made_by: MadeBy, now: &Snapshot, result: Value) -> Option<String> {
     comparison
         .missing_interface(entry)
         .or_else(|| comparison.change(entry))
+        .map(|problem| problem.to_string())
 }
 
 fn net1() -> Value {

@@ -118,13 +118,13 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "network-status cannot be written",
         &["ADD failed", "network-status (all attachments were undone)"],
-        Some("meta-cni doctor"),
+        Some("writable, and the disk not full?"),
         || unreported(json!({})),
     ),
     fault(
         "the same, and not undone",
         &["ADD failed, and could not be undone", "network-status"],
-        Some("meta-cni doctor"),
+        Some("writable, and the disk not full?"),
         || unreported(busy()),
     ),
     fault(

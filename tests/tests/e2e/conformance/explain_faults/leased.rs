@@ -15,7 +15,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "ipam-server at unix://",
             "ipam.sock cannot be reached",
         ],
-        None,
+        Some("start it, or correct its address"),
         || leasing(json!({ "pool": "blue" }), &[], true),
     ),
     fault(
@@ -25,7 +25,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "default/blue (net1)",
             "pool green does not exist",
         ],
-        None,
+        Some("correct the network"),
         || leasing(json!({ "pool": "green" }), &[], false),
     ),
     fault(
@@ -35,7 +35,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "default/blue (net1)",
             "pool blue has no free IPv4 address",
         ],
-        None,
+        Some("meta-cni doctor"),
         || {
             leasing(
                 json!({ "pool": "blue" }),
@@ -47,7 +47,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "pool cordoned",
         &["ADD failed", "default/blue (net1)", "pool blue is cordoned"],
-        None,
+        Some("meta-cni doctor"),
         || {
             leasing(
                 json!({ "pool": "blue" }),
@@ -80,7 +80,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "/client.key (ipam.tls.key)",
             "No such file",
         ],
-        None,
+        Some("is it there, and mounted?"),
         no_key,
     ),
 ];

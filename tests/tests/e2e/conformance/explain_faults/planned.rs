@@ -31,7 +31,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "network default/red",
             "no such NetworkAttachmentDefinition",
         ],
-        None,
+        Some("create it, or correct the name"),
         || asking("red"),
     ),
     fault(
@@ -43,13 +43,13 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "interface asked for twice",
         &["ADD failed", "network default/blue", "net7"],
-        None,
+        Some("give one of them another name"),
         || asking("blue@net7, blue@net7"),
     ),
     fault(
         "two default routes",
         &["ADD failed", "default-route", "net1, net2"],
-        None,
+        Some("leave default-route on one of them"),
         two_default_routes,
     ),
     fault(
@@ -59,19 +59,19 @@ pub(super) const FAULTS: &[Fault] = &[
             "network default/blue",
             "\"no-such-plugin\" is not in",
         ],
-        None,
+        Some("install it there"),
         || with(json!({ "cniVersion": "1.0.0", "name": "blue", "type": "no-such-plugin" })),
     ),
     fault(
         "plugin not allowed",
         &["ADD failed", "network default/blue", "allowedPlugins"],
-        None,
+        Some("add it there, or use another"),
         || configured(json!({ "allowedPlugins": ["bridge"] }), "blue"),
     ),
     fault(
         "network of another namespace",
         &["ADD failed", "network other/blue", "namespaceIsolation"],
-        None,
+        Some("of globalNamespaces"),
         || configured(json!({ "namespaceIsolation": true }), "other/blue"),
     ),
     fault(
@@ -83,7 +83,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "a key has a wrong value",
         &["ADD failed", "maxParallelDelegates"],
-        None,
+        Some("correct it in the network configuration"),
         || configured(json!({ "maxParallelDelegates": 0 }), "blue"),
     ),
     fault(
@@ -93,7 +93,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "readinessindicatorfile",
             "/ready is not there",
         ],
-        None,
+        Some("meta-cni doctor"),
         not_ready,
     ),
     fault(
@@ -105,7 +105,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault(
         "agent away",
         &["ADD failed", "looking up the pod", "agent.sock"],
-        Some("meta-cni doctor"),
+        Some("is meta-cnid running on this node?"),
         no_agent,
     ),
     fault(
@@ -116,7 +116,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "127.0.0.1:1",
             "Connection refused",
         ],
-        Some("meta-cni doctor"),
+        Some("is the API server up"),
         no_api,
     ),
 ];
