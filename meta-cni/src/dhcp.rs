@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_is_gone_is_told_from_one_that_listens() {
+    fn a_daemon_that_is_gone_is_distinguished_from_one_that_listens() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("dhcp.sock");
         let missing = with_causes(&check(&socket).unwrap_err());

@@ -231,7 +231,7 @@ impl<'o> Examination<'o> {
         self.take(default_routes::check(&networks.networks));
         self.take(pods::check(&config, &networks.pods));
         let judged = policy::look(&config, knowledge, &networks);
-        self.report.looked.policy = judged.told();
+        self.report.looked.policy = judged.summary();
         self.take(policy::check(&judged, self.options.policy));
         self.take(pods::check_status(&networks.pods, records.living()));
         let late = late::look(records.living(), &mut self.report.not_looked);
@@ -354,10 +354,10 @@ impl<'o> Examination<'o> {
         self.take(plugins::check(&plugins));
         self.take(addresses::check(&lessees, &servers, self.now));
         self.take(devices);
-        let told = plugins
+        let versions = plugins
             .into_iter()
             .filter_map(|plugin| Some((plugin.name, plugin.versions?.ok()?)));
-        self.report.looked.plugins = told.collect();
+        self.report.looked.plugins = versions.collect();
     }
 }
 

@@ -95,7 +95,7 @@ pub fn run(
     // The records tell how it is without it.
     let (operations, note) = match journal.recent() {
         Ok(operations) => (operations, None),
-        Err(error) => (Vec::new(), Some(not_told(&error))),
+        Err(error) => (Vec::new(), Some(note_of(&error))),
     };
     if let Some(note) = &note {
         writeln!(notes, "meta-cni: {note}")?;
@@ -153,7 +153,7 @@ impl Options {
     }
 }
 
-fn not_told(error: &JournalError) -> String {
+fn note_of(error: &JournalError) -> String {
     let why = with_causes(error);
     format!("what was done is not told, only what is recorded: {why}")
 }

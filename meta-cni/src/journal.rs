@@ -130,7 +130,7 @@ impl Recording {
             operation.code = Some(code);
             (operation.error, operation.remedy) = (Some(cause), remedy);
         }
-        operation.make_tellable();
+        operation.redact();
         if !operation.is_worth_a_line(state_dir) {
             return;
         }
@@ -154,7 +154,7 @@ impl Operation {
     }
 
     /// Turns evidence into JSON if it is to be kept, forgets it else, and leaves secrets out of everything.
-    fn make_tellable(&mut self) {
+    fn redact(&mut self) {
         let mut secrets = Secrets::default();
         let mut room = EVIDENCE_BYTES;
         let keeps = self.keeps_evidence();

@@ -421,7 +421,7 @@ impl Sandbox<'_> {
     ///
     /// # Errors
     /// [`RecordError::Write`]; the earlier record, if there was one, is then still there.
-    pub fn save(&self, record: &Record) -> Result<(), RecordError> {
+    pub fn save_durably(&self, record: &Record) -> Result<(), RecordError> {
         self.write(record, true)
     }
 
@@ -429,8 +429,8 @@ impl Sandbox<'_> {
     /// one may be there instead, which serves a DEL as well.
     ///
     /// # Errors
-    /// As [`save`](Self::save).
-    pub fn save_soon(&self, record: &Record) -> Result<(), RecordError> {
+    /// As [`save_durably`](Self::save_durably).
+    pub fn save(&self, record: &Record) -> Result<(), RecordError> {
         self.write(record, false)
     }
 

@@ -4,7 +4,7 @@
 
 mod beside;
 mod plan;
-mod told;
+mod correct;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use netlink::netns::{self, NetnsError};
 pub use netlink::{Family, Link};
 use netlink::{Netlink, NetlinkError, Route};
 use plan::{Asked, Step};
-pub use told::tell;
+pub use correct::correct_result;
 
 /// Rounds until what was planned must be true. Two are enough when nobody else changes routes.
 const ROUNDS: u32 = 8;

@@ -21,7 +21,7 @@ use super::metrics::{ApiRequest, Metrics};
 use super::watch::States;
 
 /// How often kubeconfig, token and certificates are looked at: a kubelet renews a token minutes before its end.
-const LOOK: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the head of an answer may take: longer than a list of many objects does.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ impl Api {
     /// Reads the credentials again whenever they change; never ends.
     pub(super) async fn renew(&self) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             let renewed = self.renewed.clone();
             match blocking(move || renewed.renew()).await {
                 Ok(false) => {}
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_watch_is_about_is_told_by_its_path() {
+    fn what_a_watch_is_about_is_known_by_its_path() {
         let networks = "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions";
         for (path, expected) in [
             ("/api/v1/pods", Some(Kind::Pods)),

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::blocking;
 
 /// How often is counted.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many there are. Clones tell the same number.
 #[derive(Clone, Debug, Default)]
@@ -35,10 +35,10 @@ impl Failing {
 /// Counts now and every few seconds; never ends.
 pub(super) async fn run(state_dir: PathBuf, failing: Failing) -> Infallible {
     let orphans = Orphans::new(&state_dir);
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
+        ticks.tick().await;
         let orphans = orphans.clone();
         let number = blocking(move || {
             let marks = orphans.marks();

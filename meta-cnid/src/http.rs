@@ -25,7 +25,7 @@ use super::watch::States;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// How often an address that is in use is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a connection may be silent, and may live: its client connects again.
 const PATIENCE: Patience = Patience {
@@ -87,7 +87,7 @@ pub(super) async fn serve(place: Place, pages: Pages) -> io::Result<()> {
         if let Some(listener) = listener {
             return axum::serve(Guarding::new(listener), router(pages)).await;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         listener = match TcpListener::bind(place.address).await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             bound => Some(bound?),

@@ -179,13 +179,13 @@ impl Agent {
             let hidden = Hidden::bind(&arguments.ipam_socket).await?;
             let proxy = proxy::new(upstream, counts.clone(), stopping);
             report_held(&mut parts, arguments, &node, &proxy.0);
-            pass_on(&mut parts, hidden, proxy);
+            start_proxy(&mut parts, hidden, proxy);
             passed_on = Some(counts);
         }
         let waiting = Waiting::register(&mut registry);
         deliver(&mut parts, arguments, waiting.clone());
         count_deletions(&mut parts, arguments, Failing::register(&mut registry));
-        tell_operations(&mut parts, arguments, &node, &mut registry)?;
+        count_operations(&mut parts, arguments, &node, &mut registry)?;
         follow(&mut parts, &api, &node, &index, &states);
         let (close, closing) = oneshot::channel();
         let posting = events::run(
@@ -241,10 +241,10 @@ impl Agent {
             .work(async move { Err(place.keep().await.into()) });
         let answering = answer(self.service.clone(), listener, self.stop.subscribe());
         self.parts.serve(answering);
-        tell_where(arguments);
+        announce_socket(arguments);
         let state_dir = arguments.state_dir.clone();
         blocking(move || meta_cni::sweep::temporaries(&state_dir, SystemTime::now())).await;
-        look_after(&mut self.parts, arguments, &self.service);
+        start_repairs(&mut self.parts, arguments, &self.service);
         tracing::info!(socket = %arguments.socket.display(), metrics = self.pages, "serving");
         if let Some(path) = &arguments.ready_file {
             let ready = json!({"socket": arguments.socket, "metrics": self.pages});
@@ -311,7 +311,7 @@ fn source(arguments: &Arguments) -> Source {
 
 /// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
 /// has reached ipam-server.
-fn pass_on(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) {
+fn start_proxy(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) {
     let (give, listener) = oneshot::channel();
     let own = proxy.clone();
     parts.work(async move {
@@ -338,7 +338,7 @@ fn pass_on(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) 
 }
 
 /// Tells meta-cni, whatever it is configured to, that this node has an agent: also while it is away, and after a reboot.
-fn tell_where(arguments: &Arguments) {
+fn announce_socket(arguments: &Arguments) {
     let (state_dir, socket) = (&arguments.state_dir, &arguments.socket);
     if let Err(error) = meta_cni::config::note_agent(state_dir, socket) {
         let file = state_dir.display();
@@ -366,7 +366,7 @@ fn count_deletions(parts: &mut Parts, arguments: &Arguments, failing: Failing) {
 }
 
 /// Tells what meta-cni does on this node: as metrics, and as traces if somebody wants them.
-fn tell_operations(
+fn count_operations(
     parts: &mut Parts,
     arguments: &Arguments,
     node: &Arc<str>,
@@ -419,7 +419,7 @@ fn follow(parts: &mut Parts, api: &Api, node: &Arc<str>, index: &Arc<Index>, sta
 }
 
 /// Compares what is recorded on this node with what is there.
-fn look_after(parts: &mut Parts, arguments: &Arguments, service: &Service) {
+fn start_repairs(parts: &mut Parts, arguments: &Arguments, service: &Service) {
     let interval = arguments.repair_interval_seconds;
     let state_dir = &arguments.state_dir;
     if let Some(socket) = &arguments.cri_socket {

@@ -20,7 +20,7 @@ use super::blocking;
 use super::traces::Spans;
 
 /// How often the journal is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Plugins that have a label of their own; more are `other`. A node has a dozen.
 const PLUGINS: usize = 64;
 
@@ -139,12 +139,12 @@ impl Plugins {
 pub(super) async fn run(state_dir: PathBuf, counts: Counts, spans: Option<Spans>) {
     let mut follower = Follower::at_end(Journal::new(&state_dir));
     let mut plugins = Plugins::default();
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Sandboxes of before are attached all the same.
     let mut has_changed = true;
     loop {
-        looks.tick().await;
+        ticks.tick().await;
         let dir = state_dir.clone();
         let (back, operations, attached) = blocking(move || {
             let operations = follower.look();
@@ -154,8 +154,8 @@ pub(super) async fn run(state_dir: PathBuf, counts: Counts, spans: Option<Spans>
         })
         .await;
         follower = back;
-        let told = tell(&counts, &mut plugins, operations, spans.as_ref());
-        if let Err(error) = told {
+        let counted = count(&counts, &mut plugins, operations, spans.as_ref());
+        if let Err(error) = counted {
             tracing::warn!(%error, "the journal of meta-cni cannot be followed");
         }
         has_changed = match attached {
@@ -172,7 +172,7 @@ pub(super) async fn run(state_dir: PathBuf, counts: Counts, spans: Option<Spans>
     }
 }
 
-fn tell(
+fn count(
     counts: &Counts,
     plugins: &mut Plugins,
     operations: io::Result<Vec<Operation>>,

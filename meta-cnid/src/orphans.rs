@@ -184,7 +184,7 @@ mod tests {
         ] {
             let record = Record::planned(id, netns, pod, vec![]);
             let sandbox = records.lock(id, Duration::ZERO).unwrap();
-            sandbox.save(&record).unwrap();
+            sandbox.save_durably(&record).unwrap();
         }
         for (sandboxes, expected) in [
             ("other", "gone"),

@@ -22,7 +22,7 @@ use super::blocking;
 use super::pauses::Pauses;
 
 /// How often is looked for releases that wait.
-const LOOK: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// After tries that did not deliver everything, the pause doubles up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// For connecting, and for [`AT_ONCE`] releases.
@@ -66,7 +66,7 @@ impl Waiting {
         waiting
     }
 
-    fn tell(&self, seen: Seen) {
+    fn update(&self, seen: Seen) {
         self.number.set(seen.number.try_into().unwrap_or(i64::MAX));
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         self.age();
@@ -109,30 +109,30 @@ struct Away {
 impl Away {
     fn new() -> Away {
         Away {
-            servers: Pauses::new(LOOK, LONGEST_PAUSE),
-            releases: Pauses::new(LOOK, LONGEST_PAUSE),
+            servers: Pauses::new(POLL_INTERVAL, LONGEST_PAUSE),
+            releases: Pauses::new(POLL_INTERVAL, LONGEST_PAUSE),
         }
     }
 }
 
 /// Looks for releases that wait, now and every few seconds, and delivers them; never ends.
 pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut away = Away::new();
     loop {
-        looks.tick().await;
-        let (dir, told) = (state_dir.clone(), waiting.clone());
+        ticks.tick().await;
+        let (dir, shown) = (state_dir.clone(), waiting.clone());
         let done;
         (away, done) = blocking(move || {
-            let done = look(&dir, &mut away, &told);
+            let done = look(&dir, &mut away, &shown);
             (away, done)
         })
         .await;
         if let Err(error) = done {
             let error = with_causes(&error);
             tracing::warn!(error, "releases cannot be looked for");
-            waiting.tell(Seen {
+            waiting.update(Seen {
                 problem: Some(error),
                 ..Seen::default()
             });
@@ -141,10 +141,10 @@ pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
 }
 
 /// Delivers what can be delivered; says how many wait, before and after.
-fn look(state_dir: &Path, away: &mut Away, told: &Waiting) -> Result<(), QueueError> {
+fn look(state_dir: &Path, away: &mut Away, shown: &Waiting) -> Result<(), QueueError> {
     let queue = Queue::new(state_dir);
     let by_server = queue.by_server()?;
-    told.tell(seen(&by_server));
+    shown.update(seen(&by_server));
     if by_server.is_empty() {
         return Ok(());
     }
@@ -179,7 +179,7 @@ fn look(state_dir: &Path, away: &mut Away, told: &Waiting) -> Result<(), QueueEr
             away.note(server, outcome);
         }
     }
-    told.tell(seen(&queue.by_server()?));
+    shown.update(seen(&queue.by_server()?));
     Ok(())
 }
 

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// and for its networks (10 s).
 const CALL_LIMIT: Duration = Duration::from_secs(25);
 /// How long the agent is given for what nobody waits for: it only takes it.
-const TELL_LIMIT: Duration = Duration::from_secs(2);
+const REPORT_LIMIT: Duration = Duration::from_secs(2);
 /// How long an agent that takes the connection and says nothing is given if there is somebody else to ask.
 const CALL_LIMIT_WITH_FALLBACK: Duration = Duration::from_secs(5);
 
@@ -47,7 +47,7 @@ pub struct AgentCluster {
     /// Whether the agent was found to be away: it is not asked again by this process.
     is_away: AtomicBool,
     /// Networks that came with the pod.
-    told: Mutex<BTreeMap<NadName, Nad>>,
+    networks: Mutex<BTreeMap<NadName, Nad>>,
     /// Policies that came with it, by namespace.
     policies: Mutex<BTreeMap<String, Vec<Policy>>>,
 }
@@ -58,7 +58,7 @@ type Call<'a, T> = dyn Fn(Client) -> BoxFuture<'static, Result<Response<T>, Stat
 /// What asking came to.
 enum Answer<'a, T> {
     /// The agent told.
-    Told(T),
+    OfAgent(T),
     /// The agent is away, and this may be asked.
     AskInstead(&'a ApiCluster),
 }
@@ -100,7 +100,7 @@ impl AgentCluster {
             fallback,
             link: Mutex::default(),
             is_away: AtomicBool::new(false),
-            told: Mutex::default(),
+            networks: Mutex::default(),
             policies: Mutex::default(),
         }
     }
@@ -147,7 +147,7 @@ impl AgentCluster {
                 return Ok(Answer::AskInstead(api));
             }
             let away = match self.once(limit, call) {
-                Ok(answer) => return answer.map(Answer::Told),
+                Ok(answer) => return answer.map(Answer::OfAgent),
                 Err(away) => away,
             };
             let time_is_left = Instant::now() + PAUSE < deadline;
@@ -248,18 +248,18 @@ impl AgentCluster {
 
 impl Cluster for AgentCluster {
     fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
-        let told = match self.resolve(Some(pod), &[], &[])? {
+        let answer = match self.resolve(Some(pod), &[], &[])? {
             Answer::AskInstead(api) => return api.pod(pod),
-            Answer::Told(told) => told,
+            Answer::OfAgent(answer) => answer,
         };
-        let found = told.pod.map(wire::from_pod);
+        let found = answer.pod.map(wire::from_pod);
         let found = found.ok_or_else(|| unfit("no pod"))?;
         check_uid(pod, &found)?;
-        if let Some(Ok(policies)) = told.policies.map(wire::from_policies) {
+        if let Some(Ok(policies)) = answer.policies.map(wire::from_policies) {
             self.keep_policies(policies);
         }
-        let mut kept = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, nad) in told.networks.into_iter().filter_map(wire::from_answer) {
+        let mut kept = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, nad) in answer.networks.into_iter().filter_map(wire::from_answer) {
             // Why another is not known is asked again if it is wanted: it may have come by then.
             if let Ok(nad) = nad {
                 kept.insert(name, nad);
@@ -269,7 +269,7 @@ impl Cluster for AgentCluster {
     }
 
     fn networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>> {
-        let kept = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: BTreeMap<&NadName, Result<Nad, ClusterError>> = BTreeMap::new();
         for name in names {
             if let Some(nad) = kept.get(name) {
@@ -303,14 +303,14 @@ impl Cluster for AgentCluster {
         if let Some(known) = self.kept_policies(namespaces) {
             return Ok(known);
         }
-        let told = match self.resolve(None, &[], namespaces)? {
+        let answer = match self.resolve(None, &[], namespaces)? {
             Answer::AskInstead(api) => return api.policies(namespaces),
-            Answer::Told(told) => told,
+            Answer::OfAgent(answer) => answer,
         };
-        let told = told
+        let answer = answer
             .policies
             .ok_or_else(|| unfit("no AttachmentPolicies: it is older than meta-cni"));
-        self.keep_policies(wire::from_policies(told?)?);
+        self.keep_policies(wire::from_policies(answer?)?);
         self.kept_policies(namespaces)
             .ok_or_else(|| unfit("too few namespaces"))
     }
@@ -333,10 +333,10 @@ impl Cluster for AgentCluster {
         };
         let answer = match network_status {
             Some(_) => self.ask(&call)?,
-            None => self.ask_within(Duration::ZERO, TELL_LIMIT.min(self.call_limit), &call)?,
+            None => self.ask_within(Duration::ZERO, REPORT_LIMIT.min(self.call_limit), &call)?,
         };
         match answer {
-            Answer::Told(ReportResponse {}) => Ok(()),
+            Answer::OfAgent(ReportResponse {}) => Ok(()),
             Answer::AskInstead(api) => api.report(pod, network_status, events),
         }
     }
@@ -351,9 +351,9 @@ impl Cluster for AgentCluster {
 }
 
 impl AgentCluster {
-    fn keep_policies(&self, told: Vec<(String, Vec<Policy>)>) {
+    fn keep_policies(&self, policies: Vec<(String, Vec<Policy>)>) {
         let mut kept = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend(told);
+        kept.extend(policies);
     }
 
     /// The policies of each of the namespaces, if all were told.
@@ -368,8 +368,8 @@ impl AgentCluster {
     fn ask_networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>> {
         match self.resolve(None, names, &[]) {
             Ok(Answer::AskInstead(api)) => api.networks(names),
-            Ok(Answer::Told(told)) => {
-                let answers = told.networks.into_iter();
+            Ok(Answer::OfAgent(answer)) => {
+                let answers = answer.networks.into_iter();
                 answers
                     .map(|answer| match wire::from_answer(answer) {
                         Some((_, found)) => found,

@@ -294,7 +294,7 @@ mod tests {
         }
     }
 
-    fn told(lessee: &Lessee, pools: Result<Pools, IpamFailure>) -> Vec<(Severity, String)> {
+    fn findings(lessee: &Lessee, pools: Result<Pools, IpamFailure>) -> Vec<(Severity, String)> {
         let seen = Seen {
             server: lessee.config.as_ref().unwrap().server.clone(),
             certificate: None,
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_told_by_what_it_can_give() {
+    fn a_pool_is_reported_by_what_it_can_give() {
         use Severity::{Fault, Warning};
         let missing = || Err(tonic::Status::not_found("no"));
         for (pool, expected) in [
@@ -339,11 +339,11 @@ mod tests {
                 )),
             ),
         ] {
-            let told = told(&lessee(&["blue"]), Ok([("blue".to_owned(), pool)].into()));
-            let told = told
+            let found = findings(&lessee(&["blue"]), Ok([("blue".to_owned(), pool)].into()));
+            let found = found
                 .first()
                 .map(|(severity, cause)| (*severity, cause.as_str()));
-            assert_eq!(told, expected);
+            assert_eq!(found, expected);
         }
     }
 
@@ -353,7 +353,7 @@ mod tests {
             let pools = [("blue", pool(0, 250, false)), ("more", more)];
             pools.map(|(name, pool)| (name.to_owned(), Ok(pool))).into()
         };
-        let one = told(&lessee(&["blue", "more"]), Ok(both(pool(200, 250, false))));
+        let one = findings(&lessee(&["blue", "more"]), Ok(both(pool(200, 250, false))));
         assert_eq!(
             one,
             [(
@@ -361,7 +361,7 @@ mod tests {
                 "pool blue has no free IPv4 address".to_owned()
             )]
         );
-        let none = told(&lessee(&["blue", "more"]), Ok(both(pool(200, 250, true))));
+        let none = findings(&lessee(&["blue", "more"]), Ok(both(pool(200, 250, true))));
         assert!(
             none.iter()
                 .all(|(severity, _)| *severity == Severity::Fault)
@@ -371,14 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_answer_is_told_and_no_pool_of_it() {
+    fn a_server_that_does_not_answer_is_reported_and_no_pool_of_it() {
         let away = IpamFailure::Unreachable {
             server: "unix:///s".to_owned(),
             source: "gone".into(),
         };
-        let told = told(&lessee(&["blue"]), Err(away));
+        let found = findings(&lessee(&["blue"]), Err(away));
         assert_eq!(
-            told,
+            found,
             [(
                 Severity::Fault,
                 "ipam-server at unix:///run/meta-cni/ipam.sock does not answer: gone".to_owned()

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_in_which_it_is_not_there_is_told_apart() {
+    fn each_way_in_which_it_is_not_there_is_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let place = |name: &str| dir.path().join(name);
         drop(StdListener::bind(place("stale")).unwrap());

@@ -177,7 +177,7 @@ mod tests {
 
     const HOUR: i64 = 3600;
 
-    fn told(begin: i64, end: i64) -> Option<Severity> {
+    fn severity(begin: i64, end: i64) -> Option<Severity> {
         let now = Timestamp::from_second(1_000_000_000).unwrap();
         let validity = Validity {
             begin: now.as_second() + begin,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_soon_is_told_before_it_has_ended() {
+    fn what_ends_soon_is_reported_before_it_has_ended() {
         use Severity::{Fault, Warning};
         for (case, begin, end, expected) in [
             ("an hour's token, new", 0, HOUR, None),
@@ -209,7 +209,7 @@ mod tests {
                 Some(Warning),
             ),
         ] {
-            assert_eq!(told(begin, end), expected, "{case}");
+            assert_eq!(severity(begin, end), expected, "{case}");
         }
     }
 

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_is_told_once_with_all_that_shows_it() {
+    fn one_cause_is_reported_once_with_all_that_shows_it() {
         let cause = |evidence: &str| Finding::warning(Area::Link, "c", "r").seen(evidence);
         let fault = Finding::fault(Area::Link, "c", "r").seen("b");
         let ordered = in_order(vec![cause("a"), fault, cause("a")]);

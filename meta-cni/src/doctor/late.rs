@@ -191,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_secondary_interface_learned_is_told_and_nothing_else() {
+    fn what_a_secondary_interface_learned_is_reported_and_nothing_else() {
         let found = of_sandbox(&record(json!([])), &now());
-        let told: Vec<_> = found
+        let reported: Vec<_> = found
             .iter()
             .map(|late| {
                 (
@@ -208,7 +208,7 @@ mod tests {
             "fd00:5::9/64".to_owned(),
             "fe80::1".to_owned(),
         );
-        assert_eq!(told, [expected]);
+        assert_eq!(reported, [expected]);
         let asked = record(json!([{"dst": "::/0"}]));
         assert!(of_sandbox(&asked, &now())[0].routers.is_empty());
         assert!(of_sandbox(&record(json!([])), &Snapshot::default()).is_empty());

@@ -289,9 +289,9 @@ mod tests {
             pods,
             vec![nad("good").unwrap()],
         );
-        let told: Vec<_> = networks.networks.iter().map(Network::described).collect();
+        let shown: Vec<_> = networks.networks.iter().map(Network::described).collect();
         assert_eq!(
-            told,
+            shown,
             [
                 "network d of every pod",
                 "network default/bad of pod default/a",

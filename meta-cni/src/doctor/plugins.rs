@@ -218,7 +218,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn each_way_in_which_a_plugin_is_not_there_is_told_apart() {
+    fn each_way_in_which_a_plugin_is_not_there_is_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let speaks = r#"echo '{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0"]}'"#;
         script(dir.path(), "good", 0o755, speaks);

@@ -117,17 +117,17 @@ pub(super) fn check_status<'r>(
         else {
             continue;
         };
-        let told = pod.annotations.get(NETWORK_STATUS).map(String::as_str);
-        let what = match told {
+        let written = pod.annotations.get(NETWORK_STATUS).map(String::as_str);
+        let what = match written {
             None => "has no network-status, though its interfaces are there",
-            Some(told) if is_same(told, is_true) => continue,
+            Some(written) if is_same(written, is_true) => continue,
             Some(_) => "has a network-status that does not say which interfaces it has",
         };
         let remedy = "the agent of the node repairs it; without one, delete the pod so that it is attached anew";
         findings.push(
             Finding::warning(Area::Pod, format!("{} {what}", name(pod)), remedy)
-                .seen(format!("told: {}", short(told.unwrap_or("nothing"))))
-                .seen(format!("true: {}", short(is_true))),
+                .seen(format!("network-status: {}", short(written.unwrap_or("nothing"))))
+                .seen(format!("recorded: {}", short(is_true))),
         );
     }
     findings
@@ -148,7 +148,7 @@ fn short(status: &str) -> String {
     let Ok(Value::Array(elements)) = serde_json::from_str(status) else {
         return status.chars().take(100).collect();
     };
-    let told = |element: &Value| {
+    let interface = |element: &Value| {
         let text = |key: &str| element[key].as_str().unwrap_or("?").to_owned();
         format!(
             "{} of {} {}",
@@ -157,7 +157,7 @@ fn short(status: &str) -> String {
             element["ips"]
         )
     };
-    elements.iter().map(told).collect::<Vec<_>>().join(", ")
+    elements.iter().map(interface).collect::<Vec<_>>().join(", ")
 }
 
 fn name(pod: &Pod) -> String {

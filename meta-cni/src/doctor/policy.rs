@@ -99,7 +99,7 @@ impl Judged {
     }
 
     /// The numbers.
-    pub(super) fn told(&self) -> Option<report::Judged> {
+    pub(super) fn summary(&self) -> Option<report::Judged> {
         let refused = self
             .networks
             .values()

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_the_way_out() {
+    fn what_cannot_be_read_is_reported_with_the_way_out() {
         let newer = RecordError::Newer {
             path: "/a/c.json".into(),
             format: 9,

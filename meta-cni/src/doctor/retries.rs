@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_del_is_told_with_its_cause_its_tries_and_the_next_one() {
+    fn a_failing_del_is_reported_with_its_cause_its_tries_and_the_next_one() {
         let once = found(1, 3660);
         let cause = "the DEL of container c1 failed once: network a/b (net1): vpn DEL: busy";
         assert_eq!(once.cause, cause);

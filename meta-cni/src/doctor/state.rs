@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_told() {
+    fn each_fault_is_reported() {
         let room = |bytes, files| {
             Some(Room {
                 bytes,

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_networks_do_to_one_another_is_told_with_all_that_it_concerns() {
+    fn what_networks_do_to_one_another_is_reported_with_all_that_it_concerns() {
         let default_route = json!({"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}]});
         let bridge = json!({
             "type": "bridge", "isGateway": true, "bridge": "x",

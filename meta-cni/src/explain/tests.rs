@@ -53,7 +53,7 @@ impl Node {
         let mut record = Record::planned(container_id, "/run/netns/x", pod, vec![attachment]);
         record.attachments[0].phase = phase;
         let sandbox = records.lock(container_id, std::time::Duration::from_secs(60));
-        sandbox.unwrap().save(&record).unwrap();
+        sandbox.unwrap().save_durably(&record).unwrap();
     }
 
     fn explain(&self, arguments: &[&str]) -> Result<Option<String>, ExplainError> {
@@ -202,7 +202,7 @@ fn a_pod_and_a_container_are_found_by_what_tools_print_of_them() {
 }
 
 #[test]
-fn a_name_in_two_namespaces_must_be_told_apart() {
+fn a_name_in_two_namespaces_must_be_distinguished() {
     let mut other = operation("ADD", "other", None);
     other.pod = Some(pod("bar", "web"));
     let node = Node::with(&[operation("ADD", ID, None), other]);
@@ -212,7 +212,7 @@ fn a_name_in_two_namespaces_must_be_told_apart() {
 }
 
 #[test]
-fn the_newest_sandbox_is_told_and_the_earlier_ones_named() {
+fn the_newest_sandbox_is_shown_and_the_earlier_ones_named() {
     let mut first = operation("ADD", "first", Some("no uplink"));
     first.time -= jiff::SignedDuration::from_secs(90);
     let late_del = operation("DEL", "first", None);
@@ -227,7 +227,7 @@ fn the_newest_sandbox_is_told_and_the_earlier_ones_named() {
 }
 
 #[test]
-fn a_failure_is_told_with_its_step_what_the_plugin_was_given_and_one_remedy() {
+fn a_failure_is_reported_with_its_step_what_the_plugin_was_given_and_one_remedy() {
     let node = Node::with(&[operation("ADD", ID, Some("no uplink; port 7"))]);
     let text = node.explain(&["web"]).unwrap().unwrap();
     for words in [
@@ -299,7 +299,7 @@ fn gc() -> Operation {
 }
 
 #[test]
-fn of_gc_each_sandbox_is_told_what_was_done_with_it_and_how_that_ended() {
+fn of_gc_each_sandbox_shows_what_was_done_with_it_and_how_that_ended() {
     let node = Node::with(&[gc()]);
     let fine = node.explain(&["fine"]).unwrap().unwrap();
     assert!(fine.starts_with("shop/fine: deleted "), "{fine}");
@@ -314,7 +314,7 @@ fn of_gc_each_sandbox_is_told_what_was_done_with_it_and_how_that_ended() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_told_with_what_to_do() {
+fn a_record_that_cannot_be_read_is_reported_with_what_to_do() {
     let node = Node::with(&[operation("ADD", ID, None)]);
     node.record(ID, Phase::Added);
     std::fs::write(node.0.path().join(format!("attachments/{ID}.json")), "{").unwrap();
@@ -326,7 +326,7 @@ fn a_record_that_cannot_be_read_is_told_with_what_to_do() {
 }
 
 #[test]
-fn without_a_journal_that_can_be_read_the_record_is_told_and_that_it_is_all() {
+fn without_a_journal_that_can_be_read_the_record_is_shown_and_that_it_is_all() {
     let node = Node::new();
     node.record(ID, Phase::Added);
     std::fs::create_dir(node.0.path().join("operations.jsonl")).unwrap();

@@ -290,7 +290,7 @@ fn leases_are_kept_apart_by_namespace_whatever_the_names_of_networks() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_with_its_network() {
+fn what_cannot_be_used_is_reported_with_its_network() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Nads::new(|name: &NadName| match name.name.as_str() {
         "text" => Ok(nad(name, "{")),

@@ -348,9 +348,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_patient_is_told_at_once_that_the_connection_broke() {
-        let told = asked(false);
-        assert_eq!(told.code(), Code::Unavailable);
-        assert!(told.message().contains("went away"), "{told}");
+    fn who_is_not_patient_learns_at_once_that_the_connection_broke() {
+        let shown = asked(false);
+        assert_eq!(shown.code(), Code::Unavailable);
+        assert!(shown.message().contains("went away"), "{shown}");
     }
 }

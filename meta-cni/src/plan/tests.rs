@@ -276,7 +276,7 @@ fn a_network_that_is_run_by_this_plugin_again_is_refused() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_and_a_lasting_one_decides_the_code() {
+fn all_problems_are_reported_at_once_and_a_permanent_one_decides_the_code() {
     let mut asked = Asked::new()
         .and("shop/gone", on("lo"))
         .and("shop/late", json!({"default-route": ["10.0.0.1"]}))

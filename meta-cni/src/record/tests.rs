@@ -115,7 +115,7 @@ fn record(container_id: &str) -> Record {
 fn what_is_written_reads_back() {
     let folder = Folder::new();
     let record = record("c1");
-    for save in [Sandbox::save, Sandbox::save_soon] {
+    for save in [Sandbox::save_durably, Sandbox::save] {
         let sandbox = folder.sandbox("c1");
         save(&sandbox, &record).unwrap();
         assert_eq!(sandbox.load().unwrap().as_ref(), Some(&record));
@@ -130,9 +130,9 @@ fn the_last_one_written_is_the_one_that_is_read() {
     let folder = Folder::new();
     let sandbox = folder.sandbox("c1");
     let mut record = record("c1");
-    sandbox.save(&record).unwrap();
+    sandbox.save_durably(&record).unwrap();
     record.attachments.truncate(1);
-    sandbox.save_soon(&record).unwrap();
+    sandbox.save(&record).unwrap();
     assert_eq!(sandbox.load().unwrap(), Some(record));
 }
 
@@ -141,7 +141,7 @@ fn a_sandbox_without_a_lock_reads_and_writes_as_well() {
     let folder = Folder::new();
     let sandbox = folder.records.without_lock("c1");
     assert_eq!(sandbox.load().unwrap(), None);
-    sandbox.save(&record("c1")).unwrap();
+    sandbox.save_durably(&record("c1")).unwrap();
     assert_eq!(sandbox.load().unwrap(), Some(record("c1")));
     sandbox.forget().unwrap();
     assert_eq!(folder.files(), [""; 0]);
@@ -190,9 +190,9 @@ fn a_record_as_format_1_has_it_is_read() {
 fn forgetting_leaves_nothing_and_twice_is_fine() {
     let folder = Folder::new();
     let sandbox = folder.sandbox("c1");
-    sandbox.save(&record("c1")).unwrap();
+    sandbox.save_durably(&record("c1")).unwrap();
     fs::write(folder.path(".c1.json.tmp"), "half").unwrap();
-    folder.sandbox("c2").save(&record("c2")).unwrap();
+    folder.sandbox("c2").save_durably(&record("c2")).unwrap();
     assert_eq!(
         folder.files(),
         [
@@ -213,7 +213,7 @@ fn forgetting_leaves_nothing_and_twice_is_fine() {
 fn containers_are_those_that_have_a_record() {
     let folder = Folder::new();
     for id in ["b", "a", "a.json", "x-1_y"] {
-        folder.sandbox(id).save(&record(id)).unwrap();
+        folder.sandbox(id).save_durably(&record(id)).unwrap();
     }
     for other in [".c.json.tmp", ".c.json", "d.unreadable-1", ".probe-1", "e"] {
         fs::write(folder.path(other), "x").unwrap();
@@ -234,7 +234,7 @@ fn nothing_was_ever_recorded_means_no_containers() {
 fn only_the_owner_can_look() {
     let folder = Folder::new();
     let sandbox = folder.sandbox("c1");
-    sandbox.save(&record("c1")).unwrap();
+    sandbox.save_durably(&record("c1")).unwrap();
     let mode = |path: &str| {
         let metadata = fs::metadata(folder.dir.path().join(path)).unwrap();
         metadata.permissions().mode() & 0o777
@@ -249,10 +249,10 @@ fn only_the_owner_can_look() {
 fn a_failed_write_leaves_the_earlier_record_and_says_what_to_do() {
     let folder = Folder::new();
     let sandbox = folder.sandbox("c1");
-    sandbox.save(&record("c1")).unwrap();
+    sandbox.save_durably(&record("c1")).unwrap();
     let mut changed = record("c1");
     changed.attachments.clear();
-    for save in [Sandbox::save, Sandbox::save_soon] {
+    for save in [Sandbox::save_durably, Sandbox::save] {
         // A device that is always full: its writes fail with ENOSPC (full(4)).
         symlink("/dev/full", folder.path(".c1.json.tmp")).unwrap();
         let error = save(&sandbox, &changed).unwrap_err();
@@ -265,7 +265,7 @@ fn a_failed_write_leaves_the_earlier_record_and_says_what_to_do() {
         assert_eq!(sandbox.load().unwrap(), Some(record("c1")));
         assert_eq!(folder.files(), ["attachments/c1.json", "locks/c1"]);
     }
-    sandbox.save(&changed).unwrap();
+    sandbox.save_durably(&changed).unwrap();
     assert_eq!(sandbox.load().unwrap(), Some(changed));
 }
 
@@ -286,7 +286,7 @@ fn a_folder_that_nobody_can_write_to_is_named_with_the_remedy() {
     assert!(found.cause.starts_with("locking /sys/kernel/locks/c1: "));
     assert_eq!(found.remedy.as_deref(), Some(remedy));
     let sandbox = records.without_lock("c1");
-    let found = sandbox.save(&record("c1")).unwrap_err().diagnosis();
+    let found = sandbox.save_durably(&record("c1")).unwrap_err().diagnosis();
     let what = "writing /sys/kernel/attachments/c1.json: ";
     assert!(found.cause.starts_with(what), "{found}");
     assert_eq!(found.remedy.as_deref(), Some(remedy));
@@ -326,7 +326,7 @@ proptest! {
         (attachment.args, attachment.network) = (args, network);
         attachment.list.plugins[0].set("extra", json!({"value": value}));
         let sandbox = folder.sandbox("c1");
-        sandbox.save_soon(&record).unwrap();
+        sandbox.save(&record).unwrap();
         prop_assert_eq!(sandbox.load().unwrap(), Some(record));
     }
 

@@ -136,8 +136,8 @@ fn add_notes_every_result() {
     for call in exec.calls() {
         assert_eq!(call.plugin, format!("plugin-{}", call.ifname));
         assert_eq!(call.args, format!("IFNAME={}", call.ifname));
-        let told = [&call.container_id, &call.netns];
-        assert_eq!(told, ["c1", "/run/netns/pod"]);
+        let shown = [&call.container_id, &call.netns];
+        assert_eq!(shown, ["c1", "/run/netns/pod"]);
     }
 }
 

@@ -41,7 +41,7 @@ fn nothing_is_asked_for_by_an_empty_text_or_list() {
 }
 
 #[test]
-fn every_bad_element_of_the_short_form_is_told() {
+fn every_bad_element_of_the_short_form_is_reported() {
     assert_eq!(places("a,B,c/,d@"), ["element 2", "element 3", "element 4"]);
     for text in [
         "a,",

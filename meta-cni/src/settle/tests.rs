@@ -68,14 +68,14 @@ fn an_mtu_that_no_result_says_is_the_kernels() {
         Duration::ZERO,
     )
     .unwrap();
-    let told: Vec<_> = record
+    let shown: Vec<_> = record
         .attachments
         .iter()
         .flat_map(|entry| entry.result.iter().flat_map(|result| &result.interfaces))
         .map(|interface| (interface.name.as_str(), interface.mtu))
         .collect();
     assert_eq!(
-        told,
+        shown,
         [
             ("host0", None),
             ("net0", Some(1400)),

@@ -82,7 +82,7 @@ fn notes_of_networks_go_once_no_record_needs_them() {
     records.make_folders().unwrap();
     let sandbox = records.lock("c1", Duration::ZERO).unwrap();
     let imported = record("blue", &serde_json::json!({"type": "host-local"}));
-    sandbox.save(&imported).unwrap();
+    sandbox.save_durably(&imported).unwrap();
     let are_left = || notes.iter().map(|note| note.exists()).collect::<Vec<_>>();
 
     // Multus has sandboxes that may need them.

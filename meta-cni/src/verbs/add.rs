@@ -25,7 +25,7 @@ use crate::trace::{note, step, words};
 use crate::{device_files, lease, limits, selection};
 
 /// How often a file that is waited for is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves ADD; gives the default network's result in the runtime's version.
 pub(super) fn add(context: &Context<'_>) -> Result<Value, Failure> {
@@ -96,7 +96,7 @@ fn attach(
     );
     record.configuration = Some(context.config.name.clone()).filter(|name| !name.is_empty());
     record.asked = pod.map(selection::asked).unwrap_or_default();
-    step(info_span!("record"), || sandbox.save(&record))?;
+    step(info_span!("record"), || sandbox.save_durably(&record))?;
     // If it fails, all leases of the pod are released already.
     step(info_span!("lease"), || {
         lease::take(&record, &context.config.state_dir)
@@ -133,20 +133,20 @@ fn run(
     step(info_span!("route"), || set_default_routes(record))?;
     settle_addresses_and_mtus(context, pod, record, visit)?;
     let result = result(context, record)?;
-    let told = context
+    let success = context
         .cluster()
         .zip(pod)
         .map(|_| report::success(&context.config, record));
-    record.network_status = told.as_ref().map(|told| told.network_status.clone());
+    record.network_status = success.as_ref().map(|success| success.network_status.clone());
     // Both are waited for, neither waits for the other: a planned record serves a DEL as well.
     let (saved, reported) = std::thread::scope(|scope| {
         let verb = Span::current();
-        let told = told.as_ref();
+        let success = success.as_ref();
         let reported = scope.spawn(move || {
             let span = info_span!(parent: &verb, "report");
-            step(span, || report(context, pod, told))
+            step(span, || report(context, pod, success))
         });
-        let saved = step(info_span!("record"), || sandbox.save_soon(record));
+        let saved = step(info_span!("record"), || sandbox.save(record));
         (saved, reported.join())
     });
     saved?;
@@ -161,12 +161,12 @@ fn run(
 fn report(
     context: &Context<'_>,
     pod: Option<&Pod>,
-    told: Option<&report::Success>,
+    success: Option<&report::Success>,
 ) -> Result<(), Failure> {
-    let (Some(cluster), Some(pod), Some(told)) = (context.cluster(), pod, told) else {
+    let (Some(cluster), Some(pod), Some(success)) = (context.cluster(), pod, success) else {
         return Ok(());
     };
-    match cluster.report(pod, Some(&told.network_status), &told.events) {
+    match cluster.report(pod, Some(&success.network_status), &success.events) {
         Err(error) if context.config.on_status_failure == OnStatusFailure::Warn => {
             let error = error.diagnosis();
             tracing::warn!(
@@ -213,7 +213,7 @@ fn wait_until_ready(context: &Context<'_>) -> Result<(), Failure> {
                 seconds,
             });
         }
-        sleep(LOOK);
+        sleep(POLL_INTERVAL);
     }
     Ok(())
 }
@@ -256,7 +256,7 @@ fn set_default_routes(record: &mut Record) -> Result<(), Failure> {
     let routes = route::apply(Path::new(&record.netns), &wants).map_err(Failure::Route)?;
     for entry in &mut record.attachments {
         if let Some(result) = &mut entry.result {
-            route::tell(result, &entry.attachment.ifname, &routes);
+            route::correct_result(result, &entry.attachment.ifname, &routes);
         }
     }
     Ok(())

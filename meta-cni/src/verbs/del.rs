@@ -116,7 +116,7 @@ pub(super) fn keep(
     record: &Record,
     failure: &Failure,
 ) -> bool {
-    let saved = sandbox.save_soon(record);
+    let saved = sandbox.save(record);
     if let Err(error) = &saved {
         let error = error.diagnosis();
         tracing::warn!(%error, "the record still has attachments that are gone");

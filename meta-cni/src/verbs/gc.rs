@@ -81,7 +81,7 @@ pub(super) fn gc(context: &Context<'_>) -> Result<(), Failure> {
     for id in &valid {
         networks.add_unless_known(&id.container_id);
     }
-    failures.extend(tell_networks(context, &networks));
+    failures.extend(collect_networks(context, &networks));
     match failures.len() {
         0 => Ok(()),
         1 => Err(failures.remove(0)),
@@ -202,7 +202,7 @@ fn netns_is_taken(context: &Context<'_>, record: &Record) -> bool {
 }
 
 /// Tells each network its valid attachments; all are tried.
-fn tell_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
+fn collect_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     if let Some(sandboxes) = networks.unknown() {
         tracing::warn!(
             sandboxes,

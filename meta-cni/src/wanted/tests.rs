@@ -310,7 +310,7 @@ fn namespace_isolation_keeps_pods_to_their_own_and_the_global_namespaces() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let config = config(json!({
         "clusterNetwork": "calico", "defaultNetworks": ["", "a"], "namespaceIsolation": true,
     }));
@@ -340,7 +340,7 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
-fn all_problems_of_one_annotation_are_told_at_once() {
+fn all_problems_of_one_annotation_are_reported_at_once() {
     let text = r#"[{"name": "blue", "mac": "x"}, {"name": "green", "ips": ["10.0.0.300"]}]"#;
     let found = problems(
         &config(json!({"clusterNetwork": "calico"})),

@@ -74,11 +74,11 @@ fn gives(list: &NetConfList, is_of: fn(&IpAddr) -> bool) -> Option<bool> {
     if list.plugins.iter().any(says_so) {
         return Some(true);
     }
-    let tells = ROUTES_OF_IPAM.contains(&main.plugin_type())
+    let has_route = ROUTES_OF_IPAM.contains(&main.plugin_type())
         && main
             .ipam_type()
             .is_none_or(|kind| ROUTES_OF_CONF.contains(&kind));
-    tells.then_some(false)
+    has_route.then_some(false)
 }
 
 fn has_route(ipam: &Map<String, Value>, is_of: fn(&IpAddr) -> bool) -> bool {

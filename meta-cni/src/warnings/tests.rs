@@ -24,7 +24,7 @@ fn attachments(confs: &[Conf]) -> Vec<Attachment> {
     confs.iter().enumerate().map(attachment).collect()
 }
 
-fn told(confs: &[Conf]) -> Vec<String> {
+fn texts(confs: &[Conf]) -> Vec<String> {
     let warnings = of_pod(&attachments(confs));
     warnings.into_iter().map(|warning| warning.what).collect()
 }
@@ -41,7 +41,7 @@ fn layer2() -> Value {
 }
 
 #[test]
-fn two_default_routes_of_a_family_are_told() {
+fn two_default_routes_of_a_family_are_reported() {
     let both = ["0.0.0.0/0", "::/0"];
     let four = "eth0 (n0), net1 (n1) each have an IPv4 default route: new connections leave by";
     let six = "eth0 (n0), net1 (n1) each have an IPv6 default route: connections are split";
@@ -119,16 +119,16 @@ fn two_default_routes_of_a_family_are_told() {
         ),
     ];
     for (case, confs, expected) in cases {
-        let told = told(&confs);
-        assert_eq!(told.len(), expected.len(), "{case}: {told:?}");
-        for (told, expected) in told.iter().zip(expected) {
-            assert!(told.starts_with(expected), "{case}: {told}");
+        let shown = texts(&confs);
+        assert_eq!(shown.len(), expected.len(), "{case}: {shown:?}");
+        for (shown, expected) in shown.iter().zip(expected) {
+            assert!(shown.starts_with(expected), "{case}: {shown}");
         }
     }
 }
 
 #[test]
-fn host_ports_of_two_attachments_are_told_as_portmap_keeps_them() {
+fn host_ports_of_two_attachments_are_reported_as_portmap_keeps_them() {
     let mapped = |name: &str, more: Value| {
         let mut portmap = json!({
             "type": "portmap", "runtimeConfig": {"portMappings": [{"hostPort": 1, "containerPort": 2}]},
@@ -170,16 +170,16 @@ fn host_ports_of_two_attachments_are_told_as_portmap_keeps_them() {
             None,
         ),
     ] {
-        let told = told(&[(layer2(), None), second, third]);
+        let shown = texts(&[(layer2(), None), second, third]);
         match expected {
-            None => assert_eq!(told, [""; 0], "{case}"),
-            Some(start) => assert!(told[0].starts_with(start), "{case}: {told:?}"),
+            None => assert_eq!(shown, [""; 0], "{case}"),
+            Some(start) => assert!(shown[0].starts_with(start), "{case}: {shown:?}"),
         }
     }
 }
 
 #[test]
-fn ipvlans_of_two_modes_and_a_vlan_twice_are_told() {
+fn ipvlans_of_two_modes_and_a_vlan_twice_are_reported() {
     let ipvlan =
         |master: &str, mode: &str| json!({"type": "ipvlan", "master": master, "mode": mode});
     let vlan = |master: &str, id: u64| json!({"type": "vlan", "master": master, "vlanId": id});
@@ -206,14 +206,14 @@ fn ipvlans_of_two_modes_and_a_vlan_twice_are_told() {
         (vlan("eth1", 7), vlan("eth2", 7), None),
         (vlan("eth1", 7), inside, None),
     ] {
-        let told = told(&[
+        let shown = texts(&[
             (layer2(), None),
             (first.clone(), None),
             (second.clone(), None),
         ]);
         match expected {
-            None => assert_eq!(told, [""; 0], "{first} {second}"),
-            Some(start) => assert!(told[0].starts_with(start), "{told:?}"),
+            None => assert_eq!(shown, [""; 0], "{first} {second}"),
+            Some(start) => assert!(shown[0].starts_with(start), "{shown:?}"),
         }
     }
 }
@@ -294,7 +294,7 @@ fn a_masquerading_network_twice_in_a_pod_is_reported_unless_nftables_keeps_its_r
             None,
         ),
     ] {
-        let reported = told(&confs);
+        let reported = texts(&confs);
         assert_eq!(
             reported.len(),
             usize::from(expected.is_some()),

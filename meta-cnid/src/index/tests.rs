@@ -36,7 +36,7 @@ fn annotations_that_nobody_needs_are_not_kept() {
 }
 
 #[test]
-fn what_a_list_does_not_tell_is_gone_when_it_ends_and_not_before() {
+fn what_a_list_does_not_have_is_gone_when_it_ends_and_not_before() {
     let index = Index::default();
     index.put_network(nad("a", "blue", "1"));
     index.put_network(nad("b", "blue", "2"));

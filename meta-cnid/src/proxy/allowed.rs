@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_method_and_where_to_ask_in_one_line() {
-        let told = refusal("/ipam.v1.PoolService/DeletePool", "https://ipam:7443");
-        assert_eq!(told.code(), tonic::Code::PermissionDenied);
+        let shown = refusal("/ipam.v1.PoolService/DeletePool", "https://ipam:7443");
+        assert_eq!(shown.code(), tonic::Code::PermissionDenied);
         for word in ["DeletePool", "ipamctl --server https://ipam:7443"] {
-            assert!(told.message().contains(word), "{told}");
+            assert!(shown.message().contains(word), "{shown}");
         }
-        let told = refusal(&"/x".repeat(4000), "https://ipam.example.org:7443");
-        assert!(told.message().len() < 300, "{told}");
+        let shown = refusal(&"/x".repeat(4000), "https://ipam.example.org:7443");
+        assert!(shown.message().len() < 300, "{shown}");
     }
 }

@@ -218,7 +218,7 @@ mod tests {
     use crate::proxy::NAMES;
 
     #[test]
-    fn what_tls_says_is_told_with_the_file_and_what_to_do_in_one_line() {
+    fn what_tls_says_is_reported_with_the_file_and_what_to_do_in_one_line() {
         let identity = |name: &str| {
             (
                 format!("/etc/{name}.crt").into(),
@@ -267,15 +267,15 @@ mod tests {
                 ["/etc/ca.crt", "renew its certificate", "xpired"],
             ),
         ] {
-            let told = upstream.tls_failure(error).to_status();
-            assert_eq!(told.code(), code, "{told}");
+            let shown = upstream.tls_failure(error).to_status();
+            assert_eq!(shown.code(), code, "{shown}");
             for word in words
                 .into_iter()
                 .chain(["https://ipam.storage.example.org:7443"])
             {
-                assert!(told.message().contains(word), "{word}: {told}");
+                assert!(shown.message().contains(word), "{word}: {shown}");
             }
-            assert!(told.message().len() < 300, "{told}");
+            assert!(shown.message().len() < 300, "{shown}");
         }
     }
 }

@@ -30,7 +30,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// Between two tries to connect as long as nobody calls: at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often our files are compared with what the connection was made with.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How the connection is.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ pub struct Keeper {
     /// The present connection, and older ones whose calls are not finished.
     connections: JoinSet<()>,
     /// What was told last of why there is none.
-    told: String,
+    logged: String,
 }
 
 /// The present connection.
@@ -102,7 +102,7 @@ pub(super) fn new(upstream: Upstream, metrics: Metrics) -> (Link, Keeper) {
         wanted,
         metrics,
         connections: JoinSet::new(),
-        told: String::new(),
+        logged: String::new(),
     };
     (link, keeper)
 }
@@ -199,7 +199,7 @@ impl Keeper {
                     tokio::time::sleep_until(soonest).await;
                 }
                 Err(error) => {
-                    self.tell(&error, "leases cannot be passed on");
+                    self.log(&error, "leases cannot be passed on");
                     self.state.send_replace(State::Away(error.to_status()));
                     self.rest(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -211,12 +211,12 @@ impl Keeper {
     /// Uses a connection, and those that follow it when our files are renewed, until the present one ends.
     async fn hold(&mut self, opened: Opened) {
         let mut current = self.use_now(opened);
-        let mut looks = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval_at(Instant::now() + POLL_INTERVAL, POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(_) = self.connections.join_next() => {}
-                _ = looks.tick() => {
+                _ = ticks.tick() => {
                     if let Some(renewed) = self.renewed(&current).await {
                         // The calls of the old connection are finished on it; nobody sends over it any more.
                         current = self.use_now(renewed);
@@ -233,7 +233,7 @@ impl Keeper {
     }
 
     fn use_now(&mut self, opened: Opened) -> Current {
-        self.told.clear();
+        self.logged.clear();
         self.metrics.connected(true);
         let task = self.connections.spawn(opened.connection);
         self.state.send_replace(State::Up(opened.sender));
@@ -252,16 +252,16 @@ impl Keeper {
             Err(error) => Err(error.into()),
         };
         opened
-            .inspect_err(|error| self.tell(error, "renewed files are not used yet"))
+            .inspect_err(|error| self.log(error, "renewed files are not used yet"))
             .ok()
     }
 
     /// Says it once, until it is mended or something else is wrong.
-    fn tell(&mut self, error: &DialError, what: &str) {
+    fn log(&mut self, error: &DialError, what: &str) {
         let error = with_causes(error);
-        if self.told != error {
+        if self.logged != error {
             tracing::warn!(error, "{what}");
-            self.told = error;
+            self.logged = error;
         }
     }
 

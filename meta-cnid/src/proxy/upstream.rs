@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_cannot_be_used_is_told_with_the_flag() {
+    fn an_address_that_cannot_be_used_is_reported_with_the_flag() {
         for (address, files, words) in [
             ("10.0.0.1:7443", None, "is not unix:///path"),
             ("http://10.0.0.1:7443", None, "use https"),
@@ -167,10 +167,10 @@ mod tests {
             ("https://a b:1", Some(files()), "is not an address"),
             ("http://127.0.0.1:1", Some(files()), "goes with https"),
         ] {
-            let told = Upstream::new(address, files).unwrap_err().to_string();
+            let shown = Upstream::new(address, files).unwrap_err().to_string();
             assert!(
-                told.starts_with("--ipam-server: ") && told.contains(words),
-                "{told}"
+                shown.starts_with("--ipam-server: ") && shown.contains(words),
+                "{shown}"
             );
         }
     }

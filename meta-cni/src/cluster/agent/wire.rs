@@ -210,13 +210,13 @@ pub fn to_policies(found: Result<Vec<(String, Vec<Policy>)>, ClusterError>) -> w
 }
 
 pub(crate) fn from_policies(
-    told: wire::Policies,
+    answer: wire::Policies,
 ) -> Result<Vec<(String, Vec<Policy>)>, ClusterError> {
-    if let Some(problem) = told.problem {
+    if let Some(problem) = answer.problem {
         return Err(from_problem(problem));
     }
     let from_policy = |wire::Policy { name, spec }| Policy { name, spec };
-    let all = told.namespaces.into_iter();
+    let all = answer.namespaces.into_iter();
     Ok(all
         .map(|one| {
             (

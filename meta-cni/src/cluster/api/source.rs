@@ -380,8 +380,8 @@ users: [{name: u, user: {token: t}}]
                 error.to_string().contains("/kubeconfig is not valid"),
                 "{case}: {error}"
             );
-            let told = cni::error::with_causes(&error);
-            assert!(!told.contains("s3cret"), "{case}: {told}");
+            let shown = cni::error::with_causes(&error);
+            assert!(!shown.contains("s3cret"), "{case}: {shown}");
         }
     }
 

@@ -245,7 +245,7 @@ fn what_passes_is_asked_again() {
 }
 
 #[test]
-fn what_does_not_pass_is_told_after_a_bounded_time() {
+fn what_does_not_pass_is_reported_after_a_bounded_time() {
     for (case, reply, requests, words) in [
         (
             "500",

@@ -162,8 +162,8 @@ fn is_manifest(path: &Path) -> bool {
 
 fn read_limited(path: &Path) -> Result<String, String> {
     // Asked before opening: opening a named pipe would wait for its writer.
-    let told = fs::metadata(path).map_err(|error| error.to_string())?;
-    if !told.is_file() {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
         return Err("not a regular file".to_owned());
     }
     let mut text = String::new();

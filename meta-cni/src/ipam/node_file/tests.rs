@@ -78,7 +78,7 @@ fn a_file_that_others_can_change_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_told_to_the_administrator_and_not_to_the_tenant() {
+fn what_is_wrong_is_shown_to_the_administrator_and_not_to_the_tenant() {
     for (text, public, detail) in [
         (
             "servers: [secret",

@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn values_are_left_out_by_their_keys() {
-    for (name, given, told) in [
+    for (name, given, shown) in [
         (
             "a password",
             json!({"password": "abc"}),
@@ -120,7 +120,7 @@ fn values_are_left_out_by_their_keys() {
     ] {
         let mut value = given;
         Secrets::default().hide(&mut value);
-        assert_eq!(value, told, "{name}");
+        assert_eq!(value, shown, "{name}");
     }
 }
 
@@ -129,12 +129,12 @@ fn a_secret_that_is_repeated_elsewhere_is_left_out_there_as_well() {
     let mut secrets = Secrets::default();
     secrets
         .hide(&mut json!({"login": {"password": "correct horse"}, "token": {"deep": "battery"}}));
-    let told = secrets.hidden("login with correct horse failed (battery)");
-    assert_eq!(told, "login with (left out) failed ((left out))");
+    let shown = secrets.hidden("login with correct horse failed (battery)");
+    assert_eq!(shown, "login with (left out) failed ((left out))");
 }
 
 #[test]
-fn the_file_of_a_key_is_told_also_where_it_turns_up_again() {
+fn the_file_of_a_key_is_named_also_where_it_turns_up_again() {
     let mut secrets = Secrets::default();
     secrets.hide(&mut json!({"tls": {"key": "/etc/x/client.key"}}));
     let text = "cannot read /etc/x/client.key: No such file";
@@ -157,7 +157,7 @@ fn a_text_without_secrets_stays_as_it_is() {
 
 #[test]
 fn a_secret_in_a_text_that_is_no_json_is_left_out_up_to_where_it_may_end() {
-    for (name, text, told) in [
+    for (name, text, shown) in [
         (
             "JSON that is broken",
             r#"[{"name":"bad","cni-args":{"password":"geheim 7"}]"#,
@@ -246,8 +246,8 @@ fn a_secret_in_a_text_that_is_no_json_is_left_out_up_to_where_it_may_end() {
         ("no value", "the token: ", "the token: "),
     ] {
         let hidden = Secrets::default().hidden(text);
-        assert_eq!(hidden, told, "{name}");
-        assert_eq!(Secrets::default().hidden(&hidden), told, "{name} again");
+        assert_eq!(hidden, shown, "{name}");
+        assert_eq!(Secrets::default().hidden(&hidden), shown, "{name} again");
     }
 }
 
@@ -255,8 +255,8 @@ fn a_secret_in_a_text_that_is_no_json_is_left_out_up_to_where_it_may_end() {
 fn a_secret_is_left_out_as_json_quotes_it_and_as_a_whole() {
     let mut secrets = Secrets::default();
     secrets.hide(&mut json!({"token": "quo", "password": "quo\"te\\back", "psk": "quo\"te"}));
-    let told = secrets.hidden(r#"stdin was "quo\"te\\back", that is quo"te\back"#);
-    assert_eq!(told, r#"stdin was "(left out)", that is (left out)"#);
+    let shown = secrets.hidden(r#"stdin was "quo\"te\\back", that is quo"te\back"#);
+    assert_eq!(shown, r#"stdin was "(left out)", that is (left out)"#);
 }
 
 proptest! {

@@ -139,7 +139,7 @@ fn nobody_is_inside_with_another_although_files_are_removed() {
 }
 
 #[test]
-fn a_file_that_was_removed_or_replaced_is_told_apart() {
+fn a_file_that_was_removed_or_replaced_is_distinguished() {
     let (_dir, path) = folder();
     let file = open(&path).unwrap();
     assert!(is_still_at(&file, &path).unwrap());
@@ -151,7 +151,7 @@ fn a_file_that_was_removed_or_replaced_is_told_apart() {
 }
 
 #[test]
-fn one_who_waited_too_long_is_told_who_has_it() {
+fn one_who_waited_too_long_learns_who_has_it() {
     let (_dir, path) = folder();
     let (mut shell, mut stdout) = shell(&path, "echo ready; read x");
     assert_eq!(line(&mut stdout), "ready");
@@ -237,11 +237,11 @@ fn one_that_waits_has_not_got_the_lock_and_is_not_killed() {
 }
 
 #[test]
-fn the_taker_of_a_lock_is_read_from_what_the_kernel_tells() {
-    let told = "pos:\t0\nflags:\t0100000\nmnt_id:\t27\nino:\t997\n\
+fn the_taker_of_a_lock_is_read_from_what_the_kernel_shows() {
+    let shown = "pos:\t0\nflags:\t0100000\nmnt_id:\t27\nino:\t997\n\
                 lock:\t1: POSIX  ADVISORY  WRITE 12 fe:00:997 0 EOF\n\
                 lock:\t1: FLOCK  ADVISORY  WRITE 4783 fe:00:997 0 EOF\n";
-    assert_eq!(locker(told), Some(4783));
+    assert_eq!(locker(shown), Some(4783));
     assert_eq!(locker("pos:\t0\nflags:\t0100000\n"), None);
 }
 

@@ -93,7 +93,7 @@ fn a_sandbox_that_multus_did_not_make_is_none() {
 }
 
 #[test]
-fn a_scratch_file_alone_tells_networks_interfaces_and_configurations() {
+fn a_scratch_file_alone_has_networks_interfaces_and_configurations() {
     let left = Left::new();
     let delegates = json!([
         delegate("", "", &calico()),
@@ -109,7 +109,7 @@ fn a_scratch_file_alone_tells_networks_interfaces_and_configurations() {
     assert_eq!(record.container_id, "c1");
     assert_eq!(record.netns, "/run/netns/pod");
     assert_eq!(record.pod.unwrap().to_string(), "shop/web");
-    let told: Vec<_> = record
+    let shown: Vec<_> = record
         .attachments
         .iter()
         .map(|entry| {
@@ -125,7 +125,7 @@ fn a_scratch_file_alone_tells_networks_interfaces_and_configurations() {
         })
         .collect();
     assert_eq!(
-        told,
+        shown,
         [
             ["calico", "eth0", "calico"],
             ["shop/blue", "b0", "blue-net"],
@@ -183,7 +183,7 @@ fn the_default_network_has_the_runtimes_interface() {
 }
 
 #[test]
-fn the_cache_of_libcni_wins_and_tells_arguments_capabilities_and_result() {
+fn the_cache_of_libcni_wins_and_has_arguments_capabilities_and_result() {
     let left = Left::new();
     let delegates = json!([
         delegate("", "", &calico()),

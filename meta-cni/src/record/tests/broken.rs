@@ -46,14 +46,14 @@ fn what_is_no_record_is_corrupt() {
 #[test]
 fn a_record_of_a_newer_format_is_not_called_corrupt() {
     let folder = Folder::new();
-    for (format, told) in [(u64::from(FORMAT) + 1, FORMAT + 1), (u64::MAX, u32::MAX)] {
+    for (format, shown) in [(u64::from(FORMAT) + 1, FORMAT + 1), (u64::MAX, u32::MAX)] {
         folder.write(
             "c1",
             json!({"format": format, "other": "shape"}).to_string(),
         );
         let error = folder.sandbox("c1").load().unwrap_err();
         assert!(
-            matches!(error, RecordError::Newer { format, .. } if format == told),
+            matches!(error, RecordError::Newer { format, .. } if format == shown),
             "{error:?}"
         );
         let remedy = error.remedy().unwrap();
@@ -69,8 +69,8 @@ fn what_is_too_large_is_not_written_and_what_was_written_is_read_and_removed() {
         asked: [("k".to_owned(), "a".repeat(bytes))].into(),
         ..Record::planned("c1", "", None, Vec::new())
     };
-    sandbox.save(&record(1)).unwrap();
-    match sandbox.save(&record(RECORD_BYTES)) {
+    sandbox.save_durably(&record(1)).unwrap();
+    match sandbox.save_durably(&record(RECORD_BYTES)) {
         Err(RecordError::Write { source, .. }) => {
             assert_eq!(source.kind(), io::ErrorKind::FileTooLarge);
         }

@@ -83,7 +83,7 @@ fn del_tries_all_and_keeps_those_that_failed_for_the_next_time() {
 }
 
 #[test]
-fn every_failed_plugin_of_a_network_is_told() {
+fn every_failed_plugin_of_a_network_is_reported() {
     let mut record = record(&["eth0"]);
     let conf =
         json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "a"}, {"type": "b"}]});

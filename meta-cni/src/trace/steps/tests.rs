@@ -104,11 +104,11 @@ fn notes_and_evidence_belong_to_the_current_step() {
 fn the_current_context_is_that_of_the_step() {
     let steps = collect(|| {
         let _step = info_span!("delegate").entered();
-        let told = current().unwrap();
-        note("told", told.span.to_string());
-        assert_eq!(told.trace, PARENT.parse::<TraceParent>().unwrap().trace);
+        let found = current().unwrap();
+        note("found", found.span.to_string());
+        assert_eq!(found.trace, PARENT.parse::<TraceParent>().unwrap().trace);
     });
-    assert_eq!(steps[1].fields["told"], steps[1].id.to_string());
+    assert_eq!(steps[1].fields["found"], steps[1].id.to_string());
 }
 
 #[test]

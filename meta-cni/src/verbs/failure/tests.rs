@@ -101,7 +101,7 @@ fn without_a_pod_the_message_begins_with_the_verb() {
 }
 
 #[test]
-fn what_could_not_be_undone_is_not_told_as_undone() {
+fn what_could_not_be_undone_is_not_reported_as_undone() {
     for (undone, words) in [
         (true, "(all attachments were undone): "),
         (
@@ -186,7 +186,7 @@ fn the_code_of_a_delegate_passes_through() {
 }
 
 #[test]
-fn the_details_of_a_delegate_are_told_once() {
+fn the_details_of_a_delegate_are_reported_once() {
     let cases = [
         Failure::Run(run_error(said(7, "no lease", "pool blue is full"))),
         Failure::Undeleted(vec![run_error(said(7, "no lease", "pool blue is full"))]),
@@ -280,7 +280,7 @@ fn a_plugin_without_time_ends_with_the_keys_that_give_more() {
 }
 
 #[test]
-fn several_failures_are_told_in_one_line() {
+fn several_failures_are_reported_in_one_line() {
     let failure = Failure::Undeleted(vec![
         run_error(said(7, "first", "")),
         run_error(said(7, "second", "")),
@@ -296,17 +296,17 @@ fn several_failures_are_told_in_one_line() {
 fn a_known_failure_of_a_plugin_ends_with_what_to_do_however_long_it_is() {
     let cause = "could not set bridge's mac: invalid argument";
     let failure = |cause: &str| Failure::Run(run_error(said(999, cause, "")));
-    let told = object(&failure(cause));
-    assert!(told.msg.contains(cause), "{told:?}");
-    assert!(told.msg.ends_with("; install 1.10"), "{told:?}");
-    assert_eq!(told.details, "");
+    let reported = object(&failure(cause));
+    assert!(reported.msg.contains(cause), "{reported:?}");
+    assert!(reported.msg.ends_with("; install 1.10"), "{reported:?}");
+    assert_eq!(reported.details, "");
     let line = failure(cause).diagnosis().to_string();
-    assert!(told.msg.ends_with(&line), "{line}");
+    assert!(reported.msg.ends_with(&line), "{line}");
     let long = format!("{cause} {}the end", "of a long story ".repeat(40));
-    let told = object(&failure(&long));
-    assert!(told.msg.len() <= 300, "{told:?}");
-    assert!(told.msg.ends_with("; install 1.10"), "{told:?}");
-    assert!(told.details.ends_with("the end"), "{told:?}");
+    let reported = object(&failure(&long));
+    assert!(reported.msg.len() <= 300, "{reported:?}");
+    assert!(reported.msg.ends_with("; install 1.10"), "{reported:?}");
+    assert!(reported.details.ends_with("the end"), "{reported:?}");
 }
 
 proptest! {

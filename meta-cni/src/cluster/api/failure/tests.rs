@@ -156,7 +156,7 @@ fn retry_after_is_read_in_seconds_and_else_ignored() {
 }
 
 #[test]
-fn transport_failures_are_told_apart_however_deep_they_lie() {
+fn transport_failures_are_reported_apart_however_deep_they_lie() {
     use io::{Error as Io, ErrorKind};
     use rustls::{AlertDescription, Error as Tls};
     let tls = |error| Io::other(Io::new(ErrorKind::InvalidData, error));

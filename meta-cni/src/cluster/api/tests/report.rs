@@ -53,7 +53,7 @@ fn a_status_is_written_only_if_it_changed() {
 }
 
 #[test]
-fn a_status_that_is_too_large_is_refused_and_no_interface_is_told_of() {
+fn a_status_that_is_too_large_is_refused_and_no_interface_is_reported() {
     let server = Server::start(|_, _| Reply::Json(201, json!({})));
     let mut pod = web_pod();
     pod.annotations.insert("other".into(), "x".repeat(1_000));

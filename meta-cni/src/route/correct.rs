@@ -8,28 +8,28 @@ use super::{DefaultRoute, Family};
 
 /// Makes the default routes of the result of interface `ifname` those of `routes` that lead over it.
 /// A route that was told rightly stays as it was told.
-pub fn tell(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
-    let mut untold: Vec<&DefaultRoute> = routes
+pub fn correct_result(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
+    let mut missing: Vec<&DefaultRoute> = routes
         .iter()
         .filter(|route| route.ifname == ifname)
         .collect();
     let gateways: Vec<IpAddr> = result.ips.iter().filter_map(|ip| ip.gateway).collect();
-    result.routes.retain(|told| {
-        if told.dst.prefix() != 0 {
+    result.routes.retain(|stated| {
+        if stated.dst.prefix() != 0 {
             return true;
         }
-        let is_told = |route: &&DefaultRoute| {
-            family_of(told) == route.family
-                && match told.gw {
+        let is_stated = |route: &&DefaultRoute| {
+            family_of(stated) == route.family
+                && match stated.gw {
                     Some(gateway) => route.gateway == Some(gateway),
                     None => route
                         .gateway
                         .is_none_or(|gateway| gateways.contains(&gateway)),
                 }
         };
-        match untold.iter().position(is_told) {
+        match missing.iter().position(is_stated) {
             Some(index) => {
-                untold.swap_remove(index);
+                missing.swap_remove(index);
                 true
             }
             None => false,
@@ -37,7 +37,7 @@ pub fn tell(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
     });
     result
         .routes
-        .extend(untold.into_iter().filter_map(route_of));
+        .extend(missing.into_iter().filter_map(route_of));
 }
 
 fn family_of(route: &Route) -> Family {
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_lost_a_default_route_no_longer_tells_it() {
-        let mut told = result(&[
+    fn an_interface_that_lost_a_default_route_no_longer_has_it_in_its_result() {
+        let mut stated = result(&[
             ("0.0.0.0/0", Some("10.0.0.1")),
             ("::/0", Some("fd00::1")),
             ("10.9.0.0/16", None),
         ]);
-        tell(
-            &mut told,
+        correct_result(
+            &mut stated,
             "eth0",
             &[
                 default_via("fd00::1", "eth0"),
@@ -102,16 +102,16 @@ mod tests {
             ],
         );
         assert_eq!(
-            told,
+            stated,
             result(&[("::/0", Some("fd00::1")), ("10.9.0.0/16", None)])
         );
     }
 
     #[test]
-    fn an_interface_that_gained_a_default_route_tells_it() {
-        let mut told = result(&[]);
-        tell(&mut told, "net1", &[default_via("10.1.0.1", "net1")]);
-        assert_eq!(told.routes[0].gw, Some("10.1.0.1".parse().unwrap()));
-        assert_eq!(told.routes.len(), 1);
+    fn an_interface_that_gained_a_default_route_has_it_in_its_result() {
+        let mut stated = result(&[]);
+        correct_result(&mut stated, "net1", &[default_via("10.1.0.1", "net1")]);
+        assert_eq!(stated.routes[0].gw, Some("10.1.0.1".parse().unwrap()));
+        assert_eq!(stated.routes.len(), 1);
     }
 }
