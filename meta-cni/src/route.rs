@@ -3,8 +3,8 @@
 //! has none. The messages to the kernel are those of [`netlink`].
 
 mod beside;
-mod plan;
 mod correct;
+mod plan;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use crate::advertisements::ignore_default_routes;
 use crate::diagnosis::Explain;
 
+pub use correct::correct_result;
 use netlink::netns::{self, NetnsError};
 pub use netlink::{Family, Link};
 use netlink::{Netlink, NetlinkError, Route};
 use plan::{Asked, Step};
-pub use correct::correct_result;
 
 /// Rounds until what was planned must be true. Two are enough when nobody else changes routes.
 const ROUNDS: u32 = 8;

@@ -25,6 +25,7 @@ pub mod releases;
 mod repair;
 mod serve;
 pub mod service;
+mod tasks;
 pub mod traces;
 pub mod watch;
 
@@ -35,18 +36,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use dial::socket::{Hidden, SocketError};
-use futures_util::{StreamExt as _, stream};
 use meta_cni::cluster::ClusterError;
 use meta_cni::cluster::api::Source;
 use meta_cni::device::DeviceSource;
 use meta_cni::host::host_name;
 use process::daemon::write_ready;
 use prometheus_client::registry::Registry;
-use proto::agent::v1::agent_service_server::AgentServiceServer;
 use serde_json::json;
 use tokio::sync::{oneshot, watch as signal};
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
 
 use self::api::Api;
 use self::config::Arguments;
@@ -57,7 +55,7 @@ use self::index::Index;
 use self::metrics::Metrics;
 use self::missing::Missing;
 use self::parts::{Ended, Parts, blocking, ended};
-use self::proxy::{Keeper, Proxy, WrongUpstream};
+use self::proxy::WrongUpstream;
 use self::releases::Waiting;
 use self::service::Service;
 use self::traces::WrongEndpoint;
@@ -178,15 +176,15 @@ impl Agent {
             let counts = proxy::Metrics::register(&mut registry);
             let hidden = Hidden::bind(&arguments.ipam_socket).await?;
             let proxy = proxy::new(upstream, counts.clone(), stopping);
-            report_held(&mut parts, arguments, &node, &proxy.0);
-            start_proxy(&mut parts, hidden, proxy);
+            tasks::start_reports(&mut parts, arguments, &node, &proxy.0);
+            tasks::start_proxy(&mut parts, hidden, proxy);
             passed_on = Some(counts);
         }
         let waiting = Waiting::register(&mut registry);
-        deliver(&mut parts, arguments, waiting.clone());
-        count_deletions(&mut parts, arguments, Failing::register(&mut registry));
-        count_operations(&mut parts, arguments, &node, &mut registry)?;
-        follow(&mut parts, &api, &node, &index, &states);
+        tasks::start_deliveries(&mut parts, arguments, waiting.clone());
+        tasks::count_deletions(&mut parts, arguments, Failing::register(&mut registry));
+        tasks::count_operations(&mut parts, arguments, &node, &mut registry)?;
+        tasks::start_watches(&mut parts, &api, &node, &index, &states);
         let (close, closing) = oneshot::channel();
         let posting = events::run(
             posted,
@@ -239,12 +237,12 @@ impl Agent {
         let (place, listener) = hidden.publish()?;
         self.parts
             .work(async move { Err(place.keep().await.into()) });
-        let answering = answer(self.service.clone(), listener, self.stop.subscribe());
+        let answering = tasks::answer(self.service.clone(), listener, self.stop.subscribe());
         self.parts.serve(answering);
-        announce_socket(arguments);
+        tasks::announce_socket(arguments);
         let state_dir = arguments.state_dir.clone();
         blocking(move || meta_cni::sweep::temporaries(&state_dir, SystemTime::now())).await;
-        start_repairs(&mut self.parts, arguments, &self.service);
+        tasks::start_repairs(&mut self.parts, arguments, &self.service);
         tracing::info!(socket = %arguments.socket.display(), metrics = self.pages, "serving");
         if let Some(path) = &arguments.ready_file {
             let ready = json!({"socket": arguments.socket, "metrics": self.pages});
@@ -307,153 +305,4 @@ fn source(arguments: &Arguments) -> Source {
         Some(path) => Source::Kubeconfig(path.clone()),
         None => Source::InCluster,
     }
-}
-
-/// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
-/// has reached ipam-server.
-fn start_proxy(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) {
-    let (give, listener) = oneshot::channel();
-    let own = proxy.clone();
-    parts.work(async move {
-        if hidden.is_taken().await {
-            own.connected().await;
-        }
-        let (place, listener) = hidden.publish()?;
-        // Nobody takes it if serving has failed, which is told there.
-        let _ = give.send(listener);
-        Err(place.keep().await.into())
-    });
-    parts.serve(async move {
-        let listener = async {
-            match listener.await {
-                Ok(listener) => listener,
-                // Why there is none is told above.
-                Err(_) => std::future::pending().await,
-            }
-        };
-        let incoming = stream::once(listener).flat_map(accepted::of_root);
-        let served = proxy::serve(proxy, keeper, incoming).await;
-        ended("passing ipam.v1 on", served)
-    });
-}
-
-/// Tells meta-cni, whatever it is configured to, that this node has an agent: also while it is away, and after a reboot.
-fn announce_socket(arguments: &Arguments) {
-    let (state_dir, socket) = (&arguments.state_dir, &arguments.socket);
-    if let Err(error) = meta_cni::config::note_agent(state_dir, socket) {
-        let file = state_dir.display();
-        tracing::warn!(%file, %error, "meta-cni is not told that this node has an agent");
-    }
-}
-
-/// Reports what this node's records hold to each ipam-server that is connected to.
-fn report_held(parts: &mut Parts, arguments: &Arguments, node: &Arc<str>, proxy: &Proxy) {
-    let (state_dir, socket) = (arguments.state_dir.clone(), arguments.ipam_socket.clone());
-    let (node, connections) = (Arc::clone(node), proxy.connections());
-    parts.work(async move { match held::run(state_dir, socket, node, connections).await {} });
-}
-
-/// Delivers releases that wait on this node.
-fn deliver(parts: &mut Parts, arguments: &Arguments, waiting: Waiting) {
-    let state_dir = arguments.state_dir.clone();
-    parts.work(async move { match releases::run(state_dir, waiting).await {} });
-}
-
-/// Counts the sandboxes of this node that could not be deleted.
-fn count_deletions(parts: &mut Parts, arguments: &Arguments, failing: Failing) {
-    let state_dir = arguments.state_dir.clone();
-    parts.work(async move { match deletions::run(state_dir, failing).await {} });
-}
-
-/// Tells what meta-cni does on this node: as metrics, and as traces if somebody wants them.
-fn count_operations(
-    parts: &mut Parts,
-    arguments: &Arguments,
-    node: &Arc<str>,
-    registry: &mut Registry,
-) -> Result<(), WrongEndpoint> {
-    let counts = operations::Counts::register(registry);
-    let mut spans = None;
-    if let Some(endpoint) = &arguments.otlp_endpoint {
-        let (into, exporter) = traces::new(endpoint, Arc::clone(node), registry)?;
-        spans = Some(into);
-        parts.work(async move { match traces::run(exporter).await {} });
-    }
-    let state_dir = arguments.state_dir.clone();
-    parts.work(async move {
-        operations::run(state_dir, counts, spans).await;
-        Ok(())
-    });
-    Ok(())
-}
-
-/// Follows the API server, with whatever credentials are there.
-fn follow(parts: &mut Parts, api: &Api, node: &Arc<str>, index: &Arc<Index>, states: &States) {
-    let all = || (api.clone(), Arc::clone(index), states.clone());
-    let (api, index, states) = all();
-    let node = Arc::clone(node);
-    parts.work(async move {
-        watch::pods(api.client(), &node, &index, &states).await;
-        Ok(())
-    });
-    let (api, index, states) = all();
-    parts.work(async move {
-        watch::networks(api.client(), &index, &states).await;
-        Ok(())
-    });
-    let (api, index, states) = all();
-    parts.work(async move {
-        watch::namespaces(api.client(), &index, &states).await;
-        Ok(())
-    });
-    let (api, index, states) = all();
-    parts.work(async move {
-        watch::policies(api.client(), &index, &states).await;
-        Ok(())
-    });
-    let (api, ..) = all();
-    parts.work(async move {
-        api.renew().await;
-        Ok(())
-    });
-}
-
-/// Compares what is recorded on this node with what is there.
-fn start_repairs(parts: &mut Parts, arguments: &Arguments, service: &Service) {
-    let interval = arguments.repair_interval_seconds;
-    let state_dir = &arguments.state_dir;
-    if let Some(socket) = &arguments.cri_socket {
-        let look = orphans::Look {
-            cri_socket: socket.clone(),
-            state_dir: state_dir.clone(),
-            interval,
-            grace: arguments.orphan_grace_seconds,
-        };
-        let metrics = service.metrics.clone();
-        parts.work(async move {
-            orphans::run(look, metrics).await;
-            Ok(())
-        });
-    }
-    let (service, state_dir) = (service.clone(), state_dir.clone());
-    parts.work(async move {
-        repair::run(service, state_dir, interval).await;
-        Ok(())
-    });
-}
-
-async fn answer(
-    service: Service,
-    listener: tokio::net::UnixListener,
-    mut stopping: signal::Receiver<bool>,
-) -> Ended {
-    let stop = async move {
-        // A sender that is gone stops as well.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    let served = Server::builder()
-        .add_service(AgentServiceServer::new(service))
-        .serve_with_incoming_shutdown(accepted::of_root(listener), stop)
-        .await;
-    ended("serving agent.v1", served)
 }

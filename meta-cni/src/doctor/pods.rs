@@ -126,7 +126,10 @@ pub(super) fn check_status<'r>(
         let remedy = "the agent of the node repairs it; without one, delete the pod so that it is attached anew";
         findings.push(
             Finding::warning(Area::Pod, format!("{} {what}", name(pod)), remedy)
-                .seen(format!("network-status: {}", short(written.unwrap_or("nothing"))))
+                .seen(format!(
+                    "network-status: {}",
+                    short(written.unwrap_or("nothing"))
+                ))
                 .seen(format!("recorded: {}", short(is_true))),
         );
     }
@@ -157,7 +160,11 @@ fn short(status: &str) -> String {
             element["ips"]
         )
     };
-    elements.iter().map(interface).collect::<Vec<_>>().join(", ")
+    elements
+        .iter()
+        .map(interface)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn name(pod: &Pod) -> String {

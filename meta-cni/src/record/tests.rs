@@ -2,7 +2,10 @@
 
 mod broken;
 
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
 
 use cni::netconf::NetConfList;
 use proptest::prelude::*;

@@ -137,7 +137,9 @@ fn run(
         .cluster()
         .zip(pod)
         .map(|_| report::success(&context.config, record));
-    record.network_status = success.as_ref().map(|success| success.network_status.clone());
+    record.network_status = success
+        .as_ref()
+        .map(|success| success.network_status.clone());
     // Both are waited for, neither waits for the other: a planned record serves a DEL as well.
     let (saved, reported) = std::thread::scope(|scope| {
         let verb = Span::current();

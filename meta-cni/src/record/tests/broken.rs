@@ -1,6 +1,7 @@
 //! Files that are no records, or not ones of this version.
 
 use super::*;
+use crate::limits::RECORD_BYTES;
 
 #[test]
 fn a_record_that_is_cut_anywhere_is_corrupt_and_named() {

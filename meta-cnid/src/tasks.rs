@@ -1,0 +1,182 @@
+//! The parts of an agent, each started as a task of [`Parts`] with what it needs.
+
+use std::sync::Arc;
+
+use dial::socket::Hidden;
+use futures_util::{StreamExt as _, stream};
+use prometheus_client::registry::Registry;
+use proto::agent::v1::agent_service_server::AgentServiceServer;
+use tokio::sync::{oneshot, watch as signal};
+use tonic::transport::Server;
+
+use super::api::Api;
+use super::config::Arguments;
+use super::deletions::{self, Failing};
+use super::index::Index;
+use super::parts::{Ended, Parts, ended};
+use super::proxy::{self, Keeper, Proxy};
+use super::releases::{self, Waiting};
+use super::service::Service;
+use super::traces::{self, WrongEndpoint};
+use super::watch::{self, States};
+use super::{accepted, held, operations, orphans, repair};
+
+/// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
+/// has reached ipam-server.
+pub(super) fn start_proxy(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) {
+    let (give, listener) = oneshot::channel();
+    let own = proxy.clone();
+    parts.work(async move {
+        if hidden.is_taken().await {
+            own.connected().await;
+        }
+        let (place, listener) = hidden.publish()?;
+        // Nobody takes it if serving has failed, which is told there.
+        let _ = give.send(listener);
+        Err(place.keep().await.into())
+    });
+    parts.serve(async move {
+        let listener = async {
+            match listener.await {
+                Ok(listener) => listener,
+                // Why there is none is told above.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let incoming = stream::once(listener).flat_map(accepted::of_root);
+        let served = proxy::serve(proxy, keeper, incoming).await;
+        ended("passing ipam.v1 on", served)
+    });
+}
+
+/// Tells meta-cni, whatever it is configured to, that this node has an agent: also while it is away, and after a reboot.
+pub(super) fn announce_socket(arguments: &Arguments) {
+    let (state_dir, socket) = (&arguments.state_dir, &arguments.socket);
+    if let Err(error) = meta_cni::config::note_agent(state_dir, socket) {
+        let file = state_dir.display();
+        tracing::warn!(%file, %error, "meta-cni is not told that this node has an agent");
+    }
+}
+
+/// Reports what this node's records hold to each ipam-server that is connected to.
+pub(super) fn start_reports(
+    parts: &mut Parts,
+    arguments: &Arguments,
+    node: &Arc<str>,
+    proxy: &Proxy,
+) {
+    let (state_dir, socket) = (arguments.state_dir.clone(), arguments.ipam_socket.clone());
+    let (node, connections) = (Arc::clone(node), proxy.connections());
+    parts.work(async move { match held::run(state_dir, socket, node, connections).await {} });
+}
+
+/// Delivers releases that wait on this node.
+pub(super) fn start_deliveries(parts: &mut Parts, arguments: &Arguments, waiting: Waiting) {
+    let state_dir = arguments.state_dir.clone();
+    parts.work(async move { match releases::run(state_dir, waiting).await {} });
+}
+
+/// Counts the sandboxes of this node that could not be deleted.
+pub(super) fn count_deletions(parts: &mut Parts, arguments: &Arguments, failing: Failing) {
+    let state_dir = arguments.state_dir.clone();
+    parts.work(async move { match deletions::run(state_dir, failing).await {} });
+}
+
+/// Tells what meta-cni does on this node: as metrics, and as traces if somebody wants them.
+pub(super) fn count_operations(
+    parts: &mut Parts,
+    arguments: &Arguments,
+    node: &Arc<str>,
+    registry: &mut Registry,
+) -> Result<(), WrongEndpoint> {
+    let counts = operations::Counts::register(registry);
+    let mut spans = None;
+    if let Some(endpoint) = &arguments.otlp_endpoint {
+        let (into, exporter) = traces::new(endpoint, Arc::clone(node), registry)?;
+        spans = Some(into);
+        parts.work(async move { match traces::run(exporter).await {} });
+    }
+    let state_dir = arguments.state_dir.clone();
+    parts.work(async move {
+        operations::run(state_dir, counts, spans).await;
+        Ok(())
+    });
+    Ok(())
+}
+
+/// Follows the API server, with whatever credentials are there.
+pub(super) fn start_watches(
+    parts: &mut Parts,
+    api: &Api,
+    node: &Arc<str>,
+    index: &Arc<Index>,
+    states: &States,
+) {
+    let all = || (api.clone(), Arc::clone(index), states.clone());
+    let (api, index, states) = all();
+    let node = Arc::clone(node);
+    parts.work(async move {
+        watch::pods(api.client(), &node, &index, &states).await;
+        Ok(())
+    });
+    let (api, index, states) = all();
+    parts.work(async move {
+        watch::networks(api.client(), &index, &states).await;
+        Ok(())
+    });
+    let (api, index, states) = all();
+    parts.work(async move {
+        watch::namespaces(api.client(), &index, &states).await;
+        Ok(())
+    });
+    let (api, index, states) = all();
+    parts.work(async move {
+        watch::policies(api.client(), &index, &states).await;
+        Ok(())
+    });
+    let (api, ..) = all();
+    parts.work(async move {
+        api.renew().await;
+        Ok(())
+    });
+}
+
+/// Compares what is recorded on this node with what is there.
+pub(super) fn start_repairs(parts: &mut Parts, arguments: &Arguments, service: &Service) {
+    let interval = arguments.repair_interval_seconds;
+    let state_dir = &arguments.state_dir;
+    if let Some(socket) = &arguments.cri_socket {
+        let look = orphans::Look {
+            cri_socket: socket.clone(),
+            state_dir: state_dir.clone(),
+            interval,
+            grace: arguments.orphan_grace_seconds,
+        };
+        let metrics = service.metrics.clone();
+        parts.work(async move {
+            orphans::run(look, metrics).await;
+            Ok(())
+        });
+    }
+    let (service, state_dir) = (service.clone(), state_dir.clone());
+    parts.work(async move {
+        repair::run(service, state_dir, interval).await;
+        Ok(())
+    });
+}
+
+pub(super) async fn answer(
+    service: Service,
+    listener: tokio::net::UnixListener,
+    mut stopping: signal::Receiver<bool>,
+) -> Ended {
+    let stop = async move {
+        // A sender that is gone stops as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let served = Server::builder()
+        .add_service(AgentServiceServer::new(service))
+        .serve_with_incoming_shutdown(accepted::of_root(listener), stop)
+        .await;
+    ended("serving agent.v1", served)
+}
