@@ -44,6 +44,7 @@ pub mod status;
 pub mod sweep;
 pub mod tenant;
 #[cfg(test)]
+#[path = "../../crates/netlink/src/test_netns.rs"]
 mod test_netns;
 pub mod trace;
 mod underlay;

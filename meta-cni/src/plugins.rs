@@ -2,6 +2,7 @@
 //! each call a step of the request.
 
 #[cfg(test)]
+#[path = "../../crates/cni/src/plugins/recording.rs"]
 pub(crate) mod recording;
 
 use std::path::PathBuf;

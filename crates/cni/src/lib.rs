@@ -8,6 +8,10 @@
 //! - [`plugins`] is the seam behind which plugins are called by their type; [`plugins::Executables`] are those in folders.
 //! - [`chain`] runs a list of plugins, as the specification says a runtime does.
 
+// The double of the plugins is also part of the tests of another crate, and has one path for both.
+#[cfg(test)]
+extern crate self as cni;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

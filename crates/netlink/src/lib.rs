@@ -6,6 +6,8 @@ mod exchange;
 mod lookup;
 mod message;
 pub mod netns;
+#[cfg(test)]
+mod test_netns;
 
 use std::io;
 use std::net::IpAddr;

@@ -157,4 +157,4 @@ fn enter(path: &Path, errno: Errno) -> NetnsError {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,4 +1,4 @@
-//! [`Plugins`] for tests: keeps the calls, and answers as the test says.
+//! [`Plugins`] for tests: keeps the calls, and answers as the test says. The tests of meta-cni have it by its path.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{Call, Location, PluginError, Plugins};
-use crate::error::{Code, ErrorObject};
+use cni::error::{Code, ErrorObject};
+use cni::plugins::{Call, Location, PluginError, Plugins};
 
 /// One call.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,7 @@ pub(crate) struct Called {
     pub(crate) ifname: String,
     pub(crate) args: String,
     pub(crate) stdin: Value,
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 /// Keeps every call, in the order in which they began, and answers with `answer`.
@@ -60,6 +61,11 @@ impl<A: Fn(&Called) -> Result<Vec<u8>, PluginError> + Sync> Plugins for Recordin
             ifname: call.target.ifname.to_owned(),
             args: call.target.args.to_owned(),
             stdin: serde_json::from_slice(call.stdin).unwrap(),
+            variables: call
+                .variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
         };
         self.calls.lock().unwrap().push(called.clone());
         (self.answer)(&called)

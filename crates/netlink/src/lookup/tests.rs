@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::netns::tests::TestNetns;
+use crate::test_netns::TestNetns;
 use crate::netns::within;
 
 fn sandbox() -> TestNetns {

@@ -1,4 +1,4 @@
-//! Namespaces made with `ip netns` for the tests, which run as root.
+//! Namespaces made with `ip netns` for the tests, which run as root. The tests of meta-cni have it by its path.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
