@@ -26,7 +26,7 @@ use crate::diagnosis::{Diagnosis, Explain as _};
 use crate::gather::{Found, label};
 use crate::limits::bytes_of;
 use crate::order;
-use crate::place::Place;
+use crate::plugin_role::PluginRole;
 use crate::problem::{Problem, Problems};
 use crate::tenant::{self, Refusal};
 use crate::wanted::Wanted;
@@ -187,9 +187,9 @@ fn check_plugins(config: &Config, found: &Found, problems: &mut Vec<Problem>) {
     for (index, plugin) in found.list.plugins.iter().enumerate() {
         let name = plugin.plugin_type().to_owned();
         let place = if index == 0 {
-            Place::Main
+            PluginRole::Main
         } else {
-            Place::Chained
+            PluginRole::Chained
         };
         let refusal = match &config.allowed_plugins {
             _ if tenant::is_ourselves(config, &name) => Refusal::Ourselves { name },

@@ -11,7 +11,7 @@ use cni::key;
 use cni::netconf::{NetConfList, PluginConf};
 use serde_json::{Map, Value};
 
-use crate::place::Place;
+use crate::plugin_role::PluginRole;
 
 pub(crate) use check::is_ourselves;
 pub use check::{Refusal, check};
@@ -22,7 +22,7 @@ pub struct Placed<'a> {
     /// Its file name; empty if a nested list of plugins is the finding.
     pub name: &'a str,
     /// Its place.
-    pub place: Place,
+    pub place: PluginRole,
     /// The key, for example `plugins[1].ipam.type`.
     pub at: String,
 }
@@ -33,9 +33,9 @@ pub fn placed(list: &NetConfList) -> Vec<Placed<'_>> {
     let is_list = list.plugins.len() > 1;
     for (index, plugin) in list.plugins.iter().enumerate() {
         let place = if index == 0 {
-            Place::Main
+            PluginRole::Main
         } else {
-            Place::Chained
+            PluginRole::Chained
         };
         let at = match is_list {
             true => format!("plugins[{index}]."),
@@ -60,12 +60,12 @@ const LISTS: [&str; 3] = ["delegate", "delegates", "plugins"];
 struct Walk<'a>(Vec<Placed<'a>>);
 
 impl<'a> Walk<'a> {
-    fn push(&mut self, name: &'a str, place: Place, at: String) {
+    fn push(&mut self, name: &'a str, place: PluginRole, at: String) {
         self.0.push(Placed { name, place, at });
     }
 
     /// A plugin's whole configuration, which begins at `at`.
-    fn plugin(&mut self, conf: &'a Map<String, Value>, place: Place, at: &str) {
+    fn plugin(&mut self, conf: &'a Map<String, Value>, place: PluginRole, at: &str) {
         let kind = key::value_of(conf, "type").and_then(Value::as_str);
         for (name, value) in conf {
             let here = format!("{at}{name}");
@@ -73,7 +73,7 @@ impl<'a> Walk<'a> {
                 Value::String(text) if key::is(name, "type") => self.push(text, place, here),
                 Value::Object(ipam) if key::is(name, "ipam") => self.ipam(ipam, &here),
                 Value::Object(delegate) if kind == Some(FLANNEL) && key::is(name, "delegate") => {
-                    self.plugin(delegate, Place::Main, &format!("{here}."));
+                    self.plugin(delegate, PluginRole::Main, &format!("{here}."));
                 }
                 // Which kind of policy Calico uses; it executes nothing for it.
                 Value::Object(_) if kind == Some("calico") && key::is(name, "policy") => {}
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
             match value {
                 Value::String(text) if key::is(name, "type") => {
                     if !text.is_empty() {
-                        self.push(text, Place::Ipam, here);
+                        self.push(text, PluginRole::Ipam, here);
                     }
                 }
                 value => self.nested(name, value, &here),
@@ -101,13 +101,13 @@ impl<'a> Walk<'a> {
         match value {
             Value::Object(object) => {
                 if is_list_of_plugins(name, value) {
-                    self.push("", Place::Nested, at.to_owned());
+                    self.push("", PluginRole::Nested, at.to_owned());
                 }
                 for (name, value) in object {
                     let here = format!("{at}.{name}");
                     match value {
                         Value::String(text) if key::is(name, "type") && !text.is_empty() => {
-                            self.push(text, Place::Nested, here);
+                            self.push(text, PluginRole::Nested, here);
                         }
                         value => self.nested(name, value, &here),
                     }
@@ -115,7 +115,7 @@ impl<'a> Walk<'a> {
             }
             Value::Array(items) => {
                 if is_list_of_plugins(name, value) {
-                    self.push("", Place::Nested, at.to_owned());
+                    self.push("", PluginRole::Nested, at.to_owned());
                 }
                 for (index, item) in items.iter().enumerate() {
                     self.nested("", item, &format!("{at}[{index}]"));
@@ -129,11 +129,11 @@ impl<'a> Walk<'a> {
     fn of_flannel(&mut self, plugin: &'a PluginConf, at: &str) {
         let delegate = plugin.get("delegate").and_then(Value::as_object);
         if delegate.is_none_or(|delegate| key::value_of(delegate, "type").is_none()) {
-            self.push("bridge", Place::Main, format!("{at}delegate"));
+            self.push("bridge", PluginRole::Main, format!("{at}delegate"));
         }
         let ipam = delegate.and_then(|delegate| key::value_of(delegate, "ipam"));
         if plugin.ipam_type().is_none() && ipam.is_none() {
-            self.push("host-local", Place::Ipam, format!("{at}delegate"));
+            self.push("host-local", PluginRole::Ipam, format!("{at}delegate"));
         }
     }
 }

@@ -44,12 +44,12 @@ pub(super) struct Pages {
 }
 
 /// Where the pages are served; for now, perhaps, by an older agent.
-pub(super) struct Place {
+pub(super) struct Binding {
     address: SocketAddr,
     listener: Option<TcpListener>,
 }
 
-impl Place {
+impl Binding {
     /// The real address.
     pub(super) fn address(&self) -> String {
         self.address.to_string()
@@ -60,15 +60,15 @@ impl Place {
 ///
 /// # Errors
 /// What the system says, if nobody could listen there.
-pub(super) async fn listen(address: SocketAddr) -> io::Result<Place> {
+pub(super) async fn listen(address: SocketAddr) -> io::Result<Binding> {
     match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Place {
+        Ok(listener) => Ok(Binding {
             address: listener.local_addr()?,
             listener: Some(listener),
         }),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             tracing::warn!(%address, "--metrics-listen is in use, by an older agent perhaps; it is waited for");
-            Ok(Place {
+            Ok(Binding {
                 address,
                 listener: None,
             })
@@ -81,14 +81,14 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<Place> {
 ///
 /// # Errors
 /// If listening fails.
-pub(super) async fn serve(place: Place, pages: Pages) -> io::Result<()> {
-    let mut listener = place.listener;
+pub(super) async fn serve(binding: Binding, pages: Pages) -> io::Result<()> {
+    let mut listener = binding.listener;
     loop {
         if let Some(listener) = listener {
             return axum::serve(Guarding::new(listener), router(pages)).await;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
-        listener = match TcpListener::bind(place.address).await {
+        listener = match TcpListener::bind(binding.address).await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             bound => Some(bound?),
         };

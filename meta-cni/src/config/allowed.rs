@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::place::Place;
+use crate::plugin_role::PluginRole;
 
 /// The plugins that may be run.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -28,24 +28,24 @@ pub struct ByPlace {
 
 impl AllowedPlugins {
     /// Whether `plugin` may be run in this place.
-    pub fn allows(&self, plugin: &str, place: Place) -> bool {
+    pub fn allows(&self, plugin: &str, place: PluginRole) -> bool {
         let names = match (self, place) {
             (AllowedPlugins::Anywhere(names), _) => names,
-            (AllowedPlugins::ByPlace(by), Place::Main) => &by.main,
-            (AllowedPlugins::ByPlace(by), Place::Chained) => &by.chained,
-            (AllowedPlugins::ByPlace(by), Place::Ipam) => &by.ipam,
-            (AllowedPlugins::ByPlace(_), Place::Nested) => return false,
+            (AllowedPlugins::ByPlace(by), PluginRole::Main) => &by.main,
+            (AllowedPlugins::ByPlace(by), PluginRole::Chained) => &by.chained,
+            (AllowedPlugins::ByPlace(by), PluginRole::Ipam) => &by.ipam,
+            (AllowedPlugins::ByPlace(_), PluginRole::Nested) => return false,
         };
         names.iter().any(|name| name == plugin)
     }
 
     /// The key below `allowedPlugins` to which a plugin of this place is added, with its dot.
-    pub fn key(&self, place: Place) -> &'static str {
+    pub fn key(&self, place: PluginRole) -> &'static str {
         match (self, place) {
-            (AllowedPlugins::Anywhere(_), _) | (_, Place::Nested) => "",
-            (_, Place::Main) => ".main",
-            (_, Place::Chained) => ".chained",
-            (_, Place::Ipam) => ".ipam",
+            (AllowedPlugins::Anywhere(_), _) | (_, PluginRole::Nested) => "",
+            (_, PluginRole::Main) => ".main",
+            (_, PluginRole::Chained) => ".chained",
+            (_, PluginRole::Ipam) => ".ipam",
         }
     }
 }

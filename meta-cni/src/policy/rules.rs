@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::breach::{Breach, short};
 use super::prefix::lies_in;
 use crate::ipam::config::TYPE as META_IPAM;
-use crate::place::Place;
+use crate::plugin_role::PluginRole;
 use crate::tenant::{FLANNEL, placed};
 
 /// Keys that every network may have, whatever `keys` says. In `ipam` only `type` is one.
@@ -93,10 +93,10 @@ pub(super) struct Text<'a> {
 pub(super) fn check(rules: &AttachmentPolicySpec, text: Text<'_>) -> Result<(), Breach> {
     for one in placed(text.list) {
         let names = match one.place {
-            Place::Main => &rules.plugins.main,
-            Place::Chained => &rules.plugins.chained,
-            Place::Ipam => &rules.plugins.ipam,
-            Place::Nested => &Vec::new(),
+            PluginRole::Main => &rules.plugins.main,
+            PluginRole::Chained => &rules.plugins.chained,
+            PluginRole::Ipam => &rules.plugins.ipam,
+            PluginRole::Nested => &Vec::new(),
         };
         if !names.iter().any(|name| name == one.name) {
             let (name, place) = (short(one.name), one.place.as_str());

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::diagnosis::Explain;
 use crate::ipam::config::{NETWORK, TYPE as META_IPAM};
 use crate::ipam::node_file;
-use crate::place::Place;
+use crate::plugin_role::PluginRole;
 
 /// IPAM plugins: they do nothing as another kind of plugin.
 const IPAM_ONLY: [&str; 5] = ["dhcp", "host-local", META_IPAM, "static", "whereabouts"];
@@ -205,7 +205,7 @@ fn check_lease(plugin: &PluginConf) -> Result<(), Refusal> {
 fn check_one(config: &Config, one: &Placed<'_>, all: &[Placed<'_>]) -> Result<(), Refusal> {
     let name = one.name.to_owned();
     let at = one.at.clone();
-    if one.place == Place::Nested {
+    if one.place == PluginRole::Nested {
         return Err(Refusal::Nested { at });
     }
     if is_ourselves(config, &name) {
@@ -217,11 +217,11 @@ fn check_one(config: &Config, one: &Placed<'_>, all: &[Placed<'_>]) -> Result<()
     }
     // An IPAM plugin that is the main plugin as well executes itself.
     let runs_itself = || {
-        let others = all.iter().filter(|other| other.place != Place::Ipam);
+        let others = all.iter().filter(|other| other.place != PluginRole::Ipam);
         others.into_iter().any(|other| other.name == one.name)
     };
     let is_wrong = match one.place {
-        Place::Ipam => NEVER_IPAM.contains(&one.name) || runs_itself(),
+        PluginRole::Ipam => NEVER_IPAM.contains(&one.name) || runs_itself(),
         _ => IPAM_ONLY.contains(&one.name),
     };
     if is_wrong {

@@ -96,10 +96,10 @@ fn every_executable_is_found_with_its_place() {
             .iter()
             .map(|one| {
                 let place = match one.place {
-                    Place::Main => "main",
-                    Place::Chained => "chained",
-                    Place::Ipam => "ipam",
-                    Place::Nested => "nested",
+                    PluginRole::Main => "main",
+                    PluginRole::Chained => "chained",
+                    PluginRole::Ipam => "ipam",
+                    PluginRole::Nested => "nested",
                 };
                 format!("{place} {} {}", one.name, one.at)
             })

@@ -97,14 +97,14 @@ impl Collected {
 }
 
 /// Where a span's step is.
-struct Place {
+struct StepRef {
     collected: Arc<Collected>,
     /// Among the steps; beyond [`STEPS`] none is kept.
     index: usize,
     id: SpanId,
 }
 
-impl Place {
+impl StepRef {
     fn change(&self, change: impl FnOnce(&mut Step)) {
         // None any more once the request was told of.
         if let Some(step) = self.collected.lock().get_mut(self.index) {
@@ -126,8 +126,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
         attributes.record(&mut fields);
         let above = span.parent().and_then(|parent| {
             let extensions = parent.extensions();
-            let place = extensions.get::<Place>()?;
-            Some((Arc::clone(&place.collected), place.index, place.id))
+            let step_ref = extensions.get::<StepRef>()?;
+            Some((Arc::clone(&step_ref.collected), step_ref.index, step_ref.id))
         });
         let (collected, parent) = match above {
             Some((collected, 0, _)) => (collected, None),
@@ -145,7 +145,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
                 (Arc::new(collected), None)
             }
         };
-        let place = {
+        let step_ref = {
             let mut steps = collected.lock();
             let index = collected.begun.fetch_add(1, Ordering::Relaxed);
             let id = match index {
@@ -165,22 +165,22 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
                 steps.push(step);
             }
             drop(steps);
-            Place {
+            StepRef {
                 collected,
                 index,
                 id,
             }
         };
-        span.extensions_mut().insert(place);
+        span.extensions_mut().insert(step_ref);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         values.record(&mut fields);
         if let Some(span) = context.span(id)
-            && let Some(place) = span.extensions().get::<Place>()
+            && let Some(step_ref) = span.extensions().get::<StepRef>()
         {
-            place.change(|step| fields.move_to(step));
+            step_ref.change(|step| fields.move_to(step));
         }
     }
 
@@ -191,10 +191,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
         let Some(span) = context.event_span(event) else {
             return;
         };
-        if let Some(place) = span.extensions().get::<Place>() {
+        if let Some(step_ref) = span.extensions().get::<StepRef>() {
             let mut fields = Fields::default();
             event.record(&mut fields);
-            place.change(|step| {
+            step_ref.change(|step| {
                 if step.warnings.len() < WARNINGS {
                     step.warnings.push(fields.into_line());
                 }
@@ -204,10 +204,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         if let Some(span) = context.span(&id)
-            && let Some(place) = span.extensions().get::<Place>()
+            && let Some(step_ref) = span.extensions().get::<StepRef>()
         {
-            let now = micros(place.collected.began.elapsed());
-            place.change(|step| {
+            let now = micros(step_ref.collected.began.elapsed());
+            step_ref.change(|step| {
                 step.micros = now.saturating_sub(step.start_micros);
                 step.has_ended = true;
             });
@@ -220,9 +220,9 @@ pub(crate) fn step<T, E: Explain>(span: Span, work: impl FnOnce() -> Result<T, E
     let _entered = span.enter();
     let done = work();
     if let Err(error) = &done {
-        with_place(&span, |place| {
+        with_step_ref(&span, |step_ref| {
             let Diagnosis { cause, remedy } = error.diagnosis();
-            place.change(|step| (step.error, step.remedy) = (Some(cause), remedy));
+            step_ref.change(|step| (step.error, step.remedy) = (Some(cause), remedy));
         });
     }
     done
@@ -230,8 +230,8 @@ pub(crate) fn step<T, E: Explain>(span: Span, work: impl FnOnce() -> Result<T, E
 
 /// Notes something in the current step that logs need not have.
 pub(crate) fn note(name: &str, value: impl Into<Value>) {
-    with_place(&Span::current(), |place| {
-        place.change(|step| {
+    with_step_ref(&Span::current(), |step_ref| {
+        step_ref.change(|step| {
             step.fields.insert(name.to_owned(), value.into());
         });
     });
@@ -243,29 +243,29 @@ pub(crate) fn evidence(name: &'static str, bytes: &[u8]) {
         0..=EVIDENCE_BYTES => bytes.to_vec(),
         length => format!("({length} bytes, too many to keep)").into_bytes(),
     };
-    with_place(&Span::current(), |place| {
-        place.change(|step| step.raw.push((name, kept)));
+    with_step_ref(&Span::current(), |step_ref| {
+        step_ref.change(|step| step.raw.push((name, kept)));
     });
 }
 
 /// The context of the current step.
 pub(super) fn current() -> Option<TraceParent> {
-    with_place(&Span::current(), |place| TraceParent {
-        span: place.id,
-        ..place.collected.context
+    with_step_ref(&Span::current(), |step_ref| TraceParent {
+        span: step_ref.id,
+        ..step_ref.collected.context
     })
 }
 
 /// What is being collected of the request that `span` is in.
 pub(crate) fn collected(span: &Span) -> Option<Arc<Collected>> {
-    with_place(span, |place| Arc::clone(&place.collected))
+    with_step_ref(span, |step_ref| Arc::clone(&step_ref.collected))
 }
 
-fn with_place<T>(span: &Span, work: impl FnOnce(&Place) -> T) -> Option<T> {
+fn with_step_ref<T>(span: &Span, work: impl FnOnce(&StepRef) -> T) -> Option<T> {
     span.with_subscriber(|(id, dispatch)| {
         let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
         let extensions = span.extensions();
-        extensions.get::<Place>().map(work)
+        extensions.get::<StepRef>().map(work)
     })
     .flatten()
 }

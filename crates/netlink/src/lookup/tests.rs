@@ -4,8 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::test_netns::TestNetns;
 use crate::netns::within;
+use crate::test_netns::TestNetns;
 
 fn sandbox() -> TestNetns {
     let netns = TestNetns::new();
