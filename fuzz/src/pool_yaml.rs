@@ -2,12 +2,11 @@
 
 #![no_main]
 
-use ipam_server::allocator::{Draft, State};
-use ipam_server::error::Error;
-use ipam_server::lease::Wish;
-use ipam_server::pool::Pool;
+use ipam_core::allocator::{Draft, State};
+use ipam_core::error::Error;
 use ipam_server::seed::parse_pools;
 use ipam_server::store::memory::MemoryStore;
+use ipam_server::wire::{pool, request};
 use libfuzzer_sys::fuzz_target;
 use proto::ipam::v1::AllocateRequest;
 
@@ -19,12 +18,12 @@ fuzz_target!(|text: &str| {
     let mut draft = Draft::new(&mut state, &store, jiff::Timestamp::UNIX_EPOCH);
     for message in messages {
         let name = message.name.clone();
-        let Ok(pool) = Pool::decode(message) else {
+        let Ok(decoded) = pool::decode(message) else {
             continue;
         };
-        let again = Pool::decode(pool.message.clone()).map(|again| again.message);
-        assert_eq!(again.ok().as_ref(), Some(&pool.message));
-        match draft.attempt(true, |draft| draft.create_pool(pool, "")) {
+        let message = pool::encode(decoded.clone());
+        assert_eq!(pool::decode(message).ok().as_ref(), Some(&decoded));
+        match draft.attempt(true, |draft| draft.create_pool(decoded, "")) {
             Ok(_) => {}
             Err(Error::PoolExists { .. } | Error::PoolOverlap { .. }) => continue,
             Err(error) => panic!("{name}: {error}"),
@@ -33,14 +32,11 @@ fuzz_target!(|text: &str| {
             pools: vec![name.clone()],
             ..AllocateRequest::default()
         };
-        let Ok(wish) = Wish::decode(request, "") else {
+        let Ok(wish) = request::wish(request, "") else {
             continue;
         };
         match draft.attempt(true, |draft| draft.allocate(&wish)) {
-            Ok(given) => {
-                let pool = given.lease.map(|lease| lease.pool);
-                assert_eq!(pool.as_deref(), Some(name.as_str()));
-            }
+            Ok(allocated) => assert_eq!(*allocated.lease.pool, *name),
             Err(Error::PoolExhausted { .. } | Error::PoolNotActive { .. }) => {}
             Err(error) => panic!("{name}: {error}"),
         }

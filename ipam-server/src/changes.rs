@@ -1,47 +1,61 @@
 //! A line in the log for each change: what happened, who asked, and which lease, pool or reservation it is about.
 
-use proto::ipam::v1::{self as ipam, subject};
+use std::sync::Arc;
+
+use ipam_core::allocator::restore::names;
+use ipam_core::event::{Change, Event};
+use ipam_core::lease::Owner;
+use ipam_core::log::OriginChange;
+
+use crate::wire::event::encode_type;
 
 /// What the line of an event says. It is made before the event is gone, and logged when it is durable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
     what: &'static str,
     revision: u64,
-    actor: String,
+    actor: Arc<str>,
     subject: String,
-    pool: String,
+    pool: Arc<str>,
     owner: String,
     ips: String,
 }
 
 impl Line {
     /// The line of an event.
-    pub fn of(event: &ipam::Event) -> Line {
-        let subject = event.after.as_ref().or(event.before.as_ref());
+    pub fn of(event: &Event) -> Line {
         let mut line = Line {
-            what: event.r#type().as_str_name(),
+            what: encode_type(event.kind).as_str_name(),
             revision: event.revision,
             actor: event.actor.clone(),
             subject: String::new(),
-            pool: String::new(),
+            pool: Arc::default(),
             owner: String::new(),
             ips: String::new(),
         };
-        match subject.and_then(|subject| subject.subject.as_ref()) {
-            Some(subject::Subject::Lease(lease)) => {
-                line.subject = format!("lease {}", lease.id);
-                line.pool.clone_from(&lease.pool);
-                line.owner = lease.owner.as_ref().map(owner).unwrap_or_default();
-                let ips = [lease.ipv4.as_str(), lease.ipv6.as_str()];
-                let ips = ips.into_iter().filter(|ip| !ip.is_empty());
-                line.ips = ips.collect::<Vec<_>>().join(",");
+        match &event.change {
+            Change::Lease(sides) => {
+                if let Some(lease) = sides.newest() {
+                    line.subject = format!("lease {}", lease.id);
+                    line.pool = lease.pool.clone();
+                    line.owner = owner(lease.owner());
+                    let ipv4 = lease.ipv4.map(|ip| ip.to_string());
+                    let ipv6 = lease.ipv6.map(|ip| ip.to_string());
+                    let ips: Vec<_> = ipv4.into_iter().chain(ipv6).collect();
+                    line.ips = ips.join(",");
+                }
             }
-            Some(subject::Subject::Pool(pool)) => line.subject = format!("pool {}", pool.name),
-            Some(subject::Subject::Reservation(kept)) => {
-                line.subject = format!("reservation {}", kept.name);
-                line.pool.clone_from(&kept.pool);
+            Change::Pool(sides) => {
+                if let Some(pool) = sides.newest() {
+                    line.subject = format!("pool {}", pool.name);
+                }
             }
-            None => {}
+            Change::Reservation(sides) => {
+                if let Some(reservation) = sides.newest() {
+                    line.subject = format!("reservation {}", reservation.name);
+                    line.pool = reservation.pool.clone();
+                }
+            }
         }
         line
     }
@@ -51,9 +65,9 @@ impl Line {
         tracing::info!(
             change = self.what,
             revision = self.revision,
-            actor = self.actor,
+            actor = &*self.actor,
             subject = self.subject,
-            pool = self.pool,
+            pool = &*self.pool,
             ips = self.ips,
             owner = self.owner,
             "changed"
@@ -62,7 +76,7 @@ impl Line {
 }
 
 /// Who holds a lease, in a word or two.
-fn owner(owner: &ipam::Owner) -> String {
+fn owner(owner: &Owner) -> String {
     let attachment = match owner.container_id.as_str() {
         "" => String::new(),
         container => format!(" {container}/{}", owner.ifname),
@@ -73,33 +87,69 @@ fn owner(owner: &ipam::Owner) -> String {
     }
 }
 
+/// Logs a durable change of which store it is, or whose reports it waits for.
+pub fn log_origin(change: &OriginChange) {
+    let after = &change.after;
+    let Some(before) = change.before.as_ref() else {
+        return;
+    };
+    let is_new = before.id != after.id;
+    if is_new && after.awaited.is_empty() {
+        tracing::warn!(store = after.id, "the store was restored");
+    } else if after
+        .awaited
+        .iter()
+        .any(|node| !before.awaited.contains(node))
+    {
+        tracing::warn!(
+            store = after.id,
+            nodes = names(after),
+            "the store was restored: no new lease before these nodes have reported what they hold, or the wait \
+             (--restore-wait-seconds) is over"
+        );
+    } else if !before.awaited.is_empty() && after.awaited.is_empty() {
+        match before.awaited.iter().all(|node| after.heard.contains(node)) {
+            true => tracing::info!(
+                store = after.id,
+                "every node has reported what it holds: leases are made"
+            ),
+            false => tracing::warn!(
+                store = after.id,
+                nodes = names(before),
+                "leases are made although these nodes have not reported what they hold"
+            ),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use ipam_core::event::EventType;
+    use ipam_core::lease::{Lease, LeaseId};
+
     use super::*;
 
     #[test]
     fn a_line_says_who_did_what_to_which_lease() {
-        let lease = ipam::Lease {
-            id: "l7".into(),
+        let lease = Lease {
+            id: LeaseId(7),
             pool: "blue".into(),
-            ipv4: "10.0.0.7/24".into(),
-            owner: Some(ipam::Owner {
+            ipv4: "10.0.0.7/24".parse().ok(),
+            owner: Some(Arc::new(Owner {
                 namespace: "ns".into(),
                 pod: "web".into(),
                 container_id: "c1".into(),
                 ifname: "net1".into(),
-                ..Default::default()
-            }),
-            ..Default::default()
+                ..Owner::NONE
+            })),
+            ..Lease::default()
         };
-        let line = Line::of(&ipam::Event {
+        let line = Line::of(&Event {
             revision: 9,
-            r#type: ipam::EventType::Released.into(),
+            kind: EventType::Released,
             actor: "uid:0".into(),
-            before: Some(ipam::Subject {
-                subject: Some(subject::Subject::Lease(lease)),
-            }),
-            ..Default::default()
+            change: Change::lease(Some(Arc::new(lease)), None),
+            ..Event::default()
         });
         let expected = Line {
             what: "RELEASED",

@@ -12,10 +12,10 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipam_core::allocator::restore;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::allocator::restore;
 use crate::error::Error;
 use crate::ledger::{Caller, Ledger};
 use crate::metrics::Metrics;

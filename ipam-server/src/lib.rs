@@ -1,25 +1,22 @@
 //! ipam-server: leases IPv4/IPv6 pairs over gRPC, from memory that is rebuilt from a durable store.
 //!
-//! Imports go one way: `service` → `ledger` → `allocator` → `store`, `pool`, `lease`. An Allocate is read along
-//! `service` (decode, authorise), `ledger` (joins the current group), `allocator` (decides in memory),
-//! `store` (one durable write for the group), and back.
+//! The domain is `ipam-core`. Imports go one way: `service` → `api` → `ledger` → `store`, each above the domain; messages are
+//! decoded and encoded in `wire`. An Allocate is read along `service` (authorise), `api` (decode), `ledger` (joins the current
+//! group), `ipam_core::allocator` (decides in memory), `store` (one durable write for the group), and back.
 
 pub mod access;
-pub mod allocator;
+pub mod api;
 pub mod changes;
 pub mod clock;
 pub mod config;
 pub mod ending;
 pub mod error;
-pub mod free_set;
 pub mod http;
-pub mod lease;
 pub mod ledger;
 pub mod listen;
 pub mod measure;
 pub mod metrics;
 pub mod page;
-pub mod pool;
 pub mod process;
 pub mod readiness;
 pub mod seed;

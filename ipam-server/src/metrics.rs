@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ipam_core::allocator::pools::PoolUsage;
+use ipam_core::event::EventType;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -11,7 +13,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use proto::ipam::v1::{self as ipam, EventType};
 
 use crate::ledger::Observer;
 use crate::seed::Refused;
@@ -59,7 +60,7 @@ pub struct Metrics {
     commit_changes: Histogram,
     commit_seconds: Histogram,
     expired: Counter,
-    pressed: Counter,
+    quarantines_cut_short: Counter,
     conflicts: Counter,
     writable: Gauge,
     revision: Gauge,
@@ -86,7 +87,7 @@ impl Default for Metrics {
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: seconds(),
             expired: Counter::default(),
-            pressed: Counter::default(),
+            quarantines_cut_short: Counter::default(),
             conflicts: Counter::default(),
             writable: Gauge::default(),
             revision: Gauge::default(),
@@ -160,8 +161,11 @@ impl Metrics {
             "Leases that ended by themselves",
             self.expired.clone(),
         );
-        let help = "Quarantines that ended early for want of addresses";
-        registry.register("ipam_quarantine_pressed", help, self.pressed.clone());
+        registry.register(
+            "ipam_quarantine_cut_short",
+            "Quarantines that were cut short for want of addresses",
+            self.quarantines_cut_short.clone(),
+        );
         let help = "Requests refused because somebody else has what they ask for";
         registry.register("ipam_conflicts", help, self.conflicts.clone());
         registry.register(
@@ -271,27 +275,25 @@ impl Metrics {
     }
 
     /// The text of /metrics, with the pools as they are now.
-    pub fn text(&self, pools: &[ipam::Pool], revision: u64, watchers: i64) -> String {
+    pub fn text(&self, pools: &[PoolUsage], revision: u64, watchers: i64) -> String {
         self.addresses.clear();
         for pool in pools {
-            for (family, usage) in [("ipv4", &pool.ipv4_usage), ("ipv6", &pool.ipv6_usage)] {
+            for (family, usage) in [("ipv4", &pool.ipv4), ("ipv6", &pool.ipv6)] {
                 let Some(usage) = usage else {
                     continue;
                 };
                 for (state, number) in [
-                    ("leased", &usage.leased),
-                    ("reserved", &usage.reserved),
-                    ("quarantined", &usage.quarantined),
-                    ("free", &usage.free),
+                    ("leased", usage.leased),
+                    ("reserved", usage.reserved),
+                    ("quarantined", usage.quarantined),
+                    ("free", usage.free),
                 ] {
                     let label = Addresses {
-                        pool: pool.name.clone(),
+                        pool: pool.pool.name.as_ref().to_owned(),
                         family,
                         state,
                     };
-                    self.addresses
-                        .get_or_create(&label)
-                        .set(number.parse().unwrap_or(f64::NAN));
+                    self.addresses.get_or_create(&label).set(rounded(number));
                 }
             }
         }
@@ -309,6 +311,14 @@ impl Metrics {
     }
 }
 
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus has no larger numbers"
+)]
+fn rounded(number: u128) -> f64 {
+    number as f64
+}
+
 impl Observer for Metrics {
     fn committed(&self, changes: &[EventType], took: Duration) {
         #[expect(
@@ -319,7 +329,8 @@ impl Observer for Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
         let count = |what| changes.iter().filter(|&&change| change == what).count() as u64;
         self.expired.inc_by(count(EventType::Expired));
-        self.pressed.inc_by(count(EventType::Pressed));
+        self.quarantines_cut_short
+            .inc_by(count(EventType::CutShort));
     }
 
     fn writable(&self, writable: bool) {

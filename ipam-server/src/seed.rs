@@ -9,8 +9,9 @@ use proto::ipam::v1::{self as ipam};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::Error;
-use crate::ledger::{Caller, Ledger};
+use crate::api::Api;
+use crate::error::{Error, Refusal};
+use crate::ledger::Caller;
 
 /// Characters of a problem that are shown.
 const PROBLEM: usize = 160;
@@ -124,7 +125,7 @@ fn each_pool(text: &str) -> Result<Vec<Result<ipam::Pool, Refused>>, SeedError> 
 ///
 /// # Errors
 /// [`SeedError`]; pools before the one that cannot be written are made.
-pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedError> {
+pub async fn seed(api: &Api, path: &Path) -> Result<Vec<Refused>, SeedError> {
     let file = path.to_owned();
     let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(file)).await;
     let text = read
@@ -143,9 +144,9 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
             Err(problem) => problem,
             Ok(pool) => {
                 let name = pool.name.clone();
-                match apply(ledger, &caller, pool).await {
+                match apply(api, &caller, pool).await {
                     Ok(()) => continue,
-                    Err(source @ (Error::Store(_) | Error::Stopping)) => {
+                    Err(source @ (Error::Refused(Refusal::Store(_)) | Error::Stopping)) => {
                         return Err(SeedError::Store { pool: name, source });
                     }
                     Err(error) => Refused {
@@ -157,7 +158,7 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
                 }
             }
         };
-        let exists = ledger.get_pool(&caller, problem.pool.clone()).await.is_ok();
+        let exists = api.get_pool(&caller, problem.pool.clone()).await.is_ok();
         refused.push(Refused { exists, ..problem });
     }
     for pool in &refused {
@@ -173,7 +174,7 @@ pub async fn seed(ledger: &Ledger, path: &Path) -> Result<Vec<Refused>, SeedErro
 /// The first field of a pool that is wrong; empty if the error is about no field.
 fn field(error: &Error) -> &str {
     match error {
-        Error::InvalidFields(problems) => problems
+        Error::Refused(Refusal::InvalidFields(problems)) => problems
             .first()
             .and_then(|problem| problem.field.strip_prefix("pool."))
             .unwrap_or_default(),
@@ -190,14 +191,14 @@ fn short(error: &impl fmt::Display) -> String {
     }
 }
 
-async fn apply(ledger: &Ledger, caller: &Caller, pool: ipam::Pool) -> Result<(), Error> {
-    match ledger.get_pool(caller, pool.name.clone()).await {
-        Err(Error::PoolNotFound { .. }) => {
+async fn apply(api: &Api, caller: &Caller, pool: ipam::Pool) -> Result<(), Error> {
+    match api.get_pool(caller, pool.name.clone()).await {
+        Err(Error::Refused(Refusal::PoolNotFound { .. })) => {
             let request = ipam::CreatePoolRequest {
                 pool: Some(pool),
                 ..Default::default()
             };
-            ledger.create_pool(caller, request).await.map(|_| ())
+            api.create_pool(caller, request).await.map(|_| ())
         }
         Err(error) => Err(error),
         Ok(_) => {
@@ -208,7 +209,7 @@ async fn apply(ledger: &Ledger, caller: &Caller, pool: ipam::Pool) -> Result<(),
                 }),
                 ..Default::default()
             };
-            ledger.update_pool(caller, request).await.map(|_| ())
+            api.update_pool(caller, request).await.map(|_| ())
         }
     }
 }

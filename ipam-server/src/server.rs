@@ -25,6 +25,7 @@ use crate::access::files::{Keeper, first_policy};
 use crate::access::layer::Authorize;
 use crate::access::policy::PolicyError;
 use crate::access::token::{Reviewer, TokenError};
+use crate::api::Api;
 use crate::clock::SystemClock;
 use crate::config::{Address, Config};
 use crate::error::Error;
@@ -142,7 +143,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     };
     let (ledger, folder) = opened;
     let refused = match &config.pools {
-        Some(path) => seed(&ledger, path).await?,
+        Some(path) => seed(&Api::new(ledger.clone()), path).await?,
         None => Vec::new(),
     };
     metrics.refused(&refused);

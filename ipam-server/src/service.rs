@@ -1,5 +1,7 @@
-//! ipam.v1 over gRPC: decodes, asks the ledger, and says what came of it. One file an RPC family.
+//! ipam.v1 over gRPC: the calls of [`Api`], and the streams. One file an RPC family.
 
+mod events;
+mod export;
 pub mod filter;
 pub mod page_token;
 pub mod status;
@@ -16,11 +18,13 @@ use std::sync::atomic::AtomicI64;
 
 use tokio::sync::watch as latest;
 
+use crate::api::Api;
 use crate::ledger::Ledger;
 
 /// All services of ipam.v1 on one ledger.
 #[derive(Clone)]
 pub struct Service {
+    api: Api,
     ledger: Ledger,
     /// True once the server stops: watches end then.
     stopping: latest::Receiver<bool>,
@@ -32,6 +36,7 @@ impl Service {
     /// The services; `stopping` becomes true when open watches are to end.
     pub fn new(ledger: Ledger, stopping: latest::Receiver<bool>) -> Service {
         Service {
+            api: Api::new(ledger.clone()),
             ledger,
             stopping,
             watchers: Arc::default(),

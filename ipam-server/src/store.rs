@@ -1,6 +1,6 @@
-//! The seam to what keeps leases: a durable map of pools, reservations and leases, and the history.
+//! The stores of the log seam ([`ipam_core::log`]): where groups become durable, and what is read of them.
 //!
-//! Values are the messages of `ipam.v1`, without output counts: their encoding is what evolves safely.
+//! Stored values are the messages of `ipam.v1`, without output counts: their encoding is what evolves safely.
 
 #[cfg(test)]
 mod contract;
@@ -10,101 +10,12 @@ pub mod memory;
 pub mod salvage;
 pub mod sled;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use proto::ipam::v1::{Event, Lease, Pool, Reservation, Subject, subject};
-use serde::{Deserialize, Serialize};
-
-/// A lease's number, from the revision of the change that made it, see [`Origin::lease_offset`]. Written `l<decimal>`
-/// in `ipam.v1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LeaseId(pub u64);
-
-impl std::fmt::Display for LeaseId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "l{}", self.0)
-    }
-}
-
-impl std::str::FromStr for LeaseId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<LeaseId, ()> {
-        let digits = text.strip_prefix('l').ok_or(())?;
-        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|_| plain).map(LeaseId).ok_or(())
-    }
-}
-
-/// Changes that become durable together or not at all.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Group {
-    /// Changes of pools, reservations and leases, in order of revision, following on the head without a gap. The last event
-    /// about each of them states what the store holds of it afterwards.
-    pub events: Vec<Event>,
-    /// Events up to this revision are no longer kept.
-    pub forget_events_to: Option<u64>,
-    /// Which store it is, if that changes.
-    pub origin: Option<OriginChange>,
-}
-
-/// Which store it is, and whose reports it waits for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Origin {
-    /// Names the store: random, made with it, and made anew when it is restored.
-    pub id: String,
-    /// Nodes whose reports are waited for before a new lease is made; empty: nothing is waited for.
-    pub awaited: BTreeSet<String>,
-    /// Nodes that have reported since it was restored, as long as others are awaited.
-    pub heard: BTreeSet<String>,
-    /// How long is waited, in milliseconds since 1970.
-    pub until: i64,
-    /// A new lease's number is the revision that makes it and this: above those that imports brought.
-    pub lease_offset: u64,
-    /// The key of [`proto::ipam::v1::StoreMark::proof`], hexadecimal; empty: older servers had none.
-    #[serde(default)]
-    pub secret: String,
-}
-
-/// A change of [`Origin`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OriginChange {
-    /// As it was; none: the store had none.
-    pub before: Option<Origin>,
-    /// As it becomes.
-    pub after: Origin,
-}
-
-impl Group {
-    /// Whether it changes nothing.
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.origin.is_none()
-    }
-}
-
-/// What one side of an event states; none: there was or is nothing.
-pub(crate) fn subject(side: &Option<Subject>) -> Option<&subject::Subject> {
-    side.as_ref()?.subject.as_ref()
-}
-
-/// A place in a log: how many groups lie before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position(pub u64);
-
-/// What became of an append.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Append {
-    /// The group is durable: it survives kill -9 and a power cut. The log ends at this position.
-    Appended(Position),
-    /// Nothing was appended: other writers have appended these groups behind the position that was given. The log ended at
-    /// this position when they were read.
-    Behind(Vec<Group>, Position),
-    /// The same, and those groups are not kept any more: what is remembered is to be loaded anew.
-    Compacted,
-}
+pub use ipam_core::log::{
+    Append, Extent, Group, Log, Origin, OriginChange, Position, Store, StoreError,
+};
 
 /// Whether a file or folder of this name in a store's folder is the store's.
 pub fn is_own_file(name: &str) -> bool {
@@ -113,123 +24,7 @@ pub fn is_own_file(name: &str) -> bool {
     WHOLE.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin))
 }
 
-/// How far a store is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extent {
-    /// Where the log ends.
-    pub position: Position,
-    /// Of the last event that was ever committed; 0: none.
-    pub revision: u64,
-    /// Of the oldest event that is kept; `revision + 1` if none is.
-    pub oldest_revision: u64,
-}
-
-/// Where decisions become durable, one group after the other. The methods block; they are called off the async threads.
-pub trait Log: Send + Sync + 'static {
-    /// Appends a group if the log ends at `at`. An empty group is not appended: the answer says whether the log ends there.
-    ///
-    /// # Errors
-    /// Any error leaves it open whether the group will be found after the store is opened anew; the caller stops
-    /// acknowledging and calls [`Log::recover`].
-    fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError>;
-
-    /// Tries whether writing works again after an append failed, and makes sure that nothing of that one is or becomes
-    /// visible. Success: `append` may be called again.
-    fn recover(&self) -> Result<(), StoreError>;
-}
-
-/// Keeps everything. The methods block. Reading goes on beside an append; what is read is durable, and a reader that begins
-/// after an append has returned finds its group.
-pub trait Store: Log {
-    /// What it is, for logs and `GetServer`: `sled`, `memory`.
-    fn name(&self) -> &'static str;
-
-    /// How far it is.
-    fn extent(&self) -> Result<Extent, StoreError>;
-
-    /// Which store it is; none before the first one was committed.
-    fn origin(&self) -> Result<Option<Origin>, StoreError>;
-
-    /// All pools, in order of name.
-    fn pools(&self) -> Result<Vec<Pool>, StoreError>;
-
-    /// All reservations, in order of name.
-    fn reservations(&self) -> Result<Vec<Reservation>, StoreError>;
-
-    /// One lease.
-    fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError>;
-
-    /// Up to `limit` leases with a number above `after`, in order.
-    fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, StoreError>;
-
-    /// Up to `limit` events with a revision above `after`, in order.
-    fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
-
-    /// Up to `limit` events with a revision below `before`, newest first.
-    fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
-}
-
 /// A folder or file, as an error names it.
 pub(crate) fn named(path: &Path) -> Arc<str> {
     path.display().to_string().into()
-}
-
-/// A store that does not do what was asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has it open.
-    #[error("{store} is in use by another process; stop that one first (`fuser` names it)")]
-    Locked {
-        /// Where the store is: its folder, its address.
-        store: Arc<str>,
-    },
-    /// There is no room.
-    #[error("there is no room for {store}; free some, the server goes on by itself")]
-    Full {
-        /// Where the store is: its folder, its address.
-        store: Arc<str>,
-    },
-    /// It may not be written.
-    #[error("{store} cannot be written: the file system is read-only or the rights are missing")]
-    ReadOnly {
-        /// Where the store is: its folder, its address.
-        store: Arc<str>,
-    },
-    /// Its content is not what was written.
-    #[error("{store} is damaged ({what}); `ipamctl export --offline` saves what can be read")]
-    Corrupt {
-        /// Where the store is: its folder, its address.
-        store: Arc<str>,
-        /// What was found where.
-        what: String,
-    },
-    /// It was written by a newer version.
-    #[error(
-        "{store} has schema {found}, this version reads up to {known}; use a newer ipam-server"
-    )]
-    NewerSchema {
-        /// Where the store is: its folder, its address.
-        store: Arc<str>,
-        /// The schema there.
-        found: u32,
-        /// The newest that is known.
-        known: u32,
-    },
-    /// Other servers appended first, each time.
-    #[error("{store}: other servers appended first {times} times in a row; try again")]
-    Contended {
-        /// Where the store is: its folder, its address.
-        store: Arc<str>,
-        /// How often the group was decided.
-        times: u32,
-    },
-    /// Anything else that reading or writing a file gives.
-    #[error("reading or writing {store}")]
-    Io {
-        /// The file, folder or address.
-        store: Arc<str>,
-        /// What the system said.
-        #[source]
-        source: Arc<std::io::Error>,
-    },
 }

@@ -4,10 +4,13 @@
 //! What this server stores has one form only: `decode` and `encode` of a stored message are the reverse of each other, byte for
 //! byte. Requests are checked besides, with all that is wrong in them ([`problems`]).
 
+pub mod answer;
 pub mod event;
+pub mod import;
 pub mod lease;
 pub mod pool;
 pub mod problems;
+pub mod request;
 pub mod reservation;
 #[cfg(test)]
 mod tests;

@@ -110,6 +110,12 @@ impl Event {
         }
     }
 
+    /// The leases that it is about, before and after the change.
+    pub fn leases(&self) -> impl Iterator<Item = &Arc<Lease>> {
+        let sides = self.lease().into_iter();
+        sides.flat_map(|sides| sides.before.iter().chain(&sides.after))
+    }
+
     /// The lease that it is about, before the change.
     pub fn lease_before(&self) -> Option<&Arc<Lease>> {
         self.lease()?.before.as_ref()

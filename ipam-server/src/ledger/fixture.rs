@@ -4,15 +4,20 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
+use ipam_core::event::Event;
+use ipam_core::lease::{Lease, LeaseId};
+use ipam_core::pool::Pool;
+use ipam_core::reservation::Reservation;
 use jiff::Timestamp;
-use proto::ipam::v1::{self as ipam};
-use proto::ipam::v1::{Event, Lease, Pool, Reservation};
+use proto::ipam::v1 as ipam;
 use tokio::sync::oneshot;
 
 use super::{Caller, Ledger, Limits};
+use crate::api::Api;
 use crate::clock::Clock;
 use crate::store::memory::MemoryStore;
-use crate::store::{Append, Extent, Group, LeaseId, Log, Origin, Position, Store, StoreError};
+use crate::store::{Append, Extent, Group, Log, Origin, Position, Store, StoreError};
+use crate::wire::{event, lease};
 
 /// A clock that stands still until it is set.
 pub(super) struct TestClock(AtomicI64);
@@ -140,6 +145,7 @@ fn full() -> StoreError {
 /// A ledger with its clock and store.
 pub(super) struct Bench {
     pub(super) ledger: Ledger,
+    pub(super) api: Api,
     pub(super) clock: Arc<TestClock>,
     pub(super) store: Arc<TestStore>,
     limits: Limits,
@@ -153,8 +159,13 @@ impl Bench {
     pub(super) fn with(limits: Limits) -> Bench {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000)));
         let store = Arc::new(TestStore::default());
+        Bench::over(store, clock, limits)
+    }
+
+    fn over(store: Arc<TestStore>, clock: Arc<TestClock>, limits: Limits) -> Bench {
         let ledger = Ledger::start(store.clone(), clock.clone(), limits, None).unwrap();
         Bench {
+            api: Api::new(ledger.clone()),
             ledger,
             clock,
             store,
@@ -164,21 +175,13 @@ impl Bench {
 
     /// Another server over the same log.
     pub(super) fn beside(&self) -> Bench {
-        let (clock, store, limits) = (self.clock.clone(), self.store.clone(), self.limits);
-        let ledger = Ledger::start(store.clone(), clock.clone(), limits, None).unwrap();
-        Bench {
-            ledger,
-            clock,
-            store,
-            limits,
-        }
+        Bench::over(self.store.clone(), self.clock.clone(), self.limits)
     }
 
     /// Ends the ledger and loads another one from the store.
     pub(super) async fn restart(&mut self) {
         self.ledger.stop().await;
-        self.ledger =
-            Ledger::start(self.store.clone(), self.clock.clone(), self.limits, None).unwrap();
+        *self = self.beside();
     }
 
     pub(super) async fn pool(&self, pool: ipam::Pool) -> ipam::Pool {
@@ -186,21 +189,18 @@ impl Bench {
             pool: Some(pool),
             ..Default::default()
         };
-        self.ledger.create_pool(&caller(), request).await.unwrap()
+        self.api.create_pool(&caller(), request).await.unwrap()
     }
 
     pub(super) async fn get_pool(&self, name: &str) -> ipam::Pool {
-        self.ledger
-            .get_pool(&caller(), name.to_owned())
-            .await
-            .unwrap()
+        self.api.get_pool(&caller(), name.to_owned()).await.unwrap()
     }
 
     pub(super) async fn give(
         &self,
         request: ipam::AllocateRequest,
     ) -> Result<ipam::Lease, crate::error::Error> {
-        self.ledger
+        self.api
             .allocate(&caller(), request)
             .await
             .map(|answer| answer.lease.unwrap())
@@ -212,11 +212,22 @@ impl Bench {
             generation: lease.generation,
             validate_only: false,
         };
-        self.ledger.release(&caller(), request).await.map(|_| ())
+        self.api.release(&caller(), request).await.map(|_| ())
     }
 
     pub(super) async fn leases(&self) -> Vec<ipam::Lease> {
-        self.ledger.leases(LeaseId(0), usize::MAX).await.unwrap()
+        let leases = self.ledger.leases(LeaseId(0), usize::MAX).await.unwrap();
+        leases.into_iter().map(lease::encode).collect()
+    }
+
+    /// The history.
+    pub(super) async fn events(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<ipam::Event>, crate::error::Error> {
+        let events = self.ledger.events(after, limit).await?;
+        Ok(events.into_iter().map(event::encode).collect())
     }
 
     /// Everything agrees: memory and store, counts and leases.

@@ -4,27 +4,26 @@
 
 use std::collections::BTreeMap;
 
-use pbjson_types::Timestamp;
-use proto::ipam::v1::{self as ipam, EventType};
+use ipam_core::event::{Event, EventType};
+use ipam_core::lease::{Lease, LeaseId};
+use ipam_core::log::{Store, StoreError};
+use ipam_core::request::Question;
+use jiff::Timestamp;
 
 use super::{Caller, Ledger};
-use crate::allocator::draft::lease_of;
-use crate::allocator::lookup::Question;
 use crate::error::Error;
-use crate::lease::{is_of_node, millis};
-use crate::store::{LeaseId, Store, StoreError};
 
 /// Events that are read at once.
 const PAGE: usize = 1000;
-/// Changes among which the end of a lease is looked up.
+/// Changes among which the end of a lease is searched.
 const RECENT: usize = 10 * PAGE;
 
 impl Ledger {
     /// Up to `limit` events with a revision above `after`, in order and without a gap.
     ///
     /// # Errors
-    /// [`Error::Compacted`] if the history begins later; [`Error::Store`].
-    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<ipam::Event>, Error> {
+    /// [`Error::Compacted`] if the history begins later; [`Error::Refused`] if the store cannot be read.
+    pub async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
         let ledger = self.clone();
         self.read(move |store| {
             let events = store.events(after, limit)?;
@@ -56,27 +55,24 @@ impl Ledger {
     /// Up to `limit` events with a revision below `before`, newest first.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub async fn events_back(&self, before: u64, limit: usize) -> Result<Vec<ipam::Event>, Error> {
+    /// [`Error::Refused`] if the store cannot be read.
+    pub async fn events_back(&self, before: u64, limit: usize) -> Result<Vec<Event>, Error> {
         self.read(move |store| Ok(store.events_back(before, limit)?))
             .await
     }
 
-    /// The last revision before a time, or the one before the history's first.
+    /// The last revision before a time (milliseconds since 1970), or the one before the history's first.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub async fn revision_before(&self, time: Timestamp) -> Result<u64, Error> {
-        self.read(move |store| Ok(revision_before(store, millis(Some(&time)))?))
+    /// [`Error::Refused`] if the store cannot be read.
+    pub async fn revision_before(&self, time: i64) -> Result<u64, Error> {
+        self.read(move |store| Ok(revision_before(store, time)?))
             .await
     }
 
     /// Whether a lease that is gone ended by itself, as far as the history knows: its last [`RECENT`] changes.
-    pub(super) async fn has_expired(&self, caller: &Caller, id: &str) -> Result<bool, Error> {
+    pub(super) async fn has_expired(&self, caller: &Caller, id: LeaseId) -> Result<bool, Error> {
         let node = caller.node.clone();
-        let Ok(id) = id.parse::<LeaseId>() else {
-            return Ok(false);
-        };
         self.read(move |store| {
             let mut before = u64::MAX;
             for _ in 0..RECENT / PAGE {
@@ -86,11 +82,10 @@ impl Ledger {
                     if event.revision <= id.0 {
                         return Ok(false);
                     }
-                    let lease = lease_of(event.before.as_ref());
-                    if lease.and_then(|lease| lease.id.parse().ok()) == Some(id)
-                        && event.r#type() == EventType::Expired
+                    if event.kind == EventType::Expired
+                        && let Some(lease) = event.lease_before().filter(|lease| lease.id == id)
                     {
-                        return Ok(lease.is_some_and(|lease| is_of_node(lease, node.as_deref())));
+                        return Ok(lease.is_of_node(node.as_deref()));
                     }
                     before = event.revision;
                 }
@@ -104,44 +99,39 @@ impl Ledger {
     }
 
     /// Who held at a time: who holds now, and then the history backwards to that time. The first change behind the
-    /// time tells by what was before it. What changed since `now` was read is undone with the rest.
+    /// time shows what was before it. What changed since `now` was read is undone with the rest.
     pub(super) async fn held_at(
         &self,
-        now: Vec<ipam::Lease>,
+        now: Vec<Lease>,
         question: Question,
         time: Timestamp,
-    ) -> Result<Vec<ipam::Lease>, Error> {
-        let at = millis(Some(&time));
+    ) -> Result<Vec<Lease>, Error> {
+        let at = time.as_millisecond();
         self.read(move |store| {
-            let mut held: BTreeMap<LeaseId, ipam::Lease> = BTreeMap::new();
-            for lease in now {
-                held.extend(lease.id.parse().map(|id| (id, lease)));
-            }
+            let now = now.into_iter().map(|lease| (lease.id, lease));
+            let mut held: BTreeMap<LeaseId, Lease> = now.collect();
             let mut before = u64::MAX;
             loop {
                 let page = store.events_back(before, PAGE)?;
-                let whole = page.len() == PAGE;
+                let is_full = page.len() == PAGE;
                 for event in page {
-                    if millis(event.time.as_ref()) <= at {
+                    if event.time.as_millisecond() <= at {
                         return Ok(held.into_values().collect());
                     }
                     before = event.revision;
                     undo(&event, &question, &mut held);
                 }
-                if !whole {
+                if !is_full {
                     break;
                 }
             }
             match before {
                 // Nothing has ever changed, or all that ever did was undone.
                 u64::MAX | 1 => Ok(held.into_values().collect()),
-                oldest => {
-                    let wanted = jiff::Timestamp::new(time.seconds, time.nanos).unwrap_or_default();
-                    Err(Error::Compacted {
-                        wanted: format!("time {wanted}"),
-                        oldest,
-                    })
-                }
+                oldest => Err(Error::Compacted {
+                    wanted: format!("time {time}"),
+                    oldest,
+                }),
             }
         })
         .await
@@ -149,16 +139,13 @@ impl Ledger {
 }
 
 /// Puts the lease of an event back as it was, if it is one that is asked for.
-fn undo(event: &ipam::Event, question: &Question, held: &mut BTreeMap<LeaseId, ipam::Lease>) {
-    let then = lease_of(event.before.as_ref());
-    let Some(id) = then
-        .or(lease_of(event.after.as_ref()))
-        .and_then(|lease| lease.id.parse().ok())
-    else {
+fn undo(event: &Event, question: &Question, held: &mut BTreeMap<LeaseId, Lease>) {
+    let Some(id) = event.lease_id() else {
         return;
     };
-    match then.filter(|lease| question.matches(lease)) {
-        Some(lease) => held.insert(id, lease.clone()),
+    let before = event.lease_before();
+    match before.filter(|lease| question.matches(lease)) {
+        Some(lease) => held.insert(id, Lease::clone(lease)),
         None => held.remove(&id),
     };
 }
@@ -170,7 +157,7 @@ fn revision_before(store: &dyn Store, time: i64) -> Result<u64, StoreError> {
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         let found = store.events(middle - 1, 1)?.into_iter().next();
-        match found.filter(|event| millis(event.time.as_ref()) < time) {
+        match found.filter(|event| event.time.as_millisecond() < time) {
             Some(event) => low = event.revision,
             None => high = middle - 1,
         }

@@ -1,25 +1,21 @@
 //! What needs many leases: read from the store beside the ledger's thread, so that nobody waits for it. Where something is
 //! to be changed by it, the thread checks each lease again.
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipam_core::allocator::orphans::{Reclaim, Reclaimed};
+use ipam_core::lease::{Lease, LeaseId};
+use ipam_core::log::{Origin, Store, StoreError};
+use ipam_core::request::{Inventory, Question};
 use jiff::Timestamp;
-use proto::ipam::v1 as ipam;
 
-use super::{Caller, Ledger};
-use crate::allocator::lookup::{Question, Summary};
-use crate::allocator::{is_unlisted, listed};
+use super::{Caller, Ledger, Mode};
 use crate::error::Error;
-use crate::lease::timestamp;
-use crate::page::Page;
-use crate::pool::Problems;
-use crate::store::{LeaseId, Store};
 
 /// Leases that are read at once.
 const PAGE: usize = 5_000;
-/// Leases that one group ends: more wait for the next one, and what others ask is decided in between.
+/// Leases that one group ends: more wait for the next one, and other callers' commands are decided in between.
 const ENDS: usize = 1024;
 
 /// Of all leases, reclaimers end one in so many within [`WINDOW`]: a list that is wrong or was cut ends few.
@@ -48,6 +44,23 @@ impl Ended {
     }
 }
 
+/// How a server is.
+#[derive(Clone, Debug)]
+pub struct ServerStatus {
+    /// What the store is.
+    pub store: &'static str,
+    /// Of the last change.
+    pub revision: u64,
+    /// The oldest that the history keeps.
+    pub oldest_revision: u64,
+    /// Why the store cannot be written.
+    pub problem: Option<StoreError>,
+    /// How many leases there are.
+    pub leases: u64,
+    /// Which store it is, and whose reports it waits for.
+    pub origin: Origin,
+}
+
 impl Ledger {
     /// Reads from the store, off the async threads.
     ///
@@ -65,31 +78,31 @@ impl Ledger {
     /// Up to `limit` leases with a number above `after`, in order.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub async fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<ipam::Lease>, Error> {
+    /// [`Error::Refused`] if the store cannot be read.
+    pub async fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, Error> {
         self.read(move |store| Ok(store.leases(after, limit)?))
             .await
     }
 
-    /// See `LeaseService.Lookup`.
+    /// See `LeaseService.Lookup`; without a time: now.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`], [`Error::Compacted`], [`Error::Store`].
+    /// [`Error::Compacted`]; [`Error::Refused`] if the store cannot be read.
     pub async fn lookup(
         &self,
         caller: &Caller,
-        request: ipam::LookupRequest,
-    ) -> Result<Vec<ipam::Lease>, Error> {
-        let question = Question::decode(&request)?;
+        question: Question,
+        at_time: Option<Timestamp>,
+    ) -> Result<Vec<Lease>, Error> {
         let leases = match self.lookup_now(caller, question.clone()).await? {
-            Some(leases) => leases,
+            Some(leases) => leases.into_iter().map(Arc::unwrap_or_clone).collect(),
             None => {
                 let question = question.clone();
                 self.read(move |store| matching(store, |lease| question.matches(lease)))
                     .await?
             }
         };
-        let mut leases = match request.at_time {
+        let mut leases = match at_time {
             Some(at) => self.held_at(leases, question, at).await?,
             None => leases,
         };
@@ -97,177 +110,119 @@ impl Ledger {
         Ok(leases)
     }
 
-    /// See `LeaseService.ReleaseUnlisted`.
+    /// See `LeaseService.ReleaseUnlisted`: returns what ended.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`], [`Error::Store`].
+    /// [`Error::Refused`] if the store fails; [`Error::Stopping`], [`Error::DeadlineExceeded`].
     pub async fn release_unlisted(
         &self,
         caller: &Caller,
-        mut request: ipam::ReleaseUnlistedRequest,
-    ) -> Result<ipam::ReleaseUnlistedResponse, Error> {
-        if let Some(node) = caller.node.as_deref().filter(|_| request.node.is_empty()) {
-            node.clone_into(&mut request.node);
-        }
-        let mut problems = Problems::default();
-        for (field, value) in [("network", &request.network), ("node", &request.node)] {
-            if value.is_empty() {
-                problems.add(
-                    field,
-                    "must not be empty: only leases of this network and node end",
-                );
-            }
-        }
-        for (index, one) in request.attachments.iter().enumerate() {
-            if one.container_id.is_empty() || one.ifname.is_empty() {
-                problems.add(
-                    format!("attachments[{index}]"),
-                    "must name container_id and ifname; with a wrong list nothing ends",
-                );
-            }
-        }
-        problems.into_result()?;
-        if let Some(own) = &caller.node
-            && !own.eq_ignore_ascii_case(&request.node)
-        {
-            return Err(Error::OtherNode {
-                node: own.to_string(),
-                what: "leases",
+        mode: Mode,
+        inventory: Inventory,
+    ) -> Result<Vec<Arc<Lease>>, Error> {
+        let inventory = Arc::new(inventory);
+        let (missed, _) = self.missed(inventory.clone()).await?;
+        let mut leases = Vec::new();
+        for some in missed.chunks(ENDS) {
+            let (inventory, some) = (inventory.clone(), some.to_vec());
+            let ended = self.run(caller, mode, move |draft| {
+                draft.release_unlisted(&inventory, &some)
             });
+            leases.extend(ended.await?);
         }
-        let (network, node) = (request.network.clone(), request.node.clone());
-        let (request, found, _) = self
-            .unlisted(request, network, node, |request| &request.attachments)
-            .await?;
-        let request = Arc::new(request);
-        let mut answer = ipam::ReleaseUnlistedResponse::default();
-        let mut page = Page::new(usize::MAX);
-        for some in found.chunks(ENDS) {
-            let (request, some) = (request.clone(), some.to_vec());
-            let ended = self
-                .run(caller, !request.validate_only, move |draft| {
-                    draft.release_unlisted(&request, &some)
-                })
-                .await?;
-            answer.count += ended.len() as u64;
-            ended.into_iter().for_each(|lease| page.fill(lease));
-        }
-        answer.leases = page.into_entries();
-        Ok(answer)
+        Ok(leases)
     }
 
-    /// See `AdminService.ReclaimOrphans`.
+    /// See `AdminService.ReclaimOrphans`; `room` makes what says whether the answer has room for one more lease.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`], [`Error::Store`].
-    pub async fn reclaim_orphans(
+    /// [`Error::TooManyMissed`]; [`Error::Refused`] if the store fails; [`Error::Stopping`], [`Error::DeadlineExceeded`].
+    pub async fn reclaim_orphans<R: FnMut(&Lease) -> bool>(
         &self,
         caller: &Caller,
-        request: ipam::ReclaimOrphansRequest,
-    ) -> Result<ipam::ReclaimOrphansResponse, Error> {
-        let (network, node) = (request.network.clone(), request.node.clone());
-        let (request, found, all) = self
-            .unlisted(request, network, node, |request| &request.attachments)
-            .await?;
-        let (missed, most) = (found.len() as u64, (all / FRACTION).max(FEW));
+        reclaim: Reclaim,
+        room: impl Fn() -> R + Send + 'static,
+    ) -> Result<Reclaimed, Error> {
+        let inventory = Arc::new(reclaim.inventory.clone());
+        let (missed, all) = self.missed(inventory).await?;
+        let (count, most) = (missed.len() as u64, (all / FRACTION).max(FEW));
         let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if caller.is_bounded && missed + ended().count() > most {
+        if caller.is_bounded && count + ended().count() > most {
             let ended = ended().count();
             return Err(Error::TooManyMissed {
-                missed,
+                missed: count,
                 all,
                 most,
                 ended,
             });
         }
-        let keep = !request.validate_only;
-        let answer = self
-            .run(caller, keep, move |draft| {
-                draft.reclaim_orphans(&request, &found)
-            })
-            .await?;
-        if caller.is_bounded && keep {
+        let mode = Mode::of(reclaim.validate_only);
+        let reclaimed = self.run(caller, mode, move |draft| {
+            draft.reclaim_orphans(&reclaim, &missed, room())
+        });
+        let answer = reclaimed.await?;
+        if caller.is_bounded && mode.keeps() {
             ended().add(answer.reclaimed.len() as u64);
         }
         Ok(answer)
     }
 
-    /// Leases that a request does not list, and how many attachments have leases in all.
-    async fn unlisted<R: Send + 'static>(
-        &self,
-        request: R,
-        network: String,
-        node: String,
-        attachments: fn(&R) -> &Vec<ipam::Attachment>,
-    ) -> Result<(R, Vec<LeaseId>, u64), Error> {
+    /// Leases that an inventory misses, and how many attachments have leases in all.
+    async fn missed(&self, inventory: Arc<Inventory>) -> Result<(Vec<LeaseId>, u64), Error> {
         self.read(move |store| {
-            let (nothing, mut all) = (HashSet::new(), 0);
-            let found = {
-                let listed = listed(attachments(&request));
-                let leases = matching(store, |lease| {
-                    all += u64::from(is_unlisted(lease, "", "", &nothing));
-                    is_unlisted(lease, &network, &node, &listed)
-                })?;
-                leases
-                    .iter()
-                    .filter_map(|lease| lease.id.parse().ok())
-                    .collect()
-            };
-            Ok((request, found, all))
+            let (every, mut all) = (Inventory::default(), 0);
+            let mut missed = Vec::new();
+            visit(store, |lease| {
+                all += u64::from(every.concerns(&lease));
+                if inventory.misses(&lease) {
+                    missed.push(lease.id);
+                }
+            })?;
+            Ok((missed, all))
         })
         .await
-    }
-
-    /// Everything but the leases, at one revision.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn summary(&self, caller: &Caller) -> Result<Summary, Error> {
-        self.run(caller, false, |draft| Ok(draft.summary())).await
     }
 
     /// See `AdminService.GetServer`.
     ///
     /// # Errors
-    /// None today.
-    pub async fn server(&self, caller: &Caller) -> Result<ipam::Server, Error> {
+    /// As [`Ledger::summary`].
+    pub async fn server(&self, caller: &Caller) -> Result<ServerStatus, Error> {
         let leases = self.summary(caller).await?.leases;
-        let problem = self.health.borrow().clone().err();
-        let origin = self.origin.borrow().clone();
-        let until = Timestamp::from_millisecond(origin.until).ok();
-        let until = until.filter(|_| !origin.awaited.is_empty());
-        Ok(ipam::Server {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            store: self.store.name().to_owned(),
+        Ok(ServerStatus {
+            store: self.store.name(),
             revision: *self.revision.borrow(),
             oldest_revision: *self.oldest.borrow(),
-            writable: problem.is_none(),
-            problem: problem.map(|error| error.to_string()).unwrap_or_default(),
+            problem: self.health.borrow().clone().err(),
             leases,
-            store_id: origin.id,
-            awaited_nodes: origin.awaited.into_iter().collect(),
-            awaited_until_time: until.map(timestamp),
+            origin: self.origin.borrow().clone(),
         })
     }
 }
 
-fn matching(
-    store: &dyn Store,
-    mut matches: impl FnMut(&ipam::Lease) -> bool,
-) -> Result<Vec<ipam::Lease>, Error> {
+/// The stored leases that match.
+fn matching(store: &dyn Store, matches: impl Fn(&Lease) -> bool) -> Result<Vec<Lease>, Error> {
     let mut found = Vec::new();
+    visit(store, |lease| {
+        if matches(&lease) {
+            found.push(lease);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Visits every stored lease.
+fn visit(store: &dyn Store, mut visit: impl FnMut(Lease)) -> Result<(), Error> {
     let mut after = LeaseId(0);
     loop {
         let page = store.leases(after, PAGE)?;
-        let full = page.len() == PAGE;
+        let is_full = page.len() == PAGE;
         for lease in page {
-            after = lease.id.parse().unwrap_or(after);
-            if matches(&lease) {
-                found.push(lease);
-            }
+            after = lease.id;
+            visit(lease);
         }
-        if !full {
-            return Ok(found);
+        if !is_full {
+            return Ok(());
         }
     }
 }

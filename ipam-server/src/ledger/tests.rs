@@ -1,4 +1,5 @@
 mod beside;
+mod check;
 mod history;
 mod import;
 mod pools;
@@ -10,8 +11,16 @@ mod wishes;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use ipam_core::family::Family;
+use ipam_core::lease::LeaseId;
+use ipam_core::pool::PoolState;
+use proto::ipam::v1 as ipam;
+
 use super::fixture::{Bench, ask, ask_for_claim, caller, dual, seconds};
 use super::*;
+use crate::api::Api;
+use crate::error::Refusal;
+use crate::wire::time;
 
 fn plain(text: &str) -> &str {
     text.split_once('/').map_or(text, |(address, _)| address)
@@ -30,10 +39,9 @@ async fn ten_thousand_parallel_requests_get_the_ten_thousand_pairs_of_a_pool() {
     );
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..10_000 {
-        let ledger = bench.ledger.clone();
+        let api = bench.api.clone();
         tasks.spawn(async move {
-            ledger
-                .allocate(&caller(), ask("blue", n))
+            api.allocate(&caller(), ask("blue", n))
                 .await
                 .unwrap()
                 .lease
@@ -50,8 +58,8 @@ async fn ten_thousand_parallel_requests_get_the_ten_thousand_pairs_of_a_pool() {
     }
     assert_eq!(seen.len(), 20_000);
     match bench.give(ask("blue", 10_000)).await {
-        Err(Error::PoolExhausted { pool, family, .. }) => {
-            assert_eq!((pool.as_str(), family), ("blue", crate::error::Family::V4));
+        Err(Error::Refused(Refusal::PoolExhausted { pool, family, .. })) => {
+            assert_eq!((pool.as_str(), family), ("blue", Family::V4));
         }
         other => panic!("{other:?}"),
     }
@@ -74,7 +82,7 @@ async fn a_pod_whose_ipv6_pool_is_exhausted_leaves_the_ipv4_pool_exactly_as_it_w
         requests,
         ..ipam::BatchAllocateRequest::default()
     };
-    let refused = bench.ledger.batch_allocate(&caller(), request).await;
+    let refused = bench.api.batch_allocate(&caller(), request).await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.reason(), "POOL_EXHAUSTED");
     assert!(
@@ -97,7 +105,9 @@ async fn a_repeated_request_gets_the_same_lease_and_another_one_is_refused() {
         ..ask("blue", 1)
     };
     match bench.give(other).await {
-        Err(Error::RequestMismatch { difference, .. }) => assert_eq!(difference, "ips"),
+        Err(Error::Refused(Refusal::RequestMismatch { difference, .. })) => {
+            assert_eq!(difference, "ips")
+        }
         other => panic!("{other:?}"),
     }
     let named = || ipam::AllocateRequest {
@@ -162,7 +172,7 @@ async fn aligned_pairs_have_one_offset_also_when_addresses_come_back() {
     }
     assert!(matches!(
         bench.give(ask("blue", 6)).await,
-        Err(Error::PoolExhausted { .. })
+        Err(Error::Refused(Refusal::PoolExhausted { .. }))
     ));
     bench.end(&leases[3]).await.unwrap();
     leases[3] = bench.give(ask("blue", 7)).await.unwrap();
@@ -242,7 +252,7 @@ async fn a_reservation_is_for_its_identity_only() {
         ..Default::default()
     };
     bench
-        .ledger
+        .api
         .create_reservation(&caller(), request)
         .await
         .unwrap();
@@ -252,7 +262,7 @@ async fn a_reservation_is_for_its_identity_only() {
     );
     assert!(matches!(
         bench.give(ask("blue", 2)).await,
-        Err(Error::PoolExhausted { .. })
+        Err(Error::Refused(Refusal::PoolExhausted { .. }))
     ));
     let wish = ipam::AllocateRequest {
         ips: vec!["10.0.0.1".into()],
@@ -260,7 +270,7 @@ async fn a_reservation_is_for_its_identity_only() {
     };
     assert!(matches!(
         bench.give(wish).await,
-        Err(Error::AddressReserved { .. })
+        Err(Error::Refused(Refusal::AddressReserved { .. }))
     ));
     let usage = bench.get_pool("blue").await.ipv4_usage.unwrap();
     assert_eq!((usage.reserved.as_str(), usage.free.as_str()), ("1", "0"));
@@ -269,10 +279,10 @@ async fn a_reservation_is_for_its_identity_only() {
     bench.end(&lease).await.unwrap();
     assert!(matches!(
         bench.give(ask("blue", 2)).await,
-        Err(Error::PoolExhausted { .. })
+        Err(Error::Refused(Refusal::PoolExhausted { .. }))
     ));
     bench
-        .ledger
+        .api
         .delete_reservation(&caller(), "pod-7".into())
         .await
         .unwrap();
@@ -307,7 +317,7 @@ async fn a_lease_with_a_ttl_ends_by_itself_and_a_renewal_puts_it_off() {
         generation: 1,
         ttl: None,
     };
-    bench.ledger.renew(&caller(), renew.clone()).await.unwrap();
+    bench.api.renew(&caller(), renew.clone()).await.unwrap();
     bench.clock.advance(55);
     bench
         .wait_for("the second lease's end", |leases| leases.len() == 1)
@@ -318,16 +328,16 @@ async fn a_lease_with_a_ttl_ends_by_itself_and_a_renewal_puts_it_off() {
         .wait_for("the first lease's end", <[_]>::is_empty)
         .await;
     assert!(matches!(
-        bench.ledger.renew(&caller(), renew.clone()).await,
-        Err(Error::LeaseExpired { .. })
+        bench.api.renew(&caller(), renew.clone()).await,
+        Err(Error::Refused(Refusal::LeaseExpired { .. }))
     ));
     let never = ipam::RenewRequest {
         id: "l9999".into(),
         ..renew
     };
     assert!(matches!(
-        bench.ledger.renew(&caller(), never).await,
-        Err(Error::LeaseNotFound { .. })
+        bench.api.renew(&caller(), never).await,
+        Err(Error::Refused(Refusal::LeaseNotFound { .. }))
     ));
 }
 
@@ -356,7 +366,7 @@ async fn a_lease_of_an_attachment_ends_by_itself_only_if_its_caller_named_a_time
         (&timed, None, false),
         (&timed, seconds(50), true),
     ] {
-        let renewed = bench.ledger.renew(&caller(), renew(lease, ttl)).await;
+        let renewed = bench.api.renew(&caller(), renew(lease, ttl)).await;
         assert_eq!(renewed.unwrap().expire_time.is_some(), ends);
     }
     // What a node's record holds loses the time that an older server gave it.
@@ -373,7 +383,7 @@ async fn a_lease_of_an_attachment_ends_by_itself_only_if_its_caller_named_a_time
             ips: vec![timed.ipv4.clone()],
         }],
     };
-    let reported = bench.ledger.report_held(&caller(), report).await.unwrap();
+    let reported = bench.api.report_held(&caller(), report).await.unwrap();
     assert_eq!((reported.unchanged, reported.conflicts), (1, 0));
     bench.clock.advance(10_000);
     bench.give(ask_for_claim("blue", 3)).await.unwrap();
@@ -410,10 +420,10 @@ async fn the_history_tells_who_had_an_address() {
         let at = begin + jiff::SignedDuration::from_secs(after);
         let request = ipam::LookupRequest {
             address: "10.0.0.9".into(),
-            at_time: Some(crate::lease::timestamp(at)),
+            at_time: Some(time::encode(at)),
             ..Default::default()
         };
-        let leases = bench.ledger.lookup(&caller(), request).await.unwrap();
+        let leases = bench.api.lookup(&caller(), request).await.unwrap();
         leases
             .into_iter()
             .map(|lease| lease.owner.unwrap().pod)
@@ -473,7 +483,7 @@ async fn leases_are_found_by_address_pod_and_mac() {
         },
     ] {
         assert_eq!(
-            bench.ledger.lookup(&caller(), request).await.unwrap(),
+            bench.api.lookup(&caller(), request).await.unwrap(),
             std::slice::from_ref(&lease)
         );
     }
@@ -493,7 +503,7 @@ async fn an_explanation_is_what_happens_and_changes_nothing() {
     let explain = ipam::ExplainRequest {
         request: Some(request.clone()),
     };
-    let told = bench.ledger.explain(&caller(), explain).await.unwrap();
+    let told = bench.api.explain(&caller(), explain).await.unwrap();
     assert!(
         told.steps
             .iter()
@@ -525,21 +535,13 @@ async fn an_import_can_be_repeated() {
             item(Item::Lease(lease(4, "10.9.0.6"))),
         ]
     };
-    let one = bench
-        .ledger
-        .import(&caller(), items(), false)
-        .await
-        .unwrap();
+    let one = bench.api.import(&caller(), items(), false).await.unwrap();
     assert_eq!(
         (one.imported, one.unchanged, one.conflicts),
         (3, 0, 2),
         "{one:?}"
     );
-    let two = bench
-        .ledger
-        .import(&caller(), items(), false)
-        .await
-        .unwrap();
+    let two = bench.api.import(&caller(), items(), false).await.unwrap();
     assert_eq!(
         (two.imported, two.unchanged, two.conflicts),
         (0, 3, 2),
@@ -552,11 +554,7 @@ async fn an_import_can_be_repeated() {
             lease.owner.as_mut().unwrap().node = "n7".into();
         }
     }
-    let three = bench
-        .ledger
-        .import(&caller(), told_more, false)
-        .await
-        .unwrap();
+    let three = bench.api.import(&caller(), told_more, false).await.unwrap();
     assert_eq!(
         (three.imported, three.unchanged, three.conflicts),
         (2, 1, 2),
@@ -577,11 +575,11 @@ async fn the_history_is_bounded_and_says_where_it_begins() {
         bench.end(&lease).await.unwrap();
     }
     assert!(matches!(
-        bench.ledger.events(0, 10).await,
+        bench.events(0, 10).await,
         Err(Error::Compacted { .. })
     ));
     let oldest = bench.ledger.oldest_revision();
-    assert!(oldest > 1 && bench.ledger.events(oldest - 1, 10).await.unwrap().len() == 10);
+    assert!(oldest > 1 && bench.events(oldest - 1, 10).await.unwrap().len() == 10);
 }
 
 #[tokio::test]
@@ -592,7 +590,7 @@ async fn a_caller_whose_time_is_over_gets_nothing() {
         deadline: Some(Instant::now() - Duration::from_secs(1)),
         ..caller()
     };
-    let answer = bench.ledger.allocate(&late, ask("blue", 1)).await;
+    let answer = bench.api.allocate(&late, ask("blue", 1)).await;
     assert!(matches!(answer, Err(Error::DeadlineExceeded)), "{answer:?}");
     assert_eq!(bench.leases().await, []);
 }
@@ -601,8 +599,8 @@ async fn a_caller_whose_time_is_over_gets_nothing() {
 async fn what_was_asked_before_the_end_is_answered_and_what_comes_after_is_refused() {
     let bench = Bench::new();
     bench.pool(dual("blue", "10.0.0.0/16", "")).await;
-    let ledger = bench.ledger.clone();
-    let asked = tokio::spawn(async move { ledger.allocate(&caller(), ask("blue", 1)).await });
+    let api = bench.api.clone();
+    let asked = tokio::spawn(async move { api.allocate(&caller(), ask("blue", 1)).await });
     asked.await.unwrap().unwrap();
     bench.ledger.stop().await;
     assert!(matches!(
@@ -624,7 +622,7 @@ async fn a_request_id_is_of_the_node_that_made_it_up() {
         ..ask("blue", n)
     };
     let give = async |node: &str, n| {
-        let answer = bench.ledger.allocate(&of_node(node), asked(n)).await;
+        let answer = bench.api.allocate(&of_node(node), asked(n)).await;
         answer.unwrap()
     };
     let first = give("n1", 1).await;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use ipam_core::allocator::check::{Cursor, Step};
+use ipam_core::allocator::{Draft, State, load};
+use ipam_core::log::{Append, Origin, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
-use super::{Health, Limits, Observer};
-use crate::allocator::check::{Place, Step};
-use crate::allocator::{Draft, State, load, restore};
-use crate::changes::Line;
+use super::{Health, Limits, Mode, Observer};
+use crate::changes::{Line, log_origin};
 use crate::clock::Clock;
-use crate::error::Error;
-use crate::store::{Append, Origin, Store, StoreError};
+use crate::error::Refusal;
 
 /// How often a store that failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest sleep: a clock that is set forward is noticed within it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -38,7 +38,7 @@ pub(super) struct Job {
     /// See [`super::Caller::node`].
     pub(super) node: Option<Arc<str>>,
     /// Whether it may change something.
-    pub(super) writes: bool,
+    pub(super) mode: Mode,
     pub(super) decision: Box<dyn Decision>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Job {
 enum Outcome {
     /// It is durable, or there was nothing to append.
     Settled,
-    /// Another server was first: what it appended is taken in.
+    /// Another server was first: what it appended is applied.
     Overtaken,
     /// It is not known to be durable.
     Failed(StoreError),
@@ -54,8 +54,8 @@ enum Outcome {
 
 pub(super) enum Message {
     Job(Job),
-    /// One step of a check: the first one without a place.
-    Check(Option<Place>, oneshot::Sender<Result<Step, Error>>),
+    /// One step of a check: the first one without a cursor.
+    Check(Option<Cursor>, oneshot::Sender<Result<Step, Refusal>>),
     Stop,
 }
 
@@ -90,7 +90,7 @@ impl Worker {
             for message in first.into_iter().chain(waiting) {
                 match message {
                     Message::Job(job) => jobs.push(job),
-                    Message::Check(place, answer) => checks.push((place, answer)),
+                    Message::Check(cursor, answer) => checks.push((cursor, answer)),
                     Message::Stop => stopping = true,
                 }
                 if jobs.len() >= self.limits.group {
@@ -99,9 +99,9 @@ impl Worker {
             }
             self.recover();
             self.group(jobs);
-            for (place, answer) in checks {
-                let checked = self.check(place);
-                // A caller that has gone is told nothing.
+            for (cursor, answer) in checks {
+                let checked = self.check(cursor);
+                // A caller that has gone gets no answer.
                 let _ = answer.send(checked);
             }
         }
@@ -149,7 +149,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::debug!(%error, "the store still fails");
-                self.retry_at = Some(Instant::now() + RETRY);
+                self.retry_at = Some(Instant::now() + RETRY_INTERVAL);
                 self.report_health(Err(error));
             }
         }
@@ -168,7 +168,7 @@ impl Worker {
         let failed = self.health.borrow().clone().err();
         let (mut decided, refused): (Vec<_>, Vec<_>) = jobs
             .into_iter()
-            .partition(|job| failed.is_none() || !job.writes);
+            .partition(|job| failed.is_none() || !job.mode.keeps());
         let mut lines = Vec::new();
         let mut times = 0;
         let outcome = loop {
@@ -232,15 +232,15 @@ impl Worker {
                 }
                 self.show_extent();
                 if let Some(change) = origin {
-                    restore::log(&change);
+                    log_origin(&change);
                     self.origin.send_replace(change.after);
                 }
                 Outcome::Settled
             }
             Ok(Append::Behind(groups, position)) => {
                 draft.abandon();
-                let taken_in = self.state.take_in(&groups, position);
-                self.overtaken(taken_in)
+                let applied = self.state.apply_groups(&groups, position);
+                self.overtaken(applied)
             }
             Ok(Append::Compacted) => {
                 draft.abandon();
@@ -254,9 +254,9 @@ impl Worker {
         }
     }
 
-    /// Shows what other servers changed, if it was taken in; else the state is loaded anew with the recovery.
-    fn overtaken(&mut self, taken_in: Result<(), Error>) -> Outcome {
-        match taken_in {
+    /// Shows what other servers changed, if it was applied; else the state is loaded anew with the recovery.
+    fn overtaken(&mut self, applied: Result<(), Refusal>) -> Outcome {
+        match applied {
             Ok(()) => {
                 self.show_extent();
                 self.origin.send_replace(self.state.origin.clone());
@@ -270,9 +270,9 @@ impl Worker {
         }
     }
 
-    fn of_store(&self, error: Error) -> StoreError {
+    fn of_store(&self, error: Refusal) -> StoreError {
         match error {
-            Error::Store(error) => error,
+            Refusal::Store(error) => error,
             error => StoreError::Corrupt {
                 store: self.store.name().into(),
                 what: error.to_string(),
@@ -280,7 +280,7 @@ impl Worker {
         }
     }
 
-    fn load(&mut self) -> Result<(), Error> {
+    fn load(&mut self) -> Result<(), Refusal> {
         let mut state = load(self.store.as_ref())?;
         state.restore_wait = self.state.restore_wait;
         self.state = state;
@@ -294,15 +294,15 @@ impl Worker {
 
     fn fail(&mut self, error: StoreError) -> Outcome {
         tracing::error!(%error, "the store failed; nothing of this group is acknowledged");
-        self.retry_at.get_or_insert(Instant::now() + RETRY);
+        self.retry_at.get_or_insert(Instant::now() + RETRY_INTERVAL);
         self.report_health(Err(error.clone()));
         Outcome::Failed(error)
     }
 
-    fn check(&mut self, place: Option<Place>) -> Result<Step, Error> {
+    fn check(&mut self, cursor: Option<Cursor>) -> Result<Step, Refusal> {
         let now = self.clock.now();
         let draft = Draft::new(&mut self.state, self.store.as_ref(), now);
-        let checked = draft.check(place.unwrap_or_else(|| draft.check_begin()));
+        let checked = draft.check(cursor.unwrap_or_else(|| draft.check_begin()));
         draft.abandon();
         checked
     }

@@ -1,10 +1,13 @@
 //! The filters of List and Watch: `field = value` terms joined by AND (a small part of AIP-160).
 
+use std::borrow::Cow;
+
+use ipam_core::family::Family;
+use ipam_core::lease::{Lease, Owner};
 use proto::ipam::v1 as ipam;
 
-use crate::error::Family;
-use crate::lease::owner_fields;
-use crate::pool::Problems;
+use crate::wire::lease::encode_state;
+use crate::wire::problems::{parse_address, parse_mac};
 
 /// A filter that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,8 +68,9 @@ impl Filter {
     /// # Errors
     /// As [`Filter::parse`]; also for a field that leases do not have.
     pub fn for_leases(text: &str) -> Result<Filter, FilterError> {
-        let owner = ipam::Owner::default();
-        let owned = owner_fields(&owner).map(|(name, _)| format!("owner.{name}"));
+        let owned = Owner::NONE
+            .fields()
+            .map(|(name, _)| format!("owner.{name}"));
         let filter = Filter::parse(text)?.with_fields(|field| {
             LEASE_FIELDS.contains(&field) || owned.iter().any(|at| at == field)
         })?;
@@ -100,7 +104,7 @@ impl Filter {
                 }
                 "ipv4" => address(&term.value, Family::V4),
                 "ipv6" => address(&term.value, Family::V6),
-                "mac" => mac(&term.value),
+                "mac" => parse_mac(&term.value),
                 _ => continue,
             };
             term.value = value.map_err(|expected| FilterError {
@@ -136,31 +140,10 @@ impl Filter {
     }
 
     /// Whether a lease passes.
-    pub fn lease(&self, lease: &ipam::Lease) -> bool {
-        let none = ipam::Owner::default();
-        let owner = lease.owner.as_ref().unwrap_or(&none);
-        self.terms.iter().all(|term| {
-            let plain = |text: &'_ str| text.split('/').next().unwrap_or_default().to_owned();
-            let value = match term.field.as_str() {
-                "id" => lease.id.clone(),
-                "pool" => lease.pool.clone(),
-                "vrf" => lease.vrf.clone(),
-                "state" => lease.state().as_str_name().to_owned(),
-                "ipv4" => plain(&lease.ipv4),
-                "ipv6" => plain(&lease.ipv6),
-                "mac" => lease.mac.clone(),
-                field => match field.split_once('.') {
-                    Some(("labels", key)) => lease.labels.get(key).cloned().unwrap_or_default(),
-                    Some(("owner", name)) => owner_fields(owner)
-                        .iter()
-                        .find(|(field, _)| *field == name)
-                        .map(|(_, value)| (*value).to_owned())
-                        .unwrap_or_default(),
-                    _ => String::new(),
-                },
-            };
-            term.holds(&value)
-        })
+    pub fn lease(&self, lease: &Lease) -> bool {
+        self.terms
+            .iter()
+            .all(|term| term.holds(&value(lease, &term.field)))
     }
 
     /// Whether a pool passes.
@@ -180,19 +163,36 @@ impl Filter {
     }
 }
 
-fn address(text: &str, family: Family) -> Result<String, String> {
-    let plain = text.split_once('/').map_or(text, |(plain, _)| plain);
-    let address = crate::pool::parse_address(plain, Some(family));
-    address.map(|address| address.to_string())
+/// What a lease has in a field; empty: nothing.
+fn value<'l>(lease: &'l Lease, field: &str) -> Cow<'l, str> {
+    let of_family = |family| {
+        let address = lease.address(family);
+        address.map_or(Cow::Borrowed(""), |ip| ip.to_string().into())
+    };
+    match field {
+        "id" => lease.id.to_string().into(),
+        "pool" => lease.pool.as_ref().into(),
+        "vrf" => lease.vrf.as_ref().into(),
+        "state" => encode_state(lease.state).as_str_name().into(),
+        "ipv4" => of_family(Family::V4),
+        "ipv6" => of_family(Family::V6),
+        "mac" => lease.mac.as_ref().into(),
+        field => match field.split_once('.') {
+            Some(("labels", key)) => lease.labels.get(key).map_or("", String::as_str).into(),
+            Some(("owner", name)) => {
+                let fields = lease.owner().fields();
+                let found = fields.into_iter().find(|(field, _)| *field == name);
+                found.map_or("", |(_, value)| value).into()
+            }
+            _ => Cow::Borrowed(""),
+        },
+    }
 }
 
-fn mac(text: &str) -> Result<String, String> {
-    let mut problems = Problems::default();
-    let mac = crate::lease::mac("mac", text, &mut problems);
-    match problems.into_result() {
-        Ok(()) => Ok(mac),
-        Err(_) => Err(format!("{text:?} is not a MAC such as 02:00:00:00:00:09")),
-    }
+fn address(text: &str, family: Family) -> Result<String, String> {
+    let plain = text.split_once('/').map_or(text, |(plain, _)| plain);
+    let address = parse_address(plain, Some(family));
+    address.map(|address| address.to_string())
 }
 
 impl Term {
@@ -298,22 +298,25 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ipam_core::lease::LeaseId;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn lease() -> ipam::Lease {
-        ipam::Lease {
-            id: "l7".into(),
+    fn lease() -> Lease {
+        let labels = [("team".to_owned(), "ran".to_owned())];
+        Lease {
+            id: LeaseId(7),
             pool: "blue".into(),
-            ipv4: "10.0.0.7/24".into(),
-            state: 1,
-            owner: Some(ipam::Owner {
+            ipv4: "10.0.0.7/24".parse().ok(),
+            owner: Some(Arc::new(Owner {
                 node: "n1".into(),
-                ..Default::default()
-            }),
-            labels: [("team".to_owned(), "ran".to_owned())].into(),
-            ..Default::default()
+                ..Owner::NONE
+            })),
+            labels: Arc::new(labels.into()),
+            ..Lease::default()
         }
     }
 
@@ -348,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_its_place() {
+    fn what_cannot_be_read_is_reported_with_its_place() {
         for (filter, at) in [
             ("pool", 5),
             ("pool=", 6),

@@ -1,5 +1,6 @@
 //! LeaseService, but for the stream of Watch.
 
+use ipam_core::lease::LeaseId;
 use proto::ipam::v1::lease_service_server::LeaseService;
 use proto::ipam::v1::{self as ipam};
 use tonic::{Request, Response, Status};
@@ -10,12 +11,12 @@ use super::watch::Changes;
 use super::{Service, page_token};
 use crate::error::Error;
 use crate::page::{self, Page};
-use crate::store::LeaseId;
+use crate::wire::lease;
 
 /// Leases that are read from the store at once.
 const CHUNK: usize = 1000;
-/// Leases that one page looks at, at most: a page may be short and have a next one.
-const LOOKED_AT: usize = 50_000;
+/// Leases that are read for one page at most: a page may be short and have a next one.
+const READ: usize = 50_000;
 
 #[tonic::async_trait]
 impl LeaseService for Service {
@@ -27,7 +28,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::AllocateResponse>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger.allocate(&caller, request.into_inner()).await?,
+            self.api.allocate(&caller, request.into_inner()).await?,
         ))
     }
 
@@ -37,7 +38,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::BatchAllocateResponse>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
+            self.api
                 .batch_allocate(&caller, request.into_inner())
                 .await?,
         ))
@@ -49,9 +50,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::ReportHeldResponse>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
-                .report_held(&caller, request.into_inner())
-                .await?,
+            self.api.report_held(&caller, request.into_inner()).await?,
         ))
     }
 
@@ -61,7 +60,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::ReleaseResponse>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger.release(&caller, request.into_inner()).await?,
+            self.api.release(&caller, request.into_inner()).await?,
         ))
     }
 
@@ -71,7 +70,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::ReleaseAttachmentResponse>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
+            self.api
                 .release_attachment(&caller, request.into_inner())
                 .await?,
         ))
@@ -83,7 +82,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::ReleaseUnlistedResponse>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
+            self.api
                 .release_unlisted(&caller, request.into_inner())
                 .await?,
         ))
@@ -95,7 +94,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::Lease>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger.renew(&caller, request.into_inner()).await?,
+            self.api.renew(&caller, request.into_inner()).await?,
         ))
     }
 
@@ -105,9 +104,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::Lease>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
-                .get_lease(&caller, request.into_inner().id)
-                .await?,
+            self.api.get_lease(&caller, request.into_inner().id).await?,
         ))
     }
 
@@ -135,13 +132,14 @@ impl LeaseService for Service {
             let whole = chunk.len() == wanted;
             read += chunk.len();
             for lease in chunk {
-                let id = lease.id.parse().unwrap_or(after);
-                if caller.reaches(&lease) && filter.lease(&lease) && page.push(lease).is_err() {
+                let id = lease.id;
+                let is_seen = caller.reaches(&lease) && filter.lease(&lease);
+                if is_seen && page.push(lease::encode(lease)).is_err() {
                     break 'page true;
                 }
                 after = id;
             }
-            if page.room() == 0 || read >= LOOKED_AT {
+            if page.room() == 0 || read >= READ {
                 break !self.ledger.leases(after, 1).await?.is_empty();
             }
             if !whole {
@@ -164,7 +162,7 @@ impl LeaseService for Service {
         request: Request<ipam::LookupRequest>,
     ) -> Result<Response<ipam::LookupResponse>, Status> {
         let caller = caller(&request);
-        let leases = self.ledger.lookup(&caller, request.into_inner()).await?;
+        let leases = self.api.lookup(&caller, request.into_inner()).await?;
         Ok(Response::new(ipam::LookupResponse { leases }))
     }
 
@@ -183,7 +181,7 @@ impl LeaseService for Service {
     ) -> Result<Response<ipam::ExplainResponse>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger.explain(&caller, request.into_inner()).await?,
+            self.api.explain(&caller, request.into_inner()).await?,
         ))
     }
 }

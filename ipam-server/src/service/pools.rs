@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ipam_core::pool::PoolState;
 use proto::ipam::v1::pool_service_server::PoolService;
 use proto::ipam::v1::{self as ipam};
 use tonic::{Request, Response, Status};
@@ -20,9 +21,7 @@ impl PoolService for Service {
     ) -> Result<Response<ipam::Pool>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
-                .create_pool(&caller, request.into_inner())
-                .await?,
+            self.api.create_pool(&caller, request.into_inner()).await?,
         ))
     }
 
@@ -31,7 +30,7 @@ impl PoolService for Service {
         request: Request<ipam::GetPoolRequest>,
     ) -> Result<Response<ipam::Pool>, Status> {
         let (caller, reads_all) = (caller(&request), reads_pools(&request));
-        let pool = self.ledger.get_pool(&caller, request.into_inner().name);
+        let pool = self.api.get_pool(&caller, request.into_inner().name);
         Ok(Response::new(shown(pool.await?, reads_all)))
     }
 
@@ -45,7 +44,7 @@ impl PoolService for Service {
             .map_err(|error| Error::field("filter", error.to_string()))?;
         let size = page::size(request.page_size)?;
         let after = page_token::key(&request.page_token, &request.filter)?.unwrap_or_default();
-        let pools = self.ledger.list_pools(&caller).await?;
+        let pools = self.api.list_pools(&caller).await?;
         let rest = pools
             .into_iter()
             .map(|pool| shown(pool, reads_all))
@@ -67,9 +66,7 @@ impl PoolService for Service {
     ) -> Result<Response<ipam::Pool>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
-                .update_pool(&caller, request.into_inner())
-                .await?,
+            self.api.update_pool(&caller, request.into_inner()).await?,
         ))
     }
 
@@ -78,9 +75,7 @@ impl PoolService for Service {
         request: Request<ipam::DeletePoolRequest>,
     ) -> Result<Response<ipam::DeletePoolResponse>, Status> {
         let caller = caller(&request);
-        self.ledger
-            .delete_pool(&caller, request.into_inner())
-            .await?;
+        self.api.delete_pool(&caller, request.into_inner()).await?;
         Ok(Response::new(ipam::DeletePoolResponse {}))
     }
 
@@ -90,8 +85,8 @@ impl PoolService for Service {
     ) -> Result<Response<ipam::Pool>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
-                .cordon_pool(&caller, request.into_inner().name, true)
+            self.api
+                .set_pool_state(&caller, request.into_inner().name, PoolState::Cordoned)
                 .await?,
         ))
     }
@@ -102,8 +97,8 @@ impl PoolService for Service {
     ) -> Result<Response<ipam::Pool>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
-                .cordon_pool(&caller, request.into_inner().name, false)
+            self.api
+                .set_pool_state(&caller, request.into_inner().name, PoolState::Active)
                 .await?,
         ))
     }

@@ -16,7 +16,7 @@ impl ReservationService for Service {
     ) -> Result<Response<ipam::Reservation>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
+            self.api
                 .create_reservation(&caller, request.into_inner())
                 .await?,
         ))
@@ -28,7 +28,7 @@ impl ReservationService for Service {
     ) -> Result<Response<ipam::Reservation>, Status> {
         let caller = caller(&request);
         Ok(Response::new(
-            self.ledger
+            self.api
                 .get_reservation(&caller, request.into_inner().name)
                 .await?,
         ))
@@ -42,7 +42,7 @@ impl ReservationService for Service {
         let request = request.into_inner();
         let size = page::size(request.page_size)?;
         let after = page_token::key(&request.page_token, &request.pool)?.unwrap_or_default();
-        let all = self.ledger.list_reservations(&caller).await?;
+        let all = self.api.list_reservations(&caller).await?;
         let rest = all.into_iter().filter(|reservation| {
             reservation.name > after
                 && (request.pool.is_empty() || reservation.pool == request.pool)
@@ -63,7 +63,7 @@ impl ReservationService for Service {
         request: Request<ipam::DeleteReservationRequest>,
     ) -> Result<Response<ipam::DeleteReservationResponse>, Status> {
         let caller = caller(&request);
-        self.ledger
+        self.api
             .delete_reservation(&caller, request.into_inner().name)
             .await?;
         Ok(Response::new(ipam::DeleteReservationResponse {}))

@@ -1,5 +1,5 @@
 //! Watch: a cursor into the history. The history itself is the buffer, so a watcher holds nobody up; one that
-//! falls behind what is kept is told COMPACTED.
+//! falls behind what is kept gets COMPACTED.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::Stream;
+use ipam_core::event::Event;
+use ipam_core::lease::{Lease, LeaseId};
 use proto::ipam::v1::{self as ipam, EventType, subject, watch_response::Message};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,17 +17,16 @@ use tonic::Status;
 use super::Service;
 use super::filter::Filter;
 use super::leases::lease_filter;
-use crate::allocator::draft::lease_of;
 use crate::error::Error;
 use crate::ledger::Caller;
-use crate::store::LeaseId;
+use crate::wire::{event, lease};
 
 /// Events that are read at once.
 const PAGE: usize = 500;
 /// Messages that wait for a slow watcher; the rest waits in the history.
 const AHEAD: usize = 64;
-/// How often a watcher without changes is told where it is.
-const BOOKMARK: Duration = Duration::from_secs(10);
+/// How often a watcher without changes gets a bookmark.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The stream of one watcher.
 pub(super) type Changes = Pin<Box<dyn Stream<Item = Result<ipam::WatchResponse, Status>> + Send>>;
@@ -49,18 +50,14 @@ struct Seen {
 }
 
 impl Seen {
-    fn lease(&self, lease: &ipam::Lease) -> bool {
+    fn lease(&self, lease: &Lease) -> bool {
         self.caller.reaches(lease) && self.filter.lease(lease)
     }
 
     /// A change of a pool or a reservation is no change of a lease that a node reaches.
-    fn event(&self, event: &ipam::Event) -> bool {
+    fn event(&self, event: &Event) -> bool {
         let sees_all = self.filter.is_empty() && self.caller.node.is_none();
-        sees_all
-            || [&event.before, &event.after]
-                .into_iter()
-                .filter_map(|subject| lease_of(subject.as_ref()))
-                .any(|lease| self.lease(lease))
+        sees_all || event.leases().any(|lease| self.lease(lease))
     }
 }
 
@@ -79,7 +76,7 @@ impl Service {
         self.watchers.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(self.watchers.clone());
         let service = self.clone();
-        // Ends with the watcher (a send fails), with the server, or with an error that the watcher is told.
+        // Ends with the watcher (a send fails), with the server, or with an error that the watcher gets.
         tokio::spawn(async move {
             let _counted = counted;
             let mut stopping = service.stopping.clone();
@@ -89,7 +86,7 @@ impl Service {
                 () = sender.closed() => Err(None),
             };
             if let Err(Some(error)) = ended {
-                // A watcher that has gone is told nothing.
+                // A watcher that has gone gets nothing.
                 let _ = sender.send(Err(error.into())).await;
             }
         });
@@ -134,30 +131,32 @@ impl Service {
         if request.include_existing {
             self.existing(sender, filter).await?;
         }
-        let mut told = None;
+        let mut is_bookmarked = false;
         loop {
             let events = self.ledger.events(cursor, PAGE).await.map_err(Some)?;
             if let Some(last) = events.last() {
                 cursor = last.revision;
                 for event in events.into_iter().filter(|event| filter.event(event)) {
-                    send(sender, Message::Event(event))
+                    send(sender, Message::Event(event::encode(event)))
                         .await
                         .map_err(|Gone| None)?;
                 }
                 continue;
             }
-            if told.is_none() {
+            if !is_bookmarked {
                 let bookmark = ipam::WatchResponse {
                     message: Some(Message::BookmarkRevision(cursor)),
                     store_id: self.store_id(),
                 };
                 sender.send(Ok(bookmark)).await.map_err(|_| None)?;
-                told = Some(cursor);
+                is_bookmarked = true;
             }
-            match tokio::time::timeout(BOOKMARK, revision.wait_for(|&now| now > cursor)).await {
+            match tokio::time::timeout(BOOKMARK_INTERVAL, revision.wait_for(|&now| now > cursor))
+                .await
+            {
                 Ok(Ok(_)) => {}
                 Ok(Err(_)) => return Err(Some(Error::Stopping)),
-                Err(_) => told = None,
+                Err(_) => is_bookmarked = false,
             }
         }
     }
@@ -173,12 +172,12 @@ impl Service {
             let page = self.ledger.leases(after, PAGE).await.map_err(Some)?;
             let whole = page.len() == PAGE;
             for lease in page {
-                after = lease.id.parse().unwrap_or(after);
+                after = lease.id;
                 if filter.lease(&lease) {
                     let event = ipam::Event {
                         r#type: EventType::Created.into(),
                         after: Some(ipam::Subject {
-                            subject: Some(subject::Subject::Lease(lease)),
+                            subject: Some(subject::Subject::Lease(lease::encode(lease))),
                         }),
                         ..Default::default()
                     };

@@ -1,24 +1,35 @@
 //! What every store must do: one suite, run on each.
 
-use proto::ipam::v1::{Event, EventType, Lease, Pool, Reservation, Subject, subject};
+use std::sync::Arc;
+
+use ipam_core::event::{Change, Event, EventType};
+use ipam_core::lease::{Lease, LeaseId};
+use ipam_core::pool::Pool;
+use ipam_core::reservation::Reservation;
 
 use super::memory::MemoryStore;
 use super::sled::SledStore;
-use super::{Append, Extent, Group, LeaseId, Log, Origin, OriginChange, Position, Store};
+use super::{Append, Extent, Group, Log as _, Origin, OriginChange, Position, Store};
 
 fn lease(number: u64, pool: &str) -> Lease {
+    let address = format!("10.0.{}.{}/16", number / 256, number % 256);
     Lease {
-        id: LeaseId(number).to_string(),
+        id: LeaseId(number),
         pool: pool.into(),
-        ipv4: format!("10.0.{}.{}/16", number / 256, number % 256),
+        ipv4: address.parse().ok(),
         ..Lease::default()
     }
 }
 
-fn side(subject: subject::Subject) -> Option<Subject> {
-    Some(Subject {
-        subject: Some(subject),
-    })
+/// A pool with a network of its own.
+fn pool(name: &str) -> Pool {
+    let network = "10.0.0.0/16".parse().unwrap();
+    Pool {
+        name: name.into(),
+        vrf: "default".into(),
+        ipv4: Some(ipam_core::pool::Subnet::of(network)),
+        ..Pool::default()
+    }
 }
 
 /// What an event says of a lease, before and after it.
@@ -30,9 +41,8 @@ fn change(revision: u64, before: Option<Lease>, after: Option<Lease>) -> Event {
     };
     Event {
         revision,
-        r#type: kind.into(),
-        before: before.and_then(|lease| side(subject::Subject::Lease(lease))),
-        after: after.and_then(|lease| side(subject::Subject::Lease(lease))),
+        kind,
+        change: Change::lease(before.map(Arc::new), after.map(Arc::new)),
         ..Event::default()
     }
 }
@@ -57,10 +67,7 @@ fn append(store: &dyn Store, group: &Group) {
 }
 
 fn numbers(leases: &[Lease]) -> Vec<u64> {
-    leases
-        .iter()
-        .map(|lease| lease.id.parse::<LeaseId>().unwrap().0)
-        .collect()
+    leases.iter().map(|lease| lease.id.0).collect()
 }
 
 fn revisions(events: &[Event]) -> Vec<u64> {
@@ -83,30 +90,26 @@ fn a_new_store_is_empty(store: &dyn Store) {
 }
 
 fn a_group_is_there_whole(store: &dyn Store) {
-    let pool = Pool {
-        name: "blue".into(),
-        ..Pool::default()
-    };
     let reservation = Reservation {
         name: "db-0".into(),
         ..Reservation::default()
     };
-    let made = |revision, after| Event {
+    let made = |revision, change| Event {
         revision,
-        r#type: EventType::Created.into(),
-        after: side(after),
+        change,
         ..Event::default()
     };
     let mut group = leases(1, 3);
+    let blue = Arc::new(pool("blue"));
     group
         .events
-        .push(made(4, subject::Subject::Pool(pool.clone())));
-    group
-        .events
-        .push(made(5, subject::Subject::Reservation(reservation.clone())));
+        .push(made(4, Change::pool(None, Some(blue.clone()))));
+    let kept = Some(Arc::new(reservation.clone()));
+    group.events.push(made(5, Change::reservation(None, kept)));
     append(store, &group);
-    assert_eq!(store.pools().unwrap(), [pool]);
+    assert_eq!(store.pools().unwrap(), [Pool::clone(&blue)]);
     assert_eq!(store.reservations().unwrap(), [reservation]);
+    assert_eq!(store.events(0, 10).unwrap(), group.events);
     assert_eq!(store.lease(LeaseId(2)).unwrap(), Some(lease(2, "blue")));
     assert_eq!(store.lease(LeaseId(4)).unwrap(), None);
     assert_eq!(extent(store), (5, 1));
@@ -114,20 +117,15 @@ fn a_group_is_there_whole(store: &dyn Store) {
 
 fn the_last_event_about_a_lease_or_pool_counts(store: &dyn Store) {
     let blue = lease(1, "blue");
-    let pool = || {
-        side(subject::Subject::Pool(Pool {
-            name: "blue".into(),
-            ..Pool::default()
-        }))
-    };
+    let pool = || Some(Arc::new(pool("blue")));
     let made = Event {
         revision: 4,
-        after: pool(),
+        change: Change::pool(None, pool()),
         ..Event::default()
     };
     let deleted = Event {
         revision: 5,
-        before: pool(),
+        change: Change::pool(pool(), None),
         ..Event::default()
     };
     append(

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use proto::ipam::v1::subject::Subject;
-use proto::ipam::v1::{Event, Lease, Pool, Reservation};
+use ipam_core::event::{Change, Event, Sides};
+use ipam_core::lease::{Lease, LeaseId};
+use ipam_core::pool::Pool;
+use ipam_core::reservation::Reservation;
 
-use super::{Append, Extent, Group, LeaseId, Log, Origin, Position, Store, StoreError};
+use super::{Append, Extent, Group, Log, Origin, Position, Store, StoreError};
 
 /// Groups that are kept for writers that are behind.
 const GROUPS: usize = 256;
@@ -22,9 +24,9 @@ struct Content {
     /// The last groups, up to [`GROUPS`], and how many lie before them.
     log: VecDeque<Group>,
     trimmed: u64,
-    pools: BTreeMap<String, Pool>,
-    reservations: BTreeMap<String, Reservation>,
-    leases: BTreeMap<LeaseId, Lease>,
+    pools: BTreeMap<Arc<str>, Arc<Pool>>,
+    reservations: BTreeMap<Arc<str>, Arc<Reservation>>,
+    leases: BTreeMap<LeaseId, Arc<Lease>>,
     events: BTreeMap<u64, Event>,
     revision: u64,
     origin: Option<Origin>,
@@ -58,7 +60,13 @@ impl Content {
         for event in &group.events {
             self.revision = event.revision;
             self.events.insert(event.revision, event.clone());
-            self.change(event);
+            match &event.change {
+                Change::Lease(sides) => put(&mut self.leases, sides, |lease| lease.id),
+                Change::Pool(sides) => put(&mut self.pools, sides, |pool| pool.name.clone()),
+                Change::Reservation(sides) => {
+                    put(&mut self.reservations, sides, |kept| kept.name.clone());
+                }
+            }
         }
         if let Some(change) = &group.origin {
             self.origin = Some(change.after.clone());
@@ -67,36 +75,24 @@ impl Content {
             self.events = self.events.split_off(&to.saturating_add(1));
         }
     }
+}
 
-    fn change(&mut self, event: &Event) {
-        let after = event.after.as_ref().and_then(|side| side.subject.clone());
-        let before = event.before.as_ref().and_then(|side| side.subject.clone());
-        match (before, after) {
-            (_, Some(Subject::Pool(pool))) => {
-                self.pools.insert(pool.name.clone(), pool);
-            }
-            (Some(Subject::Pool(pool)), None) => {
-                self.pools.remove(&pool.name);
-            }
-            (_, Some(Subject::Reservation(kept))) => {
-                self.reservations.insert(kept.name.clone(), kept);
-            }
-            (Some(Subject::Reservation(kept)), None) => {
-                self.reservations.remove(&kept.name);
-            }
-            (_, Some(Subject::Lease(lease))) => {
-                if let Ok(id) = lease.id.parse() {
-                    self.leases.insert(id, lease);
-                }
-            }
-            (Some(Subject::Lease(lease)), None) => {
-                if let Ok(id) = lease.id.parse() {
-                    self.leases.remove(&id);
-                }
-            }
-            (None, None) => {}
+/// Changes what a map holds of one thing.
+fn put<K: Ord, T>(map: &mut BTreeMap<K, Arc<T>>, sides: &Sides<T>, key: impl Fn(&T) -> K) {
+    match (&sides.before, &sides.after) {
+        (_, Some(after)) => {
+            map.insert(key(after), after.clone());
         }
+        (Some(before), None) => {
+            map.remove(&key(before));
+        }
+        (None, None) => {}
     }
+}
+
+/// All that a map holds.
+fn all<K, T: Clone>(map: &BTreeMap<K, Arc<T>>) -> Vec<T> {
+    map.values().map(|one| T::clone(one)).collect()
 }
 
 impl Log for MemoryStore {
@@ -150,22 +146,23 @@ impl Store for MemoryStore {
     }
 
     fn pools(&self) -> Result<Vec<Pool>, StoreError> {
-        Ok(self.content().pools.values().cloned().collect())
+        Ok(all(&self.content().pools))
     }
 
     fn reservations(&self) -> Result<Vec<Reservation>, StoreError> {
-        Ok(self.content().reservations.values().cloned().collect())
+        Ok(all(&self.content().reservations))
     }
 
     fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
-        Ok(self.content().leases.get(&id).cloned())
+        let content = self.content();
+        Ok(content.leases.get(&id).map(|lease| Lease::clone(lease)))
     }
 
     fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, StoreError> {
         let from = LeaseId(after.0.saturating_add(1));
         let content = self.content();
         let leases = content.leases.range(from..).take(limit);
-        Ok(leases.map(|(_, lease)| lease.clone()).collect())
+        Ok(leases.map(|(_, lease)| Lease::clone(lease)).collect())
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

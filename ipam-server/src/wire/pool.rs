@@ -1,13 +1,17 @@
 //! Pools.
 
 mod decode;
+pub mod fields;
 mod subnet;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
 use ipam_core::pool::{Dns, Pairing, Pool, PoolState, RequestedAddresses, Strategy};
 use proto::ipam::v1 as ipam;
 
+pub(crate) use decode::{check_labels, check_usable};
 pub use decode::{check_new, decode, decode_stored};
 
 use super::{lease, time};

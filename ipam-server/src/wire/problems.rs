@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipam_core::error::FieldProblem;
+use ipam_core::error::{Error, FieldProblem};
 use ipam_core::family::Family;
 use pbjson_types as wkt;
 
 use super::time;
-use crate::error::Error;
 use crate::text;
 
 /// Bytes of a request id.

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ipam_server::pool::fields::{self, Kind};
+use ipam_server::wire::pool::fields::{self, Kind};
 use proto::ipam::v1::{Pool, UpdatePoolRequest};
 
 use super::file;

@@ -299,7 +299,7 @@ fn route(text: &str) -> Result<Option<Route>, String> {
 
 #[cfg(test)]
 mod tests {
-    use ipam_server::pool::fields::{Kind, paths};
+    use ipam_server::wire::pool::fields::{Kind, paths};
 
     use super::*;
 

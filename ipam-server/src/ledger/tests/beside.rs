@@ -45,13 +45,13 @@ async fn nobody_sees_a_change_before_it_is_durable() {
     let before = seen().await;
     let mut held = bench.store.hold();
     let ending = tokio::spawn({
-        let (ledger, id) = (bench.ledger.clone(), lease.id.clone());
+        let (api, id) = (bench.api.clone(), lease.id.clone());
         async move {
             let release = ipam::ReleaseRequest {
                 id,
                 ..Default::default()
             };
-            ledger.release(&caller(), release).await
+            api.release(&caller(), release).await
         }
     });
     held.reached().await;
@@ -73,9 +73,12 @@ async fn a_store_that_failed_shows_what_was_before() {
     bench.pool(pool).await;
     let lease = bench.give(ask("blue", 1)).await.unwrap();
     bench.store.fails.store(true, Ordering::SeqCst);
-    assert!(matches!(bench.end(&lease).await, Err(Error::Store(_))));
+    assert!(matches!(
+        bench.end(&lease).await,
+        Err(Error::Refused(Refusal::Store(_)))
+    ));
     assert_eq!(bench.leases().await, std::slice::from_ref(&lease));
-    let one = bench.ledger.get_lease(&caller(), lease.id.clone()).await;
+    let one = bench.api.get_lease(&caller(), lease.id.clone()).await;
     assert_eq!(one.unwrap(), lease);
     bench.assert_consistent().await;
 }
@@ -124,7 +127,7 @@ async fn many_leases_end_in_more_than_one_group() {
         validate_only: false,
     };
     let before = bench.store.commits.lock().unwrap().len();
-    let answer = bench.ledger.release_unlisted(&caller(), request).await;
+    let answer = bench.api.release_unlisted(&caller(), request).await;
     assert_eq!(answer.unwrap().leases.len(), 2199);
     let commits = bench.store.commits.lock().unwrap().split_off(before);
     assert!(commits.iter().all(|group| group.len() <= 1024));
@@ -148,7 +151,8 @@ async fn a_lease_ends_in_its_time_though_the_clock_is_hours_behind_the_store() {
         ttl: seconds(1),
         ..ask("blue", 1)
     };
-    ledger.allocate(&caller(), timed).await.unwrap();
+    let api = Api::new(ledger.clone());
+    api.allocate(&caller(), timed).await.unwrap();
     assert!(clock.behind() > Duration::from_secs(4 * 3600));
     let ends = async {
         let mut revision = ledger.revision();
@@ -157,11 +161,5 @@ async fn a_lease_ends_in_its_time_though_the_clock_is_hours_behind_the_store() {
     };
     let ended = tokio::time::timeout(Duration::from_secs(60), ends).await;
     ended.expect("it ends").unwrap();
-    assert!(
-        ledger
-            .leases(crate::store::LeaseId(0), 9)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(ledger.leases(LeaseId(0), 9).await.unwrap().is_empty());
 }

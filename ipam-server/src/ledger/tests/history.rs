@@ -10,17 +10,21 @@ fn at(seconds: i64) -> pbjson_types::Timestamp {
     }
 }
 
+fn millis(seconds: i64) -> i64 {
+    time::millis(Some(&at(seconds)))
+}
+
 #[tokio::test]
 async fn a_time_is_found_by_halves() {
     let bench = Bench::new();
-    assert_eq!(bench.ledger.revision_before(at(0)).await.unwrap(), 0);
+    assert_eq!(bench.ledger.revision_before(millis(0)).await.unwrap(), 0);
     bench.pool(dual("blue", "10.0.0.0/24", "")).await;
     for n in 0..20 {
         bench.clock.advance(10);
         bench.give(ask("blue", 2 * n)).await.unwrap();
         bench.give(ask("blue", 2 * n + 1)).await.unwrap();
     }
-    for (time, expected) in [
+    for (seconds, expected) in [
         (-1, 0),
         (0, 0),
         (1, 1),
@@ -32,8 +36,8 @@ async fn a_time_is_found_by_halves() {
         (201, 41),
         (9999, 41),
     ] {
-        let found = bench.ledger.revision_before(at(time)).await.unwrap();
-        assert_eq!(found, expected, "{time}");
+        let found = bench.ledger.revision_before(millis(seconds)).await.unwrap();
+        assert_eq!(found, expected, "{seconds}");
     }
 }
 
@@ -78,7 +82,7 @@ async fn who_had_an_address_is_found_for_every_kind_of_question() {
                 at_time: Some(at(seconds)),
                 ..question.clone()
             };
-            let held = bench.ledger.lookup(&caller(), request).await.unwrap();
+            let held = bench.api.lookup(&caller(), request).await.unwrap();
             let ids: Vec<_> = held.iter().map(|lease| lease.id.as_str()).collect();
             let expected = if there {
                 vec![lease.id.as_str()]

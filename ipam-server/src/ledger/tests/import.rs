@@ -26,7 +26,7 @@ fn lease(id: &str, ip: &str, network: &str, container: &str) -> ipam::ExportItem
 
 /// Imported, unchanged, conflicts.
 async fn import(bench: &Bench, item: ipam::ExportItem) -> (u64, u64, u64) {
-    let answer = bench.ledger.import(&caller(), vec![item], false).await;
+    let answer = bench.api.import(&caller(), vec![item], false).await;
     let answer = answer.unwrap();
     (answer.imported, answer.unchanged, answer.conflicts)
 }
@@ -84,12 +84,12 @@ async fn an_import_that_is_repeated_with_a_better_network_files_its_leases_anew(
         ifname: "net1".into(),
     };
     let ended = bench
-        .ledger
+        .api
         .release_attachment(&caller(), release("guess"))
         .await;
     assert!(ended.unwrap().lease.is_none());
     let ended = bench
-        .ledger
+        .api
         .release_attachment(&caller(), release("ns/nad"))
         .await;
     assert!(ended.unwrap().lease.is_some());
@@ -143,7 +143,7 @@ async fn a_lease_with_a_wrong_field_is_left_out_and_the_field_is_named() {
             unreachable!("it is a lease");
         };
         spoil(found);
-        let answer = bench.ledger.import(&caller(), vec![item], false).await;
+        let answer = bench.api.import(&caller(), vec![item], false).await;
         let answer = answer.unwrap();
         let details = answer.conflict_details.concat();
         assert!(details.contains(field), "{field}: {details}");

@@ -14,17 +14,17 @@ async fn the_next_pool_serves_when_one_is_full_or_cordoned() {
     assert_eq!(bench.give(both(1)).await.unwrap().pool, "first");
     assert_eq!(bench.give(both(2)).await.unwrap().pool, "second");
     bench
-        .ledger
-        .cordon_pool(&caller(), "second".into(), true)
+        .api
+        .set_pool_state(&caller(), "second".into(), PoolState::Cordoned)
         .await
         .unwrap();
     assert!(matches!(
         bench.give(both(3)).await,
-        Err(Error::PoolNotActive { .. })
+        Err(Error::Refused(Refusal::PoolNotActive { .. }))
     ));
     bench
-        .ledger
-        .cordon_pool(&caller(), "second".into(), false)
+        .api
+        .set_pool_state(&caller(), "second".into(), PoolState::Active)
         .await
         .unwrap();
     assert_eq!(bench.give(both(3)).await.unwrap().pool, "second");
@@ -48,32 +48,35 @@ async fn ranges_change_as_far_as_leases_allow() {
         }
     };
     let refused = bench
-        .ledger
+        .api
         .update_pool(&caller(), update(&["10.0.0.2-10.0.0.9"], ""))
         .await;
     assert!(
-        matches!(refused, Err(Error::PoolInUse { .. })),
+        matches!(refused, Err(Error::Refused(Refusal::PoolInUse { .. }))),
         "{refused:?}"
     );
     let changed = bench
-        .ledger
+        .api
         .update_pool(&caller(), update(&["10.0.0.1-10.0.0.4"], &made.etag))
         .await
         .unwrap();
     assert_eq!(changed.ipv4_usage.unwrap().free, "1");
     let stale = bench
-        .ledger
+        .api
         .update_pool(&caller(), update(&[], &made.etag))
         .await;
-    assert!(matches!(stale, Err(Error::Stale { .. })), "{stale:?}");
+    assert!(
+        matches!(stale, Err(Error::Refused(Refusal::Stale { .. }))),
+        "{stale:?}"
+    );
     bench.assert_consistent().await;
     let delete = ipam::DeletePoolRequest {
         name: "blue".into(),
         ..Default::default()
     };
     assert!(matches!(
-        bench.ledger.delete_pool(&caller(), delete).await,
-        Err(Error::PoolInUse { .. })
+        bench.api.delete_pool(&caller(), delete).await,
+        Err(Error::Refused(Refusal::PoolInUse { .. }))
     ));
 }
 
@@ -88,13 +91,13 @@ async fn pools_of_one_vrf_do_not_overlap() {
         }),
         ..Default::default()
     };
-    let refused = bench.ledger.create_pool(&caller(), make("")).await;
+    let refused = bench.api.create_pool(&caller(), make("")).await;
     assert!(
-        matches!(refused, Err(Error::PoolOverlap { .. })),
+        matches!(refused, Err(Error::Refused(Refusal::PoolOverlap { .. }))),
         "{refused:?}"
     );
     bench
-        .ledger
+        .api
         .create_pool(&caller(), make("other"))
         .await
         .unwrap();
@@ -120,7 +123,7 @@ async fn addresses_rest_on_when_their_pool_is_deleted_and_made_anew() {
     let lease = bench.give(ask("blue", 1)).await.unwrap();
     assert_eq!(lease.ipv4, "10.0.0.1/29");
     bench.end(&lease).await.unwrap();
-    let deleted = bench.ledger.delete_pool(&caller(), delete("blue")).await;
+    let deleted = bench.api.delete_pool(&caller(), delete("blue")).await;
     deleted.unwrap();
     bench.assert_consistent().await;
     bench.restart().await;
@@ -129,12 +132,12 @@ async fn addresses_rest_on_when_their_pool_is_deleted_and_made_anew() {
     assert_eq!(made.ipv4_usage.unwrap().quarantined, "1");
     assert!(matches!(
         bench.give(wish("blue", 2)).await,
-        Err(Error::AddressQuarantined { .. })
+        Err(Error::Refused(Refusal::AddressQuarantined { .. }))
     ));
     bench.assert_consistent().await;
     // Also under another name and with another prefix length, and after a restart.
     bench
-        .ledger
+        .api
         .delete_pool(&caller(), delete("blue"))
         .await
         .unwrap();
@@ -142,13 +145,13 @@ async fn addresses_rest_on_when_their_pool_is_deleted_and_made_anew() {
     bench.restart().await;
     assert!(matches!(
         bench.give(wish("red", 3)).await,
-        Err(Error::AddressQuarantined { .. })
+        Err(Error::Refused(Refusal::AddressQuarantined { .. }))
     ));
     assert_eq!(bench.leases().await[0].ipv4, "10.0.0.1/24");
     bench.assert_consistent().await;
     // Without any pool the quarantine ends in its time.
     bench
-        .ledger
+        .api
         .delete_pool(&caller(), delete("red"))
         .await
         .unwrap();
@@ -176,7 +179,7 @@ async fn an_address_that_rests_in_one_vrf_is_free_in_a_pool_of_the_same_name_in_
         name: "blue".into(),
         ..Default::default()
     };
-    bench.ledger.delete_pool(&caller(), delete).await.unwrap();
+    bench.api.delete_pool(&caller(), delete).await.unwrap();
     bench.pool(pool("green")).await;
     let wish = |n| ipam::AllocateRequest {
         ips: vec!["10.0.0.1".into()],
@@ -192,7 +195,7 @@ async fn an_address_that_rests_in_one_vrf_is_free_in_a_pool_of_the_same_name_in_
     assert_eq!(bench.leases().await, [held]);
     let refused = bench.give(wish(3)).await;
     assert!(
-        matches!(refused, Err(Error::AddressInUse { .. })),
+        matches!(refused, Err(Error::Refused(Refusal::AddressInUse { .. }))),
         "{refused:?}"
     );
     bench.assert_consistent().await;

@@ -21,7 +21,7 @@ async fn keep(bench: &Bench, name: &str, pool: &str, ipv4: &str, ipv6: &str) {
         reservation: Some(reservation),
         ..Default::default()
     };
-    let made = bench.ledger.create_reservation(&caller(), request).await;
+    let made = bench.api.create_reservation(&caller(), request).await;
     made.unwrap();
 }
 
@@ -52,7 +52,7 @@ async fn a_new_container_of_the_pod_takes_its_addresses_over() {
         container_id: "old".into(),
         ifname: "net1".into(),
     };
-    let answer = bench.ledger.release_attachment(&caller(), late).await;
+    let answer = bench.api.release_attachment(&caller(), late).await;
     assert_eq!(answer.unwrap().lease, None, "a late DEL frees only its own");
     assert_eq!(bench.leases().await, [after]);
     bench.assert_consistent().await;
@@ -93,13 +93,13 @@ async fn a_node_takes_an_address_of_another_node_by_the_claim_of_all_three_only(
             }),
             ..Default::default()
         };
-        let made = bench.ledger.create_reservation(&caller(), request).await;
+        let made = bench.api.create_reservation(&caller(), request).await;
         made.unwrap();
         let (one, two) = (of_node("n1"), of_node("n2"));
-        let first = bench.ledger.allocate(&one, of("old", holder)).await;
+        let first = bench.api.allocate(&one, of("old", holder)).await;
         let first = first.unwrap().lease.unwrap();
         assert_eq!(first.ipv4, "10.0.0.50/24");
-        let other = bench.ledger.allocate(&two, of("new", asked)).await;
+        let other = bench.api.allocate(&two, of("new", asked)).await;
         let what = format!("{kept} {holder} {asked}");
         match other {
             Ok(_) => assert!(is_taken, "{what}"),
@@ -108,7 +108,7 @@ async fn a_node_takes_an_address_of_another_node_by_the_claim_of_all_three_only(
                 assert!(!error.to_string().contains("pod-1"), "{error}");
             }
         }
-        let near = bench.ledger.allocate(&one, of("next", holder)).await;
+        let near = bench.api.allocate(&one, of("next", holder)).await;
         assert!(near.is_ok(), "{what}");
     }
 }
@@ -124,7 +124,10 @@ async fn a_full_quota_does_not_keep_a_new_container_from_the_address_of_the_old_
     let next = bench.give(of("new", "net1")).await.unwrap();
     assert_eq!(next.ipv4, "10.0.0.50/24");
     let refused = bench.give(ask("blue", 2)).await.unwrap_err();
-    assert!(matches!(refused, Error::NamespaceQuota { quota: 1, .. }));
+    assert!(matches!(
+        refused,
+        Error::Refused(Refusal::NamespaceQuota { quota: 1, .. })
+    ));
     // An owner without a namespace is counted as one.
     let nobody = |n| {
         let mut wish = ask("blue", n);
@@ -156,7 +159,7 @@ async fn a_stranger_takes_nothing_over() {
         ..Default::default()
     };
     bench
-        .ledger
+        .api
         .create_reservation(&caller(), request)
         .await
         .unwrap();
@@ -168,7 +171,7 @@ async fn a_stranger_takes_nothing_over() {
     // The same MAC in another pod is no successor.
     let other = bench.give(with_mac(2)).await;
     assert!(
-        matches!(other, Err(Error::AddressInUse { .. })),
+        matches!(other, Err(Error::Refused(Refusal::AddressInUse { .. }))),
         "{other:?}"
     );
 }
@@ -234,7 +237,7 @@ async fn an_import_keeps_to_reservations_and_knows_an_attachment_again() {
         (item(3, "10.0.0.7", "n1"), (0, 1, 0)),
         (item(4, "10.0.0.7", "n1"), (0, 0, 1)),
     ] {
-        let answer = bench.ledger.import(&caller(), vec![items], false).await;
+        let answer = bench.api.import(&caller(), vec![items], false).await;
         let answer = answer.unwrap();
         let counts = (answer.imported, answer.unchanged, answer.conflicts);
         assert_eq!(counts, expected, "{answer:?}");

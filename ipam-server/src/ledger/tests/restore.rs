@@ -45,7 +45,7 @@ impl Bench {
             store: Some(mark(&self.id(), 0)),
             held,
         };
-        self.ledger.report_held(&caller(), request).await
+        self.api.report_held(&caller(), request).await
     }
 
     /// Takes leases in, as a backup or as another plugin's leases.
@@ -53,7 +53,7 @@ impl Bench {
         let items = leases.iter().cloned().map(|lease| ipam::ExportItem {
             item: Some(Item::Lease(lease)),
         });
-        let done = self.ledger.import(&caller(), items.collect(), false).await;
+        let done = self.api.import(&caller(), items.collect(), false).await;
         assert_eq!(done.unwrap().imported, leases.len() as u64);
     }
 
@@ -63,7 +63,7 @@ impl Bench {
             ..ask("blue", 999)
         };
         match self.give(asked).await {
-            Err(Error::Restored { .. }) => true,
+            Err(Error::Refused(Refusal::Restored { .. })) => true,
             other => {
                 other.unwrap();
                 false
@@ -91,7 +91,7 @@ async fn a_restored_store_leases_nothing_new_before_the_nodes_of_its_leases_have
     assert!(bench.is_waiting().await);
     let existing = bench.give(ask("blue", 1)).await.unwrap();
     assert_eq!(existing.ipv4, "10.0.0.2/24", "what is leased is answered");
-    let told = bench.ledger.server(&caller()).await.unwrap();
+    let told = bench.api.server(&caller()).await.unwrap();
     assert_eq!(told.awaited_nodes, ["n0", "n1"]);
     assert!(told.awaited_until_time.is_some());
 
@@ -126,7 +126,7 @@ async fn a_node_that_cannot_prove_a_later_revision_stops_nobody() {
     };
     let id = bench.id();
     let lie = mark(&id, u64::MAX);
-    let answer = bench.ledger.allocate(&of_node, known(lie.clone())).await;
+    let answer = bench.api.allocate(&of_node, known(lie.clone())).await;
     let seen = answer.unwrap().store.unwrap();
     assert_eq!(bench.id(), id);
     assert!(!bench.is_waiting().await);
@@ -135,7 +135,7 @@ async fn a_node_that_cannot_prove_a_later_revision_stops_nobody() {
         proof: seen.proof.clone(),
         ..lie
     };
-    bench.ledger.allocate(&of_node, known(lie)).await.unwrap();
+    bench.api.allocate(&of_node, known(lie)).await.unwrap();
     assert_eq!(bench.id(), id);
     let mut older = Bench::blue().await;
     let origin = crate::store::OriginChange {
@@ -149,7 +149,7 @@ async fn a_node_that_cannot_prove_a_later_revision_stops_nobody() {
     let end = older.store.extent().unwrap().position;
     older.store.append(end, &group).unwrap();
     older.restart().await;
-    let refused = older.ledger.allocate(&of_node, known(seen)).await;
+    let refused = older.api.allocate(&of_node, known(seen)).await;
     assert!(matches!(refused, Err(Error::ReportFirst { .. })));
     assert_ne!(older.id(), id, "the proof of the store itself is believed");
 }
@@ -179,7 +179,7 @@ async fn a_report_that_nobody_waits_for_takes_no_more_than_a_request_may() {
         reservation: Some(kept),
         ..Default::default()
     };
-    let made = bench.ledger.create_reservation(&caller(), request).await;
+    let made = bench.api.create_reservation(&caller(), request).await;
     made.unwrap();
     // An address of node n1 that rests.
     let resting = bench.give(ask("blue", 1)).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_report_that_nobody_waits_for_takes_no_more_than_a_request_may() {
         id: resting.id.clone(),
         ..Default::default()
     };
-    bench.ledger.release(&caller(), release).await.unwrap();
+    bench.api.release(&caller(), release).await.unwrap();
     let of_node = Caller {
         node: Some("n2".into()),
         ..caller()
@@ -198,7 +198,7 @@ async fn a_report_that_nobody_waits_for_takes_no_more_than_a_request_may() {
             store: Some(mark(&bench.id(), 0)),
             held: vec![held],
         };
-        bench.ledger.report_held(&of_node, request)
+        bench.api.report_held(&of_node, request)
     };
     let of_pool = |pool: &str, n, ip: &str| ipam::HeldLease {
         request: Some(ask(pool, n)),
@@ -238,7 +238,7 @@ async fn the_wait_of_a_restored_store_ends_by_itself_also_over_a_restart() {
     assert!(bench.is_waiting().await);
     bench.clock.advance(61);
     assert!(!bench.is_waiting().await, "nobody has heard of n1");
-    let told = bench.ledger.server(&caller()).await.unwrap();
+    let told = bench.api.server(&caller()).await.unwrap();
     assert_eq!(told.awaited_nodes, [""; 0]);
     assert_eq!(bench.id(), id, "who has reported need not do it again");
 }
@@ -259,7 +259,7 @@ async fn an_import_waits_only_for_nodes_of_a_backup_that_have_not_reported_since
         item: Some(Item::Lease(backup[0].clone())),
     }];
     let before = bench.id();
-    bench.ledger.import(&caller(), items, true).await.unwrap();
+    bench.api.import(&caller(), items, true).await.unwrap();
     assert_eq!((bench.id(), bench.is_waiting().await), (before, false));
 
     // In messages: n0 has reported when its second lease comes.
@@ -299,7 +299,7 @@ async fn a_caller_who_reported_to_another_store_reports_first_and_one_without_re
         known_store: Some(mark("another", 0)),
         ..Default::default()
     };
-    let refused = bench.ledger.batch_allocate(&caller(), batch).await;
+    let refused = bench.api.batch_allocate(&caller(), batch).await;
     assert!(matches!(refused, Err(Error::ReportFirst { .. })));
     assert_eq!(bench.leases().await, []);
     bench.give(asking(None)).await.unwrap();
@@ -404,7 +404,7 @@ async fn a_report_says_which_node_and_store_it_is_about() {
         (request("n1", None), "INVALID_FIELD"),
         (request("n1", Some(mark("another", 0))), "REPORT_FIRST"),
     ] {
-        let refused = bench.ledger.report_held(&caller(), request).await;
+        let refused = bench.api.report_held(&caller(), request).await;
         assert_eq!(refused.unwrap_err().reason(), expected);
     }
     assert_eq!(bench.leases().await, []);

@@ -25,15 +25,15 @@ async fn two_servers_lease_a_pool_to_its_last_pair_and_none_twice() {
     let pairs = 254;
     let mut asking = tokio::task::JoinSet::new();
     for n in 0..pairs + 6 {
-        let ledger = [&one, &two][n % 2].ledger.clone();
-        asking.spawn(async move { ledger.allocate(&caller(), ask("blue", n)).await });
+        let api = [&one, &two][n % 2].api.clone();
+        asking.spawn(async move { api.allocate(&caller(), ask("blue", n)).await });
     }
     let mut leases = Vec::new();
     let mut exhausted = 0;
     while let Some(answer) = asking.join_next().await {
         match answer.unwrap() {
             Ok(answer) => leases.extend(answer.lease),
-            Err(Error::PoolExhausted { .. }) => exhausted += 1,
+            Err(Error::Refused(Refusal::PoolExhausted { .. })) => exhausted += 1,
             Err(error) => panic!("{error}"),
         }
     }
@@ -65,12 +65,15 @@ async fn what_another_server_changed_is_taken_in_before_the_next_decision() {
     let other = one.give(ask("blue", 2)).await.unwrap();
     assert_eq!(one.leases().await, std::slice::from_ref(&other));
     assert_eq!(two.leases().await, [other]);
-    one.ledger
-        .cordon_pool(&caller(), "blue".into(), true)
+    one.api
+        .set_pool_state(&caller(), "blue".into(), PoolState::Cordoned)
         .await
         .unwrap();
     let refused = two.give(ask("blue", 3)).await.unwrap_err();
-    assert!(matches!(refused, Error::PoolNotActive { .. }), "{refused}");
+    assert!(
+        matches!(refused, Error::Refused(Refusal::PoolNotActive { .. })),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +84,7 @@ async fn who_is_never_first_is_asked_to_come_again_and_nothing_is_kept() {
     let refused = bench.give(ask("blue", 1)).await.unwrap_err();
     let contended = matches!(
         refused,
-        Error::Store(StoreError::Contended { times: 20, .. })
+        Error::Refused(Refusal::Store(StoreError::Contended { times: 20, .. }))
     );
     assert!(contended, "{refused}");
     assert_eq!(bench.leases().await, []);

@@ -23,7 +23,7 @@ fn wish(n: usize, ips: &[&str]) -> ipam::AllocateRequest {
 async fn two_addresses_at_different_offsets_are_no_pair_of_an_aligned_pool() {
     let bench = aligned(0).await;
     let refused = bench.give(wish(1, &["10.0.0.5", "fd00::7"])).await;
-    let Err(Error::InvalidFields(fields)) = refused else {
+    let Err(Error::Refused(Refusal::InvalidFields(fields))) = refused else {
         panic!("{refused:?}");
     };
     assert_eq!(fields[0].field, "ips");
@@ -45,9 +45,9 @@ async fn the_partner_that_is_in_the_way_is_named() {
     bench.give(six(1, "fd00::5")).await.unwrap();
     let refused = bench.give(wish(2, &["10.0.0.5"])).await;
     match &refused {
-        Err(Error::AddressInUse {
+        Err(Error::Refused(Refusal::AddressInUse {
             address, holder, ..
-        }) => {
+        })) => {
             assert_eq!(address.to_string(), "fd00::5");
             assert!(holder.contains("pod ns/pod-1"), "{holder}");
             assert!(holder.contains("partner of 10.0.0.5"), "{holder}");
@@ -57,13 +57,13 @@ async fn the_partner_that_is_in_the_way_is_named() {
     let rests = bench.give(six(3, "fd00::7")).await.unwrap();
     bench.end(&rests).await.unwrap();
     match bench.give(wish(4, &["10.0.0.7"])).await {
-        Err(Error::AddressQuarantined { address, .. }) => {
+        Err(Error::Refused(Refusal::AddressQuarantined { address, .. })) => {
             assert_eq!(address.to_string(), "fd00::7");
         }
         other => panic!("{other:?}"),
     }
     match bench.give(wish(5, &["10.0.0.9"])).await {
-        Err(Error::AddressReserved { address, why, .. }) => {
+        Err(Error::Refused(Refusal::AddressReserved { address, why, .. })) => {
             assert_eq!(address.to_string(), "fd00::9");
             assert!(why.contains("partner of 10.0.0.9"), "{why}");
         }
@@ -84,15 +84,15 @@ async fn a_mask_that_names_a_family_that_the_pool_lacks_is_refused() {
         validate_only: false,
     };
     for mask in [&["ipv6.gateway"][..], &["labels", "ipv6.ranges"]] {
-        let refused = bench.ledger.update_pool(&caller(), update(mask)).await;
-        let Err(Error::InvalidFields(fields)) = refused else {
+        let refused = bench.api.update_pool(&caller(), update(mask)).await;
+        let Err(Error::Refused(Refusal::InvalidFields(fields))) = refused else {
             panic!("{refused:?}");
         };
         assert_eq!(fields[0].field, "update_mask");
         assert!(fields[0].problem.contains("ipv6."), "{fields:?}");
     }
     assert!(bench.get_pool("blue").await.labels.is_empty());
-    let whole = bench.ledger.update_pool(&caller(), update(&[])).await;
+    let whole = bench.api.update_pool(&caller(), update(&[])).await;
     assert_eq!(whole.unwrap().labels.len(), 1);
 }
 
@@ -111,9 +111,9 @@ async fn a_list_of_attachments_with_one_that_has_no_name_ends_nothing() {
             }],
             validate_only: false,
         };
-        let refused = bench.ledger.release_unlisted(&caller(), request).await;
+        let refused = bench.api.release_unlisted(&caller(), request).await;
         assert!(
-            matches!(refused, Err(Error::InvalidFields(_))),
+            matches!(refused, Err(Error::Refused(Refusal::InvalidFields(_)))),
             "{refused:?}"
         );
     }

@@ -235,7 +235,8 @@ fn read(
         return Ok(Vec::new());
     };
     let events = unpack(path, &key, &value)?;
-    let decode = |(revision, event)| super::decode(path, &Kind::Event.number(revision), event);
+    let decode =
+        |(revision, event)| super::read::decode(path, &Kind::Event.number(revision), event);
     events.into_iter().map(decode).collect()
 }
 

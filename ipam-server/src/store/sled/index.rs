@@ -325,10 +325,10 @@ fn visit_some(
 
 fn decodes(path: &Path, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     match key.first() {
-        Some(b'p') => super::decode::<Pool>(path, key, value).map(drop),
-        Some(b'r') => super::decode::<Reservation>(path, key, value).map(drop),
-        Some(b'l') => super::decode::<Lease>(path, key, value).map(drop),
-        Some(b'e') => super::decode::<Event>(path, key, value).map(drop),
+        Some(b'p') => super::read::decode::<Pool>(path, key, value).map(drop),
+        Some(b'r') => super::read::decode::<Reservation>(path, key, value).map(drop),
+        Some(b'l') => super::read::decode::<Lease>(path, key, value).map(drop),
+        Some(b'e') => super::read::decode::<Event>(path, key, value).map(drop),
         _ => Ok(()),
     }
 }
@@ -402,7 +402,7 @@ pub(super) fn compare_with_history(path: &Path, db: &sled::Db) -> Result<(), Sto
     for entry in db.scan_prefix([Kind::Event.prefix()]) {
         let (key, value) = entry.map_err(|error| failure::of(path, error))?;
         for (key, value) in history::contents(path, &key, &value)? {
-            let event: Event = super::decode(path, &key, &value)?;
+            let event: Event = super::read::decode(path, &key, &value)?;
             let subject = |side: Option<Subject>| side.and_then(|side| side.subject);
             let (before, after) = (subject(event.before), subject(event.after));
             if let Some(key) = before.as_ref().or(after.as_ref()).and_then(values::key_of) {

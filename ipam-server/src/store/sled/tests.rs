@@ -1,8 +1,15 @@
-use proto::ipam::v1::subject::Subject as Content;
-use proto::ipam::v1::{EventType, ExportItem, Subject, export_item::Item};
+use std::sync::Arc;
 
+use ipam_core::event::{Change, Event};
+use ipam_core::lease::{Lease, LeaseId};
+use ipam_core::log::{Append, Group, Log as _, Position, Store as _};
+use prost::Message as _;
+use proto::ipam::v1::{ExportItem, export_item::Item};
+
+use super::values::Kind;
 use super::*;
 use crate::store::salvage::salvage;
+use crate::wire;
 
 mod damage;
 
@@ -12,7 +19,7 @@ fn store(path: &Path) -> Result<SledStore, StoreError> {
 
 fn lease(number: u64) -> Lease {
     Lease {
-        id: LeaseId(number).to_string(),
+        id: LeaseId(number),
         pool: "blue".into(),
         ..Lease::default()
     }
@@ -20,15 +27,10 @@ fn lease(number: u64) -> Lease {
 
 /// A group with one change of a lease.
 fn change(revision: u64, before: Option<Lease>, after: Option<Lease>) -> Group {
-    let side = |lease| Subject {
-        subject: Some(Content::Lease(lease)),
-    };
     Group {
         events: vec![Event {
             revision,
-            r#type: EventType::Created.into(),
-            before: before.map(side),
-            after: after.map(side),
+            change: Change::lease(before.map(Arc::new), after.map(Arc::new)),
             ..Event::default()
         }],
         ..Group::default()
@@ -70,7 +72,7 @@ fn a_value_that_its_event_states_is_written_once() {
     let dir = tempfile::tempdir().unwrap();
     let note = ("note".to_owned(), "x".repeat(2000));
     let fat = Lease {
-        labels: [note].into(),
+        labels: Arc::new([note].into()),
         ..lease(1)
     };
     let one = change(1, None, Some(fat.clone()));
@@ -156,7 +158,7 @@ fn an_older_schema_is_migrated_after_an_export_beside_it() {
         let export = format!("store.before-schema-{export}.jsonl");
         let export = fs::read_to_string(dir.path().join(export)).unwrap();
         let item: ExportItem = serde_json::from_str(export.trim()).unwrap();
-        assert_eq!(item.item, Some(Item::Lease(lease(1))));
+        assert_eq!(item.item, Some(Item::Lease(wire::lease::encode(lease(1)))));
         let third = store(&path).unwrap();
         assert_eq!(third.leases(LeaseId(0), 10).unwrap().len(), 2);
     }
@@ -168,7 +170,7 @@ fn an_older_store_with_a_gap_in_its_history_or_an_old_lease_is_refused() {
         generation: 7,
         ..lease(2)
     };
-    let old = old.encode_to_vec();
+    let old = wire::lease::encode(old).encode_to_vec();
     for (key, value, what) in [
         (Kind::Event.number(2), None, "revisions 2 to 2 are missing"),
         (
@@ -250,7 +252,7 @@ fn an_append_that_failed_is_not_there_after_the_recovery() {
     // As if the write had come through and only the answer had been lost.
     {
         let mut writer = store.writer();
-        let entries = values::entries(&group(2), 1);
+        let entries = values::changed(&group(2), 1).entries;
         writer.journal.append(entries, before).unwrap();
         writer.journal.take_back(before);
         writer.failed = Failed::Journal;
@@ -276,7 +278,7 @@ fn an_index_that_fails_behind_its_append_is_made_anew_with_what_was_answered() {
     {
         let mut writer = store.writer();
         let mut status = writer.journal.status;
-        let entries = values::entries(&group(2), 1);
+        let entries = values::changed(&group(2), 1).entries;
         for entry in &entries {
             status.add(&entry.key, entry.value.as_deref().unwrap());
         }
@@ -297,7 +299,7 @@ fn a_long_value_is_kept_in_pieces_that_go_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).unwrap();
     let fat = |length: usize| Lease {
-        pool: "x".repeat(length),
+        pool: "x".repeat(length).into(),
         ..lease(1)
     };
     let mut before = None;
@@ -310,7 +312,9 @@ fn a_long_value_is_kept_in_pieces_that_go_with_it() {
         commit(&store, &group).unwrap();
         assert_eq!(store.lease(LeaseId(1)).unwrap(), Some(fat(length)));
         assert_eq!(store.leases(LeaseId(0), 10).unwrap(), [fat(length)]);
-        let pieces = store.with(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
+        let pieces = store
+            .tree
+            .with_all(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
         let expected = if length <= 4096 {
             0
         } else {
@@ -323,7 +327,9 @@ fn a_long_value_is_kept_in_pieces_that_go_with_it() {
         ..change(5, before, None)
     };
     commit(&store, &gone).unwrap();
-    let pieces = store.with(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
+    let pieces = store
+        .tree
+        .with_all(|db| Ok(db.scan_prefix([Kind::Piece.prefix()]).count()));
     assert_eq!(pieces.unwrap(), 0);
     assert!(
         !dir.path()
@@ -345,7 +351,8 @@ fn bases_keep_the_journal_short_and_hold_everything() {
             let fat = Lease {
                 pool: revision
                     .to_string()
-                    .repeat(100_000 / revision.to_string().len()),
+                    .repeat(100_000 / revision.to_string().len())
+                    .into(),
                 ..lease(revision % 100)
             };
             // An event of the lease before is of the same lease.
@@ -365,7 +372,7 @@ fn bases_keep_the_journal_short_and_hold_everything() {
         assert!(found.begins > 0, "a base was written");
         assert_eq!(again.extent().unwrap().revision, revision);
         for lease in again.leases(LeaseId(0), 200).unwrap() {
-            let number = lease.id.parse::<LeaseId>().unwrap().0;
+            let number = lease.id.0;
             let last = revision - (revision - number) % 100;
             assert!(lease.pool.starts_with(&last.to_string()), "{number}");
         }

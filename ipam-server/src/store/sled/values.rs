@@ -8,15 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use ipam_core::lease::LeaseId;
 use prost::Message;
 use proto::ipam::v1::subject::Subject;
+use proto::ipam::v1::{self as ipam, Event};
 
 use super::super::journal::{Entry, Status, Within};
-use super::super::{Group, LeaseId, Origin, StoreError, subject};
-use super::failure;
+use super::super::{Group, StoreError};
 use super::history::{self, Packer};
+use super::{failure, origin};
+use crate::wire::event;
 
-/// The name of [`Origin`] among what the store says of itself; its value is JSON.
+/// The name of [`Origin`](ipam_core::log::Origin) among what the store says of itself; its value is JSON.
 pub(super) const ORIGIN: &[u8] = b"origin";
 /// The number of the last commit that the tree holds, 8 bytes.
 pub(super) const APPLIED: &[u8] = b"applied";
@@ -93,10 +96,19 @@ pub(in crate::store) fn value_of(subject: &Subject) -> Vec<u8> {
     }
 }
 
-/// What a group changes, each key once. `oldest` is the oldest revision that is kept.
-pub(super) fn entries(group: &Group, oldest: u64) -> Vec<Entry> {
+/// What a group changes.
+pub(super) struct Changed {
+    /// Each key once.
+    pub(super) entries: Vec<Entry>,
+    /// The keys of the leases that it makes: its first event about each says that there was none.
+    pub(super) made: BTreeSet<[u8; 9]>,
+}
+
+/// What a group changes; `oldest` is the oldest revision that is kept.
+pub(super) fn changed(group: &Group, oldest: u64) -> Changed {
+    let events: Vec<Event> = group.events.iter().cloned().map(event::encode).collect();
     let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-    for event in &group.events {
+    for event in &events {
         let (before, after) = (subject(&event.before), subject(&event.after));
         if let Some(key) = after.or(before).and_then(key_of) {
             changes.insert(key, after.map(value_of));
@@ -105,7 +117,8 @@ pub(super) fn entries(group: &Group, oldest: u64) -> Vec<Entry> {
         changes.insert(key, Some(event.encode_to_vec()));
     }
     if let Some(change) = &group.origin {
-        changes.insert(Kind::Meta.key(ORIGIN), Some(origin_value(&change.after)));
+        let value = origin::encode(&change.after);
+        changes.insert(Kind::Meta.key(ORIGIN), Some(value));
     }
     if let Some(to) = group.forget_events_to {
         for revision in oldest..=to {
@@ -120,33 +133,39 @@ pub(super) fn entries(group: &Group, oldest: u64) -> Vec<Entry> {
             within: None,
         })
         .collect();
-    point_into_events(&mut entries, group);
-    entries
+    point_into_events(&mut entries, &events);
+    Changed {
+        entries,
+        made: made(group),
+    }
 }
 
-/// The keys of the leases that a group makes: its first event about each says that there was none.
-pub(super) fn made(group: &Group) -> BTreeSet<[u8; 9]> {
+/// See [`Changed::made`].
+fn made(group: &Group) -> BTreeSet<[u8; 9]> {
     let mut first = BTreeMap::new();
     for event in &group.events {
-        let about = subject(&event.before).or(subject(&event.after));
-        if let Some(Subject::Lease(lease)) = about
-            && let Ok(LeaseId(id)) = lease.id.parse()
-        {
-            first.entry(id).or_insert(event.before.is_none());
+        if let Some(LeaseId(id)) = event.lease_id() {
+            let is_made = event.lease_before().is_none();
+            first.entry(id).or_insert(is_made);
         }
     }
     let made = first.into_iter().filter(|(_, is_made)| *is_made);
     made.map(|(id, _)| Kind::Lease.number(id)).collect()
 }
 
+/// What one side of an event states; none: there was or is nothing.
+fn subject(side: &Option<ipam::Subject>) -> Option<&Subject> {
+    side.as_ref()?.subject.as_ref()
+}
+
 /// Says of each value that the last event about it states where it is in that event.
-fn point_into_events(entries: &mut [Entry], group: &Group) {
+fn point_into_events(entries: &mut [Entry], events: &[Event]) {
     let index = |entries: &[Entry], key: &[u8]| {
         entries
             .binary_search_by(|entry| entry.key.as_slice().cmp(key))
             .ok()
     };
-    for event in &group.events {
+    for event in events {
         let after = event
             .after
             .as_ref()
@@ -174,11 +193,6 @@ fn within(entries: &[Entry], whole: usize, part: usize) -> Option<Within> {
         offset: u32::try_from(offset).ok()?,
         length: u32::try_from(value.len()).ok()?,
     })
-}
-
-fn origin_value(origin: &Origin) -> Vec<u8> {
-    // Texts and numbers are always JSON.
-    serde_json::to_vec(origin).unwrap_or_default()
 }
 
 /// Where the pieces of a value are.

@@ -1,11 +1,12 @@
 //! Pools from messages, with everything checked.
 
+use ipam_core::error::Error;
 use ipam_core::family::Family;
 use ipam_core::pool::{Dns, Families, Pairing, Pool, PoolState, RequestedAddresses, Strategy};
 use proto::ipam::v1 as ipam;
 
 use super::subnet;
-use crate::error::Error;
+
 use crate::wire::problems::Problems;
 use crate::wire::{Malformed, lease, shared, time};
 
@@ -50,7 +51,7 @@ pub fn check_new(pool: &Pool) -> Result<(), Error> {
 }
 
 /// Refuses networks that no pod can use.
-pub(super) fn check_usable(pool: &Pool) -> Result<(), Error> {
+pub(crate) fn check_usable(pool: &Pool) -> Result<(), Error> {
     let problems = pool.unusable();
     match problems.is_empty() {
         true => Ok(()),
@@ -59,7 +60,7 @@ pub(super) fn check_usable(pool: &Pool) -> Result<(), Error> {
 }
 
 /// Refuses labels with characters that steer a terminal.
-pub(super) fn check_labels(pool: &Pool) -> Result<(), Error> {
+pub(crate) fn check_labels(pool: &Pool) -> Result<(), Error> {
     let mut problems = Problems::default();
     problems.plain_labels("pool.labels", &pool.labels);
     problems.into_result()

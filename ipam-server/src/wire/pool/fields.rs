@@ -1,9 +1,8 @@
 //! The fields of a pool's message: one table that says of each who changes it, and how it is taken from another message.
 //! UpdatePool, `ipamctl pool edit` and the flags of `ipamctl` read it; a test holds it against the contract.
 
+use ipam_core::error::Error;
 use proto::ipam::v1 as ipam;
-
-use crate::error::Error;
 
 /// Who changes a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,30 +1,33 @@
-use jiff::Timestamp;
-use proto::ipam::v1::{Event, Lease, Owner, Pool, Subject, Subnet, lease, subject};
+//! CheckConsistency finds every disagreement of memory and store.
 
-use super::*;
-use crate::allocator::load;
-use crate::lease::timestamp;
+use std::sync::Arc;
+
+use ipam_core::allocator::{Draft, State, load};
+use ipam_core::event::{Change, Event};
+use ipam_core::lease::{Lease, LeaseId, Owner};
+use ipam_core::log::{Group, Log, Position, Store};
+use ipam_core::pool::{Pool, Subnet};
+use jiff::Timestamp;
+
 use crate::store::memory::MemoryStore;
-use crate::store::{Group, Log, Position, Store};
 
 fn stored(id: u64) -> Lease {
     Lease {
-        id: LeaseId(id).to_string(),
+        id: LeaseId(id),
         pool: "blue".into(),
         vrf: "default".into(),
-        ipv4: format!("10.0.{}.{}/16", id / 256, id % 256),
-        ipv6: format!("fd00::{id:x}/64"),
-        owner: Some(Owner {
+        ipv4: format!("10.0.{}.{}/16", id / 256, id % 256).parse().ok(),
+        ipv6: format!("fd00::{id:x}/64").parse().ok(),
+        owner: Some(Arc::new(Owner {
             namespace: "ns".into(),
             pod: format!("pod-{id}"),
             container_id: format!("c{id}"),
             ifname: "net1".into(),
             network: "blue".into(),
-            ..Owner::default()
-        }),
-        state: lease::State::Active.into(),
+            ..Owner::NONE
+        })),
         generation: 1,
-        expire_time: Some(timestamp(Timestamp::MAX)),
+        expire_time: Some(Timestamp::MAX),
         ..Lease::default()
     }
 }
@@ -32,29 +35,23 @@ fn stored(id: u64) -> Lease {
 /// A pool with leases in more than two pages, and what is remembered of them.
 fn loaded() -> (MemoryStore, State) {
     let store = MemoryStore::default();
-    let subnet = |cidr: &str| {
-        Some(Subnet {
-            cidr: cidr.into(),
-            ..Subnet::default()
-        })
-    };
+    let subnet = |cidr: &str| cidr.parse().ok().map(Subnet::of);
     let pool = Pool {
         name: "blue".into(),
+        vrf: "default".into(),
         ipv4: subnet("10.0.0.0/16"),
         ipv6: subnet("fd00::/64"),
         ..Pool::default()
     };
-    let made = |(revision, subject)| Event {
+    let made = |(revision, change)| Event {
         revision,
-        after: Some(Subject {
-            subject: Some(subject),
-        }),
+        change,
         ..Event::default()
     };
-    let leases = (1..=2500).map(|id| subject::Subject::Lease(stored(id)));
-    let subjects = std::iter::once(subject::Subject::Pool(pool)).chain(leases);
+    let leases = (1..=2500).map(|id| Change::lease(None, Some(Arc::new(stored(id)))));
+    let changes = std::iter::once(Change::pool(None, Some(Arc::new(pool)))).chain(leases);
     let group = Group {
-        events: (1..).zip(subjects).map(made).collect(),
+        events: (1..).zip(changes).map(made).collect(),
         ..Group::default()
     };
     store.append(Position(0), &group).unwrap();
@@ -67,15 +64,15 @@ fn loaded() -> (MemoryStore, State) {
 
 fn problems(store: &dyn Store, state: &mut State) -> Vec<String> {
     let draft = Draft::new(state, store, Timestamp::UNIX_EPOCH);
-    let mut place = Some(draft.check_begin());
+    let mut cursor = Some(draft.check_begin());
     let (mut leases, mut pools, mut steps, mut problems) = (0, 0, 0, Vec::new());
-    while let Some(at) = place {
+    while let Some(at) = cursor {
         let step = draft.check(at).unwrap();
         leases += step.leases;
         pools += step.pools;
         steps += 1;
         problems.extend(step.problems);
-        place = step.next;
+        cursor = step.next;
     }
     assert!(steps >= 9, "{steps} steps are too large");
     assert!(
@@ -92,7 +89,7 @@ fn what_agrees_has_no_problem() {
 }
 
 #[test]
-fn every_disagreement_is_told() {
+fn every_disagreement_is_reported() {
     type Spoil = fn(&MemoryStore, &mut State);
     let cases: [(&str, Spoil, &[&str]); 8] = [
         (
@@ -140,8 +137,8 @@ fn every_disagreement_is_told() {
             "an address that is free and held",
             |_, state| {
                 let pool = state.pools.values_mut().next().unwrap();
-                let half = pool.ipv4.as_mut().unwrap();
-                assert!(half.free.give(*half.held.keys().next().unwrap()));
+                let addresses = pool.ipv4.as_mut().unwrap();
+                assert!(addresses.free.add(*addresses.held.keys().next().unwrap()));
             },
             &[
                 "lease l1: its address 10.0.0.1 counts as free",
@@ -152,8 +149,8 @@ fn every_disagreement_is_told() {
             "an address that another lease has",
             |_, state| {
                 let pool = state.pools.values_mut().next().unwrap();
-                let half = pool.ipv6.as_mut().unwrap();
-                *half.held.values_mut().next().unwrap() = LeaseId(2);
+                let addresses = pool.ipv6.as_mut().unwrap();
+                *addresses.held.values_mut().next().unwrap() = LeaseId(2);
             },
             &[
                 "lease l1: lease l2 has its address fd00::1, too",
@@ -179,9 +176,9 @@ fn every_disagreement_is_told() {
 #[test]
 fn a_revision_that_the_history_lacks_is_named_the_newest_too() {
     let (store, mut state) = loaded();
-    let event = |revision| proto::ipam::v1::Event {
+    let event = |revision| Event {
         revision,
-        ..Default::default()
+        ..Event::default()
     };
     let kept = (101..=2490).filter(|revision| !(1500..1510).contains(revision));
     store.set_history(kept.map(event));

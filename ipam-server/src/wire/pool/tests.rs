@@ -1,5 +1,5 @@
+use ipam_core::error::Error;
 use proptest::prelude::*;
-use proto::ipam::v1 as ipam;
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn subnet(cidr: &str) -> ipam::Subnet {
 }
 
 fn pool(ipv4: Option<ipam::Subnet>, ipv6: Option<ipam::Subnet>) -> Result<Pool, Error> {
-    Pool::decode(ipam::Pool {
+    decode(ipam::Pool {
         name: "blue".into(),
         ipv4,
         ipv6,
@@ -62,7 +62,7 @@ fn what_is_wrong_is_named_by_field_all_at_once() {
             ..Default::default()
         };
         change(&mut message);
-        match Pool::decode(message) {
+        match decode(message) {
             Err(Error::InvalidFields(problems)) => problems
                 .into_iter()
                 .map(|at| at.field)
@@ -141,7 +141,7 @@ fn a_router_outside_of_the_network_is_taken_where_the_network_cannot_have_it() {
             ipv6: Some(half).filter(|_| !is_ipv4),
             ..Default::default()
         };
-        let pool = Pool::decode(message).unwrap();
+        let pool = decode(message).unwrap();
         let half = pool.ipv4.as_ref().or(pool.ipv6.as_ref()).unwrap();
         assert_eq!(
             half.gateway.map(|at| half.address(at)),
@@ -170,9 +170,9 @@ fn gateway_excludes_and_ends_are_kept_back() {
         [base + 4..=base + 6]
     );
     for kept in [0, 1, 2, 3, 7] {
-        assert!(four.kept_back(base + kept).is_some(), "{kept}");
+        assert!(four.withheld(base + kept).is_some(), "{kept}");
     }
-    assert_eq!(four.kept_back(base + 4), None);
+    assert_eq!(four.withheld(base + 4), None);
 }
 
 proptest! {
@@ -223,7 +223,7 @@ fn aligned_halves_without_a_common_offset_are_refused() {
             ranges: vec![range.into()],
             ..subnet(cidr)
         };
-        Pool::decode(ipam::Pool {
+        decode(ipam::Pool {
             name: "blue".into(),
             ipv4: Some(half("10.0.0.0/24", four)),
             ipv6: Some(half("fd00::/64", six)),
