@@ -1,7 +1,7 @@
 //! The gRPC contracts, generated from the `.proto` files and nothing else. Messages also have the canonical
 //! JSON form of protobuf, through serde.
 
-/// What the agent of a node knows and is told.
+/// What the agent of a node knows, and what meta-cni reports to it.
 #[expect(missing_docs, reason = "generated")]
 pub mod agent {
     pub mod v1 {
