@@ -1,4 +1,4 @@
-//! What a lease is asked for with, as flags: for `lease allocate` and `explain`.
+//! A request for a lease as flags: for `lease allocate` and `explain`.
 
 use pbjson_types::Duration;
 use proto::ipam::v1::{AllocateRequest, Owner};
@@ -9,22 +9,22 @@ use super::pool::Families;
 /// A request for a lease.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AllocateFlags {
-    /// Pool to take it from; repeatable, tried in this order.
+    /// Pool to lease from; repeatable, tried in this order.
     #[arg(long, value_name = "NAME")]
     pub(crate) pool: Vec<String>,
-    /// Address that it must be, at most one a family. Default: the server chooses.
+    /// Address that the lease must have, at most one a family. Default: the server chooses.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Vec<String>,
-    /// Which families. Default: as the pool says.
+    /// Families that the lease must have. Default: as the pool says.
     #[arg(long, value_enum, ignore_case = true)]
     families: Option<Families>,
-    /// Pod that holds it.
+    /// Pod that holds the lease.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod)]
     pod: Option<PodName>,
-    /// Stable identity that holds it: an IPAM claim, a virtual machine.
+    /// Stable identity that holds the lease: an IPAM claim, a virtual machine.
     #[arg(long, value_name = "NAME")]
     claim: Option<String>,
-    /// What holds it: pod, vm, service, … Default: pod if a pod is named.
+    /// Kind of the holder: pod, vm, service, … Default: pod if a pod is named.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Node of the holder.
@@ -42,19 +42,19 @@ pub(crate) struct AllocateFlags {
     /// MAC address of the interface.
     #[arg(long, value_name = "MAC")]
     mac: Option<String>,
-    /// How long it lasts, in seconds. Default: as the pool says.
+    /// How long the lease lasts, in seconds. Default: as the pool says.
     #[arg(long, value_name = "SECONDS")]
     ttl_seconds: Option<u32>,
     /// A label: KEY=VALUE. Repeatable.
     #[arg(long, value_name = "LABEL", value_parser = label)]
     label: Vec<(String, String)>,
-    /// Names the request: one with the same id gets the same lease. Default: none.
+    /// Names the request: a request with the same id gets the same lease. Default: none.
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }
 
 impl AllocateFlags {
-    /// As `ipam.v1` has it.
+    /// The request as a message of `ipam.v1`.
     pub(crate) fn into_request(self) -> AllocateRequest {
         let pod = self.pod;
         AllocateRequest {

@@ -1,4 +1,4 @@
-//! What can go wrong with a command, the one line that tells it, and the exit code.
+//! The errors of commands, the one line that shows an error, and the exit code.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub enum CliError {
     /// One side does not take the other one's certificate.
     #[error(transparent)]
     Certificate(dial::refusal::Refusal),
-    /// Nobody answers there.
+    /// Nobody answers at the server's address.
     #[error("no ipam-server at {server}: {why}; {remedy}")]
     Unreachable {
         /// As it was dialled.
@@ -40,7 +40,7 @@ pub enum CliError {
         /// What can be done.
         remedy: &'static str,
     },
-    /// The time is up.
+    /// The server did not answer in time.
     #[error(
         "{server} did not answer within {seconds} s; --timeout-seconds waits longer, a change may or may not be made"
     )]
@@ -102,7 +102,7 @@ pub enum CliError {
     /// A store cannot be opened.
     #[error(transparent)]
     Store(ipam_server::store::StoreError),
-    /// It was done, and found or left something that somebody must look at.
+    /// The command was done, and found or left something that a person must check.
     #[error("{what}")]
     Incomplete {
         /// A sentence.
@@ -116,7 +116,7 @@ pub enum CliError {
         /// What it did.
         why: String,
     },
-    /// The server ended a stream before all was there.
+    /// The server ended a stream before its end.
     #[error("{server} ended {what} before its end; try again")]
     CutOff {
         /// As it was dialled.
@@ -130,7 +130,7 @@ pub enum CliError {
     /// A message of the server has no JSON form.
     #[error("a message of the server cannot be shown")]
     Encode(#[source] serde_json::Error),
-    /// Threads or timers cannot be had.
+    /// The system refuses threads or timers.
     #[error("the process cannot be set up")]
     Runtime(#[source] io::Error),
 }
@@ -154,7 +154,7 @@ impl CliError {
         }
     }
 
-    /// Whether whoever read stdout has gone, as `head` does: nothing to complain of.
+    /// Whether the reader of stdout has ended, as `head` does: no error.
     fn is_closed_pipe(&self) -> bool {
         matches!(self, CliError::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -172,7 +172,7 @@ impl CliError {
     }
 }
 
-/// Tells on stderr what went wrong, if anything did.
+/// Writes on stderr what went wrong, if anything did, and returns the exit code.
 pub(crate) fn report(done: Result<(), CliError>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chain_is_told_once_and_in_one_line() {
+    fn the_chain_is_shown_once_and_in_one_line() {
         let error = CliError::File {
             doing: "read",
             path: PathBuf::from("/pools.yaml"),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_written_is_told_with_what_to_do() {
+    fn a_file_that_cannot_be_read_or_written_is_shown_with_what_to_do() {
         for (doing, kind, expected) in [
             ("read", io::ErrorKind::NotFound, "name a file that exists"),
             ("read", io::ErrorKind::PermissionDenied, "with sudo"),

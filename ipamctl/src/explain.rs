@@ -1,4 +1,4 @@
-//! `ipamctl explain`: what an allocate would give, and why.
+//! `ipamctl explain`: what `lease allocate` would allocate, and why.
 
 use std::net::IpAddr;
 
@@ -13,15 +13,15 @@ use super::out::{Column, Out};
 use super::pool;
 use super::remote::Remote;
 
-/// Tells what an allocate would give and why, or why nothing. Changes nothing.
+/// Shows what `lease allocate` would allocate and why, or why nothing. Changes nothing.
 ///
-/// With an address and no pool: the pools whose networks hold it. Exit code 1 if nothing would be given.
+/// With an address and no pool: the pools whose networks contain the address. Exit code 1 if nothing would be allocated.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  ipamctl explain --pool blue --pool overflow\n  ipamctl explain 10.20.0.7"
 )]
 pub(crate) struct ExplainArgs {
-    /// Asks for this address, as --ip does.
+    /// Address to ask for, as with --ip.
     address: Option<IpAddr>,
     #[command(flatten)]
     request: AllocateFlags,
@@ -60,24 +60,25 @@ pub(crate) async fn run(args: ExplainArgs, remote: &Remote, out: &mut Out) -> Re
     let request = remote.request(ExplainRequest {
         request: Some(request),
     });
-    let told = remote
+    let explained = remote
         .answer(remote.leases().await?.explain(request))
         .await?;
     if out.is_for_programs() {
-        out.value(&told)?;
+        out.value(&explained)?;
     } else {
         let mut listing = Listing::new(out, "steps", COLUMNS);
-        listing.page(&told.steps)?;
+        listing.page(&explained.steps)?;
         listing.finish()?;
     }
-    match told.would_give.and_then(|given| given.lease) {
+    match explained.would_give.and_then(|answer| answer.lease) {
         Some(_) if out.is_for_programs() => Ok(()),
         Some(lease) => {
             let addresses = addresses(&lease);
-            out.text(&format!("would give {addresses} of pool {}\n", lease.pool))
+            let pool = lease.pool;
+            out.text(&format!("would allocate {addresses} of pool {pool}\n"))
         }
         None => Err(CliError::Incomplete {
-            what: "nothing would be given".to_owned(),
+            what: "nothing would be allocated".to_owned(),
         }),
     }
 }

@@ -17,7 +17,7 @@ use target::Target;
 
 /// Writes all pools, reservations and leases at one revision: one JSON object a line, a header first.
 ///
-/// `ipamctl import` takes it in again. A file is there only when it is whole.
+/// `ipamctl import` imports it again. The file exists only when the export is whole.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  ipamctl export -f backup.jsonl\n  ipamctl export | gzip > backup.jsonl.gz\n  ipamctl export --offline /var/lib/ipam-server -f saved.jsonl"
@@ -27,12 +27,12 @@ pub(crate) struct ExportArgs {
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Folder of a sled store that no server has open: saves all that can be read of it, whatever else is
-    /// damaged, and writes nothing to it. Exit status 1 if something could not be read.
+    /// Folder of a sled store that no server has open: exports everything in the store that can be read, whatever else is
+    /// damaged, and writes nothing to the store. Exit code 1 if something could not be read.
     #[arg(long, value_name = "DIR")]
     offline: Option<PathBuf>,
 
-    /// Folder for a copy of sled's files, with room for them; only needed for a damaged store. Default: the
+    /// Folder for a copy of sled's files, with room for these files; used for a damaged store only. Default: the
     /// system's temporary folder.
     #[arg(long, value_name = "DIR", requires = "offline")]
     scratch_dir: Option<PathBuf>,
@@ -91,7 +91,7 @@ async fn online(remote: &Remote, target: &mut Target<'_>) -> Result<u64, CliErro
     }
 }
 
-/// Writes what can be read of a store; gives what cannot.
+/// Writes what can be read of a store; returns what cannot.
 fn offline(
     folder: &Path,
     scratch: &Path,

@@ -14,10 +14,10 @@ use super::out::{Column, Out};
 use super::remote::Remote;
 use super::time;
 
-/// The most that a server gives in one page.
+/// The most events that a server returns in one page.
 const PAGE: usize = 1000;
 
-/// Shows what changed, the newest last; of all, of an address, or of a pod.
+/// Shows what changed, the newest change last; for everything, for an address, or for a pod.
 ///
 /// Times are RFC 3339, local time ('2026-01-31 14:03', 14:03), or relative ('10m ago', -10m).
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub(crate) struct HistoryArgs {
     /// Only changes before this time. Default: now.
     #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
     until: Option<Timestamp>,
-    /// Only the newest so many, shown newest first. Default: all.
+    /// Only this many newest changes, the newest first. Default: all.
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
 }

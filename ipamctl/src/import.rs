@@ -24,10 +24,10 @@ Examples:
   ipamctl import host-local /var/lib/cni/networks/blue --pool blue --node n1 --dry-run
   kubectl get ippools.whereabouts.cni.cncf.io -A -o json | ipamctl import whereabouts - --pool-prefix wb-";
 
-/// Takes in an export: what is there with the same content is left alone, so it can be repeated at any point.
+/// Imports an export. An existing item with the same content is left alone, so an import can be repeated at any point.
 ///
-/// Written in batches of 1000 items, each durable by itself. A line that makes no sense, and what is in the way of
-/// something that is there, is written to stderr and left out. Exit code 1 if there was one.
+/// Items are written in batches of 1000, each durable by itself. A line that cannot be read, and an item that an existing
+/// item contradicts, are reported on stderr and left out. Exit code 1 if a line or an item was left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct ImportArgs {
@@ -36,7 +36,7 @@ pub(crate) struct ImportArgs {
     /// File of `ipamctl export`; - reads stdin.
     #[arg(default_value = "-", value_name = "FILE")]
     file: PathBuf,
-    /// Tells what would be done, changes nothing.
+    /// Only shows what would be done; changes nothing.
     #[arg(long, global = true)]
     dry_run: bool,
 }

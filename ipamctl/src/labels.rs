@@ -10,7 +10,7 @@ pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A label that is set, or one that is taken away.
+/// A label that is set or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LabelChange {
     Set(String, String),
@@ -23,7 +23,7 @@ pub(crate) fn label_change(text: &str) -> Result<LabelChange, String> {
         (None, Some(key)) if !key.is_empty() => Ok(LabelChange::Remove(key.to_owned())),
         _ => label(text)
             .map(|(key, value)| LabelChange::Set(key, value))
-            .map_err(|_| "a label is written KEY=VALUE, or KEY- to take it away".to_owned()),
+            .map_err(|_| "a label is written KEY=VALUE, or KEY- to remove it".to_owned()),
     }
 }
 

@@ -135,7 +135,7 @@ fn renamed(command: clap::Command) -> clap::Command {
 /// Reads a command line; its first element is the name of the program.
 ///
 /// # Errors
-/// If it is not understood, and also for `--help` and `--version`: hand it to [`tell`].
+/// If it is not understood, and also for `--help` and `--version`: hand it to [`print`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let program = Program::of(arguments.first());
@@ -145,13 +145,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 }
 
 /// Writes help to stdout, or what is wrong with a command line to stderr. Exit code 0 or 2.
-pub fn tell(told: &clap::Error) -> ExitCode {
-    // A reader that went away needs no help.
-    let _ = told.print();
-    ExitCode::from(if told.use_stderr() { 2 } else { 0 })
+pub fn print(not_run: &clap::Error) -> ExitCode {
+    // A reader that closed the pipe needs no help.
+    let _ = not_run.print();
+    ExitCode::from(if not_run.use_stderr() { 2 } else { 0 })
 }
 
-/// Does what a command line asks for and tells the exit code: 0 done, 1 failed, 2 wrong arguments, 3 not found.
+/// Runs a command line and returns the exit code: 0 done, 1 failed, 2 wrong arguments, 3 not found.
 pub fn execute(invocation: Invocation) -> ExitCode {
     let mut out = Out::stdout(invocation.args.output);
     let done = tokio::runtime::Builder::new_multi_thread()

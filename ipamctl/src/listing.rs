@@ -50,7 +50,7 @@ impl<'a, T: Serialize> Listing<'a, T> {
         };
         self.count += items.len();
         self.out.text(&text)?;
-        // A page may be long in coming: what is there is shown.
+        // The next page may take long: the rows so far are shown.
         self.out.flush()
     }
 

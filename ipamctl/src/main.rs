@@ -5,6 +5,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match ipamctl::parse(std::env::args_os()) {
         Ok(invocation) => ipamctl::execute(invocation),
-        Err(told) => ipamctl::tell(&told),
+        Err(not_run) => ipamctl::print(&not_run),
     }
 }

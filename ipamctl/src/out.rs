@@ -57,7 +57,7 @@ impl Out {
         matches!(self.format, Format::Json | Format::Yaml)
     }
 
-    /// Whether somebody looks at them.
+    /// Whether results go to a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
     }

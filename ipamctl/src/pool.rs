@@ -19,7 +19,7 @@ pub(crate) use flags::Families;
 pub(crate) use read::{all, get};
 pub(crate) use table::{COLUMNS, Counts, number};
 
-/// Pools: the addresses that leases are taken from.
+/// Pools: the addresses that leases are allocated from.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  ipamctl pool list -o wide")]
 pub(crate) enum PoolCommand {
@@ -53,13 +53,13 @@ pub(crate) struct ListArgs {
     filter: String,
 }
 
-/// Stops new leases of a pool; those that are there stay, can be renewed and released.
+/// Stops new leases of a pool; existing leases stay, and can be renewed and released.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  ipamctl pool cordon blue\n  ipamctl pool cordon --undo blue")]
 pub(crate) struct CordonArgs {
     /// The pool's name.
     name: String,
-    /// Lets the pool lease again.
+    /// Allows new leases of the pool again.
     #[arg(long)]
     undo: bool,
 }

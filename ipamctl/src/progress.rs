@@ -1,4 +1,4 @@
-//! How far a long transfer is: a bar on stderr when somebody looks, else nothing.
+//! How far a long transfer is: a bar on stderr if stderr is a terminal, else nothing.
 
 use std::io::{self, IsTerminal};
 

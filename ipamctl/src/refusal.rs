@@ -59,20 +59,20 @@ impl Refusal {
         let remedy = match self.reason.as_str() {
             "INVALID_FIELD" => "`--help` shows the form of each flag",
             "LEASE_NOT_FOUND" => {
-                "`ipamctl lease list` shows those that are there, `ipamctl history` those that were"
+                "`ipamctl lease list` shows existing leases, `ipamctl history` earlier ones"
             }
-            "RESERVATION_NOT_FOUND" => "`ipamctl reservation list` shows those that exist",
+            "RESERVATION_NOT_FOUND" => "`ipamctl reservation list` shows existing reservations",
             "ADDRESS_NOT_IN_POOL" => "`ipamctl pool list -o wide` shows the ranges",
-            "ADDRESS_RESERVED" => "ask for another one, or leave the choice to the server",
-            "ADDRESS_IN_USE" => "`ipamctl whohas` tells more of the holder",
-            "ADDRESS_QUARANTINED" => "wait, or ask for another one",
+            "ADDRESS_RESERVED" => "ask for another address, or leave the choice to the server",
+            "ADDRESS_IN_USE" => "`ipamctl whohas` shows the holder",
+            "ADDRESS_QUARANTINED" => "wait, or ask for another address",
             "POOL_EXISTS" => "`ipamctl pool edit` changes it",
             "RESERVATION_EXISTS" => "delete it first, or choose another name",
             "POOL_IN_USE" => "`ipamctl lease list --pool` shows its leases",
             "COMPACTED" => "`ipamctl server` shows how far the history reaches",
             "CONTENTION" => "try again",
             "STORE_UNAVAILABLE" => {
-                "the server goes on by itself once its disk does; `ipamctl server` tells"
+                "the server goes on by itself once its disk can be written; `ipamctl server` shows the problem"
             }
             "STORE_CORRUPT" => {
                 "stop the server and save what can be read: `ipamctl export --offline`"
@@ -128,7 +128,7 @@ mod tests {
         let refusal = Refusal::of(&status);
         assert_eq!(
             refusal.to_string(),
-            "10.0.0.7 is held by l3; `ipamctl whohas` tells more of the holder [ADDRESS_IN_USE]"
+            "10.0.0.7 is held by l3; `ipamctl whohas` shows the holder [ADDRESS_IN_USE]"
         );
         assert_eq!(refusal.exit_code(), 1);
     }

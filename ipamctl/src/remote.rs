@@ -56,7 +56,7 @@ impl Remote {
         })
     }
 
-    /// The address as it was given.
+    /// The address as the caller wrote it.
     pub(crate) fn name(&self) -> &str {
         self.server.name()
     }
@@ -86,7 +86,7 @@ impl Remote {
         Ok(client.max_decoding_message_size(MESSAGE_BYTES))
     }
 
-    /// The server's own care.
+    /// The administration of the server.
     pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Channel>, CliError> {
         let client = AdminServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES))
@@ -112,14 +112,14 @@ impl Remote {
         }
     }
 
-    /// A request that tells the server how long its caller waits, and who that is if there is a token.
+    /// A request with the time that its caller waits, and with the token if there is one.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = self.stream(message);
         request.set_timeout(self.timeout);
         request
     }
 
-    /// A request whose call lasts as long as its stream does.
+    /// A request without a time limit, for a call that lasts as long as its stream does.
     pub(crate) fn stream<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {

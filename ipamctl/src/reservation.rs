@@ -15,7 +15,7 @@ use super::out::{Column, Out};
 use super::remote::Remote;
 use super::time::age;
 
-/// Reservations: addresses kept for identities that outlive a container.
+/// Reservations: addresses reserved for identities that outlive a container.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  ipamctl reservation list --pool blue")]
 pub(crate) enum ReservationCommand {
@@ -25,7 +25,7 @@ pub(crate) enum ReservationCommand {
     Delete(DeleteArgs),
 }
 
-/// Keeps an address, or a pair, for whoever has the given identity.
+/// Reserves an address, or a pair, for owners with this identity.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  ipamctl reservation create db-0 --pool blue --ipv4 10.20.0.50 --ipv6 fd00:20::50 --pod prod/db-0"
@@ -65,7 +65,7 @@ pub(crate) struct CreateArgs {
     /// A label: KEY=VALUE. Repeatable.
     #[arg(long, value_name = "LABEL", value_parser = label)]
     label: Vec<(String, String)>,
-    /// Checks and answers, changes nothing.
+    /// Only checks and shows what would be done; changes nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -82,7 +82,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  ipamctl reservation list --pool blue -o wide")]
 pub(crate) struct ListArgs {
-    /// Only those of this pool. Default: all.
+    /// Only reservations of this pool. Default: all.
     #[arg(
         long,
         default_value = "",
@@ -99,7 +99,7 @@ pub(crate) struct DeleteArgs {
     /// The reservations' names.
     #[arg(required = true)]
     name: Vec<String>,
-    /// Does not ask.
+    /// Does not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
 }

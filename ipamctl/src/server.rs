@@ -1,4 +1,4 @@
-//! `ipamctl server`: what answers, and how far it is.
+//! `ipamctl server`: version, store and revision of the server.
 
 use proto::ipam::v1::{GetServerRequest, Server};
 

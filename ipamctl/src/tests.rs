@@ -68,17 +68,17 @@ fn flags_with_a_span_name_their_unit_as_seconds() {
 
 #[test]
 fn as_a_plugin_of_kubectl_the_help_says_so() {
-    let told = read("/usr/local/bin/kubectl-ipam whohas --help").expect_err("help");
-    let help = told.to_string();
+    let shown = read("/usr/local/bin/kubectl-ipam whohas --help").expect_err("help");
+    let help = shown.to_string();
     assert!(help.contains("Usage: kubectl ipam whohas"), "{help}");
     assert!(
         help.contains("kubectl ipam whohas 10.20.0.7") && !help.contains("ipamctl"),
         "{help}"
     );
-    let told = read("/usr/bin/ipamctl lease list --help").expect_err("help");
+    let shown = read("/usr/bin/ipamctl lease list --help").expect_err("help");
     assert!(
-        told.to_string().contains("Usage: ipamctl lease list"),
-        "{told}"
+        shown.to_string().contains("Usage: ipamctl lease list"),
+        "{shown}"
     );
 }
 

@@ -21,7 +21,7 @@ use snapshot::Snapshot;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  ipamctl top --interval-seconds 2\n  ipamctl top | cat")]
 pub(crate) struct TopArgs {
-    /// Time between two looks, in seconds.
+    /// Time between two polls of the server, in seconds.
     #[arg(long, default_value_t = 1, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval_seconds: u64,
 }

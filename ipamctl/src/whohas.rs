@@ -14,7 +14,7 @@ use super::time;
 
 /// Shows who holds an address, now or at a time that the history reaches.
 ///
-/// Exit code 3 if nobody does.
+/// Exit code 3 if nobody holds the address.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  ipamctl whohas 10.20.0.7\n  ipamctl whohas fd00:20::7 --at '2026-01-31 14:03'\n  ipamctl whohas 10.20.0.7 --at -10m"
@@ -22,7 +22,7 @@ use super::time;
 pub(crate) struct WhohasArgs {
     /// IPv4 or IPv6 address, without prefix length.
     address: IpAddr,
-    /// When: RFC 3339, local time ('2026-01-31 14:03', 14:03), or relative ('10m ago', -10m). Default: now.
+    /// Time to answer for: RFC 3339, local time ('2026-01-31 14:03', 14:03), or relative ('10m ago', -10m). Default: now.
     #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
     at: Option<Timestamp>,
     /// VRF of the address. Default: all.

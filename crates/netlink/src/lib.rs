@@ -167,7 +167,7 @@ pub enum NetlinkError {
     },
 }
 
-fn told(detail: &Option<String>) -> String {
+fn reported(detail: &Option<String>) -> String {
     match detail {
         Some(detail) => format!(" ({})", detail.trim_end_matches('.')),
         None => String::new(),

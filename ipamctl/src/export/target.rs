@@ -1,4 +1,4 @@
-//! Where an export goes: stdout, or a file that is there only when it is whole.
+//! Where an export goes: stdout, or a file that exists only when the export is whole.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -39,7 +39,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A file beside its place; it goes there at the end, and away if there is none.
+/// A temporary file beside the target; it is renamed to the target at the end, and removed if the export fails.
 pub(super) struct Whole {
     path: PathBuf,
     beside: PathBuf,

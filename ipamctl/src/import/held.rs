@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_into_a_lease_is_told() {
+    fn what_does_not_fit_into_a_lease_is_reported() {
         let (leases, problems) = leases(vec![
             held("10.0.0.7", "a", "p"),
             held("10.0.0.8", "a", "p"),
@@ -238,7 +238,7 @@ mod tests {
         }
         let (leases, problems) = leases(of_pod.into());
         assert!(problems.is_empty(), "{problems:?}");
-        let told: Vec<_> = leases
+        let summary: Vec<_> = leases
             .iter()
             .map(|lease| {
                 let owner = lease.owner.clone().unwrap_or_default();
@@ -246,7 +246,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            told,
+            summary,
             [
                 ("10.0.0.7/24", "fd00::7/64", String::new()),
                 ("10.0.0.8/24", "", String::new())

@@ -19,31 +19,31 @@ use crate::out::Out;
 use crate::pool;
 use crate::remote::Remote;
 
-/// Takes in the addresses that host-local holds on this node, as leases of an existing pool.
+/// Imports the addresses that host-local holds on this node, as leases of an existing pool.
 ///
-/// The IPv4 and IPv6 address of one container and interface become one lease. A file that makes no sense is
-/// written to stderr and left out. Stop making pods on this node while it runs, and name meta-ipam in the
-/// configuration afterwards. Repeat it later: with --node, leases whose file is gone end. Exit code 1 if
-/// something is not imported.
+/// The IPv4 and IPv6 address of one container and interface become one lease. A file that cannot be read is
+/// reported on stderr and left out. Start no pods on this node during the import, and name meta-ipam in the
+/// configuration afterwards. Repeat the import later: with --node, leases whose file is gone end. Exit code 1 if
+/// an address is not imported.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  ipamctl import host-local /var/lib/cni/networks/blue --pool blue --node n1 --dry-run"
 )]
 pub(crate) struct HostLocalArgs {
-    /// Its data folder: /var/lib/cni/networks/NETWORK.
+    /// Data folder of host-local: /var/lib/cni/networks/NETWORK.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Pool that the addresses are of.
+    /// Pool of the addresses.
     #[arg(long, value_name = "NAME")]
     pool: String,
-    /// What DEL and GC know the leases by: `name` of the CNI configuration, or NAMESPACE/NAME of a
-    /// NetworkAttachmentDefinition whose configuration has none. Default: the folder's name.
+    /// Network by which DEL and GC find the leases: `name` of the CNI configuration, or NAMESPACE/NAME of a
+    /// NetworkAttachmentDefinition whose configuration has no name. Default: the folder's name.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Node that the folder is of; GC needs it. Default: none.
+    /// Node of the folder; GC needs it. Default: none.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Cluster that the node is of, where one server serves several. Default: none.
+    /// Cluster of the node, where one server serves several clusters. Default: none.
     #[arg(
         long,
         default_value = "",
@@ -51,7 +51,7 @@ pub(crate) struct HostLocalArgs {
         value_name = "NAME"
     )]
     cluster: String,
-    /// Interface for files that name none, as versions before 0.7 wrote them. Default: eth0, which GC does not find.
+    /// Interface of files that name none, as versions before 0.7 wrote them. Default: eth0, which GC does not find.
     #[arg(long, value_name = "NAME")]
     ifname: Option<String>,
 }
@@ -165,10 +165,10 @@ fn folder_name(folder: &Path) -> Result<String, CliError> {
     whole
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
-        .ok_or_else(|| CliError::argument("--network", "the folder has no name; give one"))
+        .ok_or_else(|| CliError::argument("--network", "the folder has no name; name the network"))
 }
 
-/// The prefix length that a pool's subnet gives to an address; none if it is of neither.
+/// The prefix length of the pool's subnet that contains an address; none if no subnet contains it.
 fn prefix(pool: &Pool, address: IpAddr) -> Option<u8> {
     [&pool.ipv4, &pool.ipv6]
         .into_iter()
@@ -211,7 +211,7 @@ fn read(path: &Path) -> Result<Folder, CliError> {
             Err(problem) => drop(folder.wrong.insert(address, problem)),
         }
     }
-    // Of an empty folder, all that an earlier import took in would be gone.
+    // Of an empty folder, everything that an earlier import made would be gone.
     if folder.entries.is_empty() && folder.wrong.is_empty() && !known {
         return Err(CliError::Content {
             place: path.display().to_string(),
@@ -283,19 +283,19 @@ mod tests {
     }
 
     #[test]
-    fn each_file_that_makes_no_sense_is_told_by_its_path_and_the_others_are_read() {
+    fn each_file_that_makes_no_sense_is_reported_by_its_path_and_the_others_are_read() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("10.0.0.1"), "\r\n").expect("written");
         std::fs::create_dir(folder.path().join("10.0.0.2")).expect("made");
         std::fs::write(folder.path().join("10.0.0.3"), "abc\r\neth0").expect("written");
         let found = read(folder.path()).expect("readable");
         assert_eq!(found.entries.len(), 1);
-        let told: Vec<_> = found.wrong.into_values().collect();
+        let problems: Vec<_> = found.wrong.into_values().collect();
         for (at, words) in [
             (0, "10.0.0.1: it names no container"),
             (1, "10.0.0.2 cannot be read"),
         ] {
-            assert!(told[at].contains(words), "{told:?}");
+            assert!(problems[at].contains(words), "{problems:?}");
         }
     }
 

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_line_is_told_by_its_number_and_the_next_one_is_read() {
+    fn a_wrong_line_is_reported_by_its_number_and_the_next_one_is_read() {
         let text =
             &b"{\"pool\":{\"name\":\"a\"}}\n\n{\"pool\":\n\xff\n{\"pool\":{\"name\":\"b\"}}\n"[..];
         let all: Vec<_> = items(text, PathBuf::from("x.jsonl")).collect();

@@ -129,7 +129,7 @@ pub(super) async fn send(
         .into_inner();
     beside.problems.extend(read.problems);
     let outcome = outcome(&answer, &beside);
-    tell(&outcome, &beside.notes, dry_run, out)?;
+    write(&outcome, &beside.notes, dry_run, out)?;
     read.end?;
     match outcome.conflicts {
         0 => Ok(()),
@@ -237,15 +237,20 @@ fn read(items: impl Iterator<Item = Result<ExportItem, CliError>>, batches: &Bat
     read
 }
 
-fn tell(outcome: &Outcome, notes: &[String], dry_run: bool, out: &mut Out) -> Result<(), CliError> {
+fn write(
+    outcome: &Outcome,
+    notes: &[String],
+    dry_run: bool,
+    out: &mut Out,
+) -> Result<(), CliError> {
     out.one(COLUMNS, outcome)?;
     out.flush()?;
     for sentence in notes.iter().chain(&outcome.conflict_details) {
         note(sentence);
     }
-    let told = outcome.conflict_details.len() as u64;
-    if outcome.conflicts > told {
-        note(&format!("… and {} more", outcome.conflicts - told));
+    let written = outcome.conflict_details.len() as u64;
+    if outcome.conflicts > written {
+        note(&format!("… and {} more", outcome.conflicts - written));
     }
     note_dry_run(dry_run);
     Ok(())

@@ -1,5 +1,5 @@
-//! Where an imported lease was read: the label that says so, and what an import that is repeated does with the leases
-//! of an earlier one that its source has no more.
+//! Where an imported lease was read: the label with the source, and what a repeated import does with leases of an earlier
+//! import that the source does not have any more.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

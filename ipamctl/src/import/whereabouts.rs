@@ -37,14 +37,14 @@ nodeslicepools.whereabouts.cni.cncf.io,network-attachment-definitions.k8s.cni.cn
 
 Leave out the kinds that the cluster does not have.";
 
-/// Takes in what whereabouts holds: each range goes into the pool whose network contains it.
+/// Imports the addresses that whereabouts holds: each range goes into the pool whose network contains the range.
 ///
-/// The IPv4 and IPv6 address of one container and interface become one lease. An entry that makes no sense is
-/// written to stderr with its place and left out. Without --pool-prefix every range needs an existing pool; with
-/// it the missing ones are made: a range with those inside of it, and with the IPv6 range of the same networks or
-/// containers. NetworkAttachmentDefinitions in the file give the pools their ranges, excludes, gateway and routes,
-/// and the leases the network that DEL and GC know; pods give the leases their node. Repeat it later: leases end
-/// whose allocation is gone from a range of the file. Exit code 1 if something is not imported.
+/// The IPv4 and IPv6 address of one container and interface become one lease. An entry that cannot be read is
+/// reported on stderr with its place and left out. Without --pool-prefix, every range needs an existing pool; with
+/// --pool-prefix, the missing pools are made: one pool for a range, the ranges inside of it, and the IPv6 range of the same
+/// networks or containers. NetworkAttachmentDefinitions in the file set ranges, excludes, gateway and routes of the pools,
+/// and the network by which DEL and GC find the leases; pods in the file set the node of the leases. Repeat the import
+/// later: leases end whose allocation is gone from a range of the file. Exit code 1 if an address is not imported.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WhereaboutsArgs {
@@ -52,17 +52,17 @@ pub(crate) struct WhereaboutsArgs {
     /// YAML; - reads stdin.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Makes the pools that are missing, named with this and their range. Default: they must exist.
+    /// Makes the missing pools, named with this prefix and their range. Default: all pools must exist.
     #[arg(long, value_name = "PREFIX")]
     pool_prefix: Option<String>,
     /// VRF of all pools. Default: network_name of a range, else default.
     #[arg(long, value_name = "NAME")]
     vrf: Option<String>,
-    /// Network that all leases are filed under. Default: that of the NetworkAttachmentDefinition, else
+    /// Network of all leases, by which DEL finds them. Default: the network of the NetworkAttachmentDefinition, else
     /// network_name, else the IPPool's name.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Cluster that the file is of, where one server serves several. Default: none.
+    /// Cluster of the file, where one server serves several clusters. Default: none.
     #[arg(
         long,
         default_value = "",
@@ -156,8 +156,8 @@ fn placed(held: Vec<Held>, places: &Places, problems: &mut Vec<String>) -> Vec<H
     held.into_iter().filter_map(place).collect()
 }
 
-/// Ends what an earlier import took in and whereabouts has no more, of the ranges that the file has. What only a
-/// reservation told is gone only if the file has reservations.
+/// Ends leases of an earlier import that whereabouts does not have any more, in the ranges of the file. Leases that were
+/// read from a reservation end only if the file has reservations.
 async fn release(
     dump: &Dump,
     found: &Found,

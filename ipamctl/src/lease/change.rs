@@ -10,7 +10,7 @@ use crate::note::{note, note_dry_run};
 use crate::out::Out;
 use crate::remote::Remote;
 
-/// Takes a lease for something that no plugin speaks for.
+/// Allocates a lease for an owner without a CNI plugin, such as a virtual machine.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  ipamctl lease allocate --pool blue --claim vm-7 --kind vm --ip 10.20.0.7"
@@ -20,18 +20,18 @@ use crate::remote::Remote;
 pub(crate) struct AllocateArgs {
     #[command(flatten)]
     request: AllocateFlags,
-    /// Checks and answers, changes nothing.
+    /// Only checks and shows what would be done; changes nothing.
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Makes a lease that has an expiry last longer.
+/// Extends a lease that has an expiry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  ipamctl lease renew l7 --ttl-seconds 3600")]
 pub(crate) struct RenewArgs {
     /// The lease's id.
     id: String,
-    /// From now on, in seconds. Default: the pool's default_ttl.
+    /// How long the lease lasts from now on, in seconds. Default: the pool's default_ttl.
     #[arg(long, value_name = "SECONDS")]
     ttl_seconds: Option<u32>,
 }
@@ -44,22 +44,22 @@ pub(super) async fn allocate(
     let mut request = args.request.into_request();
     request.validate_only = args.dry_run;
     let request = remote.request(request);
-    let given = remote
+    let answer = remote
         .answer(remote.leases().await?.allocate(request))
         .await?;
-    show(&given, out)?;
+    show(&answer, out)?;
     out.flush()?;
     note_dry_run(args.dry_run);
     Ok(())
 }
 
-fn show(given: &AllocateResponse, out: &mut Out) -> Result<(), CliError> {
-    match &given.lease {
+fn show(answer: &AllocateResponse, out: &mut Out) -> Result<(), CliError> {
+    match &answer.lease {
         Some(lease) if !out.is_for_programs() => out.one(COLUMNS, lease)?,
-        _ => out.value(given)?,
+        _ => out.value(answer)?,
     }
-    if given.existing {
-        note("the lease was there before");
+    if answer.existing {
+        note("the lease existed before");
     }
     Ok(())
 }

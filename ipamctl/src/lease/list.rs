@@ -9,10 +9,10 @@ use crate::listing::Listing;
 use crate::out::Out;
 use crate::remote::Remote;
 
-/// The most that a server gives in one page.
+/// The most leases that a server returns in one page.
 const PAGE: usize = 1000;
 
-/// Shows leases in order of creation, as they come.
+/// Shows leases in order of creation.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  ipamctl lease list --pool blue --node n1\n  ipamctl lease list --filter 'owner.claim!=\"\"' -o json"
@@ -20,33 +20,33 @@ const PAGE: usize = 1000;
 pub(crate) struct ListArgs {
     #[command(flatten)]
     filter: FilterFlags,
-    /// At most so many. Default: all.
+    /// At most this many leases. Default: all.
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
 }
 
-/// Which leases. All that is given must hold; a value may end in *.
+/// Which leases. A lease must match every flag that is set; a value may end in *.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct FilterFlags {
-    /// Of this pool.
+    /// Only leases of this pool.
     #[arg(long, value_name = "NAME")]
     pool: Option<String>,
-    /// On this node.
+    /// Only leases on this node.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Of pods of this namespace.
+    /// Only leases of pods of this namespace.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Of this pod.
+    /// Only leases of this pod.
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pod: Option<String>,
-    /// Of this CNI network configuration.
+    /// Only leases of this CNI network configuration.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// In this state: active or quarantined.
+    /// Only leases in this state: active or quarantined.
     #[arg(long, value_parser = ["active", "quarantined"], ignore_case = true)]
     state: Option<String>,
-    /// With this label: KEY=VALUE. Repeatable.
+    /// Only leases with this label: KEY=VALUE. Repeatable.
     #[arg(long, value_name = "LABEL", value_parser = label)]
     label: Vec<(String, String)>,
     /// More terms, joined by AND: id, pool, vrf, state, ipv4, ipv6, mac, owner.FIELD, labels.KEY; = or !=.

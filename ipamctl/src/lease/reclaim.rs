@@ -31,26 +31,26 @@ const FEW: usize = 10;
 /// Attachments that fit into one request (4 MiB).
 const LISTED: usize = 40_000;
 
-/// Ends leases whose pods or containers are gone, never at first sight: a lease ends when two lists miss it.
+/// Ends leases whose pods or containers are gone: a lease ends when two lists, a minute apart, miss its holder.
 ///
-/// The list is of Kubernetes' pods or of the containers of one node; leases that it cannot judge stay: of another
-/// cluster, made after it, without a container. Pods that have ended (Succeeded, Failed) are gone. If all pods of
-/// the list are of one namespace, only leases of that namespace are looked at. The first run remembers what it
-/// misses in the server's memory; a later one ends what is missed again and unchanged. Asks before anything ends.
+/// The list has Kubernetes' pods or the containers of one node. Leases that the list cannot judge stay: leases of another
+/// cluster, leases made after the list, leases without a container. Pods that have ended (Succeeded, Failed) are gone. If
+/// all pods of the list are of one namespace, only leases of that namespace are checked. The first run remembers the missed
+/// leases in the server's memory; a later run ends the leases that are missed again and unchanged. Asks before a lease ends.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReclaimArgs {
-    /// What lives: JSON or YAML of `kubectl get pods -A` or `crictl pods`, or lines that are NAMESPACE/NAME or a
-    /// container ID each; - reads stdin.
+    /// The existing pods or containers: JSON or YAML of `kubectl get pods -A` or `crictl pods`, or lines that are
+    /// NAMESPACE/NAME or a container ID each; - reads stdin.
     #[arg(value_name = "FILE")]
     live: PathBuf,
-    /// Only leases of this node. Needed for a list of containers.
+    /// Only leases of this node. Required for a list of containers.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
     /// Only leases of this network.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Cluster that the list is of, where one server serves several. Default: none.
+    /// Cluster of the list, where one server serves several clusters. Default: none.
     #[arg(
         long,
         default_value = "",
@@ -58,16 +58,16 @@ pub(crate) struct ReclaimArgs {
         value_name = "NAME"
     )]
     cluster: String,
-    /// The least time between the two runs that miss a lease, in seconds.
+    /// The minimum time between the two runs that miss a lease, in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(60..))]
     grace_seconds: u32,
-    /// Ends nothing if more than this share of the leases looked at would end, and more than 10.
+    /// Ends nothing if more than this share of the checked leases would end, and more than 10 leases.
     #[arg(long, default_value_t = 50, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     at_most_percent: u8,
-    /// Does not ask.
+    /// Does not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
-    /// Shows what would end, changes and remembers nothing.
+    /// Only shows which leases would end; changes and remembers nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -194,12 +194,12 @@ pub(super) async fn run(args: ReclaimArgs, remote: &Remote, out: &mut Out) -> Re
 
 /// All leases of attachments that the flags allow.
 async fn leases(args: &ReclaimArgs, remote: &Remote) -> Result<Vec<Lease>, CliError> {
-    let given = [
+    let equal = [
         ("state", Some("ACTIVE")),
         ("owner.node", args.node.as_deref()),
         ("owner.network", args.network.as_deref()),
     ];
-    let terms = given
+    let terms = equal
         .into_iter()
         .filter_map(|(field, value)| Some(term(field, value?)));
     let filter = terms.collect::<Vec<_>>().join(" AND ");

@@ -9,7 +9,7 @@ use crate::error::CliError;
 use crate::note::{note, note_dry_run};
 use crate::remote::Remote;
 
-/// Ends leases. Asks first: whoever still uses an address meets the next one that gets it.
+/// Releases leases. Asks first: a program that still uses an address has it together with the next holder.
 ///
 /// A lease that changed between the question and the answer is left alone.
 #[derive(Debug, clap::Args)]
@@ -18,10 +18,10 @@ pub(crate) struct ReleaseArgs {
     /// The leases' ids.
     #[arg(required = true)]
     id: Vec<String>,
-    /// Does not ask.
+    /// Does not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
-    /// Checks and answers, changes nothing.
+    /// Only checks and shows what would be done; changes nothing.
     #[arg(long)]
     dry_run: bool,
 }

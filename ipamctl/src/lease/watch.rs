@@ -12,7 +12,7 @@ use crate::remote::Remote;
 
 /// Shows every change once and in order, until Ctrl-C.
 ///
-/// With -o json one object a line, bookmarks too: their revision is where --after-revision goes on.
+/// With -o json, each line is one object, bookmarks included: --after-revision continues at the revision of a bookmark.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  ipamctl lease watch --pool blue --include-existing\n  ipamctl lease watch --after-revision 1200 -o json"
@@ -23,13 +23,13 @@ pub(crate) struct WatchArgs {
     /// Changes after this revision. Default: 0, from now on.
     #[arg(long, default_value_t = 0, value_name = "REVISION")]
     after_revision: u64,
-    /// The store that --after-revision is of, as a bookmark in -o json names it: another store is refused.
+    /// The store that counted --after-revision, as a bookmark in -o json names it: another store is refused.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
     store_id: String,
-    /// Shows the present leases first.
+    /// Shows the existing leases first.
     #[arg(long)]
     include_existing: bool,
-    /// Ends after so many changes. Default: never.
+    /// Ends after this many changes. Default: never.
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
 }

@@ -36,7 +36,7 @@ pub(crate) struct CreateArgs {
     /// File with pools in YAML or JSON; - reads stdin.
     #[arg(short, long, value_name = "FILE", conflicts_with = "name")]
     file: Option<PathBuf>,
-    /// The IPv4 network. One of --ipv4 and --ipv6 is needed.
+    /// The IPv4 network. At least one of --ipv4-cidr and --ipv6-cidr is required.
     #[arg(long, visible_alias = "ipv4", value_name = "CIDR")]
     ipv4_cidr: Option<String>,
     /// The IPv6 network.
@@ -50,7 +50,7 @@ pub(crate) struct CreateArgs {
     pairing: Option<Pairs>,
     #[command(flatten)]
     config: ConfigFlags,
-    /// Checks and answers, changes nothing.
+    /// Only checks and shows what would be done; changes nothing.
     #[arg(long)]
     dry_run: bool,
 }

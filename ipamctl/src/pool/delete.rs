@@ -15,10 +15,10 @@ pub(crate) struct DeleteArgs {
     /// The pools' names.
     #[arg(required = true)]
     name: Vec<String>,
-    /// Does not ask.
+    /// Does not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
-    /// Checks and answers, changes nothing.
+    /// Only checks and shows what would be done; changes nothing.
     #[arg(long)]
     dry_run: bool,
 }

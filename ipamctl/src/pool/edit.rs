@@ -17,7 +17,7 @@ use crate::note::{note, note_dry_run};
 use crate::out::{Out, yaml};
 use crate::remote::Remote;
 
-/// Changes a pool: the given flags, or without any the whole pool as YAML in $VISUAL or $EDITOR (default vi).
+/// Changes a pool: the fields of the flags, or, without a flag, the whole pool as YAML in $VISUAL or $EDITOR (default vi).
 ///
 /// A pool that somebody else changed in between is left as it is: STALE_GENERATION.
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub(crate) struct EditArgs {
     name: String,
     #[command(flatten)]
     config: ConfigFlags,
-    /// Checks and answers, changes nothing.
+    /// Only checks and shows what would be done; changes nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -85,7 +85,7 @@ fn editable(pool: &Pool) -> Result<String, CliError> {
     Ok(format!("{}{}", head(), yaml(&value)?))
 }
 
-/// A file that somebody edited. It stays if it cannot be used: nobody's work is lost.
+/// A file that somebody edited. The file stays if it cannot be used: nobody's work is lost.
 struct Edited {
     path: PathBuf,
     text: String,

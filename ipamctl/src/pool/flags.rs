@@ -17,7 +17,7 @@ pub(crate) enum Families {
     V4,
     /// IPv6 only.
     V6,
-    /// What is free: both if possible, else one.
+    /// The free families: both if possible, else one.
     Any,
 }
 
@@ -36,50 +36,50 @@ impl Families {
 /// Which free address is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Order {
-    /// The first one behind the last one given.
+    /// The first free address behind the last allocated one.
     NextFit,
-    /// The lowest one.
+    /// The lowest free address.
     Lowest,
-    /// The first one from a place drawn at random.
+    /// The first free address behind a random one.
     Random,
 }
 
 /// Whether a request may name its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Requested {
-    /// It may.
+    /// A request may name any address.
     Allow,
-    /// It may name those of its own reservation only.
+    /// A request may name the addresses of its own reservation only.
     Reserved,
-    /// It may not.
+    /// A request may name no address.
     Deny,
 }
 
-/// What can be said of a pool at any time. A list replaces the one that is there; "" empties it.
+/// The fields of a pool that can be set at any time. A list replaces the existing list; "" empties it.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(super) struct ConfigFlags {
-    /// What may be leased: FIRST-LAST, a CIDR or one address. Repeatable. Default: all of the CIDR.
+    /// IPv4 addresses that may be leased: FIRST-LAST, a CIDR or one address. Repeatable. Default: all of the CIDR.
     #[arg(long, value_name = "RANGE")]
     ipv4_range: Vec<String>,
-    /// What is never leased; like --ipv4-range. Default: nothing.
+    /// IPv4 addresses that are never leased, in the forms of --ipv4-range. Repeatable. Default: none.
     #[arg(long, value_name = "RANGE")]
     ipv4_exclude: Vec<String>,
     /// The IPv4 router, never leased. Default: none.
     #[arg(long, value_name = "ADDRESS")]
     ipv4_gateway: Option<String>,
-    /// A route of every pod: DST[,GATEWAY[,MTU]]. Repeatable. Default: none.
+    /// An IPv4 route of every pod: DST[,GATEWAY[,MTU]]. Repeatable. Default: none.
     #[arg(long, value_name = "ROUTE", value_parser = route)]
     ipv4_route: Vec<Option<Route>>,
-    /// As --ipv4-range.
+    /// IPv6 addresses that may be leased, as --ipv4-range.
     #[arg(long, value_name = "RANGE")]
     ipv6_range: Vec<String>,
-    /// As --ipv4-exclude.
+    /// IPv6 addresses that are never leased, as --ipv4-exclude.
     #[arg(long, value_name = "RANGE")]
     ipv6_exclude: Vec<String>,
     /// The IPv6 router, never leased. Default: none.
     #[arg(long, value_name = "ADDRESS")]
     ipv6_gateway: Option<String>,
-    /// As --ipv4-route.
+    /// An IPv6 route of every pod, as --ipv4-route.
     #[arg(long, value_name = "ROUTE", value_parser = route)]
     ipv6_route: Vec<Option<Route>>,
     /// A DNS server for every pod. Repeatable. Default: none.
@@ -88,38 +88,38 @@ pub(super) struct ConfigFlags {
     /// A DNS search domain for every pod. Repeatable. Default: none.
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
-    /// What a lease must get if its request does not say. Default: every family of the pool.
+    /// Families that a lease must get if its request names none. Default: every family of the pool.
     #[arg(long, value_enum, ignore_case = true)]
     families: Option<Families>,
-    /// Which free address is next. Default: next-fit.
+    /// How the next free address is chosen. Default: next-fit.
     #[arg(long, value_enum, ignore_case = true)]
     strategy: Option<Order>,
     /// How long an address rests after its release, in seconds. Default: 0.
     #[arg(long, value_name = "SECONDS")]
     quarantine_seconds: Option<u32>,
-    /// How long a lease lasts if its request does not say, in seconds; those of pods last until released. Default: 0, until
+    /// How long a lease lasts if its request has no TTL, in seconds; leases of pods last until released. Default: 0, until
     /// released.
     #[arg(long, value_name = "SECONDS")]
     default_ttl_seconds: Option<u32>,
-    /// The longest that a lease may last without renewal, in seconds. Default: 0, no limit.
+    /// The longest time that a lease may last without renewal, in seconds. Default: 0, no limit.
     #[arg(long, value_name = "SECONDS")]
     max_ttl_seconds: Option<u32>,
-    /// A namespace whose pods get leases; for others the pool does not exist. Repeatable. Default: all.
+    /// A namespace whose pods get leases; for other namespaces the pool does not exist. Repeatable. Default: all.
     #[arg(long, value_name = "NAMESPACE")]
     allowed_namespace: Vec<String>,
-    /// Whether a request may name its address. Default: allow.
+    /// Whether a request may name the address that it wants. Default: allow.
     #[arg(long, value_enum, ignore_case = true)]
     requested_addresses: Option<Requested>,
     /// The most leases of one namespace. Default: 0, no limit.
     #[arg(long, value_name = "NUMBER")]
     namespace_quota: Option<u32>,
-    /// A label: KEY=VALUE, or KEY- to take one away. Repeatable.
+    /// A label: KEY=VALUE, or KEY- to remove a label. Repeatable.
     #[arg(long, value_name = "LABEL", value_parser = label_change)]
     label: Vec<LabelChange>,
 }
 
 impl ConfigFlags {
-    /// Sets what the flags say, and tells the paths of the fields.
+    /// Sets the fields of the flags, and returns their paths.
     ///
     /// # Errors
     /// [`CliError::Argument`] for a family that the pool does not have.
@@ -249,11 +249,11 @@ impl FamilyFlags {
 
 /// Replaces a list if there is something to put there; "" is an empty one.
 fn replace(list: &mut Vec<String>, with: Vec<String>) -> bool {
-    let given = !with.is_empty();
-    if given {
+    let has_values = !with.is_empty();
+    if has_values {
         *list = with.into_iter().filter(|item| !item.is_empty()).collect();
     }
-    given
+    has_values
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use proto::ipam::v1::{GetPoolRequest, ListPoolsRequest, Pool};
 use crate::error::CliError;
 use crate::remote::Remote;
 
-/// The most that a server gives in one page.
+/// The most pools that a server returns in one page.
 const PAGE: i32 = 1000;
 
 /// One pool.

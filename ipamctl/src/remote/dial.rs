@@ -52,7 +52,7 @@ impl Server {
         self.address.is_tls()
     }
 
-    /// The address as it was given.
+    /// The address as the caller wrote it.
     pub(super) fn name(&self) -> &str {
         self.address.as_str()
     }
@@ -150,12 +150,12 @@ pub(super) fn unreachable(server: &Server, error: &(dyn Error + 'static)) -> Cli
     }
     let cause = system_error(error).map(io::Error::kind);
     let remedy = match cause {
-        Some(io::ErrorKind::NotFound) => "start it, or name another one with --server",
+        Some(io::ErrorKind::NotFound) => "start it, or name another server with --server",
         Some(io::ErrorKind::ConnectionRefused) => "it is not running; start it",
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            "it went away; try again"
+            "it closed the connection; try again"
         }
-        _ => "is --server right, and does it run?",
+        _ => "check --server, and whether the server runs",
     };
     CliError::Unreachable {
         server: name.to_owned(),

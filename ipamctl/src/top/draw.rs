@@ -1,4 +1,4 @@
-//! The screen, drawn from values: what is asked and when is elsewhere.
+//! The screen, drawn from values: other modules poll the server.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
@@ -17,9 +17,9 @@ pub(super) struct View<'v> {
     pub(super) rows: &'v [Row],
     pub(super) sort: Sort,
     pub(super) reverse: bool,
-    /// Rows that are scrolled away.
+    /// Rows above the visible ones.
     pub(super) offset: usize,
-    /// What went wrong at the last look.
+    /// What went wrong at the last poll.
     pub(super) problem: Option<&'v str>,
     pub(super) colours: bool,
 }
@@ -160,7 +160,7 @@ fn bar(row: &Row, colours: bool) -> Line<'static> {
     Line::from_iter(spans)
 }
 
-/// Cells for leased, reserved, quarantined and free; what is there has one at least.
+/// Cells for leased, reserved, quarantined and free; a count above 0 has one cell at least.
 fn lengths(row: &Row) -> [usize; 4] {
     let counts = &row.counts;
     let mut left = BAR;

@@ -1,4 +1,4 @@
-//! The terminal: taken, drawn on, and given back whatever happens.
+//! The terminal: set up, drawn on, and restored whatever happens.
 
 use std::io;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Screen {
 
     /// Keys and changes of size, read by a thread that ends with this screen.
     fn events(&self) -> mpsc::Receiver<io::Result<Event>> {
-        let (give, events) = mpsc::channel(16);
+        let (send, events) = mpsc::channel(16);
         let over = Arc::clone(&self.over);
         tokio::task::spawn_blocking(move || {
             while !over.load(Ordering::Relaxed) {
@@ -44,7 +44,7 @@ impl Screen {
                     Err(error) => Err(error),
                 };
                 let failed = event.is_err();
-                if give.blocking_send(event).is_err() || failed {
+                if send.blocking_send(event).is_err() || failed {
                     return;
                 }
             }
@@ -74,7 +74,7 @@ pub(super) async fn run(
     interval: Duration,
     colours: bool,
 ) -> Result<(), CliError> {
-    // The first look comes before the screen: an error of it is told as any other.
+    // The server is polled once before the screen is set up: an error is shown as that of any command.
     let mut now = take(remote).await?;
     let mut rows = now.rows(None);
     let mut head = headline(&now, None);

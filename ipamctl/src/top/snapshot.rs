@@ -28,7 +28,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// How much of the family cannot be given, from 0 to 1.
+    /// How much of the family cannot be allocated, from 0 to 1.
     pub(super) fn used(&self) -> f64 {
         1.0 - self.counts.share(self.counts.free)
     }

@@ -20,7 +20,7 @@ fn the_work_is_done_inside_and_the_caller_stays_outside() {
 }
 
 #[test]
-fn what_is_no_network_namespace_is_told_apart() {
+fn what_is_no_network_namespace_is_distinguished() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stale");
     std::fs::write(&file, "").unwrap();

@@ -203,7 +203,7 @@ impl<'d> Finder<'d, '_> {
                 .doubtful_containers
                 .insert(written.id.clone());
             return self.found.problems.push(format!(
-                "IPPool {}, allocation {offset} ({}): it is not an offset in {}, and nothing tells the address",
+                "IPPool {}, allocation {offset} ({}): it is not an offset in {}, and no reservation or pod has the address",
                 range.pool.name,
                 written.describe(),
                 range.cidr
@@ -218,37 +218,38 @@ impl<'d> Finder<'d, '_> {
         );
     }
 
-    /// The address of an allocation. whereabouts keeps 64 bits of an offset; entries that it cannot read back are
-    /// told by reservations and pods only.
+    /// The address of an allocation. whereabouts keeps 64 bits of an offset; for entries that it cannot read back, only
+    /// reservations and pods have the address.
     fn address(&self, range: &Known<'_>, offset: &str, written: &Written) -> Option<IpAddr> {
         let exact = exact(range.pool.range, offset);
         let cut = range.cidr.is_ipv6() && range.cidr.prefix() < 64;
-        let told = self.told(range, written);
+        let named = self.named_elsewhere(range, written);
         if let (Some(low), true) = (exact.filter(|_| offset.parse::<u64>().is_ok()), cut) {
             let low = low_bits(low);
-            let told = told.iter().find(|address| low_bits(**address) == low);
-            return told.copied().or_else(|| self.lifted(range, low)).or(exact);
+            let named = named.iter().find(|address| low_bits(**address) == low);
+            return named.copied().or_else(|| self.lifted(range, low)).or(exact);
         }
-        match (exact, &told[..]) {
+        match (exact, &named[..]) {
             (Some(exact), _) => Some(exact),
             (None, [one]) => Some(*one),
             (None, _) => None,
         }
     }
 
-    /// The addresses of a range that reservations and pods give to a holder.
-    fn told(&self, range: &Known<'_>, written: &Written) -> Vec<IpAddr> {
+    /// The addresses of a range that a holder has by reservations and pods.
+    fn named_elsewhere(&self, range: &Known<'_>, written: &Written) -> Vec<IpAddr> {
         let reserved = self.reserved.iter().filter(|one| {
             one.network_name == range.name.network_name && one.reservation.holder.may_be(written)
         });
-        let mut told: BTreeSet<IpAddr> = reserved.map(|one| one.address).collect();
+        let mut named: BTreeSet<IpAddr> = reserved.map(|one| one.address).collect();
         if let Some(pod) = self.pod(written) {
             let interfaces = pod.interfaces.iter().filter(|interface| {
                 written.ifname.is_empty() || interface.interface == written.ifname
             });
-            told.extend(interfaces.flat_map(|interface| interface.ips.iter().copied()));
+            named.extend(interfaces.flat_map(|interface| interface.ips.iter().copied()));
         }
-        told.into_iter()
+        named
+            .into_iter()
             .filter(|address| range.cidr.contains(*address))
             .collect()
     }
@@ -288,8 +289,8 @@ impl<'d> Finder<'d, '_> {
                 return self.found.problems.push(format!("{place}: {problem}"));
             }
         };
-        let there = self.by_address.get(&(network_name.to_owned(), address));
-        let Some(held) = there.and_then(|&at| self.found.held.get(at)) else {
+        let existing = self.by_address.get(&(network_name.to_owned(), address));
+        let Some(held) = existing.and_then(|&at| self.found.held.get(at)) else {
             let known = self.known;
             let range = known
                 .iter()
@@ -329,18 +330,18 @@ impl<'d> Finder<'d, '_> {
         source: Source,
     ) {
         let key = (network_name.to_owned(), address);
-        let there = self
+        let existing = self
             .by_address
             .get(&key)
             .and_then(|&at| self.found.held.get(at));
-        if there.is_some_and(|held| held.holder.container == written.id) {
+        if existing.is_some_and(|held| held.holder.container == written.id) {
             return;
         }
         let pod = self.pod(written);
         let interface = pod.and_then(|pod| pod.with_address(address));
-        let told = interface.map(|one| one.interface.as_str());
-        let given = Some(written.ifname.as_str()).filter(|name| !name.is_empty());
-        let ifname = given.or(told.filter(|name| !name.is_empty()));
+        let by_pod = interface.map(|one| one.interface.as_str());
+        let by_entry = Some(written.ifname.as_str()).filter(|name| !name.is_empty());
+        let ifname = by_entry.or(by_pod.filter(|name| !name.is_empty()));
         let name = pod_name(written);
         let (network, certain) = self.filing.network(
             network_name,
@@ -382,7 +383,7 @@ impl<'d> Finder<'d, '_> {
 }
 
 impl Written {
-    /// Whether this may be the holder that another object tells.
+    /// Whether this may be the holder of another object.
     fn may_be(&self, other: &Written) -> bool {
         let same = |one: &str, two: &str| one.is_empty() || two.is_empty() || one == two;
         let known = match self.id.is_empty() || other.id.is_empty() {

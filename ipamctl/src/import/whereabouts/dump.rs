@@ -1,4 +1,4 @@
-//! The objects of a dump, each by itself: one that makes no sense is told and left out.
+//! The objects of a dump, each by itself: an object that cannot be read is reported and left out.
 
 use std::collections::BTreeMap;
 
@@ -305,7 +305,7 @@ status: {allocations: [{nodeName: n1, sliceRange: 10.30.1.0/24}, {nodeName: '', 
     }
 
     #[test]
-    fn an_object_that_makes_no_sense_is_told_and_the_others_are_read() {
+    fn an_object_that_makes_no_sense_is_reported_and_the_others_are_read() {
         for (object, problem) in [
             (
                 "{kind: IPPool, metadata: {name: a}, spec: {range: x}}",

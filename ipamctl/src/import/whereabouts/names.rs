@@ -1,5 +1,5 @@
-//! The names that whereabouts gives its objects: they hold what the objects do not say (`IPPoolName`, `NormalizeIP`
-//! in its pkg/storage/kubernetes/ipam.go).
+//! The names of whereabouts' objects: a name has what its object does not say (`IPPoolName`, `NormalizeIP` in
+//! whereabouts' pkg/storage/kubernetes/ipam.go).
 
 use std::net::IpAddr;
 

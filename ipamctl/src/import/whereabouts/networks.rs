@@ -282,13 +282,13 @@ mod tests {
         let [four, six] = &network.settings[..] else {
             panic!("{network:?}");
         };
-        let told = |setting: &Setting| -> Vec<String> {
+        let spans = |setting: &Setting| -> Vec<String> {
             let each = setting.excludes.iter();
             each.map(|(first, last)| format!("{first}-{last}"))
                 .collect()
         };
         assert_eq!(
-            told(four),
+            spans(four),
             [
                 "10.1.0.1-10.1.0.1",
                 "10.1.0.128-10.1.0.255",
@@ -296,7 +296,7 @@ mod tests {
                 "10.1.0.20-10.1.0.29"
             ]
         );
-        assert_eq!(told(six), ["fd00:1::1-fd00:1::1"]);
+        assert_eq!(spans(six), ["fd00:1::1-fd00:1::1"]);
         assert!(four.gateway.is_some() && six.gateway.is_none());
         assert_eq!(four.routes[0].0.to_string(), "0.0.0.0/0");
         assert_eq!(
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_its_key() {
+    fn what_cannot_be_read_is_reported_with_its_key() {
         for (ipam, problem) in [
             (json!({"range": 7}), "ipam: "),
             (

@@ -19,7 +19,7 @@ const ENDED: [&str; 2] = ["Succeeded", "Failed"];
 pub(super) enum Life {
     Alive,
     Gone,
-    /// The list cannot tell.
+    /// The list does not show it.
     Unknown,
 }
 

@@ -146,7 +146,7 @@ fn what_is_read_is_a_table_json_or_yaml_and_nothing_else_on_stdout() {
 
 /// Without what differs from one question to the next.
 fn plain(mut told: Value) -> Value {
-    // What explain would give is made at the time of the question.
+    // The lease that explain shows is made at the time of the question.
     if let Some(lease) = told.pointer_mut("/wouldGive/lease/createTime") {
         *lease = Value::Null;
     }

@@ -92,7 +92,7 @@ fn del_leaves_out_those_that_are_done() {
 }
 
 #[test]
-fn a_failed_plugin_is_told_by_its_place_though_two_have_one_name() {
+fn a_failed_plugin_is_reported_by_its_place_though_two_have_one_name() {
     let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [
         {"type": "a", "n": 0}, {"type": "b"}, {"type": "a", "n": 2},
     ]});
@@ -144,7 +144,7 @@ fn without_a_namespace_those_that_work_in_one_are_not_asked_but_their_ipam_plugi
 }
 
 #[test]
-fn an_ipam_plugin_that_fails_without_a_namespace_is_told_in_place_of_its_plugin() {
+fn an_ipam_plugin_that_fails_without_a_namespace_is_reported_in_place_of_its_plugin() {
     let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [
         {"type": "sbr"}, {"type": "host-device", "ipam": {"type": "dhcp"}},
     ]});

@@ -75,7 +75,7 @@ impl Folder {
 }
 
 #[test]
-fn a_plugin_is_told_what_to_do_and_gives_what_it_prints() {
+fn a_plugin_is_reported_what_to_do_and_gives_what_it_prints() {
     let plugins = Folder::with(
         r#"cat; echo "|$CNI_COMMAND|$CNI_CONTAINERID|$CNI_NETNS|$CNI_IFNAME|$CNI_ARGS|$CNI_PATH""#,
     );

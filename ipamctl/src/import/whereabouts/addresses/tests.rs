@@ -47,7 +47,7 @@ fn lines(found: &Found) -> Vec<String> {
 }
 
 #[test]
-fn an_entry_that_makes_no_sense_is_told_with_its_place_and_the_others_are_read() {
+fn an_entry_that_makes_no_sense_is_reported_with_its_place_and_the_others_are_read() {
     let allocations = json!({
         "18446463705355360228": {"id": "lost", "podref": "ns/lost"}, "256": {"id": "beyond"}, "-1": {"id": "before"},
         "x": {"id": "x"}, "5": null, "6": {"podref": ""}, "7": {"id": "a", "podref": "ns/good", "ifname": "net1"},
@@ -72,9 +72,9 @@ fn an_entry_that_makes_no_sense_is_told_with_its_place_and_the_others_are_read()
         ("8", "id: invalid type"),
     ] {
         let place = format!("IPPool 10.61.0.0-24, allocation {key}");
-        let told = found.problems.iter().find(|told| told.starts_with(&place));
+        let problem = found.problems.iter().find(|one| one.starts_with(&place));
         assert!(
-            told.is_some_and(|told| told.contains(words)),
+            problem.is_some_and(|problem| problem.contains(words)),
             "{key}: {:?}",
             found.problems
         );
@@ -107,13 +107,13 @@ fn what_only_a_reservation_has_is_held_too() {
             "10.63.0.7  blue "
         ]
     );
-    let told: Vec<_> = found
+    let summary: Vec<_> = found
         .held
         .iter()
         .map(|one| (one.source, one.vrf.as_str()))
         .collect();
     assert_eq!(
-        told,
+        summary,
         [
             (Source::Whereabouts, "default"),
             (Source::WhereaboutsReservation, "default"),
@@ -127,7 +127,7 @@ fn what_only_a_reservation_has_is_held_too() {
 }
 
 #[test]
-fn an_address_of_two_holders_is_told() {
+fn an_address_of_two_holders_is_reported() {
     let items = json!([
         pool(
             "10.63.0.0-24",
@@ -253,15 +253,15 @@ fn leases_are_filed_under_the_network_that_the_pod_or_the_range_names() {
         let found = found(items.into(), args);
         (lines(&found), found.notes)
     };
-    let (told, notes) = of(&[network("first", whereabouts("blue"))], &args());
-    assert_eq!(told, ["10.1.0.7 a ns/first n1", "10.1.0.8 b ns/first "]);
+    let (leases, notes) = of(&[network("first", whereabouts("blue"))], &args());
+    assert_eq!(leases, ["10.1.0.7 a ns/first n1", "10.1.0.8 b ns/first "]);
     assert!(notes.is_empty(), "{notes:?}");
     let both = [
         network("first", whereabouts("blue")),
         network("second", whereabouts("")),
     ];
-    let (told, notes) = of(&both, &args());
-    assert_eq!(told, ["10.1.0.7 a ns/second n1", "10.1.0.8 b ns/first "]);
+    let (leases, notes) = of(&both, &args());
+    assert_eq!(leases, ["10.1.0.7 a ns/second n1", "10.1.0.8 b ns/first "]);
     assert!(
         notes[0].contains("several networks lease from it"),
         "{notes:?}"
@@ -271,8 +271,11 @@ fn leases_are_filed_under_the_network_that_the_pod_or_the_range_names() {
         "second",
         json!({"type": "bridge", "ipam": {"type": "meta-ipam", "pool": "p"}}),
     );
-    let (told, notes) = of(&[switched], &args());
-    assert_eq!(told, ["10.1.0.7 a ns/second n1", "10.1.0.8 b 10.1.0.0-24 "]);
+    let (leases, notes) = of(&[switched], &args());
+    assert_eq!(
+        leases,
+        ["10.1.0.7 a ns/second n1", "10.1.0.8 b 10.1.0.0-24 "]
+    );
     assert!(
         notes[0].contains("no NetworkAttachmentDefinition"),
         "{notes:?}"
@@ -281,8 +284,8 @@ fn leases_are_filed_under_the_network_that_the_pod_or_the_range_names() {
         network: Some("given".to_owned()),
         ..args()
     };
-    let (told, notes) = of(&[], &given);
-    assert_eq!(told, ["10.1.0.7 a given n1", "10.1.0.8 b given "]);
+    let (leases, notes) = of(&[], &given);
+    assert_eq!(leases, ["10.1.0.7 a given n1", "10.1.0.8 b given "]);
     assert!(notes.is_empty(), "{notes:?}");
 }
 

@@ -93,7 +93,7 @@ fn an_export_is_the_same_again_after_its_import_into_an_empty_server() {
     let again = other.run("lease allocate --pool rest --request-id r1 --network net --container-id c1 --ifname eth0 --ip 10.30.0.9");
     assert_eq!(
         (again.code, again.err.as_str()),
-        (Some(0), "the lease was there before\n")
+        (Some(0), "the lease existed before\n")
     );
     let kept = other.fails("lease allocate --pool rest --claim x --ip 10.30.0.50", 1);
     assert!(kept.ends_with("[ADDRESS_RESERVED]\n"), "{kept}");

@@ -87,7 +87,7 @@ fn an_explanation_is_what_happens_then() {
     let told = bench.done("explain --pool blue --pool over --pod default/web-0");
     assert!(told.contains("blue   POOL_NOT_ACTIVE"), "{told}");
     assert!(
-        told.ends_with("would give 10.21.0.1/30 fd00:21::1/64 of pool over\n"),
+        told.ends_with("would allocate 10.21.0.1/30 fd00:21::1/64 of pool over\n"),
         "{told}"
     );
     let given = bench.json("lease allocate --pool blue --pool over --pod default/web-0");
@@ -96,7 +96,7 @@ fn an_explanation_is_what_happens_then() {
     let done = bench.run("explain --pool over --claim y");
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.out.contains("over   POOL_EXHAUSTED"), "{done:?}");
-    assert_eq!(done.err, "error: nothing would be given\n");
+    assert_eq!(done.err, "error: nothing would be allocated\n");
     let done = bench.run("explain 10.21.0.3");
     assert!(
         done.out.contains("ADDRESS_RESERVED") && done.out.contains("broadcast"),

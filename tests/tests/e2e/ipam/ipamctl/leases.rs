@@ -66,7 +66,7 @@ fn the_same_request_gets_the_same_lease() {
     let line = "lease allocate --pool blue --claim vm-7 --request-id r1";
     let first = bench.json(line);
     let again = bench.run(&format!("{line} -o json"));
-    assert_eq!(again.err, "the lease was there before\n");
+    assert_eq!(again.err, "the lease existed before\n");
     assert_eq!(json(&again.out)["lease"], first["lease"]);
     let differs = bench.fails("lease allocate --pool blue --claim vm-8 --request-id r1", 1);
     assert!(differs.ends_with("[REQUEST_MISMATCH]\n"), "{differs}");
