@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AttachmentPolicySpec {
-    /// The namespaces that the policy is for, by their labels; `{}`: all. The API server gives every namespace the label
+    /// The namespaces that the policy is for, by their labels; `{}`: all. Every namespace has the label
     /// `kubernetes.io/metadata.name`.
     pub namespace_selector: NamespaceSelector,
     /// The plugins that a NetworkAttachmentDefinition may name, by place.
@@ -83,7 +83,7 @@ pub struct Requirement {
     pub key: String,
     /// How it is compared.
     pub operator: Operator,
-    /// With what.
+    /// The values to compare the label with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
     pub values: Vec<String>,
@@ -92,13 +92,13 @@ pub struct Requirement {
 /// How a label is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
-    /// It has one of the values.
+    /// The label has one of the values.
     In,
-    /// It is absent, or has another value.
+    /// The label is absent, or has another value.
     NotIn,
-    /// It is there.
+    /// The label exists.
     Exists,
-    /// It is absent.
+    /// The label is absent.
     DoesNotExist,
 }
 
@@ -167,7 +167,7 @@ pub struct PluginRule {
 /// only by standing in `allow`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(
-    validation = Rule::new("has(self.allow) != has(self.deny)").message("give allow or deny")
+    validation = Rule::new("has(self.allow) != has(self.deny)").message("set either allow or deny")
 )]
 pub struct Keys {
     /// The only keys that it may have, beside those that every network has (`type`, `name`, `cniVersion`, `ipam`,

@@ -35,7 +35,7 @@ impl Args {
         Ok(Args(parts.split(';').map(pair).collect::<Result<_, _>>()?))
     }
 
-    /// The value of `key`, if it is there and not empty.
+    /// The value of `key`, if it is set and not empty.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0
             .iter()

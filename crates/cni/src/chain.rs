@@ -43,7 +43,7 @@ pub enum ChainError {
         #[source]
         source: ResultError,
     },
-    /// The recorded result cannot be told in the list's version.
+    /// The recorded result cannot be written in the list's version.
     #[error("the recorded result cannot be written in version {version}")]
     PrevResult {
         /// The version of the list.
@@ -94,7 +94,7 @@ pub struct AttachmentId {
     pub ifname: String,
 }
 
-/// ADD: every plugin in order, each given the result of the one before it. Returns the last result.
+/// ADD: every plugin in order, each with the result of the plugin before it. Returns the last result.
 ///
 /// # Errors
 /// The first plugin that fails; the ones behind it were not run.
@@ -130,7 +130,7 @@ fn add_one(
     })
 }
 
-/// CHECK: every plugin in order, each given `result`. Passes at once if the list disables it.
+/// CHECK: every plugin in order, each with `result`. Succeeds at once if the list disables CHECK.
 ///
 /// # Errors
 /// [`ChainError`] of the first plugin that fails.
@@ -187,7 +187,7 @@ pub fn status(
     })
 }
 
-/// GC: every plugin in order, all tried, each given the attachments that are `valid`. Passes at once
+/// GC: every plugin in order, all tried, each with the attachments that are `valid`. Succeeds at once
 /// if the list does not allow it.
 ///
 /// # Errors

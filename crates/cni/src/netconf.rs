@@ -25,7 +25,7 @@ pub struct PluginConf(Map<String, Value>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NetConfList {
-    /// The network's name; empty if the configuration has none (a caller must then give one).
+    /// The network's name; empty if the configuration has none (a caller must then set one).
     pub name: String,
     /// The version in which the plugins are spoken to.
     pub version: Version,
@@ -148,7 +148,7 @@ impl PluginConf {
         self.0.insert(field.to_owned(), value);
     }
 
-    /// Gives a field its usual name, if it is there in another case: else a plugin might read either.
+    /// Renames a field that is written in another case to its usual name: else a plugin might read either.
     fn in_usual_case(&mut self, field: &str) {
         let is_other = |key: &String| key != field && key::is(key, field);
         if self.0.keys().any(is_other) {
@@ -158,7 +158,7 @@ impl PluginConf {
         }
     }
 
-    /// The object at `field`, made if it is not there; nothing if another kind of value is there.
+    /// The object at `field`, made if the field is missing; none if the field has another kind of value.
     pub fn object_mut(&mut self, field: &str) -> Option<&mut Map<String, Value>> {
         self.in_usual_case(field);
         match self
@@ -207,7 +207,7 @@ impl NetConfList {
         Ok(list)
     }
 
-    /// As [`from_value`](Self::from_value), where `more(name)` gives the plugins that stand beside a
+    /// As [`from_value`](Self::from_value), where `more(name)` returns the plugins that stand beside a
     /// list that does not say `loadOnlyInlinedPlugins`. The list may come out without plugins.
     fn from_value_with_more_plugins(
         value: Value,

@@ -1,4 +1,4 @@
-//! Calling a plugin by its type: the seam [`Plugins`], and what one call is given and gives (CNI specification 1.1.0,
+//! Calling a plugin by its type: the seam [`Plugins`], input and output of one call (CNI specification 1.1.0,
 //! section 2). Plugins are programs in folders ([`Executables`]), or whatever else an implementation knows.
 
 mod error;

@@ -26,7 +26,7 @@ use crate::version::Version;
 pub struct CniResult {
     /// The interfaces made, on the host and in the sandbox, in the plugin's order.
     pub interfaces: Vec<Interface>,
-    /// The addresses given, in the plugin's order.
+    /// The addresses of the attachment, in the plugin's order.
     pub ips: Vec<IpConfig>,
     /// The routes made in the sandbox.
     pub routes: Vec<Route>,
@@ -54,7 +54,7 @@ pub struct Interface {
     pub pci_id: Option<String>,
 }
 
-/// An address that a plugin gave.
+/// An address that a plugin assigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IpConfig {
@@ -149,7 +149,7 @@ pub enum ResultError {
         field: String,
         /// What the specification asks for there.
         expected: &'static str,
-        /// What is there instead, shortened.
+        /// The value that was found, shortened.
         found: String,
     },
     /// An address names an interface that is not in the list.
@@ -164,7 +164,7 @@ pub enum ResultError {
     },
     /// Results before 0.3.0 cannot say that there is no address.
     #[error(
-        "a result without an address cannot be given in CNI version {version}; \
+        "a result without an address cannot be written in CNI version {version}; \
          use version 0.3.1 or newer for networks without addresses"
     )]
     NoAddress {

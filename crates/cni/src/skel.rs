@@ -169,7 +169,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The error object that the runtime is given.
+    /// The error object that the runtime gets.
     pub fn to_object(&self) -> ErrorObject {
         let code = match self {
             RequestError::UnknownCommand { .. }
@@ -187,7 +187,7 @@ impl RequestError {
 }
 
 impl Environment {
-    /// Reads the CNI variables through `get` (a process gives `std::env::var`).
+    /// Reads the CNI variables through `get` (a process passes `std::env::var`).
     ///
     /// Returns nothing if CNI_COMMAND is not set: the program was not started by a runtime.
     ///

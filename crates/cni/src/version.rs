@@ -72,7 +72,7 @@ impl Version {
         self < Version::V0_3_0
     }
 
-    /// Whether CHECK exists and DEL is given `prevResult` (from 0.4.0).
+    /// Whether CHECK exists and DEL gets `prevResult` (from 0.4.0).
     pub fn has_check(self) -> bool {
         self >= Version::V0_4_0
     }

@@ -1,5 +1,5 @@
-//! The files that an https server is trusted by and that tell it who we are. They are renewed under us, so their content
-//! is kept to be compared.
+//! The files that authenticate an https server to us and us to the server. Others renew the files at any time, so their
+//! content is kept to be compared.
 
 use std::fmt;
 use std::io;
@@ -23,7 +23,7 @@ pub struct Files {
     pub names: Names,
 }
 
-/// The flags or keys that give each file, such as `--tls-ca`: errors name them beside it.
+/// The flags or keys that name each file, such as `--tls-ca`: errors name them beside the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names {
     /// Of the authorities.
@@ -278,8 +278,8 @@ mod tests {
             fs::write(path("cert"), cert).unwrap();
             fs::write(path("key"), key).unwrap();
             let used = files.read().and_then(|read| files.config(&read));
-            let told = used.unwrap_err().to_string();
-            assert!(told.contains(words) && told.len() < 300, "{words}: {told}");
+            let text = used.unwrap_err().to_string();
+            assert!(text.contains(words) && text.len() < 300, "{words}: {text}");
         }
         fs::write(path("key"), &key).unwrap();
         let read = files.read().unwrap();

@@ -1,7 +1,7 @@
-//! Reaching a server: its [`address`] is read once for all programs, its name is resolved without the C library ([`resolver`]), it is trusted and told who we are by
-//! files ([`files`]) or by a token ([`token`]), and what TLS refuses is told with the file and the flag that gave it ([`refusal`]). Being
-//! reached: TLS by files that are renewed ([`server`], [`renewed`]), a unix socket whose file keeps its place ([`socket`]), and
-//! clients that send its path as the host (`authority`, feature `server`).
+//! Reaching a server: its [`address`] is read once for all programs, its name is resolved without the C library
+//! ([`resolver`]), files ([`files`]) or a token ([`token`]) authenticate both sides, and an error of TLS names the file and
+//! its flag ([`refusal`]). Being reached: TLS by files that are renewed ([`server`], [`renewed`]), a unix socket whose path
+//! stays the server's ([`socket`]), and clients that send this path as the host (`authority`, feature `server`).
 
 pub mod accept;
 pub mod address;

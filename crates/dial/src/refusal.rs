@@ -63,7 +63,7 @@ impl Refusal {
             Refusal::Refused { .. } => {
                 "renew it; has it expired, or is it of another authority?".to_owned()
             }
-            Refusal::Anonymous { cert, key, .. } => format!("give {cert} and {key}"),
+            Refusal::Anonymous { cert, key, .. } => format!("set {cert} and {key}"),
         }
     }
 
@@ -71,7 +71,7 @@ impl Refusal {
     /// the server is called, such as `ipam-server at https://host:7443`.
     ///
     /// # Errors
-    /// The error, given back.
+    /// The error itself.
     pub fn of(
         source: rustls::Error,
         files: &Files,
@@ -168,7 +168,7 @@ mod tests {
                 with(false),
                 alert(AlertDescription::CertificateRequired),
                 true,
-                "wants a certificate: give --cert and --key",
+                "wants a certificate: set --cert and --key",
             ),
             (
                 with(false),
@@ -183,10 +183,11 @@ mod tests {
                 "not trusted by /etc/ca.crt (--ca); renew",
             ),
         ] {
-            let told = Refusal::of(error, &files, "the server at x:1").unwrap();
-            assert!(told.to_string().contains(words), "{told}");
-            assert!(told.to_string().starts_with("the server at x:1 "), "{told}");
-            assert_eq!(told.is_about_us(), is_about_us, "{told}");
+            let refusal = Refusal::of(error, &files, "the server at x:1").unwrap();
+            let text = refusal.to_string();
+            assert!(text.contains(words), "{text}");
+            assert!(text.starts_with("the server at x:1 "), "{text}");
+            assert_eq!(refusal.is_about_us(), is_about_us, "{text}");
         }
         let other = alert(AlertDescription::ProtocolVersion);
         assert!(Refusal::of(other, &with(true), "x").is_err());

@@ -26,7 +26,7 @@ impl Renewed {
         Renewed { paths, stamps }
     }
 
-    /// Makes the next call of [`Renewed::has_changed`] say so: what was read could not be used for a passing reason.
+    /// Makes the next call of [`Renewed::has_changed`] return true: the files could not be used for a transient reason.
     pub fn try_again(&mut self) {
         self.stamps.clear();
     }

@@ -1,6 +1,6 @@
 //! Finds the addresses of a server's name from /etc/hosts and the name servers of /etc/resolv.conf. The C
 //! library is not asked: a static executable must not call getaddrinfo, which loads libraries of the host
-//! at run time. A server given by address never comes here.
+//! at run time. A server named by its address never comes here.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};

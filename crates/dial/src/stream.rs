@@ -1,4 +1,4 @@
-//! What a connection is made of. Over TLS, the peer's last word is noted: HTTP/2 tells only that the connection broke.
+//! The bytes of a connection. Over TLS, the peer's last alert is noted: HTTP/2 reports only that the connection broke.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub struct Noted(Arc<OnceLock<rustls::Error>>);
 
 impl Noted {
-    /// It, once it has.
+    /// Why TLS broke, once it has.
     pub fn get(&self) -> Option<&rustls::Error> {
         self.0.get()
     }

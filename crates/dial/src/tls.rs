@@ -1,4 +1,4 @@
-//! A TLS connection to a server given by its URI.
+//! A TLS connection to a server by its URI.
 
 use std::future::Future;
 use std::io;

@@ -1,4 +1,4 @@
-//! Changes of links: taking one away, taking one down, giving one a name.
+//! Changes of links: removing a link, renaming a link.
 
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -13,10 +13,10 @@ impl Netlink {
     /// All of [`NetlinkError`] but `Open`.
     pub fn delete_link(&mut self, index: u32) -> Result<(), NetlinkError> {
         let request = RouteNetlinkMessage::DelLink(about(index));
-        self.exchange.tell("remove a link", request, NLM_F_ACK)
+        self.exchange.request("remove a link", request, NLM_F_ACK)
     }
 
-    /// Takes a link down and gives it a name: one that is up keeps its own in older kernels.
+    /// Sets a link down and renames it: older kernels refuse to rename a link that is up.
     ///
     /// # Errors
     /// [`NetlinkError::Refused`] with EEXIST if another link has the name; others as they are documented.
@@ -24,13 +24,14 @@ impl Netlink {
         let mut request = about(index);
         request.header.change_mask = LinkFlags::Up;
         let request = RouteNetlinkMessage::SetLink(request);
-        self.exchange.tell("take a link down", request, NLM_F_ACK)?;
+        self.exchange
+            .request("set a link down", request, NLM_F_ACK)?;
         let mut request = about(index);
         let name = name.to_owned();
-        let what = format!("give a link the name {name}");
+        let what = format!("rename a link to {name}");
         request.attributes.push(LinkAttribute::IfName(name));
         let request = RouteNetlinkMessage::SetLink(request);
-        self.exchange.tell(&what, request, NLM_F_ACK)
+        self.exchange.request(&what, request, NLM_F_ACK)
     }
 }
 

@@ -41,8 +41,8 @@ impl Exchange {
         })
     }
 
-    /// Asks for something to be done and waits until it is.
-    pub(super) fn tell(
+    /// Sends a request and waits until the kernel has served it.
+    pub(super) fn request(
         &mut self,
         operation: &str,
         request: RouteNetlinkMessage,
@@ -65,7 +65,7 @@ impl Exchange {
                 return Ok(answers);
             }
         }
-        Err(NetlinkError::Restless {
+        Err(NetlinkError::Changing {
             operation: operation.to_owned(),
         })
     }

@@ -90,8 +90,8 @@ pub struct Route {
     pub metric: u32,
     /// IPv4: the type of service that it is for; 0 for all.
     pub tos: u8,
-    /// Whether it goes away by itself: learned from a router advertisement, or with an expiry.
-    pub passing: bool,
+    /// Whether the kernel removes the route by itself: learned from a router advertisement, or with an expiry.
+    pub is_transient: bool,
     /// Where it leads: one hop, or several of a multipath route.
     pub hops: Vec<Hop>,
     message: RouteMessage,
@@ -104,7 +104,7 @@ impl Route {
             family,
             metric,
             tos: 0,
-            passing: false,
+            is_transient: false,
             message: message::default_over(family, metric, &hops),
             hops,
         }
@@ -149,7 +149,7 @@ pub enum NetlinkError {
         source: DecodeError,
     },
     /// The kernel refused.
-    #[error("cannot {operation}{}", told(detail))]
+    #[error("cannot {operation}{}", in_brackets(detail))]
     Refused {
         /// What was asked.
         operation: String,
@@ -161,13 +161,13 @@ pub enum NetlinkError {
     },
     /// What was listed changed each time while it was being listed.
     #[error("cannot {operation}: it keeps changing; try again")]
-    Restless {
+    Changing {
         /// What was asked.
         operation: String,
     },
 }
 
-fn reported(detail: &Option<String>) -> String {
+fn in_brackets(detail: &Option<String>) -> String {
     match detail {
         Some(detail) => format!(" ({})", detail.trim_end_matches('.')),
         None => String::new(),
@@ -208,7 +208,7 @@ impl Netlink {
     }
 
     /// Whether the kernel has interfaces of this kind ready, for example `macvlan`: built in, or its module
-    /// loaded. No module is loaded by the question.
+    /// loaded. The request loads no module.
     ///
     /// # Errors
     /// All of [`NetlinkError`] but `Open`.
@@ -228,7 +228,7 @@ impl Netlink {
     pub fn make_of_kind(&mut self, kind: &str) -> Result<(), NetlinkError> {
         let mut request = LinkMessage::default();
         request.attributes.push(of_kind(kind));
-        self.exchange.tell(
+        self.exchange.request(
             &format!("make an interface of kind {kind}"),
             RouteNetlinkMessage::NewLink(request),
             NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
@@ -306,8 +306,8 @@ impl Netlink {
             .collect())
     }
 
-    /// Sets `default via gateway dev link` with the kernel's own metric. A default route of the same
-    /// metric gives way to it in the same step; others stay.
+    /// Sets `default via gateway dev link` with the kernel's own metric. It replaces a default route of the same
+    /// metric in one step; others stay.
     ///
     /// # Errors
     /// [`NetlinkError::Refused`] with ENETUNREACH (IPv4) or EHOSTUNREACH (IPv6) if the gateway is not on
@@ -334,14 +334,14 @@ impl Netlink {
         link: u32,
         flags: RouteFlags,
     ) -> Result<(), NetlinkError> {
-        self.exchange.tell(
+        self.exchange.request(
             &format!("set the default route via {gateway}"),
             RouteNetlinkMessage::NewRoute(message::new_default(gateway, link, flags)),
             NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
         )
     }
 
-    /// Removes a route. One that is gone already is no error.
+    /// Removes a route. A route that does not exist is no error.
     ///
     /// # Errors
     /// All of [`NetlinkError`] but `Open`.
@@ -362,7 +362,7 @@ impl Netlink {
             ),
             // IPv4 knows the route only as a whole: a second one without the hops is put behind it.
             Family::V4 => {
-                self.exchange.tell(
+                self.exchange.request(
                     "shorten an IPv4 default route",
                     RouteNetlinkMessage::NewRoute(message::with_hops(&route.message, |hop| {
                         hop != link
@@ -375,7 +375,7 @@ impl Netlink {
     }
 
     fn remove(&mut self, family: Family, message: RouteMessage) -> Result<(), NetlinkError> {
-        let removed = self.exchange.tell(
+        let removed = self.exchange.request(
             &format!("remove an {family} default route"),
             RouteNetlinkMessage::DelRoute(message),
             NLM_F_ACK,

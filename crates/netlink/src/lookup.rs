@@ -67,7 +67,7 @@ impl Netlink {
             LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
         ];
         let answers = self.exchange.list(
-            &format!("look up the interface {name}"),
+            &format!("find the interface {name}"),
             RouteNetlinkMessage::GetLink(request),
             NLM_F_ACK,
         );
@@ -98,7 +98,7 @@ impl Netlink {
         request.header.index = link;
         request.attributes = vec![AddressAttribute::Local(IpAddr::V6(address))];
         let answers = self.exchange.list(
-            &format!("look up the address {address}"),
+            &format!("find the address {address}"),
             RouteNetlinkMessage::GetAddress(request),
             NLM_F_ACK,
         );

@@ -86,13 +86,13 @@ pub(super) fn default_route(family: Family, message: RouteMessage) -> Option<Rou
     let header = &message.header;
     let mut table = u32::from(header.table);
     let mut metric = 0;
-    let mut passing = header.protocol == RouteProtocol::Ra;
+    let mut is_transient = header.protocol == RouteProtocol::Ra;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(wide) => table = *wide,
             RouteAttribute::Priority(priority) => metric = *priority,
-            RouteAttribute::CacheInfo(cache) => passing |= cache.expires != 0,
-            RouteAttribute::Expires(_) | RouteAttribute::MulticastExpires(_) => passing = true,
+            RouteAttribute::CacheInfo(cache) => is_transient |= cache.expires != 0,
+            RouteAttribute::Expires(_) | RouteAttribute::MulticastExpires(_) => is_transient = true,
             RouteAttribute::Destination(address) if !unspecified(address) => return None,
             _ => {}
         }
@@ -112,7 +112,7 @@ pub(super) fn default_route(family: Family, message: RouteMessage) -> Option<Rou
         family,
         metric,
         tos,
-        passing,
+        is_transient,
         hops,
         message,
     })

@@ -79,7 +79,7 @@ fn only<'a>(routes: impl Iterator<Item = &'a Route>, gateway: IpAddr, link: u32)
         gateway: Some(gateway),
     };
     let (right, wrong): (Vec<&Route>, Vec<&Route>) = routes.partition(|route| {
-        !route.passing && route.tos == 0 && route.hops.as_slice() == std::slice::from_ref(&hop)
+        !route.is_transient && route.tos == 0 && route.hops.as_slice() == std::slice::from_ref(&hop)
     });
     if right.is_empty() {
         return vec![Step::Set { gateway, link }];

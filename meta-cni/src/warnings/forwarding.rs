@@ -25,7 +25,7 @@ pub(crate) fn route_at_stake() -> Result<Option<String>, NetlinkError> {
     }
     let mut netlink = Netlink::open()?;
     let routes = netlink.default_routes(Family::V6)?;
-    let learned = routes.iter().filter(|route| route.passing);
+    let learned = routes.iter().filter(|route| route.is_transient);
     let over: Vec<u32> = learned
         .flat_map(|route| route.hops.iter().map(|hop| hop.link))
         .collect();

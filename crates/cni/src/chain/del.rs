@@ -14,8 +14,8 @@ use crate::skel::Command;
 /// with 1.1.1, 1.9.1 and 1.10.0).
 const INSIDE: [&str; 3] = ["host-device", "sbr", "vlan"];
 
-/// DEL: every plugin in reverse order but for those at the places of `done`, all tried, each given `result` if the version
-/// has that. Gives all failures, in the order in which they came.
+/// DEL: every plugin in reverse order but for those at the places of `done`, all tried, each with `result` if the version
+/// has that. Returns all failures, in the order in which they came.
 pub fn del(
     plugins: &dyn Plugins,
     limit: TimeLimit,

@@ -121,9 +121,9 @@ fn add_tells_every_plugin_where_to_act() {
     let plugins = Recording::new(|_: &Called| Ok(said(&result("10.0.0.9/24"), Version::LATEST)));
     add(&plugins, limit(), &list(Version::LATEST, json!({})), TARGET).unwrap();
     for call in plugins.calls() {
-        let told = [&call.container_id, &call.netns, &call.ifname, &call.args];
+        let variables = [&call.container_id, &call.netns, &call.ifname, &call.args];
         assert_eq!(
-            told,
+            variables,
             [
                 TARGET.container_id,
                 TARGET.netns,
@@ -234,8 +234,9 @@ fn status_and_gc_are_asked_from_version_1_1_0_and_of_no_container() {
         };
         assert_eq!(plugins.briefs(), expected, "{version}");
         for call in plugins.calls() {
-            let told: BTreeSet<_> = [call.container_id, call.netns, call.ifname, call.args].into();
-            assert_eq!(told, BTreeSet::from([String::new()]));
+            let variables: BTreeSet<_> =
+                [call.container_id, call.netns, call.ifname, call.args].into();
+            assert_eq!(variables, BTreeSet::from([String::new()]));
         }
     }
 }
@@ -249,16 +250,16 @@ fn gc_names_the_attachments_that_are_valid() {
     });
     gc(&plugins, limit(), &list(Version::LATEST, json!({})), &valid).unwrap();
     gc(&plugins, limit(), &list(Version::LATEST, json!({})), &[]).unwrap();
-    let given: Vec<_> = plugins
+    let inputs: Vec<_> = plugins
         .calls()
         .iter()
         .map(|call| call.stdin["cni.dev/valid-attachments"].clone())
         .collect();
     let some =
         json!([{"containerID": "c1", "ifname": "net1"}, {"containerID": "c2", "ifname": "eth0"}]);
-    assert_eq!(given[..3], [some.clone(), some.clone(), some]);
+    assert_eq!(inputs[..3], [some.clone(), some.clone(), some]);
     assert_eq!(
-        given[3..],
+        inputs[3..],
         [json!([]), json!([]), json!([])],
         "no attachment is an empty list, not an absent key"
     );

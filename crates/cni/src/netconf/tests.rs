@@ -95,7 +95,7 @@ fn the_case_of_keys_does_not_matter() {
             "DisableGC": true, "IPAM": {"TYPE": "host-local"}, "name": "blue", "master": "eth2",
             "runtimeConfig": {"mac": "x", "ips": []},
         }),
-        "what is set is there once"
+        "what is set is written once"
     );
 }
 

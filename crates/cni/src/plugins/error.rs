@@ -1,4 +1,4 @@
-//! Why a plugin gave no answer.
+//! Why a plugin returned no answer.
 
 use std::io;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ pub struct TimeLimit {
     end: Option<Instant>,
 }
 
-/// In place of a deadline that is too far away for the clock: more than any call takes.
+/// In place of a deadline that is too late for the clock: more than any call takes.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl TimeLimit {

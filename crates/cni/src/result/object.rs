@@ -44,7 +44,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A field that is there and is not null.
+    /// A field that exists and is not null.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         self.fields.get(key).filter(|value| !value.is_null())
     }

@@ -25,7 +25,7 @@ pub(super) fn result(result: &CniResult, version: Version) -> Result<Value, Resu
         );
         put_list(&mut object, "routes", result.routes.iter().map(route));
     }
-    // Before 1.0.0 `dns` is there even if it says nothing.
+    // Before 1.0.0 a result has `dns` even if it is empty.
     if version < Version::V1_0_0 || !result.dns.is_empty() {
         object.insert("dns".to_owned(), dns(&result.dns));
     }

@@ -76,7 +76,7 @@ fn what_is_as_asked_needs_nothing_whatever_its_metric() {
 #[test]
 fn a_route_that_passes_by_itself_or_serves_one_tos_is_not_the_one_asked_for() {
     let mut learned = route(1024, &[hop(NET1, "fe80::1")]);
-    learned.passing = true;
+    learned.is_transient = true;
     let mut quick = route(0, &[hop(NET1, "10.1.0.1")]);
     quick.tos = 0x10;
     let routes = [learned, quick];

@@ -271,7 +271,7 @@ fn a_policy_that_can_mean_nothing_is_refused_by_the_api_server() {
         (
             "both lists of keys",
             json!({ "namespaceSelector": {}, "plugins": plugins(), "types": [{ "type": "vlan", "keys": { "allow": [], "deny": [] } }] }),
-            "give allow or deny",
+            "set either allow or deny",
         ),
         (
             "values of Exists",

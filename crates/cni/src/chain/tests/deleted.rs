@@ -1,4 +1,4 @@
-//! DEL of a list: whom it asks, what each is given, and what is left out.
+//! DEL of a list: which plugins it calls, with which input, and which it leaves out.
 
 use super::*;
 
@@ -131,10 +131,7 @@ fn without_a_namespace_those_that_work_in_one_are_not_asked_but_their_ipam_plugi
         assert!(del(&plugins, limit(), &list, target, Some(&recorded), &[]).is_empty());
         assert_eq!(plugins.briefs(), asked, "namespace {netns:?}");
         let last = plugins.calls().pop().unwrap().stdin;
-        assert_eq!(
-            last["type"], "host-device",
-            "given what its plugin is given"
-        );
+        assert_eq!(last["type"], "host-device", "it has what its plugin gets");
         assert_eq!(last["ipam"]["x"], 1);
         assert_eq!(
             last["prevResult"],

@@ -56,7 +56,7 @@ impl<R: Read + AsFd> Output<R> {
         })
     }
 
-    /// Reads what is there; forgets the source at its end.
+    /// Reads the bytes that have come; forgets the source at its end.
     fn read(&mut self) -> Result<(), Trouble> {
         let Some(source) = &mut self.source else {
             return Ok(());
