@@ -12,10 +12,10 @@ pub(crate) struct AllocateFlags {
     /// Pool to lease from; repeatable, tried in this order.
     #[arg(long, value_name = "NAME")]
     pub(crate) pool: Vec<String>,
-    /// Address that the lease must have, at most one a family. Default: the server chooses.
+    /// Address that the lease must have, at most one a family. [default: the server chooses]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Vec<String>,
-    /// Families that the lease must have. Default: as the pool says.
+    /// Families that the lease must have. [default: as the pool says]
     #[arg(long, value_enum, ignore_case = true)]
     families: Option<Families>,
     /// Pod that holds the lease.
@@ -24,7 +24,7 @@ pub(crate) struct AllocateFlags {
     /// Stable identity that holds the lease: an IPAM claim, a virtual machine.
     #[arg(long, value_name = "NAME")]
     claim: Option<String>,
-    /// Kind of the holder: pod, vm, service, … Default: pod if a pod is named.
+    /// Kind of the holder: pod, vm, service, … [default: pod if a pod is named]
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Node of the holder.
@@ -42,13 +42,13 @@ pub(crate) struct AllocateFlags {
     /// MAC address of the interface.
     #[arg(long, value_name = "MAC")]
     mac: Option<String>,
-    /// How long the lease lasts, in seconds. Default: as the pool says.
+    /// How long the lease lasts, in seconds. [default: as the pool says]
     #[arg(long, value_name = "SECONDS")]
     ttl_seconds: Option<u32>,
     /// A label: KEY=VALUE. Repeatable.
     #[arg(long, value_name = "LABEL", value_parser = label)]
     label: Vec<(String, String)>,
-    /// Names the request: a request with the same id gets the same lease. Default: none.
+    /// Names the request: a request with the same id gets the same lease. [default: none]
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }

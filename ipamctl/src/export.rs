@@ -23,7 +23,7 @@ use target::Target;
     after_help = "Examples:\n  ipamctl export -f backup.jsonl\n  ipamctl export | gzip > backup.jsonl.gz\n  ipamctl export --offline /var/lib/ipam-server -f saved.jsonl"
 )]
 pub(crate) struct ExportArgs {
-    /// File to write. Default: stdout.
+    /// File to write. [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -32,8 +32,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR")]
     offline: Option<PathBuf>,
 
-    /// Folder for a copy of sled's files, with room for these files; used for a damaged store only. Default: the
-    /// system's temporary folder.
+    /// Folder for a copy of sled's files, with room for these files; used for a damaged store only. [default: the
+    /// system's temporary folder]
     #[arg(long, value_name = "DIR", requires = "offline")]
     scratch_dir: Option<PathBuf>,
 }

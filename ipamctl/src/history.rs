@@ -30,13 +30,13 @@ pub(crate) struct HistoryArgs {
     /// Only changes about leases of this pod.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod)]
     pod: Option<PodName>,
-    /// Only changes of this time and later. Default: as far back as the history reaches.
+    /// Only changes of this time and later. [default: as far back as the history reaches]
     #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
     since: Option<Timestamp>,
-    /// Only changes before this time. Default: now.
+    /// Only changes before this time. [default: now]
     #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
     until: Option<Timestamp>,
-    /// Only this many newest changes, the newest first. Default: all.
+    /// Only this many newest changes, the newest first. [default: all]
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
 }

@@ -43,7 +43,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  ipamctl pool list --filter 'vrf=\"blue\" AND state=ACTIVE'")]
 pub(crate) struct ListArgs {
-    /// Terms joined by AND, of name, vrf, state and labels.KEY; = or !=; a value may end in *. Default: all.
+    /// Terms joined by AND, of name, vrf, state and labels.KEY; = or !=; a value may end in *. [default: all]
     #[arg(
         long,
         default_value = "",

@@ -53,13 +53,13 @@ pub(crate) struct CreateArgs {
     /// For this MAC address.
     #[arg(long, value_name = "MAC")]
     mac: Option<String>,
-    /// Only in this CNI network configuration. Default: any.
+    /// Only in this CNI network configuration. [default: any]
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Only for this interface. Default: any.
+    /// Only for this interface. [default: any]
     #[arg(long, value_name = "NAME")]
     ifname: Option<String>,
-    /// Only in this cluster. Default: any.
+    /// Only in this cluster. [default: any]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// A label: KEY=VALUE. Repeatable.
@@ -82,7 +82,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  ipamctl reservation list --pool blue -o wide")]
 pub(crate) struct ListArgs {
-    /// Only reservations of this pool. Default: all.
+    /// Only reservations of this pool. [default: all]
     #[arg(
         long,
         default_value = "",

@@ -22,10 +22,10 @@ use super::time;
 pub(crate) struct WhohasArgs {
     /// IPv4 or IPv6 address, without prefix length.
     address: IpAddr,
-    /// Time to answer for: RFC 3339, local time ('2026-01-31 14:03', 14:03), or relative ('10m ago', -10m). Default: now.
+    /// Time to answer for: RFC 3339, local time ('2026-01-31 14:03', 14:03), or relative ('10m ago', -10m). [default: now]
     #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
     at: Option<Timestamp>,
-    /// VRF of the address. Default: all.
+    /// VRF of the address. [default: all]
     #[arg(
         long,
         default_value = "",

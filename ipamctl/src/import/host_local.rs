@@ -37,13 +37,13 @@ pub(crate) struct HostLocalArgs {
     #[arg(long, value_name = "NAME")]
     pool: String,
     /// Network by which DEL and GC find the leases: `name` of the CNI configuration, or NAMESPACE/NAME of a
-    /// NetworkAttachmentDefinition whose configuration has no name. Default: the folder's name.
+    /// NetworkAttachmentDefinition whose configuration has no name. [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Node of the folder; GC needs it. Default: none.
+    /// Node of the folder; GC needs it. [default: none]
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Cluster of the node, where one server serves several clusters. Default: none.
+    /// Cluster of the node, where one server serves several clusters. [default: none]
     #[arg(
         long,
         default_value = "",
@@ -51,7 +51,7 @@ pub(crate) struct HostLocalArgs {
         value_name = "NAME"
     )]
     cluster: String,
-    /// Interface of files that name none, as versions before 0.7 wrote them. Default: eth0, which GC does not find.
+    /// Interface of files that name none, as versions before 0.7 wrote them. [default: eth0, which GC does not find]
     #[arg(long, value_name = "NAME")]
     ifname: Option<String>,
 }

@@ -52,17 +52,17 @@ pub(crate) struct WhereaboutsArgs {
     /// YAML; - reads stdin.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Makes the missing pools, named with this prefix and their range. Default: all pools must exist.
+    /// Makes the missing pools, named with this prefix and their range. [default: all pools must exist]
     #[arg(long, value_name = "PREFIX")]
     pool_prefix: Option<String>,
-    /// VRF of all pools. Default: network_name of a range, else default.
+    /// VRF of all pools. [default: network_name of a range, else default]
     #[arg(long, value_name = "NAME")]
     vrf: Option<String>,
-    /// Network of all leases, by which DEL finds them. Default: the network of the NetworkAttachmentDefinition, else
-    /// network_name, else the IPPool's name.
+    /// Network of all leases, by which DEL finds them. [default: the network of the NetworkAttachmentDefinition, else
+    /// network_name, else the IPPool's name]
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Cluster of the file, where one server serves several clusters. Default: none.
+    /// Cluster of the file, where one server serves several clusters. [default: none]
     #[arg(
         long,
         default_value = "",

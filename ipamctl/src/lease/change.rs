@@ -31,7 +31,7 @@ pub(crate) struct AllocateArgs {
 pub(crate) struct RenewArgs {
     /// The lease's id.
     id: String,
-    /// How long the lease lasts from now on, in seconds. Default: the pool's default_ttl.
+    /// How long the lease lasts from now on, in seconds. [default: the pool's default_ttl]
     #[arg(long, value_name = "SECONDS")]
     ttl_seconds: Option<u32>,
 }

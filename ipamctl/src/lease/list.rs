@@ -20,7 +20,7 @@ const PAGE: usize = 1000;
 pub(crate) struct ListArgs {
     #[command(flatten)]
     filter: FilterFlags,
-    /// At most this many leases. Default: all.
+    /// At most this many leases. [default: all]
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
 }

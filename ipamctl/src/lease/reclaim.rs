@@ -50,7 +50,7 @@ pub(crate) struct ReclaimArgs {
     /// Only leases of this network.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// Cluster of the list, where one server serves several clusters. Default: none.
+    /// Cluster of the list, where one server serves several clusters. [default: none]
     #[arg(
         long,
         default_value = "",

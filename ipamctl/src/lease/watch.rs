@@ -20,7 +20,7 @@ use crate::remote::Remote;
 pub(crate) struct WatchArgs {
     #[command(flatten)]
     filter: FilterFlags,
-    /// Changes after this revision. Default: 0, from now on.
+    /// Changes after this revision. [default: 0, from now on]
     #[arg(long, default_value_t = 0, value_name = "REVISION")]
     after_revision: u64,
     /// The store that counted --after-revision, as a bookmark in -o json names it: another store is refused.
@@ -29,7 +29,7 @@ pub(crate) struct WatchArgs {
     /// Shows the existing leases first.
     #[arg(long)]
     include_existing: bool,
-    /// Ends after this many changes. Default: never.
+    /// Ends after this many changes. [default: never]
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
 }

@@ -45,7 +45,7 @@ pub(crate) struct CreateArgs {
     /// Where an address is unique: pools of one VRF must not overlap.
     #[arg(long, default_value = "default", value_name = "NAME")]
     vrf: String,
-    /// How the two addresses of a pair are chosen. Default: independent.
+    /// How the two addresses of a pair are chosen. [default: independent]
     #[arg(long, value_enum, ignore_case = true)]
     pairing: Option<Pairs>,
     #[command(flatten)]

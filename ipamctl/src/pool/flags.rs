@@ -58,16 +58,16 @@ enum Requested {
 /// The fields of a pool that can be set at any time. A list replaces the existing list; "" empties it.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
 pub(super) struct ConfigFlags {
-    /// IPv4 addresses that may be leased: FIRST-LAST, a CIDR or one address. Repeatable. Default: all of the CIDR.
+    /// IPv4 addresses that may be leased: FIRST-LAST, a CIDR or one address. Repeatable. [default: all of the CIDR]
     #[arg(long, value_name = "RANGE")]
     ipv4_range: Vec<String>,
-    /// IPv4 addresses that are never leased, in the forms of --ipv4-range. Repeatable. Default: none.
+    /// IPv4 addresses that are never leased, in the forms of --ipv4-range. Repeatable. [default: none]
     #[arg(long, value_name = "RANGE")]
     ipv4_exclude: Vec<String>,
-    /// The IPv4 router, never leased. Default: none.
+    /// The IPv4 router, never leased. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     ipv4_gateway: Option<String>,
-    /// An IPv4 route of every pod: DST[,GATEWAY[,MTU]]. Repeatable. Default: none.
+    /// An IPv4 route of every pod: DST[,GATEWAY[,MTU]]. Repeatable. [default: none]
     #[arg(long, value_name = "ROUTE", value_parser = route)]
     ipv4_route: Vec<Option<Route>>,
     /// IPv6 addresses that may be leased, as --ipv4-range.
@@ -76,41 +76,41 @@ pub(super) struct ConfigFlags {
     /// IPv6 addresses that are never leased, as --ipv4-exclude.
     #[arg(long, value_name = "RANGE")]
     ipv6_exclude: Vec<String>,
-    /// The IPv6 router, never leased. Default: none.
+    /// The IPv6 router, never leased. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     ipv6_gateway: Option<String>,
     /// An IPv6 route of every pod, as --ipv4-route.
     #[arg(long, value_name = "ROUTE", value_parser = route)]
     ipv6_route: Vec<Option<Route>>,
-    /// A DNS server for every pod. Repeatable. Default: none.
+    /// A DNS server for every pod. Repeatable. [default: none]
     #[arg(long, value_name = "ADDRESS")]
     dns_server: Vec<String>,
-    /// A DNS search domain for every pod. Repeatable. Default: none.
+    /// A DNS search domain for every pod. Repeatable. [default: none]
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
-    /// Families that a lease must get if its request names none. Default: every family of the pool.
+    /// Families that a lease must get if its request names none. [default: every family of the pool]
     #[arg(long, value_enum, ignore_case = true)]
     families: Option<Families>,
-    /// How the next free address is chosen. Default: next-fit.
+    /// How the next free address is chosen. [default: next-fit]
     #[arg(long, value_enum, ignore_case = true)]
     strategy: Option<Order>,
-    /// How long an address rests after its release, in seconds. Default: 0.
+    /// How long an address rests after its release, in seconds. [default: 0]
     #[arg(long, value_name = "SECONDS")]
     quarantine_seconds: Option<u32>,
-    /// How long a lease lasts if its request has no TTL, in seconds; leases of pods last until released. Default: 0, until
-    /// released.
+    /// How long a lease lasts if its request has no TTL, in seconds; leases of pods last until released. [default: 0, until
+    /// released]
     #[arg(long, value_name = "SECONDS")]
     default_ttl_seconds: Option<u32>,
-    /// The longest time that a lease may last without renewal, in seconds. Default: 0, no limit.
+    /// The longest time that a lease may last without renewal, in seconds. [default: 0, no limit]
     #[arg(long, value_name = "SECONDS")]
     max_ttl_seconds: Option<u32>,
-    /// A namespace whose pods get leases; for other namespaces the pool does not exist. Repeatable. Default: all.
+    /// A namespace whose pods get leases; for other namespaces the pool does not exist. Repeatable. [default: all]
     #[arg(long, value_name = "NAMESPACE")]
     allowed_namespace: Vec<String>,
-    /// Whether a request may name the address that it wants. Default: allow.
+    /// Whether a request may name the address that it wants. [default: allow]
     #[arg(long, value_enum, ignore_case = true)]
     requested_addresses: Option<Requested>,
-    /// The most leases of one namespace. Default: 0, no limit.
+    /// The most leases of one namespace. [default: 0, no limit]
     #[arg(long, value_name = "NUMBER")]
     namespace_quota: Option<u32>,
     /// A label: KEY=VALUE, or KEY- to remove a label. Repeatable.

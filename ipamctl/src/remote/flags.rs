@@ -18,13 +18,13 @@ pub(crate) struct RemoteFlags {
     /// Authorities that the server's certificate must come from, PEM. Required for https.
     #[arg(long, global = true, env = "IPAM_TLS_CA", value_name = "FILE")]
     pub(super) tls_ca: Option<PathBuf>,
-    /// Certificate of the caller, PEM. Default: none.
+    /// Certificate of the caller, PEM. [default: none]
     #[arg(long, global = true, env = "IPAM_TLS_CERT", value_name = "FILE")]
     pub(super) tls_cert: Option<PathBuf>,
     /// Key of --tls-cert, PEM.
     #[arg(long, global = true, env = "IPAM_TLS_KEY", value_name = "FILE")]
     pub(super) tls_key: Option<PathBuf>,
-    /// Token of the caller, beside a certificate or instead of one; read again when it is renewed. Default: none.
+    /// Token of the caller, beside a certificate or instead of one; read again when it is renewed. [default: none]
     #[arg(long, global = true, env = "IPAM_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// How long one answer may take, in seconds.
