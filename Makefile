@@ -12,7 +12,7 @@ RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor 
 
 export META_CNI_BIN_DIR = $(RELEASE)
 
-.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs book rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,9 @@ book: ## The book of docs/, in target/book/docs/src
 	@tests/tools/links.sh
 	$(TOOLS)/mdbook/bin/mdbook build docs
 	@for folder in deploy examples findings proto; do ln -sfn ../../$$folder target/book/$$folder; done
+
+flags: ## Writes docs/src/flags.md from the types of the command lines
+	cargo run --locked --package reference
 
 rpcs: ## Writes docs/src/rpcs.md from the comments of the contract
 	tests/tools/rpcs.sh

@@ -132,6 +132,11 @@ fn renamed(command: clap::Command) -> clap::Command {
     command.mut_subcommands(renamed)
 }
 
+/// The command line, as the book describes it.
+pub fn command() -> clap::Command {
+    Program::Ipamctl.commands()
+}
+
 /// Reads a command line; its first element is the name of the program.
 ///
 /// # Errors

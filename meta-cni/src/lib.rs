@@ -6,6 +6,7 @@
 //! [`settle`], [`status`]; [`verbs`] puts them in order.
 
 pub mod advertisements;
+pub mod arguments;
 pub mod attachment;
 pub mod author;
 pub mod cluster;

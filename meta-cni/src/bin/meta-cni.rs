@@ -4,46 +4,17 @@ use std::io::{self, Write};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{CommandFactory, Parser};
 use cni::error::{Code, ErrorObject, with_causes};
 use cni::skel::{Command, Environment, Request};
+use meta_cni::arguments::{Action, MetaCni};
 use meta_cni::plugins::DELEGATE_MARK;
 use meta_cni::{doctor, explain, verbs};
 use serde_json::Value;
 
-/// A CNI plugin that gives a pod several interfaces, by delegating to the CNI plugins that
-/// NetworkAttachmentDefinitions name.
-///
-/// A container runtime executes it with CNI_COMMAND and the other CNI variables set and its network
-/// configuration on standard input; it takes no arguments then. The result, or an error object, goes to
-/// standard output; logs go to standard error.
-///
-/// Exit status: 0 success, 1 failure with an error object, 2 wrong arguments.
-#[derive(Parser)]
-#[command(name = "meta-cni", version, arg_required_else_help = false)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Action>,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    Doctor(doctor::Options),
-    Explain(explain::Options),
-    /// Delete the sandboxes that the agent marked; a configuration comes on standard input, as for a verb
-    #[command(hide = true)]
-    CollectOrphans,
-    /// Print the script that completes this command's arguments in a shell
-    Completion {
-        /// The shell
-        shell: Shell,
-    },
-}
-
 fn main() -> ExitCode {
     if std::env::args_os().len() > 1 {
-        return run_by_a_person(&Arguments::parse());
+        return run_by_a_person(&MetaCni::parse());
     }
     let answer = match Environment::read(|name| std::env::var(name).ok()) {
         Ok(None) => return introduce(),
@@ -98,7 +69,7 @@ fn collect_orphans() -> ExitCode {
     }
 }
 
-/// Writes the answer; a runtime that does not read it is told by the exit status.
+/// Writes the answer; the exit status reports a runtime that does not read it.
 fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
     let written = serde_json::to_vec(answer)
         .map_err(io::Error::from)
@@ -112,14 +83,14 @@ fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
     }
 }
 
-fn run_by_a_person(arguments: &Arguments) -> ExitCode {
+fn run_by_a_person(arguments: &MetaCni) -> ExitCode {
     match &arguments.command {
         Some(Action::Doctor(options)) => examine(options),
         Some(Action::Explain(options)) => explain(options),
         Some(Action::Completion { shell }) => {
             clap_complete::generate(
                 *shell,
-                &mut Arguments::command(),
+                &mut MetaCni::command(),
                 "meta-cni",
                 &mut io::stdout(),
             );

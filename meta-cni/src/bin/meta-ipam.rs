@@ -5,44 +5,20 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{CommandFactory, Parser};
 use cni::error::{Code, ErrorObject};
 use cni::key;
 use cni::skel::{Command, Environment, Request};
+use meta_cni::arguments::{MetaIpam, MetaIpamAction};
 use meta_cni::{ipam, limits, verbs};
 use serde_json::Value;
 
-/// A CNI IPAM plugin that leases IPv4/IPv6 pairs from ipam-server.
-///
-/// A CNI plugin executes it, if its configuration has `"ipam": {"type": "meta-ipam", "pool": "NAME"}`; it takes no
-/// arguments then. Keys beside: pools (a list, tried in order), families, serverName. The node says in
-/// /etc/cni/net.d/meta-cni.d/ipam.yaml which servers there are; a configuration of the node may have the keys server,
-/// tls, timeoutSeconds, node and stateDir itself.
-///
-/// Exit status: 0 success, 1 failure with an error object on standard output, 2 wrong arguments.
-#[derive(Parser)]
-#[command(name = "meta-ipam", version, arg_required_else_help = false)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Action>,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    /// Print the script that completes this command's arguments in a shell
-    Completion {
-        /// The shell
-        shell: Shell,
-    },
-}
-
 fn main() -> ExitCode {
     if std::env::args_os().len() > 1 {
-        if let Some(Action::Completion { shell }) = Arguments::parse().command {
+        if let Some(MetaIpamAction::Completion { shell }) = MetaIpam::parse().command {
             clap_complete::generate(
                 shell,
-                &mut Arguments::command(),
+                &mut MetaIpam::command(),
                 "meta-ipam",
                 &mut io::stdout(),
             );
@@ -95,7 +71,7 @@ fn is_main_plugin(request: &Request) -> bool {
     name.is_some() && name.and_then(|name| name.to_str()) == kind
 }
 
-/// Writes the answer; a plugin that does not read it is told by the exit status.
+/// Writes the answer; the exit status reports a plugin that does not read it.
 fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
     let bytes = serde_json::to_vec(answer).map_err(io::Error::from);
     match bytes.and_then(|bytes| io::stdout().lock().write_all(&bytes)) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::harness::workspace::metadata::{Imports, Of, imports, read};
 
 /// All crates, each behind those that it may import.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "proto",
     "crds",
     "cni-protocol",
@@ -19,6 +19,7 @@ const ORDER: [&str; 14] = [
     "meta-cnid",
     "ipam-server",
     "ipamctl",
+    "reference",
     "e2e",
     "fuzz",
 ];
