@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bridge behind sbr or vrf (1.10.0): CHECK of the list fails right after its ADD, nothing having changed, since the later
-# plugin moved the routes that the first one looks for. CRI-O's ocicni asks CHECK after every ADD.
+# plugin moved the routes that the first plugin checks. CRI-O's ocicni asks CHECK after every ADD.
 set -euo pipefail
 
 version=v1.10.0
@@ -26,7 +26,7 @@ run() {
 
 # check_after_add PLUGIN KEYS: ADD and CHECK of bridge with PLUGIN behind it.
 check_after_add() {
-    local pod=pod-$1 bridge second first all told
+    local pod=pod-$1 bridge second first all answer
     ip netns add "$pod"
     bridge='"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0", "isGateway": true,
         "ipam": {"type": "host-local", "dataDir": "'$work/leases'", "ranges": [[{"subnet": "10.9.0.0/24"}]],
@@ -34,11 +34,11 @@ check_after_add() {
     second='"cniVersion": "1.0.0", "name": "net", "type": "'$1'"'$2
     first=$(run ADD bridge "$pod" "{$bridge}")
     all=$(run ADD "$1" "$pod" "{$second, \"prevResult\": $first}" 2>/dev/null)
-    if told=$(run CHECK bridge "$pod" "{$bridge, \"prevResult\": $all}"); then
+    if answer=$(run CHECK bridge "$pod" "{$bridge, \"prevResult\": $all}"); then
         echo "bridge behind which $1 came, $version: CHANGED, its CHECK succeeds"
         wrong=1
     else
-        echo "bridge behind which $1 came, $version: CHECK after ADD: $(tr -d '\n' <<<"$told")"
+        echo "bridge behind which $1 came, $version: CHECK after ADD: $(tr -d '\n' <<<"$answer")"
     fi
 }
 

@@ -14,13 +14,13 @@ versions=$(CNI_COMMAND=VERSION "$work/whereabouts" <<<'{"cniVersion": "1.0.0"}')
 echo "whereabouts $version announces $versions"
 conf='{"cniVersion": "1.0.0", "name": "net", "type": "bridge", "prevResult": {"cniVersion": "1.0.0"},
     "ipam": {"type": "whereabouts", "range": "10.9.0.0/24"}}'
-if told=$(CNI_COMMAND=CHECK CNI_CONTAINERID=pod CNI_NETNS=/proc/self/ns/net CNI_IFNAME=eth0 CNI_PATH=$work \
+if answer=$(CNI_COMMAND=CHECK CNI_CONTAINERID=pod CNI_NETNS=/proc/self/ns/net CNI_IFNAME=eth0 CNI_PATH=$work \
     "$work/whereabouts" <<<"$conf"); then
     echo "CHANGED: CHECK succeeds"
     exit 1
 fi
-echo "whereabouts $version, CHECK: $(tr -d '\n' <<<"$told")"
-[[ $versions == *'"1.0.0"'* && $told == *"not implemented"* ]] || {
+echo "whereabouts $version, CHECK: $(tr -d '\n' <<<"$answer")"
+[[ $versions == *'"1.0.0"'* && $answer == *"not implemented"* ]] || {
     echo "CHANGED"
     exit 1
 }

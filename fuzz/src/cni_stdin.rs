@@ -30,10 +30,10 @@ fuzz_target!(|text: &str| {
         let _refused = IpamConfig::of(object).is_err();
     }
     if let Ok(result) = CniResult::from_value(&value, Version::V1_1_0) {
-        let told = result
+        let written = result
             .to_value(Version::V1_1_0)
-            .expect("the newest version tells everything");
-        let again = CniResult::from_value(&told, Version::V1_1_0);
+            .expect("the newest version has every field");
+        let again = CniResult::from_value(&written, Version::V1_1_0);
         assert_eq!(again.ok().as_ref(), Some(&result));
     }
 });

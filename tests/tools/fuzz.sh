@@ -15,8 +15,8 @@ targets=("$@")
 ((${#targets[@]})) || targets=(authority filter page_token pool_yaml cni_stdin)
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-# libFuzzer looks for functions of the C library at run time: these executables are not static. Only crates of the
-# workspace are watched: a dependency's branches are not what is looked for.
+# libFuzzer finds functions of the C library at run time: these executables are not static. Only crates of the
+# workspace are watched: a dependency's branches are not of interest.
 RUSTFLAGS='--cfg fuzzing' RUSTC_WORKSPACE_WRAPPER=$here/coverage.sh CARGO_PROFILE_DEV_DEBUG=0 \
     cargo build --quiet --locked --target-dir target/fuzz/build --package fuzz --bins
 

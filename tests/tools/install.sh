@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests need and the machine lacks; quiet when all is there.
+# Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
 #   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
