@@ -13,7 +13,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dial::socket::{Hidden, Place};
+use dial::socket::{Published, Unpublished};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Address;
@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub enum Bound {
     /// In the file system, under a name that nobody knows.
-    Unix(Hidden),
+    Unix(Unpublished),
     /// On TCP.
     Tcp(TcpListener),
 }
@@ -34,7 +34,7 @@ pub enum Bound {
 #[derive(Debug)]
 pub enum Open {
     /// In the file system; the file is removed with its place.
-    Unix(UnixListener, Place),
+    Unix(UnixListener, Published),
     /// On TCP.
     Tcp(TcpListener),
 }
@@ -90,7 +90,7 @@ impl Bound {
     /// If the system does not return it.
     pub fn address(&self) -> std::io::Result<String> {
         Ok(match self {
-            Bound::Unix(hidden) => format!("unix://{}", hidden.path().display()),
+            Bound::Unix(socket) => format!("unix://{}", socket.path().display()),
             Bound::Tcp(listener) => format!("tcp://{}", listener.local_addr()?),
         })
     }
@@ -102,7 +102,7 @@ impl Bound {
     pub async fn open(self) -> Result<Open, ListenError> {
         match self {
             Bound::Tcp(listener) => Ok(Open::Tcp(listener)),
-            Bound::Unix(hidden) => publish(hidden).await,
+            Bound::Unix(socket) => publish(socket).await,
         }
     }
 }
@@ -122,23 +122,25 @@ pub async fn bind_tcp(at: std::net::SocketAddr, patience: Instant) -> std::io::R
     }
 }
 
-async fn bind_unix(path: &Path) -> Result<Hidden, ListenError> {
+async fn bind_unix(path: &Path) -> Result<Unpublished, ListenError> {
     let io = |source| ListenError::Io {
         address: format!("unix://{}", path.display()),
         source,
     };
     check_kind(path)?;
-    Hidden::bind(path).await.map_err(|error| io(error.source))
+    Unpublished::bind(path)
+        .await
+        .map_err(|error| io(error.source))
 }
 
-async fn publish(hidden: Hidden) -> Result<Open, ListenError> {
-    let path = hidden.path().to_owned();
+async fn publish(socket: Unpublished) -> Result<Open, ListenError> {
+    let path = socket.path().to_owned();
     check_kind(&path)?;
-    if hidden.is_taken().await {
+    if socket.is_taken().await {
         return Err(ListenError::Taken { path });
     }
-    match hidden.publish() {
-        Ok((place, listener)) => Ok(Open::Unix(listener, place)),
+    match socket.publish() {
+        Ok((socket, listener)) => Ok(Open::Unix(listener, socket)),
         Err(error) => Err(ListenError::Io {
             address: format!("unix://{}", path.display()),
             source: error.source,
@@ -193,13 +195,13 @@ mod tests {
     async fn the_end_of_an_old_server_leaves_the_socket_of_the_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ipam.sock");
-        let Open::Unix(listener, place) = open(&path).await.unwrap() else {
+        let Open::Unix(listener, socket) = open(&path).await.unwrap() else {
             panic!("a socket in the file system");
         };
         let new = bound(&path).await.unwrap();
         drop(listener);
         let new = new.open().await.unwrap();
-        drop(place);
+        drop(socket);
         assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
         drop(new);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -97,7 +97,7 @@ fn form(error: yaml::YamlError) -> SeedError {
 }
 
 fn line(text: &str, path: &str) -> Option<usize> {
-    yaml::place(text, 0, path).map(|place| place.line)
+    yaml::position(text, 0, path).map(|position| position.line)
 }
 
 /// The pools of a text, each read by itself.

@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dial::socket::{Hidden, SocketError};
+use dial::socket::{SocketError, Unpublished};
 use meta_cni::cluster::ClusterError;
 use meta_cni::cluster::api::Source;
 use meta_cni::device::DeviceSource;
@@ -126,10 +126,10 @@ pub async fn run(
     arguments: Arguments,
     mut shutdown: signal::Receiver<bool>,
 ) -> Result<(), AgentError> {
-    let (mut agent, hidden) = Agent::wire(&arguments).await?;
+    let (mut agent, socket) = Agent::wire(&arguments).await?;
     let result = tokio::select! {
         _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
-        ended = agent.serve(hidden, &arguments) => ended,
+        ended = agent.serve(socket, &arguments) => ended,
     };
     tracing::info!("stopping");
     agent.finish(arguments.shutdown_seconds).await;
@@ -153,12 +153,12 @@ struct Agent {
 
 impl Agent {
     /// Starts everything but answering meta-cni.
-    async fn wire(arguments: &Arguments) -> Result<(Agent, Hidden), AgentError> {
+    async fn wire(arguments: &Arguments) -> Result<(Agent, Unpublished), AgentError> {
         let upstream = arguments.upstream()?;
         let node = node_name(arguments)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let hidden = Hidden::bind(&arguments.socket).await?;
+        let socket = Unpublished::bind(&arguments.socket).await?;
         let pages_at = http::listen(arguments.metrics_listen).await;
         let pages_at = pages_at.map_err(|source| AgentError::Metrics {
             address: arguments.metrics_listen,
@@ -174,10 +174,10 @@ impl Agent {
         let mut passed_on = None;
         if let Some(upstream) = upstream {
             let counts = proxy::Metrics::register(&mut registry);
-            let hidden = Hidden::bind(&arguments.ipam_socket).await?;
+            let socket = Unpublished::bind(&arguments.ipam_socket).await?;
             let proxy = proxy::new(upstream, counts.clone(), stopping);
             tasks::start_reports(&mut parts, arguments, &node, &proxy.0);
-            tasks::start_proxy(&mut parts, hidden, proxy);
+            tasks::start_proxy(&mut parts, socket, proxy);
             passed_on = Some(counts);
         }
         let waiting = Waiting::register(&mut registry);
@@ -225,18 +225,18 @@ impl Agent {
             posts,
             close,
         };
-        Ok((agent, hidden))
+        Ok((agent, socket))
     }
 
     /// Answers meta-cni once everything is known; ends only by failing.
-    async fn serve(&mut self, hidden: Hidden, arguments: &Arguments) -> Ended {
+    async fn serve(&mut self, socket: Unpublished, arguments: &Arguments) -> Ended {
         tokio::select! {
             () = self.service.index.synced() => {}
             ended = self.parts.first_to_end() => return ended,
         }
-        let (place, listener) = hidden.publish()?;
+        let (socket, listener) = socket.publish()?;
         self.parts
-            .work(async move { Err(place.keep().await.into()) });
+            .work(async move { Err(socket.keep_published().await.into()) });
         let answering = tasks::answer(self.service.clone(), listener, self.stop.subscribe());
         self.parts.serve(answering);
         tasks::announce_socket(arguments);

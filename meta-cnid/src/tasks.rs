@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dial::socket::Hidden;
+use dial::socket::Unpublished;
 use futures_util::{StreamExt as _, stream};
 use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
@@ -23,17 +23,17 @@ use super::{accepted, held, operations, orphans, repair};
 
 /// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
 /// has reached ipam-server.
-pub(super) fn start_proxy(parts: &mut Parts, hidden: Hidden, (proxy, keeper): (Proxy, Keeper)) {
+pub(super) fn start_proxy(parts: &mut Parts, socket: Unpublished, (proxy, keeper): (Proxy, Keeper)) {
     let (give, listener) = oneshot::channel();
     let own = proxy.clone();
     parts.work(async move {
-        if hidden.is_taken().await {
+        if socket.is_taken().await {
             own.connected().await;
         }
-        let (place, listener) = hidden.publish()?;
+        let (socket, listener) = socket.publish()?;
         // Nobody takes it if serving has failed, which is told there.
         let _ = give.send(listener);
-        Err(place.keep().await.into())
+        Err(socket.keep_published().await.into())
     });
     parts.serve(async move {
         let listener = async {

@@ -13,12 +13,12 @@ use rustls::pki_types::ServerName;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     text: Arc<str>,
-    place: Place,
+    target: Target,
 }
 
 /// How a server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Target {
     /// A socket of this machine, by its absolute path.
     Unix(PathBuf),
     /// TLS: the host of the URI is the name or address in the server's certificate.
@@ -61,7 +61,7 @@ impl Address {
     pub fn unix(path: &Path) -> Address {
         Address {
             text: format!("unix://{}", path.display()).into(),
-            place: Place::Unix(path.to_owned()),
+            target: Target::Unix(path.to_owned()),
         }
     }
 
@@ -71,13 +71,13 @@ impl Address {
     }
 
     /// How the server is reached.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Whether the server shows a certificate.
     pub fn is_tls(&self) -> bool {
-        matches!(self.place, Place::Tls(_))
+        matches!(self.target, Target::Tls(_))
     }
 }
 
@@ -94,19 +94,19 @@ impl FromStr for Address {
                 Err(_) => Err(AddressError::Uri { address: address() }),
             }
         };
-        let place = match text.split_once("://") {
-            Some(("unix", path)) if path.starts_with('/') => Place::Unix(path.into()),
+        let target = match text.split_once("://") {
+            Some(("unix", path)) if path.starts_with('/') => Target::Unix(path.into()),
             Some(("unix", _)) => return Err(AddressError::Relative { address: address() }),
-            Some(("https", _)) => Place::Tls(uri()?),
+            Some(("https", _)) => Target::Tls(uri()?),
             Some(("http", _)) => match uri()? {
-                uri if is_loopback(&uri) => Place::Loopback(uri),
+                uri if is_loopback(&uri) => Target::Loopback(uri),
                 _ => return Err(AddressError::NoTls { address: address() }),
             },
             _ => return Err(AddressError::Scheme { address: address() }),
         };
         Ok(Address {
             text: text.into(),
-            place,
+            target,
         })
     }
 }
@@ -149,9 +149,9 @@ mod tests {
             "http://[::1]:7443",
         ] {
             let address: Address = text.parse().unwrap();
-            let scheme = match address.place() {
-                Place::Unix(path) => format!("unix://{}", path.display()),
-                Place::Tls(uri) | Place::Loopback(uri) => {
+            let scheme = match address.target() {
+                Target::Unix(path) => format!("unix://{}", path.display()),
+                Target::Tls(uri) | Target::Loopback(uri) => {
                     uri.to_string().trim_end_matches('/').to_owned()
                 }
             };

@@ -1,8 +1,9 @@
-//! Sockets of servers: for their owner only, put in place by a rename so that a new server takes over from an old one,
-//! kept there, and removed only by the server whose socket it is.
+//! Sockets of servers: for their owner only, published at their path by a rename so that a new server takes over from an old
+//! one, kept there, and removed only by the server whose socket it is.
 //!
-//! A socket listens under a name of its own for as long as its server lives; its place is another link to the same file. So
-//! it can be put there again when the place was lost: a new server that had taken it ended, or somebody removed it.
+//! A socket listens under a name of its own for as long as its server lives; its path is another link to the same file. So
+//! the server can publish the socket again when the path was lost: a new server that had taken the path ended, or somebody
+//! removed the link.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
@@ -12,10 +13,10 @@ use std::{fs, io};
 
 use tokio::net::{UnixListener, UnixStream};
 
-/// How often a socket's place is checked.
+/// How often a socket's path is checked.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A socket that cannot be made, or put in its place.
+/// A socket that cannot be made or published.
 #[derive(Debug, thiserror::Error)]
 #[error("making the socket {}; may this process write to its folder?", .path.display())]
 pub struct SocketError {
@@ -26,16 +27,16 @@ pub struct SocketError {
     pub source: io::Error,
 }
 
-/// A socket that listens, but that nobody finds yet.
+/// A socket that listens under its own name, but not yet at its path.
 #[derive(Debug)]
-pub struct Hidden {
-    place: Place,
+pub struct Unpublished {
+    socket: Published,
     listener: UnixListener,
 }
 
-/// Where a socket is to be found. Its files go with this value, unless another server has taken the place.
+/// A socket at its path. Its files are removed with this value, but for the path if another server has taken it.
 #[derive(Debug)]
-pub struct Place {
+pub struct Published {
     path: PathBuf,
     /// The socket's own name.
     own: PathBuf,
@@ -43,13 +44,13 @@ pub struct Place {
     identity: (u64, u64),
 }
 
-impl Hidden {
+impl Unpublished {
     /// Binds under a name of its own, in a folder for the owner only, which is made if it is missing. Names that
     /// dead servers left are removed.
     ///
     /// # Errors
     /// [`SocketError`].
-    pub async fn bind(path: &Path) -> Result<Hidden, SocketError> {
+    pub async fn bind(path: &Path) -> Result<Unpublished, SocketError> {
         let failed = |source| SocketError {
             path: path.to_owned(),
             source,
@@ -66,45 +67,45 @@ impl Hidden {
         make().map_err(failed)?;
         sweep(folder, &prefix).await.map_err(failed)?;
         let own = folder.join(format!("{prefix}{:016x}", random()));
-        let bind = || -> io::Result<Hidden> {
+        let bind = || -> io::Result<Unpublished> {
             let listener = UnixListener::bind(&own)?;
             fs::set_permissions(&own, PermissionsExt::from_mode(0o600))?;
             let identity = identity(&own)?;
             let (path, own) = (path.to_owned(), own);
-            let place = Place {
+            let socket = Published {
                 path,
                 own,
                 identity,
             };
-            Ok(Hidden { place, listener })
+            Ok(Unpublished { socket, listener })
         };
         bind().map_err(failed)
     }
 
-    /// The place.
+    /// The path to publish the socket at.
     pub fn path(&self) -> &Path {
-        &self.place.path
+        &self.socket.path
     }
 
-    /// Whether another process listens in the place.
+    /// Whether another process listens at the path.
     pub async fn is_taken(&self) -> bool {
-        answers(&self.place.path).await
+        answers(&self.socket.path).await
     }
 
-    /// Puts it in its place, whoever had that before: calls that an older server has begun are finished by it.
+    /// Publishes the socket at its path, whoever had the path before: an older server finishes the calls that it has begun.
     ///
     /// # Errors
     /// [`SocketError`].
-    pub fn publish(self) -> Result<(Place, UnixListener), SocketError> {
-        self.place.take()?;
-        Ok((self.place, self.listener))
+    pub fn publish(self) -> Result<(Published, UnixListener), SocketError> {
+        self.socket.link()?;
+        Ok((self.socket, self.listener))
     }
 }
 
-/// Who is found in a place.
+/// Who is found at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// The socket whose place it is.
+pub enum PathState {
+    /// The socket of this server.
     Ours,
     /// Another process that answers.
     Taken,
@@ -112,15 +113,15 @@ pub enum Standing {
     Lost,
 }
 
-impl Place {
-    /// Where the socket is to be found.
+impl Published {
+    /// The socket's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Keeps the socket in its place for as long as nobody else listens there; ends only by failing, for example when the
-    /// folder was emptied: the caller binds anew, or ends.
-    pub async fn keep(self) -> SocketError {
+    /// Keeps the socket published for as long as no other process listens at its path; ends only by failing, for example
+    /// when the folder was emptied: the caller binds anew, or ends.
+    pub async fn keep_published(self) -> SocketError {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             if let Err(error) = self.check().await {
@@ -129,27 +130,28 @@ impl Place {
         }
     }
 
-    /// Checks the place once, and takes it again if nobody is found there.
+    /// Checks the path once, and publishes the socket again if nobody answers at the path.
     ///
     /// # Errors
-    /// [`SocketError`] if it cannot be taken.
-    pub async fn check(&self) -> Result<Standing, SocketError> {
+    /// [`SocketError`] if the socket cannot be published.
+    pub async fn check(&self) -> Result<PathState, SocketError> {
         if self.is_ours() {
-            return Ok(Standing::Ours);
+            return Ok(PathState::Ours);
         }
         if answers(&self.path).await {
-            return Ok(Standing::Taken);
+            return Ok(PathState::Taken);
         }
-        self.take()?;
-        tracing::warn!(socket = %self.path.display(), "the socket's file was lost, and is in its place again");
-        Ok(Standing::Lost)
+        self.link()?;
+        tracing::warn!(socket = %self.path.display(), "the socket's file was lost, and was made again");
+        Ok(PathState::Lost)
     }
 
     fn is_ours(&self) -> bool {
         identity(&self.path).is_ok_and(|found| found == self.identity)
     }
 
-    fn take(&self) -> Result<(), SocketError> {
+    /// Makes the path a link to the socket, in one step.
+    fn link(&self) -> Result<(), SocketError> {
         let mut link = self.own.clone().into_os_string();
         link.push(".link");
         fs::hard_link(&self.own, &link)
@@ -161,10 +163,10 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Published {
     fn drop(&mut self) {
-        let place = self.is_ours().then_some(&self.path);
-        for path in place.into_iter().chain([&self.own]) {
+        let published = self.is_ours().then_some(&self.path);
+        for path in published.into_iter().chain([&self.own]) {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "a socket's file stays");
@@ -231,8 +233,8 @@ mod tests {
         names
     }
 
-    async fn published(path: &Path) -> (Place, UnixListener) {
-        Hidden::bind(path).await.unwrap().publish().unwrap()
+    async fn published(path: &Path) -> (Published, UnixListener) {
+        Unpublished::bind(path).await.unwrap().publish().unwrap()
     }
 
     async fn is_answered_by(path: &Path, listener: &UnixListener) -> bool {
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_server_takes_the_place_and_the_old_one_leaves_it_alone() {
+    async fn a_new_server_takes_the_path_and_the_old_one_leaves_it_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run/agent.sock");
         let (old, old_listener) = published(&path).await;
@@ -262,7 +264,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.sock");
         let (old, listener) = published(&path).await;
-        let (first, second) = (Hidden::bind(&path).await, Hidden::bind(&path).await);
+        let (first, second) = (
+            Unpublished::bind(&path).await,
+            Unpublished::bind(&path).await,
+        );
         assert_eq!(names(folder.path()).len(), 4);
         assert!(second.as_ref().unwrap().is_taken().await);
         drop((first, second));
@@ -278,8 +283,8 @@ mod tests {
         drop(UnixListener::bind(&dead).unwrap());
         let others = folder.path().join(".ipam.sock.0000000000000001");
         drop(UnixListener::bind(&others).unwrap());
-        let hidden = Hidden::bind(&folder.path().join("agent.sock")).await;
-        assert!(hidden.is_ok() && !dead.exists() && others.exists());
+        let bound = Unpublished::bind(&folder.path().join("agent.sock")).await;
+        assert!(bound.is_ok() && !dead.exists() && others.exists());
     }
 
     /// Waits until whoever connects to `path` comes to `listener`.
@@ -295,14 +300,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_that_was_lost_is_taken_again_and_one_that_another_has_is_not() {
+    async fn a_lost_path_is_taken_again_and_a_path_of_another_server_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.sock");
         let (old, listener) = published(&path).await;
-        let keeping = tokio::spawn(old.keep());
+        let keeping = tokio::spawn(old.keep_published());
         for lose in [
             |path: &Path| fs::remove_file(path).unwrap(),
-            // A server that was killed after it had taken the place.
+            // A server that was killed after it had taken the path.
             |path: &Path| {
                 fs::remove_file(path).unwrap();
                 drop(UnixListener::bind(path).unwrap());

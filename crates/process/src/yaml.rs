@@ -3,7 +3,7 @@
 //!
 //! A key that stands twice in one map is an error. Aliases are followed, up to a limit; merge keys (`<<`) are plain keys.
 
-mod place;
+mod position;
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_saphyr::{MergeKeyPolicy, MessageFormatter, Options, UserMessageFormatter};
 
-pub use place::{Place, place};
+pub use position::{Position, position};
 
 /// Maps and lists within one another, for the stack of the thread that reads; pods, networks and pools have about twelve.
 const DEPTH: usize = 32;
@@ -25,10 +25,10 @@ const REPEATED: usize = 100_000;
 pub struct YamlError {
     /// The field, such as `rules[0].name`; empty if the text is no YAML, or if no field is to blame.
     pub path: String,
-    /// What is wrong, in one line, without its place.
+    /// What is wrong, in one line, without its position.
     pub problem: String,
     /// Where that is; none if it is nowhere, as a text that ends too early.
-    pub place: Option<Place>,
+    pub position: Option<Position>,
 }
 
 impl fmt::Display for YamlError {
@@ -37,8 +37,8 @@ impl fmt::Display for YamlError {
             write!(f, "{}: ", self.path)?;
         }
         write!(f, "{}", self.problem)?;
-        match self.place {
-            Some(place) => write!(f, " at {place}"),
+        match self.position {
+            Some(position) => write!(f, " at {position}"),
             None => Ok(()),
         }
     }
@@ -80,7 +80,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
             return Err(YamlError {
                 path: String::new(),
                 problem: "there are several documents, one is wanted".to_owned(),
-                place: place(text, 1, ""),
+                position: position(text, 1, ""),
             });
         }
         None => {}
@@ -92,7 +92,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
         };
         YamlError {
             problem: one_line(&error.inner().to_string()),
-            place: place(text, 0, &path),
+            position: position(text, 0, &path),
             path,
         }
     })
@@ -127,7 +127,7 @@ fn syntax(error: &serde_saphyr::Error) -> YamlError {
     YamlError {
         path: String::new(),
         problem: one_line(&UserMessageFormatter.format_message(error)),
-        place: error.location().map(Place::of),
+        position: error.location().map(Position::of),
     }
 }
 

@@ -1,29 +1,33 @@
-//! A socket in the file system that stays reachable: its file is put in its place again when somebody removed it, and it is
+//! A socket in the file system that stays reachable: its file is made again when somebody removed it, and it is
 //! bound anew when the folder is gone.
 
 use std::path::Path;
 use std::time::Duration;
 
-use dial::socket::{Place, SocketError, Standing};
+use dial::socket::{PathState, Published, SocketError};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use super::{ListenError, Open, bind_unix, publish};
 use crate::readiness::Readiness;
 
-/// How often the place is checked.
+/// How often the socket is checked.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Keeps a socket reachable until it is dropped, and its file is removed with it. Listeners that take the place of the
 /// first one go to `listeners`; why nobody reaches the server is shown by `readiness`.
-pub async fn keep(mut place: Place, listeners: mpsc::Sender<UnixListener>, readiness: Readiness) {
-    let path = place.path().to_owned();
+pub async fn keep(
+    mut socket: Published,
+    listeners: mpsc::Sender<UnixListener>,
+    readiness: Readiness,
+) {
+    let path = socket.path().to_owned();
     let subject = format!("unix://{}", path.display());
     loop {
         tokio::time::sleep(POLL_INTERVAL).await;
-        match place.check().await {
-            Ok(Standing::Ours | Standing::Lost) => readiness.solved(&subject),
-            Ok(Standing::Taken) => readiness.report(
+        match socket.check().await {
+            Ok(PathState::Ours | PathState::Lost) => readiness.solved(&subject),
+            Ok(PathState::Taken) => readiness.report(
                 &subject,
                 format!("another process listens at {}; stop it", path.display()),
             ),
@@ -32,7 +36,7 @@ pub async fn keep(mut place: Place, listeners: mpsc::Sender<UnixListener>, readi
                 let Some(listener) = bind_anew(&path, &readiness, &subject).await else {
                     continue;
                 };
-                place = listener.1;
+                socket = listener.1;
                 if listeners.send(listener.0).await.is_err() {
                     return;
                 }
@@ -47,10 +51,10 @@ async fn bind_anew(
     path: &Path,
     readiness: &Readiness,
     subject: &str,
-) -> Option<(UnixListener, Place)> {
+) -> Option<(UnixListener, Published)> {
     let bound = async { publish(bind_unix(path).await?).await };
     match bound.await {
-        Ok(Open::Unix(listener, place)) => Some((listener, place)),
+        Ok(Open::Unix(listener, socket)) => Some((listener, socket)),
         Ok(Open::Tcp(_)) => None,
         Err(ListenError::Io { source, .. }) => {
             let path = path.to_owned();

@@ -19,7 +19,7 @@ pub(super) struct Held {
     /// VRF of its pool.
     pub(super) vrf: String,
     /// The pool that it goes into, and the prefix length of the pool's subnet.
-    pub(super) place: Place,
+    pub(super) destination: Destination,
     /// Who has it.
     pub(super) holder: Holder,
     /// When it was allocated, if that is known.
@@ -30,7 +30,7 @@ pub(super) struct Held {
 
 /// A pool, and the prefix length of its subnet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Destination {
     pub(super) pool: String,
     pub(super) prefix: u8,
 }
@@ -111,7 +111,8 @@ pub(super) fn leases(held: Vec<Held>) -> (Vec<Lease>, Vec<String>) {
 fn of_attachment(mut held: VecDeque<Held>, leases: &mut Vec<Lease>, problems: &mut Vec<String>) {
     while let Some(first) = held.pop_front() {
         let pair = held.iter().position(|one| {
-            one.address.is_ipv4() != first.address.is_ipv4() && one.place.pool == first.place.pool
+            one.address.is_ipv4() != first.address.is_ipv4()
+                && one.destination.pool == first.destination.pool
         });
         let second = pair.and_then(|at| held.remove(at));
         leases.push(lease(&first, second.as_ref()));
@@ -124,11 +125,11 @@ fn of_attachment(mut held: VecDeque<Held>, leases: &mut Vec<Lease>, problems: &m
 
 /// Why an address is in no lease.
 fn rest(one: &Held, first: &Held) -> String {
-    let why = match one.place.pool == first.place.pool {
+    let why = match one.destination.pool == first.destination.pool {
         true => "a lease holds one address a family".to_owned(),
         false => format!(
             "a lease is of one pool, and these are of {} and {}",
-            first.place.pool, one.place.pool
+            first.destination.pool, one.destination.pool
         ),
     };
     format!(
@@ -139,7 +140,7 @@ fn rest(one: &Held, first: &Held) -> String {
 
 fn lease(first: &Held, second: Option<&Held>) -> Lease {
     let mut lease = Lease {
-        pool: first.place.pool.clone(),
+        pool: first.destination.pool.clone(),
         vrf: first.vrf.clone(),
         state: lease::State::Active.into(),
         owner: Some(first.holder.clone().into_owner()),
@@ -147,7 +148,7 @@ fn lease(first: &Held, second: Option<&Held>) -> Lease {
         ..Lease::default()
     };
     for one in std::iter::once(first).chain(second) {
-        let whole = format!("{}/{}", one.address, one.place.prefix);
+        let whole = format!("{}/{}", one.address, one.destination.prefix);
         match one.address {
             IpAddr::V4(_) => lease.ipv4 = whole,
             IpAddr::V6(_) => lease.ipv6 = whole,
@@ -175,7 +176,7 @@ mod tests {
         Held {
             address,
             vrf: "default".to_owned(),
-            place: Place {
+            destination: Destination {
                 pool: pool.to_owned(),
                 prefix: if address.is_ipv4() { 24 } else { 64 },
             },

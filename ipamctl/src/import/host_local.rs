@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use proto::ipam::v1::Pool;
 use proto::ipam::v1::export_item::Item;
 
-use super::held::{Held, Holder, Place, item, leases};
+use super::held::{Destination, Held, Holder, item, leases};
 use super::send::{Beside, send};
 use super::source::{Holdings, LABEL, Source, release_gone};
 use crate::error::CliError;
@@ -140,7 +140,7 @@ impl Entry {
         Held {
             address: self.address,
             vrf: pool.vrf.clone(),
-            place: Place {
+            destination: Destination {
                 pool: pool.name.clone(),
                 prefix,
             },

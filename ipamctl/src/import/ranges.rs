@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use proto::ipam::v1::Pool;
 
-use super::held::{Held, Place};
+use super::held::{Destination, Held};
 use super::settings::{Setting, subnet};
 
 /// A range of addresses that are unique together.
@@ -24,7 +24,7 @@ pub(super) struct Range {
 
 /// The pools that addresses go into.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Destinations {
     subnets: Vec<(String, IpNetwork, String)>,
     /// Pools that must be made.
     pub(super) made: Vec<Pool>,
@@ -32,14 +32,14 @@ pub(super) struct Places {
     pub(super) notes: Vec<String>,
 }
 
-impl Places {
+impl Destinations {
     /// The pool that an address goes into.
-    pub(super) fn of(&self, vrf: &str, address: IpAddr) -> Option<Place> {
+    pub(super) fn of(&self, vrf: &str, address: IpAddr) -> Option<Destination> {
         let found = self
             .subnets
             .iter()
             .find(|(of, cidr, _)| of == vrf && cidr.contains(address));
-        found.map(|(_, cidr, pool)| Place {
+        found.map(|(_, cidr, pool)| Destination {
             pool: pool.clone(),
             prefix: cidr.prefix(),
         })
@@ -66,23 +66,23 @@ impl Places {
 ///
 /// # Errors
 /// A sentence, if a range has no pool and none may be made.
-pub(super) fn place(
+pub(super) fn destinations(
     ranges: &[Range],
     held: &[Held],
     present: &[Pool],
     prefix: Option<&str>,
-) -> Result<Places, String> {
-    let mut places = Places::default();
+) -> Result<Destinations, String> {
+    let mut destinations = Destinations::default();
     for pool in present {
-        places.add(pool);
+        destinations.add(pool);
     }
     let mut missing: Vec<&Range> = ranges
         .iter()
-        .filter(|range| !places.covers(range))
+        .filter(|range| !destinations.covers(range))
         .collect();
     missing.sort_by_key(|range| (range.cidr.prefix(), range.cidr));
     let Some(first) = missing.first() else {
-        return Ok(places);
+        return Ok(destinations);
     };
     let Some(prefix) = prefix else {
         return Err(format!(
@@ -98,7 +98,7 @@ pub(super) fn place(
     let mut outer: Vec<Outer<'_>> = Vec::new();
     for range in missing {
         match outer.iter_mut().find(|outer| outer.contains(range)) {
-            Some(outer) => outer.take(range, &mut places.notes),
+            Some(outer) => outer.take(range, &mut destinations.notes),
             None => outer.push(Outer::new(range)),
         }
     }
@@ -112,11 +112,11 @@ pub(super) fn place(
         }
     }
     for (one, two) in couples(&outer) {
-        let pool = pool(prefix, one, two, &mut places.notes);
-        places.add(&pool);
-        places.made.push(pool);
+        let pool = pool(prefix, one, two, &mut destinations.notes);
+        destinations.add(&pool);
+        destinations.made.push(pool);
     }
-    Ok(places)
+    Ok(destinations)
 }
 
 /// A range that is inside of no other one, with those inside of it.

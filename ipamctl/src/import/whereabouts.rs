@@ -18,7 +18,7 @@ use proto::ipam::v1::Lease;
 use proto::ipam::v1::export_item::Item;
 
 use super::held::{Held, item, leases};
-use super::ranges::{self, Places};
+use super::ranges::{self, Destinations};
 use super::send::{Beside, send};
 use super::source::{Gone, LABEL, Source, addresses_of, release_gone};
 use crate::error::CliError;
@@ -93,7 +93,7 @@ pub(super) async fn run(
     })?;
     let mut found = addresses::find(&dump, &args);
     let present = pool::all(remote, "").await?;
-    let places = ranges::place(
+    let destinations = ranges::destinations(
         &found.ranges,
         &found.held,
         &present,
@@ -106,14 +106,17 @@ pub(super) async fn run(
         released: 0,
     };
     beside.notes.append(&mut found.notes);
-    beside.notes.extend(places.notes.iter().cloned());
+    beside.notes.extend(destinations.notes.iter().cloned());
     beside.problems.append(&mut found.problems);
     let gone = release(&dump, &found, &args.cluster, dry_run, remote).await?;
     beside.released = gone.released;
     beside.notes.extend(gone.stays);
-    let (leases, rest) = leases(placed(found.held, &places, &mut beside.problems));
+    let (leases, rest) = leases(placed(found.held, &destinations, &mut beside.problems));
     beside.problems.extend(rest);
-    let pools = places.made.into_iter().map(|pool| item(Item::Pool(pool)));
+    let pools = destinations
+        .made
+        .into_iter()
+        .map(|pool| item(Item::Pool(pool)));
     let items: Vec<_> = pools
         .chain(leases.into_iter().map(|lease| item(Item::Lease(lease))))
         .collect();
@@ -139,10 +142,10 @@ fn text(path: &Path) -> std::io::Result<String> {
 }
 
 /// What is held, with its pools; a sentence for each address that is of no pool.
-fn placed(held: Vec<Held>, places: &Places, problems: &mut Vec<String>) -> Vec<Held> {
-    let place = |mut one: Held| match places.of(&one.vrf, one.address) {
-        Some(place) => {
-            one.place = place;
+fn placed(held: Vec<Held>, destinations: &Destinations, problems: &mut Vec<String>) -> Vec<Held> {
+    let placed = |mut one: Held| match destinations.of(&one.vrf, one.address) {
+        Some(destination) => {
+            one.destination = destination;
             Some(one)
         }
         None => {
@@ -153,7 +156,7 @@ fn placed(held: Vec<Held>, places: &Places, problems: &mut Vec<String>) -> Vec<H
             None
         }
     };
-    held.into_iter().filter_map(place).collect()
+    held.into_iter().filter_map(placed).collect()
 }
 
 /// Ends leases of an earlier import that whereabouts does not have any more, in the ranges of the file. Leases that were

@@ -53,7 +53,7 @@ impl PoolFile {
 }
 
 fn line(text: &str, document: usize, path: &str) -> Option<usize> {
-    yaml::place(text, document, path).map(|place| place.line)
+    yaml::position(text, document, path).map(|position| position.line)
 }
 
 fn place(path: &Path, line: Option<usize>) -> String {
@@ -122,7 +122,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, Wrong> {
     let mut pools = Vec::new();
     for (number, document) in yaml::documents(text).into_iter().enumerate() {
         let value = document.map_err(|error| Wrong {
-            line: error.place.map(|place| place.line),
+            line: error.position.map(|position| position.line),
             problem: error.problem,
         })?;
         for (path, item) in items(value)? {

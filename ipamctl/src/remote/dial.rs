@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dial::Connector;
-use dial::address::{Address, AddressError, Place};
+use dial::address::{Address, AddressError, Target};
 use dial::files::{Files, Names};
 use dial::refusal::Refusal;
 use dial::resolver;
@@ -88,9 +88,9 @@ fn trust(flags: RemoteFlags) -> Result<Trust, CliError> {
 
 /// Connects.
 pub(super) async fn dial(server: &Server, timeout: Duration) -> Result<Channel, CliError> {
-    let connected = match (server.address.place(), &server.tls) {
-        (Place::Unix(path), _) => unix(path, timeout).await,
-        (Place::Tls(uri), Some(Trust { files, noted })) => {
+    let connected = match (server.address.target(), &server.tls) {
+        (Target::Unix(path), _) => unix(path, timeout).await,
+        (Target::Tls(uri), Some(Trust { files, noted })) => {
             let config = files.config(&files.read()?)?;
             let connector = Connector::new(uri.clone(), config, noted.clone());
             // tonic would want to speak TLS itself if it saw https; requests are addressed to it all the same.
@@ -99,15 +99,15 @@ pub(super) async fn dial(server: &Server, timeout: Duration) -> Result<Channel, 
                 .connect_with_connector(connector)
                 .await
         }
-        (Place::Loopback(uri) | Place::Tls(uri), _) => {
+        (Target::Loopback(uri) | Target::Tls(uri), _) => {
             endpoint(uri.clone(), timeout)
                 .connect_with_connector(resolver::connector())
                 .await
         }
     };
     connected.map_err(
-        |error| match (server.address.place(), system_error(&error)) {
-            (Place::Unix(socket), Some(cause))
+        |error| match (server.address.target(), system_error(&error)) {
+            (Target::Unix(socket), Some(cause))
                 if cause.kind() == io::ErrorKind::PermissionDenied =>
             {
                 CliError::Forbidden {

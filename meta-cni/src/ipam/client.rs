@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cni::error::{said, with_causes};
 use dial::Connector;
-use dial::address::{Address, Place};
+use dial::address::{Address, Target};
 use dial::files::Files;
 use dial::refusal::Refusal;
 use dial::resolver;
@@ -240,13 +240,13 @@ async fn dial(server: &Server, tls: Option<&Trust>) -> Result<Channel, IpamFailu
         .parse()
         .map_err(|error| unreachable(Box::new(error)))?;
     let invalid = |error: tonic::transport::Error| unreachable(cause(&error));
-    let (uri, tls) = match (address.place(), tls) {
-        (Place::Unix(path), _) => {
+    let (uri, tls) = match (address.target(), tls) {
+        (Target::Unix(path), _) => {
             let connected = rpc::unix_channel(path).await;
             return connected.map_err(|error| unreachable(cause(&error)));
         }
-        (Place::Tls(uri), Some(tls)) => (uri.clone(), tls),
-        (Place::Loopback(uri) | Place::Tls(uri), _) => {
+        (Target::Tls(uri), Some(tls)) => (uri.clone(), tls),
+        (Target::Loopback(uri) | Target::Tls(uri), _) => {
             let endpoint = Endpoint::from(uri.clone());
             let endpoint = endpoint.http2_max_header_list_size(dial::HEADER_BYTES);
             let connected = endpoint.connect_with_connector(resolver::connector()).await;

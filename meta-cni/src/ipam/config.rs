@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cni::key;
-use dial::address::{Address, AddressError, Place};
+use dial::address::{Address, AddressError, Target};
 use dial::files::{Files, Names};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -251,8 +251,8 @@ pub fn check_address(address: &str, tls: bool) -> Result<Address, String> {
     let read: Address = address
         .parse()
         .map_err(|error: AddressError| error.to_string())?;
-    match read.place() {
-        Place::Loopback(_) if tls => Err(format!("{address}: tls goes with https")),
+    match read.target() {
+        Target::Loopback(_) if tls => Err(format!("{address}: tls goes with https")),
         _ => Ok(read),
     }
 }

@@ -105,7 +105,7 @@ impl NodeFile {
         let text = String::from_utf8(bytes)
             .map_err(|error| wrong("is not UTF-8".to_owned(), &error.utf8_error()))?;
         let file: NodeFile = yaml::read(&text).map_err(|error| {
-            let place = error.place.map(|place| format!(" at {place}"));
+            let place = error.position.map(|position| format!(" at {position}"));
             let place = place.unwrap_or_default();
             wrong(format!("cannot be understood{place}"), &error)
         })?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use cni::error::{one_line, with_causes};
 use dial::ConnectError;
-use dial::address::{Address, Place};
+use dial::address::{Address, Target};
 use dial::files::{Credentials, FilesError};
 use dial::refusal::Refusal;
 use dial::resolver;
@@ -149,12 +149,12 @@ impl Upstream {
         credentials: Option<&Credentials>,
         noted: &Noted,
     ) -> Result<Box<dyn Stream>, DialError> {
-        match (self.address.place(), self.files().zip(credentials)) {
-            (Place::Unix(path), _) => {
+        match (self.address.target(), self.files().zip(credentials)) {
+            (Target::Unix(path), _) => {
                 let stream = UnixStream::connect(path).await;
                 Ok(Box::new(stream.map_err(|error| self.away(error))?))
             }
-            (Place::Tls(uri), Some((files, credentials))) => {
+            (Target::Tls(uri), Some((files, credentials))) => {
                 let config = files.config(credentials)?.into();
                 let connected = dial::connect(uri, config, noted).await;
                 Ok(Box::new(connected.map_err(|error| match error {
@@ -162,7 +162,7 @@ impl Upstream {
                     error => self.away(error),
                 })?))
             }
-            (Place::Loopback(uri) | Place::Tls(uri), _) => Ok(Box::new(self.tcp(uri).await?)),
+            (Target::Loopback(uri) | Target::Tls(uri), _) => Ok(Box::new(self.tcp(uri).await?)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where ipam-server is, and requests addressed to it. How it is reached is left to [`super::dial`].
 
 use axum::body::Body;
-use dial::address::{Address, Place};
+use dial::address::{Address, Target};
 use dial::files::Files;
 use dial::token::Token;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
@@ -85,11 +85,11 @@ impl Upstream {
     }
 
     pub(super) fn uri(&self, path: PathAndQuery) -> Uri {
-        let (scheme, authority) = match self.address.place() {
+        let (scheme, authority) = match self.address.target() {
             // A path is no host.
-            Place::Unix(_) => (Scheme::HTTP, Some(Authority::from_static("ipam-server"))),
-            Place::Loopback(uri) => (Scheme::HTTP, uri.authority().cloned()),
-            Place::Tls(uri) => (Scheme::HTTPS, uri.authority().cloned()),
+            Target::Unix(_) => (Scheme::HTTP, Some(Authority::from_static("ipam-server"))),
+            Target::Loopback(uri) => (Scheme::HTTP, uri.authority().cloned()),
+            Target::Tls(uri) => (Scheme::HTTPS, uri.authority().cloned()),
         };
         let mut parts = Parts::default();
         (parts.scheme, parts.authority) = (Some(scheme), authority);

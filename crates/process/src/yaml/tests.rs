@@ -28,11 +28,11 @@ fn a_field_is_found_by_its_path() {
         ("pools[7]", Some(2)),
         ("", Some(1)),
     ] {
-        let line = place(POOLS, 0, path).map(|at| at.line);
+        let line = position(POOLS, 0, path).map(|at| at.line);
         assert_eq!(line, expected, "{path}");
     }
-    let second = place("a: 1\n---\n---\nb: 2\n", 1, "b");
-    assert_eq!(second, Some(Place { line: 4, column: 4 }));
+    let second = position("a: 1\n---\n---\nb: 2\n", 1, "b");
+    assert_eq!(second, Some(Position { line: 4, column: 4 }));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn documents_end_with_the_first_error() {
             .unwrap()
             .as_ref()
             .unwrap_err()
-            .place
+            .position
             .unwrap()
             .line,
         4
@@ -181,7 +181,7 @@ fn a_small_text_stays_small() {
     }
     let allowed = format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
     assert!(read::<Value>(&allowed).is_ok());
-    assert!(place(&allowed, 0, "").is_some());
+    assert!(position(&allowed, 0, "").is_some());
 }
 
 #[test]
@@ -217,7 +217,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "(?s)[-a-z0-9:{}\\[\\]&*|>, \n\"'!./]{0,120}", path in "[a-z.\\[\\]0-9]{0,12}") {
         let _ = documents(&text);
-        let _ = place(&text, 0, &path);
+        let _ = position(&text, 0, &path);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn held(address: &str, container: &str) -> Held {
     Held {
         address: address.parse().expect("an address"),
         vrf: "default".to_owned(),
-        place: Place::default(),
+        destination: Destination::default(),
         holder: Holder {
             container: container.to_owned(),
             ifname: "net1".to_owned(),
@@ -43,27 +43,31 @@ fn pool_of(name: &str, vrf: &str, ipv4: &str) -> Pool {
 }
 
 /// The pool of an address, with the prefix length.
-fn of(places: &Places, vrf: &str, address: &str) -> Option<(String, u8)> {
-    let place = places.of(vrf, address.parse().expect("an address"))?;
+fn of(destinations: &Destinations, vrf: &str, address: &str) -> Option<(String, u8)> {
+    let place = destinations.of(vrf, address.parse().expect("an address"))?;
     Some((place.pool, place.prefix))
 }
 
-fn names(places: &Places) -> Vec<&str> {
-    places.made.iter().map(|pool| pool.name.as_str()).collect()
+fn names(destinations: &Destinations) -> Vec<&str> {
+    destinations
+        .made
+        .iter()
+        .map(|pool| pool.name.as_str())
+        .collect()
 }
 
 #[test]
 fn a_range_goes_into_the_pool_that_contains_it() {
     let present = [pool_of("big", "default", "10.20.0.0/16")];
     let ranges = [range("10.20.1.0/24", "")];
-    let places = place(&ranges, &[], &present, None).expect("placed");
-    assert!(places.made.is_empty());
+    let destinations = destinations(&ranges, &[], &present, None).expect("placed");
+    assert!(destinations.made.is_empty());
     assert_eq!(
-        of(&places, "default", "10.20.1.7"),
+        of(&destinations, "default", "10.20.1.7"),
         Some(("big".to_owned(), 16))
     );
     let elsewhere = [range("10.20.1.0/24", "red"), range("10.21.0.0/24", "red")];
-    let error = place(&elsewhere, &[], &present, None).expect_err("another VRF");
+    let error = destinations(&elsewhere, &[], &present, None).expect_err("another VRF");
     assert!(
         error.starts_with("no pool of VRF red contains 10.20.1.0/24 (nor 1 other ranges); "),
         "{error}"
@@ -79,17 +83,20 @@ fn missing_pools_are_made_with_both_families_of_the_same_containers() {
         held("10.2.0.7", "b"),
         held("fd00:2::7", "b"),
     ];
-    let places = place(&ranges, &held, &[], Some("wb-")).expect("placed");
+    let destinations = destinations(&ranges, &held, &[], Some("wb-")).expect("placed");
     assert_eq!(
-        names(&places),
+        names(&destinations),
         ["wb-10.1.0.0-24", "wb-10.2.0.0-24", "wb-fd00-3--64"]
     );
     assert_eq!(
-        places.made[1].ipv6.as_ref().map(|at| at.cidr.as_str()),
+        destinations.made[1]
+            .ipv6
+            .as_ref()
+            .map(|at| at.cidr.as_str()),
         Some("fd00:2::/64")
     );
     assert_eq!(
-        of(&places, "default", "fd00:2::7"),
+        of(&destinations, "default", "fd00:2::7"),
         Some(("wb-10.2.0.0-24".to_owned(), 64))
     );
 }
@@ -108,8 +115,8 @@ fn both_families_of_one_network_become_one_pool_though_nobody_holds_any() {
         of_network("fd00:2::/64", "ns/b"),
         of_network("10.2.0.0/24", "ns/b"),
     ];
-    let places = place(&ranges, &[], &[], Some("wb-")).expect("placed");
-    assert_eq!(names(&places), ["wb-10.2.0.0-24", "wb-fd00-1--64"]);
+    let destinations = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
+    assert_eq!(names(&destinations), ["wb-10.2.0.0-24", "wb-fd00-1--64"]);
 }
 
 #[test]
@@ -119,14 +126,14 @@ fn a_range_inside_of_another_one_shares_its_pool() {
         range("10.1.0.0/16", ""),
         range("10.1.2.0/25", ""),
     ];
-    let places = place(&ranges, &[], &[], Some("wb-")).expect("placed");
-    assert_eq!(names(&places), ["wb-10.1.0.0-16"]);
+    let destinations = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
+    assert_eq!(names(&destinations), ["wb-10.1.0.0-16"]);
     assert_eq!(
-        of(&places, "default", "10.1.2.7"),
+        of(&destinations, "default", "10.1.2.7"),
         Some(("wb-10.1.0.0-16".to_owned(), 16))
     );
     assert_eq!(
-        places.notes,
+        destinations.notes,
         [
             "10.1.2.0/24 is inside of 10.1.0.0/16: one pool leases both",
             "10.1.2.0/25 is inside of 10.1.0.0/16: one pool leases both"
@@ -137,14 +144,14 @@ fn a_range_inside_of_another_one_shares_its_pool() {
 #[test]
 fn ranges_of_different_names_are_of_different_vrfs() {
     let ranges = [range("10.1.0.0/24", "blue"), range("10.1.0.0/24", "red")];
-    let places = place(&ranges, &[], &[], Some("wb-")).expect("placed");
+    let destinations = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
     assert_eq!(
-        names(&places),
+        names(&destinations),
         ["wb-blue-10.1.0.0-24", "wb-red-10.1.0.0-24"]
     );
     assert_eq!(
-        of(&places, "red", "10.1.0.7"),
+        of(&destinations, "red", "10.1.0.7"),
         Some(("wb-red-10.1.0.0-24".to_owned(), 24))
     );
-    assert_eq!(of(&places, "default", "10.1.0.7"), None);
+    assert_eq!(of(&destinations, "default", "10.1.0.7"), None);
 }

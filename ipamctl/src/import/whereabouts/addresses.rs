@@ -12,7 +12,7 @@ use super::dump::{Dump, IpPool, Reservation, Written};
 use super::filing::Filing;
 use super::names::{self, PoolName};
 use super::pods::Pod;
-use crate::import::held::{Held, Holder, Place};
+use crate::import::held::{Destination, Held, Holder};
 use crate::import::ranges::Range;
 use crate::import::source::{Holdings, Source};
 use crate::labels::{PodName, pod};
@@ -362,7 +362,7 @@ impl<'d> Finder<'d, '_> {
         self.found.held.push(Held {
             address,
             vrf: self.vrf(network_name),
-            place: Place::default(),
+            destination: Destination::default(),
             holder: Holder {
                 container: written.id.clone(),
                 ifname,

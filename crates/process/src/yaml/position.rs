@@ -7,35 +7,35 @@ use serde_saphyr::{Location, Spanned};
 
 use super::options;
 
-/// A place in a text.
+/// A position in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
 }
 
-impl Place {
-    pub(super) fn of(location: Location) -> Place {
+impl Position {
+    pub(super) fn of(location: Location) -> Position {
         let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        Place {
+        Position {
             line: number(location.line()),
             column: number(location.column()),
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
     }
 }
 
-/// The place of the value at a path such as `pools[1].ipv4.cidr` in the `document`th document (from 0, as in
+/// The position of the value at a path such as `pools[1].ipv4.cidr` in the `document`th document (from 0, as in
 /// [`super::documents`]) of a text; of the deepest part of the path that the text has. Keys are compared without `_` and
 /// case: `default_ttl` is `defaultTtl`. None for a text that is no YAML up to there.
-pub fn place(text: &str, document: usize, path: &str) -> Option<Place> {
+pub fn position(text: &str, document: usize, path: &str) -> Option<Position> {
     let mut bytes = text.as_bytes();
     let mut documents = serde_saphyr::read_with_options::<_, Spanned<Node>>(&mut bytes, options());
     let root = documents.nth(document)?.ok()?;
@@ -46,7 +46,7 @@ pub fn place(text: &str, document: usize, path: &str) -> Option<Place> {
             None => break,
         }
     }
-    Some(Place::of(node.referenced))
+    Some(Position::of(node.referenced))
 }
 
 #[derive(Debug, PartialEq, Eq)]
