@@ -60,10 +60,10 @@ fn names(destinations: &Destinations) -> Vec<&str> {
 fn a_range_goes_into_the_pool_that_contains_it() {
     let present = [pool_of("big", "default", "10.20.0.0/16")];
     let ranges = [range("10.20.1.0/24", "")];
-    let destinations = destinations(&ranges, &[], &present, None).expect("placed");
-    assert!(destinations.made.is_empty());
+    let found = destinations(&ranges, &[], &present, None).expect("placed");
+    assert!(found.made.is_empty());
     assert_eq!(
-        of(&destinations, "default", "10.20.1.7"),
+        of(&found, "default", "10.20.1.7"),
         Some(("big".to_owned(), 16))
     );
     let elsewhere = [range("10.20.1.0/24", "red"), range("10.21.0.0/24", "red")];
@@ -83,20 +83,17 @@ fn missing_pools_are_made_with_both_families_of_the_same_containers() {
         held("10.2.0.7", "b"),
         held("fd00:2::7", "b"),
     ];
-    let destinations = destinations(&ranges, &held, &[], Some("wb-")).expect("placed");
+    let found = destinations(&ranges, &held, &[], Some("wb-")).expect("placed");
     assert_eq!(
-        names(&destinations),
+        names(&found),
         ["wb-10.1.0.0-24", "wb-10.2.0.0-24", "wb-fd00-3--64"]
     );
     assert_eq!(
-        destinations.made[1]
-            .ipv6
-            .as_ref()
-            .map(|at| at.cidr.as_str()),
+        found.made[1].ipv6.as_ref().map(|at| at.cidr.as_str()),
         Some("fd00:2::/64")
     );
     assert_eq!(
-        of(&destinations, "default", "fd00:2::7"),
+        of(&found, "default", "fd00:2::7"),
         Some(("wb-10.2.0.0-24".to_owned(), 64))
     );
 }
@@ -115,8 +112,8 @@ fn both_families_of_one_network_become_one_pool_though_nobody_holds_any() {
         of_network("fd00:2::/64", "ns/b"),
         of_network("10.2.0.0/24", "ns/b"),
     ];
-    let destinations = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
-    assert_eq!(names(&destinations), ["wb-10.2.0.0-24", "wb-fd00-1--64"]);
+    let found = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
+    assert_eq!(names(&found), ["wb-10.2.0.0-24", "wb-fd00-1--64"]);
 }
 
 #[test]
@@ -126,14 +123,14 @@ fn a_range_inside_of_another_one_shares_its_pool() {
         range("10.1.0.0/16", ""),
         range("10.1.2.0/25", ""),
     ];
-    let destinations = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
-    assert_eq!(names(&destinations), ["wb-10.1.0.0-16"]);
+    let found = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
+    assert_eq!(names(&found), ["wb-10.1.0.0-16"]);
     assert_eq!(
-        of(&destinations, "default", "10.1.2.7"),
+        of(&found, "default", "10.1.2.7"),
         Some(("wb-10.1.0.0-16".to_owned(), 16))
     );
     assert_eq!(
-        destinations.notes,
+        found.notes,
         [
             "10.1.2.0/24 is inside of 10.1.0.0/16: one pool leases both",
             "10.1.2.0/25 is inside of 10.1.0.0/16: one pool leases both"
@@ -144,14 +141,14 @@ fn a_range_inside_of_another_one_shares_its_pool() {
 #[test]
 fn ranges_of_different_names_are_of_different_vrfs() {
     let ranges = [range("10.1.0.0/24", "blue"), range("10.1.0.0/24", "red")];
-    let destinations = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
+    let found = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
     assert_eq!(
-        names(&destinations),
+        names(&found),
         ["wb-blue-10.1.0.0-24", "wb-red-10.1.0.0-24"]
     );
     assert_eq!(
-        of(&destinations, "red", "10.1.0.7"),
+        of(&found, "red", "10.1.0.7"),
         Some(("wb-red-10.1.0.0-24".to_owned(), 24))
     );
-    assert_eq!(of(&destinations, "default", "10.1.0.7"), None);
+    assert_eq!(of(&found, "default", "10.1.0.7"), None);
 }
