@@ -91,6 +91,7 @@ fn default_of(arg: &Arg) -> Option<String> {
     let values: Vec<_> = arg
         .get_default_values()
         .iter()
+        .filter(|value| !value.is_empty())
         .map(|value| code(&value.to_string_lossy()))
         .collect();
     (!values.is_empty() && arg.get_action().takes_values()).then(|| values.join(" "))
