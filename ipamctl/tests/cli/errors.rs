@@ -78,7 +78,7 @@ fn a_server_that_is_not_there_is_told_with_its_address() {
     );
     assert!(
         done.err
-            .ends_with("start it, or name another one with --server\n"),
+            .ends_with("start it, or name another server with --server\n"),
         "{done:?}"
     );
     drop(

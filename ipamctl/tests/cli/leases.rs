@@ -149,7 +149,7 @@ fn explain_says_what_would_be_given_or_why_nothing() {
     let would = bench.done("explain --pool blue");
     let last = would.lines().last().expect("lines");
     assert!(
-        last.starts_with("would give 10.20.0.") && last.ends_with(" of pool blue"),
+        last.starts_with("would allocate 10.20.0.") && last.ends_with(" of pool blue"),
         "{would}"
     );
     let done = bench.run("explain 10.20.0.1");
