@@ -23,7 +23,11 @@ use super::{accepted, held, operations, orphans, repair};
 
 /// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
 /// has reached ipam-server.
-pub(super) fn start_proxy(parts: &mut Parts, socket: Unpublished, (proxy, keeper): (Proxy, Keeper)) {
+pub(super) fn start_proxy(
+    parts: &mut Parts,
+    socket: Unpublished,
+    (proxy, keeper): (Proxy, Keeper),
+) {
     let (give, listener) = oneshot::channel();
     let own = proxy.clone();
     parts.work(async move {

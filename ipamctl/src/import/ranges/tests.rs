@@ -142,10 +142,7 @@ fn a_range_inside_of_another_one_shares_its_pool() {
 fn ranges_of_different_names_are_of_different_vrfs() {
     let ranges = [range("10.1.0.0/24", "blue"), range("10.1.0.0/24", "red")];
     let found = destinations(&ranges, &[], &[], Some("wb-")).expect("placed");
-    assert_eq!(
-        names(&found),
-        ["wb-blue-10.1.0.0-24", "wb-red-10.1.0.0-24"]
-    );
+    assert_eq!(names(&found), ["wb-blue-10.1.0.0-24", "wb-red-10.1.0.0-24"]);
     assert_eq!(
         of(&found, "red", "10.1.0.7"),
         Some(("wb-red-10.1.0.0-24".to_owned(), 24))
