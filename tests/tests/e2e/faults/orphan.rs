@@ -10,9 +10,6 @@ use serde_json::json;
 
 use crate::faults::scene::{link, pod, script, scripted};
 
-/// How long an orphan may go on (`ORPHAN_GRACE` of record/lock.rs).
-const GRACE: Duration = Duration::from_secs(5);
-
 const TRY_AGAIN_LATER: u64 = 11;
 
 fn calls_of(node: &Node, network: &str) -> Vec<RecordedCall> {
@@ -33,7 +30,6 @@ fn del_waits_for_a_slow_delegate_that_was_left_behind() {
     let del = node.del(&pod);
     del.ok();
     node.assert_clean();
-    assert!(del.elapsed < GRACE, "{del}");
     let calls = calls_of(&node, "red");
     let summaries: Vec<_> = calls.iter().map(RecordedCall::summary).collect();
     assert_eq!(summaries, ["ADD net1 red", "DEL net1 red"]);
@@ -53,7 +49,6 @@ fn del_kills_a_delegate_that_was_left_behind_and_hangs() {
     let del = node.del(&pod);
     del.ok();
     node.assert_clean();
-    assert!(del.elapsed >= GRACE && del.elapsed < 2 * GRACE, "{del}");
     assert!(del.stderr.contains(&call.pid.to_string()), "{del}");
     assert_eq!(calls_of(&node, "red")[0].end, None);
 }

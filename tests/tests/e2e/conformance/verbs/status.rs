@@ -2,13 +2,9 @@
 
 use std::fs;
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
 
 use e2e::{Node, Outcome};
 use serde_json::{Value, json};
-
-/// STATUS is quick: the runtime asks every few seconds.
-const QUICK: Duration = Duration::from_secs(2);
 
 /// A node whose default network answers STATUS as `record` says.
 fn node(name: &str, record: Value) -> Node {
@@ -78,20 +74,19 @@ fn a_default_network_before_1_1_0_is_not_asked() {
 
 #[test]
 fn a_default_network_that_hangs_is_not_available_and_the_answer_is_still_quick() {
-    let outcome = node("hang", json!({ "hang": true })).status();
-    outcome.fails(50, &["default"]);
-    assert!(outcome.elapsed < QUICK, "{outcome}");
+    let node = node("hang", json!({ "hang": true }));
+    node.status().fails(50, &["default"]);
+    assert_eq!(node.last_call("STATUS  default").end, None);
 }
 
 #[test]
 fn slow_plugins_together_do_not_make_status_slow() {
     let node = node("slow", json!({})).default_network(|node| {
-        let slow = node.recording("default", json!({ "delayMs": 800 }));
+        let slow = node.recording("default", json!({ "delayMs": 60_000 }));
         node.list(&[slow.clone(), slow.clone(), slow])
     });
-    let outcome = node.status();
-    outcome.fails(50, &["default"]);
-    assert!(outcome.elapsed < QUICK, "{outcome}");
+    node.status().fails(50, &["default"]);
+    assert!(node.calls().iter().all(|call| call.end.is_none()));
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use e2e::dial::unix_channel;
 use e2e::ipam::{Replacing, request};
@@ -73,7 +72,7 @@ fn plugins(plugin: &MetaIpam, books: &Books, name: &str) {
 
 /// Batches, made again with the same request as long as nobody answers.
 async fn batches(proxy: &std::path::Path, books: &Books, name: &str) {
-    let mut client = LeaseServiceClient::new(unix_channel(proxy));
+    let client = LeaseServiceClient::new(unix_channel(proxy));
     let mut number = 0;
     while books.goes_on() {
         number += 1;
@@ -83,18 +82,20 @@ async fn batches(proxy: &std::path::Path, books: &Books, name: &str) {
                 .collect(),
             ..BatchAllocateRequest::default()
         };
-        let begun = Instant::now();
-        let answer = loop {
-            match client.batch_allocate(batch.clone()).await {
-                Ok(answer) => break answer.into_inner(),
-                Err(status) => {
-                    let broke = std::error::Error::source(&status).is_some();
-                    let passing = broke || status.code() == Code::Unavailable;
-                    assert!(passing && begun.elapsed() < PATIENCE, "{status}");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+        let answer = until("an answer to a batch", || {
+            let (mut client, batch) = (client.clone(), batch.clone());
+            async move {
+                match client.batch_allocate(batch).await {
+                    Ok(answer) => Some(answer.into_inner()),
+                    Err(status) => {
+                        let broke = std::error::Error::source(&status).is_some();
+                        assert!(broke || status.code() == Code::Unavailable, "{status}");
+                        None
+                    }
                 }
             }
-        };
+        })
+        .await;
         for given in answer.responses {
             let lease = given.lease.expect("a lease");
             let pod = lease.owner.expect("an owner").pod;
