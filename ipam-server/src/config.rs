@@ -6,8 +6,8 @@ mod file;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::process::daemon::LogFormat;
 use clap::ValueEnum;
+use process::daemon::LogFormat;
 use serde::Deserialize;
 
 use crate::access::Setup;

@@ -1,7 +1,7 @@
 //! Sockets: bound before anything is served, found by nobody before the store is open, and kept in their place.
 //!
 //! Two servers of one store meet at a rolling restart: the new one waits until the old one has closed the store, and puts
-//! its socket in the place only then. A socket's file is removed only by the server whose it is ([`dial::socket`]).
+//! its socket in the place only then. A socket's file is removed only by the server whose it is ([`process::socket`]).
 
 pub mod crowd;
 pub mod incoming;
@@ -13,7 +13,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dial::socket::{Published, Unpublished};
+use process::socket::{Published, Unpublished};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::Address;

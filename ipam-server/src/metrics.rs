@@ -1,6 +1,6 @@
 //! What Prometheus is told. Labels come from closed sets: methods, codes, pools, families and states.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipam_core::allocator::pools::PoolUsage;
@@ -213,11 +213,6 @@ impl Metrics {
         self.clock_behind.set(seconds);
     }
 
-    /// A connection that could not be accepted.
-    pub fn accept_failed(&self) {
-        self.accept_failures.inc();
-    }
-
     /// Nodes whose reports are waited for.
     pub fn awaited(&self, nodes: usize) {
         self.awaited.set(i64::try_from(nodes).unwrap_or(i64::MAX));
@@ -300,10 +295,9 @@ impl Metrics {
         self.revision
             .set(i64::try_from(revision).unwrap_or(i64::MAX));
         self.watchers.set(watchers);
-        let dropped = process::log::dropped();
-        self.log_dropped
-            .inner()
-            .store(dropped, std::sync::atomic::Ordering::Relaxed);
+        let set = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);
+        set(&self.accept_failures, process::accept::failures());
+        set(&self.log_dropped, process::log::dropped());
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ::process::yaml;
+use process::yaml;
 use proto::ipam::v1::{self as ipam};
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,55 +1,46 @@
-//! The server: opens the store, binds, serves, and ends in order.
+//! The server: opens the store, serves over sockets that are bound already, and ends in order.
 
+mod callers;
 mod checks;
 mod open;
 mod services;
+mod sockets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::process::daemon::write_ready;
-use dial::accept::Patience;
-use dial::authority::AnyAuthority;
-use dial::files::{FilesError, Names};
-use dial::server::ServerFiles;
-use futures_util::TryStreamExt as _;
+use dial::files::FilesError;
+use process::daemon::write_ready;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
-use crate::access::Access;
-use crate::access::files::{Keeper, first_policy};
-use crate::access::layer::Authorize;
 use crate::access::policy::PolicyError;
-use crate::access::token::{Reviewer, TokenError};
+use crate::access::token::TokenError;
 use crate::api::Api;
 use crate::clock::SystemClock;
-use crate::config::{Address, Config};
+use crate::config::Config;
 use crate::error::Error;
-use crate::http::{self, Pages};
-use crate::listen::crowd::Crowd;
-use crate::listen::incoming::Source;
-use crate::listen::secure::Handshakes;
-use crate::listen::{Bound, ListenError, Open, bind_tcp, kept};
+use crate::ledger::Ledger;
+use crate::listen::ListenError;
 use crate::metrics::Metrics;
+use crate::pages::Pages;
 use crate::readiness::Readiness;
 use crate::seed::{SeedError, seed};
 use crate::service::Service;
 use crate::store::StoreError;
+use callers::Callers;
 use checks::{check_clock, check_folder, report_health};
 use open::open;
-use services::{builder, routes, serve};
+use services::routes;
+pub use sockets::Sockets;
 
-/// How long a connection may be silent: longer than a live peer takes to answer the keepalive.
-const SILENCE: Duration = Duration::from_secs(90);
-/// How much longer than --shutdown-seconds an earlier server of the same store is waited for.
-const GRACE: Duration = Duration::from_secs(2);
 /// How often the store's folder is checked, and a store that an earlier server has open is tried.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The names that health is told of, beside the whole server's.
+/// The names whose health is reported, beside the whole server's.
 const SERVICES: [&str; 4] = [
     "ipam.v1.PoolService",
     "ipam.v1.LeaseService",
@@ -101,47 +92,47 @@ pub enum ServerError {
     },
 }
 
-/// Runs a server until `shutdown` becomes true; then finishes what was begun.
+/// The tasks of a server. All end with it.
+#[derive(Default)]
+struct Tasks {
+    /// Each serves the requests of one socket, and ends by itself when the server stops.
+    serving: JoinSet<Result<(), ServerError>>,
+    /// The others, which end by being dropped.
+    keeping: JoinSet<()>,
+}
+
+/// Runs a server over its sockets until `shutdown` becomes true; then finishes what was begun.
 ///
-/// An earlier server that has the store, a socket or a port is waited for, as long as --shutdown-seconds lets it take.
+/// An earlier server that has the store or a socket's place is waited for until `patience` ends.
 ///
 /// # Errors
 /// [`ServerError`] if it cannot start, or a listener fails.
-pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<(), ServerError> {
-    let patience = Instant::now() + config.shutdown + GRACE;
-    let mut bound = Vec::new();
-    for address in &config.listen {
-        bound.push(Bound::bind(address, patience).await?);
-    }
-    let metrics_listener = bind_metrics(&config, patience).await?;
-    let (policy, policy_files) = first_policy(config.policy.as_ref())?;
-    let access = Arc::new(Access::new(config.access.clone(), policy));
-    let reviewer = match config.token_review {
-        true => Some(Arc::new(Reviewer::new(config.kubeconfig.as_deref()).await?)),
-        false => None,
-    };
-    warn_of_open_doors(&config);
-    let metrics_address = metrics_listener
-        .local_addr()
-        .map(|at| at.to_string())
-        .unwrap_or_default();
-    let clock = Arc::new(SystemClock::default());
+pub async fn run(
+    sockets: Sockets,
+    config: Config,
+    patience: Instant,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), ServerError> {
     let (metrics, readiness) = (Arc::new(Metrics::default()), Readiness::default());
-    let mut keeper = Keeper::new(metrics.clone());
-    let tls = tls_files(&config)
-        .map(|files| keeper.tls(files))
-        .transpose()?;
-    if let (Some(files), Some(path)) = (policy_files, config.policy.clone()) {
-        keeper.policy(files, path, access.clone());
-    }
+    let (callers, files) = Callers::admit(&config, &metrics).await?;
+    let (sockets, addresses, metrics_listener) = sockets.split();
     let pages = Pages::new(metrics.clone(), readiness.clone());
+    // Served until the very end.
     let mut pages_task = JoinSet::new();
-    pages_task.spawn(http::serve(metrics_listener, pages.clone()));
-    let opened = tokio::select! {
+    let serve_pages = process::pages::serve(metrics_listener, pages.clone());
+    pages_task.spawn(async {
+        if let Err(error) = serve_pages.await {
+            tracing::error!(%error, "the HTTP pages are not served any more");
+        }
+    });
+    let mut tasks = Tasks::default();
+    tasks.keeping.spawn(files.run());
+
+    let clock = Arc::new(SystemClock::default());
+    let (ledger, folder) = tokio::select! {
         opened = open(&config, &clock, &metrics, patience) => opened?,
         _ = shutdown.wait_for(|shutdown| *shutdown) => return Ok(()),
     };
-    let (ledger, folder) = opened;
     let refused = match &config.pools {
         Some(path) => seed(&Api::new(ledger.clone()), path).await?,
         None => Vec::new(),
@@ -151,141 +142,74 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<bool>) -> Result<
     let service = Service::new(ledger.clone(), stopping.clone());
     let watchers = service.watchers();
     let (reporter, routes) = routes(service)?;
-    let addresses: Vec<_> = bound
-        .iter()
-        .filter_map(|bound| bound.address().ok())
-        .collect();
-    let patience = Patience {
-        first_request: config.first_request,
-        silence: SILENCE,
+    let serving = sockets::Serving {
+        config: &config,
+        callers,
+        routes,
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        stopping,
     };
-    let crowd = Arc::new(Crowd::new(config.connections, metrics.clone()));
-    let (mut tasks, mut keepers) = (JoinSet::new(), JoinSet::new());
-    keepers.spawn(keeper.run());
-    for (bound, address) in bound.into_iter().zip(&addresses) {
-        let authorize = Authorize {
-            access: access.clone(),
-            reviewer: reviewer.clone(),
-            metrics: metrics.clone(),
-        };
-        let server = builder(&config, authorize, &metrics, &stopping);
-        let open = bound.open().await?;
-        let (routes, stopping, what) = (routes.clone(), stopping.clone(), address.clone());
-        match open {
-            Open::Tcp(listener) => {
-                let (_never, newer) = mpsc::channel(1);
-                let source = Source::new(
-                    address,
-                    listener,
-                    newer,
-                    patience,
-                    crowd.clone(),
-                    metrics.clone(),
-                );
-                match tls.clone() {
-                    Some(tls) => {
-                        let handshakes = Handshakes {
-                            tls,
-                            longest: config.first_request,
-                            metrics: metrics.clone(),
-                        };
-                        let connections = handshakes.of(source.connections());
-                        tasks.spawn(serve(server, connections, routes, stopping, what));
-                    }
-                    None => {
-                        tasks.spawn(serve(server, source.connections(), routes, stopping, what));
-                    }
-                }
-            }
-            Open::Unix(listener, place) => {
-                let (give, newer) = mpsc::channel(1);
-                let source = Source::new(
-                    address,
-                    listener,
-                    newer,
-                    patience,
-                    crowd.clone(),
-                    metrics.clone(),
-                );
-                keepers.spawn(kept::keep(place, give, readiness.clone()));
-                let connections = source.connections().map_ok(AnyAuthority::new);
-                tasks.spawn(serve(server, connections, routes, stopping, what));
-            }
-        }
-    }
+    serving.over(sockets, &mut tasks).await?;
     if let Some(folder) = folder {
-        keepers.spawn(check_folder(folder, readiness.clone()));
+        tasks.keeping.spawn(check_folder(folder, readiness.clone()));
     }
-    keepers.spawn(check_clock(clock, metrics.clone(), readiness.clone()));
+    tasks
+        .keeping
+        .spawn(check_clock(clock, metrics, readiness.clone()));
     pages.loaded(ledger.clone(), watchers, refused);
-    keepers.spawn(report_health(reporter.clone(), ledger.clone(), readiness));
-    tracing::info!(?addresses, metrics = metrics_address, "serving");
-    if let Some(path) = &config.ready_file {
-        let ready = json!({"listen": addresses, "metrics": metrics_address});
-        write_ready(path, &ready.to_string()).map_err(|source| ServerError::ReadyFile {
-            path: path.clone(),
-            source,
-        })?;
-    }
+    tasks
+        .keeping
+        .spawn(report_health(reporter.clone(), ledger.clone(), readiness));
+    announce(&config, &addresses)?;
+
     let ended = tokio::select! {
         _ = shutdown.wait_for(|shutdown| *shutdown) => Ok(()),
-        Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| Err(ServerError::Serve {
+        Some(ended) = tasks.serving.join_next() => ended.unwrap_or_else(|panic| Err(ServerError::Serve {
             what: "requests".into(),
             source: Box::new(panic),
         })),
     };
+    finish(tasks, &reporter, &stop, &ledger, config.shutdown).await;
+    ended
+}
+
+/// Says where the server serves: in the log, and in the file of --ready-file.
+fn announce(config: &Config, addresses: &sockets::Addresses) -> Result<(), ServerError> {
+    let sockets::Addresses { listen, metrics } = addresses;
+    tracing::info!(addresses = ?listen, metrics, "serving");
+    let Some(path) = &config.ready_file else {
+        return Ok(());
+    };
+    let ready = json!({"listen": listen, "metrics": metrics});
+    write_ready(path, &ready.to_string()).map_err(|source| ServerError::ReadyFile {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// Finishes the requests that were begun, as far as `limit` allows, and closes the store.
+async fn finish(
+    mut tasks: Tasks,
+    reporter: &HealthReporter,
+    stop: &watch::Sender<bool>,
+    ledger: &Ledger,
+    limit: Duration,
+) {
     tracing::info!("stopping");
-    // The sockets' files are removed first: nobody comes any more.
-    keepers.shutdown().await;
+    // The sockets' files are removed first: no new client comes.
+    tasks.keeping.shutdown().await;
     for name in SERVICES.into_iter().chain([""]) {
         reporter
             .set_service_status(name, ServingStatus::NotServing)
             .await;
     }
     stop.send_replace(true);
-    let finish = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(config.shutdown, finish).await.is_err() {
+    let served = async { while tasks.serving.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, served).await.is_err() {
         tracing::warn!("requests that were begun are cut off");
-        tasks.abort_all();
+        tasks.serving.abort_all();
     }
     ledger.stop().await;
     tracing::info!("stopped");
-    ended
-}
-
-async fn bind_metrics(config: &Config, patience: Instant) -> Result<TcpListener, ListenError> {
-    let at = config.metrics_listen;
-    bind_tcp(at, patience)
-        .await
-        .map_err(|source| ListenError::Io {
-            address: format!("http://{at} (--metrics-listen)"),
-            source,
-        })
-}
-
-/// The files of TLS, if there is any.
-fn tls_files(config: &Config) -> Option<ServerFiles> {
-    let (cert, key) = config.tls.clone()?;
-    Some(ServerFiles {
-        cert,
-        key,
-        clients: config.tls_client_ca.clone(),
-        is_certificate_optional: config.token_review,
-        names: Names {
-            ca: "--tls-client-ca",
-            cert: "--tls-cert",
-            key: "--tls-key",
-        },
-    })
-}
-
-/// Says at every start what is open.
-fn warn_of_open_doors(config: &Config) {
-    let has_tcp = config.listen.iter().any(|at| matches!(at, Address::Tcp(_)));
-    if has_tcp && config.access.any_client {
-        tracing::warn!(
-            "every client that reaches the TCP address may do everything (--insecure, --insecure-any-client); \
-             use --tls-client-ca and --policy"
-        );
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use dial::accept::Backoff;
 use futures_util::{Stream, stream};
+use process::accept::Backoff;
 use tokio::net::{UnixListener, UnixStream};
 
 /// The connections of root. Others, which the file's mode keeps out already, are closed. Without file descriptors it waits.

@@ -208,7 +208,7 @@ pub enum Action {
     /// Print the script that completes this command's arguments in a shell
     Completion {
         /// The shell
-        shell: clap_complete::Shell,
+        shell: process::daemon::Shell,
     },
 }
 

@@ -1,7 +1,7 @@
 //! The agent of a node: knows pods and networks before they are asked for, and reports what was done. It runs no plugin.
 //!
 //! [`run`] is the one place where its parts are wired: [`watch`] keeps [`index`] as the API server ([`api`]) has it,
-//! [`service`] answers from it over [`dial::socket`], [`events`] posts behind the answers, `http` tells [`metrics`]. Leases need
+//! [`service`] answers from it over [`process::socket`], [`events`] posts behind the answers, `pages` shows [`metrics`]. Leases need
 //! none of these: [`proxy`] passes them on, `held` reports those of this node's records, [`releases`] delivers what waits. What
 //! meta-cni did comes from its journal: `operations` counts it, [`traces`] sends it on. All are tasks of `parts`.
 
@@ -12,12 +12,12 @@ pub mod cri;
 mod deletions;
 pub mod events;
 mod held;
-mod http;
 pub mod index;
 pub mod metrics;
 mod missing;
 mod operations;
 mod orphans;
+mod pages;
 mod parts;
 mod pauses;
 pub mod proxy;
@@ -35,12 +35,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dial::socket::{SocketError, Unpublished};
 use meta_cni::cluster::ClusterError;
 use meta_cni::cluster::api::Source;
 use meta_cni::device::DeviceSource;
 use meta_cni::host::host_name;
 use process::daemon::write_ready;
+use process::socket::{SocketError, Unpublished};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::{oneshot, watch as signal};
@@ -50,10 +50,10 @@ use self::api::Api;
 use self::config::Arguments;
 use self::deletions::Failing;
 use self::events::Events;
-use self::http::Pages;
 use self::index::Index;
 use self::metrics::Metrics;
 use self::missing::Missing;
+use self::pages::Pages;
 use self::parts::{Ended, Parts, blocking, ended};
 use self::proxy::WrongUpstream;
 use self::releases::Waiting;
@@ -159,7 +159,7 @@ impl Agent {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let socket = Unpublished::bind(&arguments.socket).await?;
-        let pages_at = http::listen(arguments.metrics_listen).await;
+        let pages_at = self::pages::Binding::bind(arguments.metrics_listen).await;
         let pages_at = pages_at.map_err(|source| AgentError::Metrics {
             address: arguments.metrics_listen,
             source,
@@ -215,7 +215,9 @@ impl Agent {
             states,
             waiting,
         };
-        parts.work(async move { ended("the HTTP pages", http::serve(pages_at, pages).await) });
+        parts.work(
+            async move { ended("the HTTP pages", self::pages::serve(pages_at, pages).await) },
+        );
         let agent = Agent {
             service,
             parts,

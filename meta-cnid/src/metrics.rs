@@ -170,7 +170,7 @@ impl Metrics {
     /// Sets the counts that the whole process shares.
     pub fn of_process(&self) {
         let set = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);
-        set(&self.accept_failures, dial::accept::failures());
+        set(&self.accept_failures, process::accept::failures());
         set(&self.log_dropped, process::log::dropped());
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dial::socket::Unpublished;
 use futures_util::{StreamExt as _, stream};
+use process::socket::Unpublished;
 use prometheus_client::registry::Registry;
 use proto::agent::v1::agent_service_server::AgentServiceServer;
 use tokio::sync::{oneshot, watch as signal};

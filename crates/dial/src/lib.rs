@@ -1,9 +1,8 @@
 //! Reaching a server: its [`address`] is read once for all programs, its name is resolved without the C library
 //! ([`resolver`]), files ([`files`]) or a token ([`token`]) authenticate both sides, and an error of TLS names the file and
-//! its flag ([`refusal`]). Being reached: TLS by files that are renewed ([`server`], [`renewed`]), a unix socket whose path
-//! stays the server's ([`socket`]), and clients that send this path as the host (`authority`, feature `server`).
+//! its flag ([`refusal`]). Being reached: TLS by files that are renewed ([`server`], [`renewed`]), and clients of a unix socket
+//! that send its path as the host (`authority`, feature `server`).
 
-pub mod accept;
 pub mod address;
 #[cfg(feature = "server")]
 pub mod authority;
@@ -13,7 +12,6 @@ pub mod regular;
 pub mod renewed;
 pub mod resolver;
 pub mod server;
-pub mod socket;
 pub mod stream;
 mod tls;
 pub mod token;

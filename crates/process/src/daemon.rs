@@ -3,12 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::process::ExitCode;
 
+use clap::CommandFactory;
+pub use clap_complete::Shell;
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
 
+use crate::limits;
 use crate::log::Log;
 
 /// Form of the log.
@@ -35,11 +39,50 @@ pub enum DaemonError<E: std::error::Error + 'static> {
     SecondSignal,
 }
 
-/// From now on, lines of `tracing` go to `log`.
+/// Prints the script that completes the arguments `A` of the program `name` in a shell.
+pub fn print_completion<A: CommandFactory>(shell: Shell, name: &str) {
+    clap_complete::generate(shell, &mut A::command(), name, &mut io::stdout());
+}
+
+/// The process of the daemon `name`: lines of `tracing` go to standard error, what the kernel allows is asked for, and `serve`
+/// runs until it ends. An error is printed with its causes in one line.
 ///
 /// # Panics
 /// If a subscriber of `tracing` was set before.
-pub fn start_log(format: LogFormat, level: LevelFilter, log: &Log) {
+pub fn run<E: std::error::Error + 'static>(
+    name: &str,
+    format: LogFormat,
+    level: LevelFilter,
+    serve: impl FnOnce() -> Result<(), E>,
+) -> ExitCode {
+    let log = match Log::to_stderr() {
+        Ok(log) => log,
+        Err(error) => return fail(name, &error, ExitCode::FAILURE),
+    };
+    start_log(format, level, &log);
+    limits::begin();
+    let served = serve();
+    // The last lines come before the error.
+    drop(log);
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(name, &error, ExitCode::FAILURE),
+    }
+}
+
+/// Prints an error of the program `name`, with its causes, in one line.
+pub fn fail(name: &str, error: &dyn std::error::Error, status: ExitCode) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    eprintln!("{name}: {text}");
+    status
+}
+
+fn start_log(format: LogFormat, level: LevelFilter, log: &Log) {
     let lines = log.lines();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)

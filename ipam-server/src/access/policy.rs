@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::process::yaml;
+use process::yaml;
 use serde::Deserialize;
 
 use super::operations::Role;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use ::process::daemon::LogFormat;
 use clap::{Parser, Subcommand};
+use process::daemon::LogFormat;
 
 use super::StoreKind;
 
@@ -145,6 +145,6 @@ pub enum Command {
     /// Print the script that completes this command's arguments in a shell
     Completion {
         /// The shell
-        shell: clap_complete::Shell,
+        shell: process::daemon::Shell,
     },
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ::process::daemon::LogFormat;
-use ::process::yaml;
+use process::daemon::LogFormat;
+use process::yaml;
 use serde::Deserialize;
 
 use super::{ConfigError, StoreKind};

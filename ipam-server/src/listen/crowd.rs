@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use dial::accept::Used;
 use futures_util::FutureExt as _;
+use process::accept::Used;
 use tokio::sync::oneshot;
 
 use crate::metrics::Metrics;

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use dial::accept::{Backoff, Guarded, Patience, Used};
 use futures_util::stream::{self, Stream};
+use process::accept::{Backoff, Guarded, Patience, Used};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -17,7 +17,6 @@ use tonic::transport::server::Connected;
 
 use super::crowd::{Crowd, Origin, Place};
 use crate::access::identity::Identity;
-use crate::metrics::Metrics;
 
 /// Something that accepts connections.
 pub trait Accept: Send + 'static {
@@ -68,7 +67,6 @@ pub struct Source<L> {
     patience: Patience,
     crowd: Arc<Crowd>,
     backoff: Backoff,
-    metrics: Arc<Metrics>,
 }
 
 impl<L: Accept> Source<L> {
@@ -79,7 +77,6 @@ impl<L: Accept> Source<L> {
         newer: mpsc::Receiver<L>,
         patience: Patience,
         crowd: Arc<Crowd>,
-        metrics: Arc<Metrics>,
     ) -> Source<L> {
         Source {
             listener,
@@ -87,7 +84,6 @@ impl<L: Accept> Source<L> {
             patience,
             crowd,
             backoff: Backoff::new(address),
-            metrics,
         }
     }
 
@@ -124,10 +120,7 @@ impl<L: Accept> Source<L> {
                         };
                     }
                 }
-                Err(error) => {
-                    self.metrics.accept_failed();
-                    self.backoff.failed(&error).await;
-                }
+                Err(error) => self.backoff.failed(&error).await,
             }
         }
     }

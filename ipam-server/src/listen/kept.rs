@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dial::socket::{PathState, Published, SocketError};
+use process::socket::{PathState, Published, SocketError};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The first pause after a failure; each further one is twice as long.
@@ -119,6 +120,7 @@ pub struct Guarded<S> {
     read: Instant,
     used: Used,
     timer: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl<S> Guarded<S> {
@@ -133,7 +135,14 @@ impl<S> Guarded<S> {
             read: opened,
             used: Used::default(),
             timer: Box::pin(sleep_until(opened + first)),
+            _place: None,
         }
+    }
+
+    /// The same connection; it holds a place among its listener's until it ends.
+    pub fn holding(mut self, place: OwnedSemaphorePermit) -> Guarded<S> {
+        self._place = Some(place);
+        self
     }
 
     /// The connection.

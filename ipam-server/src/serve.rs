@@ -1,12 +1,14 @@
 //! The process of the server: its async runtime, which lives until a signal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ::process::daemon::{DaemonError, until_signalled};
+use process::daemon::{DaemonError, until_signalled};
 
 use crate::config::Config;
-use crate::server::{self, ServerError};
+use crate::server::{self, ServerError, Sockets};
 
+/// How much longer than --shutdown-seconds an earlier server of the same store, socket or port is waited for.
+const GRACE: Duration = Duration::from_secs(2);
 /// How long what was cut off may hold up the end.
 const DROPPED: Duration = Duration::from_secs(1);
 
@@ -21,7 +23,11 @@ pub fn serve(config: Config) -> Result<(), DaemonError<ServerError>> {
         .enable_all()
         .build()
         .map_err(DaemonError::Runtime)?;
-    let ended = runtime.block_on(until_signalled(|stopping| server::run(config, stopping)));
+    let ended = runtime.block_on(until_signalled(|stopping| async {
+        let patience = Instant::now() + config.shutdown + GRACE;
+        let sockets = Sockets::bind(&config, patience).await?;
+        server::run(sockets, config, patience, stopping).await
+    }));
     // What was cut off is dropped, and its sockets' files with it.
     runtime.shutdown_timeout(DROPPED);
     ended
