@@ -11,6 +11,8 @@ TOOLS := $(CURDIR)/target/tools
 RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor runtime storm ipam damage security clients demo kernel
 
 export META_CNI_BIN_DIR = $(RELEASE)
+# What install.sh puts there are programs that the machine lacks.
+export PATH := $(PATH):$(TOOLS)/bin
 
 .PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
@@ -56,7 +58,7 @@ test-faults: build tools ## kill -9 at every step, hanging plugins, full disks
 	@tests/tools/rung.sh faults
 
 test-kubernetes: build tools ## A real etcd and kube-apiserver, and pods that a real Multus made
-	@tests/tools/install.sh multus
+	@tests/tools/install.sh kubectl multus
 	@tests/tools/rung.sh kubernetes
 
 test-agent: build tools ## meta-cni through its node's agent, and without it

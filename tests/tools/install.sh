@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
-#   install.sh [packages] [plugins] [apiserver] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
+#   install.sh [packages] [plugins] [apiserver] [kubectl] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
 # plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
+# kubectl    kubectl pinned in kubectl/go.mod, into target/tools/bin, if none is in PATH
 # multus     Multus pinned in multus/go.mod, thin and thick, into target/tools/multus
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
@@ -119,6 +120,12 @@ apiserver() {
         return
     fi
     build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
+}
+
+kubectl() {
+    local found
+    found=$(type -P kubectl) && [[ $found != "$tools/bin/kubectl" ]] && return
+    build kubectl "$tools/bin/kubectl" k8s.io/kubernetes/cmd/kubectl
 }
 
 multus() {
@@ -245,8 +252,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, multus, containerd, clients, deny, mdbook, shellcheck, kernel)" ;;
+        packages | plugins | apiserver | kubectl | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, multus, containerd, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done
     exit
