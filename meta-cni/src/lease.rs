@@ -1,20 +1,21 @@
 //! The leases of a whole pod in one durable write, before any delegate runs: all attachments that lease by meta-ipam
 //! get their addresses, or none does. The delegates' own meta-ipam finds them there.
 
+mod attachments;
 pub(crate) mod switched;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-use cni::args::{Args, ArgsError};
+use cni::args::ArgsError;
 use cni::chain::AttachmentId;
 use cni::netconf::{NetConfList, PluginConf};
 use proto::ipam::v1::{
-    self as ipam, AllocateRequest, AllocateResponse, BatchAllocateRequest, BatchAllocateResponse,
+    self as ipam, AllocateResponse, BatchAllocateRequest, BatchAllocateResponse,
     ReleaseAttachmentRequest,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::info_span;
@@ -29,6 +30,7 @@ use crate::ipam::queue::Queue;
 use crate::ipam::{request, verbs};
 use crate::record::{Entry, Record, Records};
 use crate::trace;
+use attachments::{Held, Wanted, held, wanted};
 
 /// Requests that one batch may have (ipam.v1).
 const BATCH: usize = 64;
@@ -79,31 +81,6 @@ impl Explain for LeaseError {
             LeaseError::Args(_) => None,
         }
     }
-}
-
-/// What one attachment asks for.
-struct Wanted {
-    config: IpamConfig,
-    allocate: AllocateRequest,
-    release: ReleaseAttachmentRequest,
-    network: String,
-}
-
-impl Wanted {
-    fn held(&self) -> Held {
-        Held {
-            config: self.config.clone(),
-            release: self.release.clone(),
-            network: self.network.clone(),
-        }
-    }
-}
-
-/// What one attachment may hold.
-struct Held {
-    config: IpamConfig,
-    release: ReleaseAttachmentRequest,
-    network: String,
 }
 
 /// Leases for every attachment of `record` that uses meta-ipam: one batch for each server. Nothing is held if it fails.
@@ -336,15 +313,12 @@ fn allocate(
 /// What a refused batch means: about the one network that the server names by its place in the batch, else about all of them.
 fn refused(wanted: &[Wanted], status: Status) -> IpamFailure {
     let info = status.get_details_error_info();
-    let index = info.and_then(|info| info.metadata.get("request")?.parse::<usize>().ok());
+    let metadata = info.map(|info| info.metadata).unwrap_or_default();
+    let index = metadata.get("request").and_then(|index| index.parse().ok());
     let named = |one: &Wanted| format!("network {} ({})", one.network, one.release.ifname);
-    let what = index.and_then(|index| wanted.get(index)).map(named);
-    let message = match index {
-        Some(index) => status
-            .message()
-            .trim_start_matches(&format!("requests[{index}]: ")),
-        None => status.message(),
-    };
+    let what = index.and_then(|index: usize| wanted.get(index)).map(named);
+    let alone = metadata.get("message").filter(|_| what.is_some());
+    let message = alone.map_or(status.message(), String::as_str);
     let all = || names(wanted.iter().map(|one| (&one.network, &one.release)));
     let details = status.details().to_vec().into();
     IpamFailure::Refused {
@@ -372,64 +346,4 @@ fn names<'a>(of: impl Iterator<Item = (&'a String, &'a ReleaseAttachmentRequest)
         .map(|(network, release)| format!("{network} ({})", release.ifname))
         .collect();
     names.join(", ")
-}
-
-/// What the plugins of an attachment will ask meta-ipam for: the same as they will, from the same input.
-fn wanted(record: &Record, entry: &Entry) -> Result<Option<Wanted>, LeaseError> {
-    let attachment = &entry.attachment;
-    // A second plugin of the list would ask for the same attachment, and get the same lease.
-    for plugin in &attachment.list.plugins {
-        let conf = plugin.as_map();
-        let config = IpamConfig::of(conf).map_err(|error| LeaseError::Attachment {
-            network: attachment.network.clone(),
-            ifname: attachment.ifname.clone(),
-            source: error.into(),
-        })?;
-        let Some(config) = config else {
-            continue;
-        };
-        let args = Args::parse(&attachment.args)?;
-        let asks = asks(record, entry, conf, &args);
-        asks.check_ips().map_err(|source| LeaseError::Attachment {
-            network: attachment.network.clone(),
-            ifname: attachment.ifname.clone(),
-            source,
-        })?;
-        return Ok(Some(Wanted {
-            allocate: asks.allocate(&config),
-            release: asks.release(),
-            network: attachment.network.clone(),
-            config,
-        }));
-    }
-    Ok(None)
-}
-
-/// What an attachment may hold: a network that never could lease holds nothing.
-fn held(record: &Record, entry: &Entry) -> Option<Held> {
-    let plugins = entry.attachment.list.plugins.iter();
-    plugins.map(PluginConf::as_map).find_map(|conf| {
-        let config = IpamConfig::of_release(conf).ok()??;
-        let release = asks(record, entry, conf, &Args::default()).release();
-        let network = entry.attachment.network.clone();
-        Some(Held {
-            config,
-            release,
-            network,
-        })
-    })
-}
-
-fn asks<'a>(
-    record: &'a Record,
-    entry: &'a Entry,
-    conf: &'a Map<String, Value>,
-    args: &'a Args,
-) -> request::Attachment<'a> {
-    request::Attachment {
-        conf,
-        container_id: &record.container_id,
-        ifname: &entry.attachment.ifname,
-        args,
-    }
 }

@@ -138,12 +138,14 @@ fn whole(error: &dyn std::error::Error, limit: usize) -> String {
     }
 }
 
-/// The status of one request in a batch: the same, with its index as `request` in the metadata of ErrorInfo.
+/// The status of one request in a batch: the same, with its index as `request`, and its message without that as `message`, in
+/// the metadata of ErrorInfo.
 fn of_request(index: usize, status: Status) -> Status {
     let mut details = status.get_error_details();
     if let Some(info) = details.error_info() {
         let (reason, mut metadata) = (info.reason.clone(), info.metadata.clone());
         metadata.insert("request".to_owned(), index.to_string());
+        metadata.insert("message".to_owned(), status.message().to_owned());
         details.set_error_info(reason, DOMAIN, metadata);
     }
     let message = format!("requests[{index}]: {}", status.message());

@@ -93,9 +93,9 @@ impl FolderCluster {
     pub fn everything(&self) -> Result<Everything, ClusterError> {
         let content = self.content()?;
         let pods = content.pods.iter();
-        let lasting = pods.filter(|(key, _)| !content.ended.contains(key));
+        let running = pods.filter(|(key, _)| !content.ended.contains(key));
         Ok(Everything {
-            pods: lasting
+            pods: running
                 .map(|(_, pod)| self.with_status(pod.clone()))
                 .collect(),
             networks: content.nads.values().cloned().collect(),

@@ -302,8 +302,8 @@ fn all_problems_are_reported_at_once_and_a_permanent_one_decides_the_code() {
         ]
     );
     assert_eq!(problems.code(), Code::INVALID_NETWORK_CONFIG);
-    let passing = Problems(vec![problems.0[3].clone()]);
-    assert_eq!(passing.code(), Code::TRY_AGAIN_LATER);
+    let transient = Problems(vec![problems.0[3].clone()]);
+    assert_eq!(transient.code(), Code::TRY_AGAIN_LATER);
 }
 
 #[test]

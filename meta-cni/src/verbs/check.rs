@@ -19,7 +19,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), Failure> {
     let _sandbox = context
         .records
         .lock(context.container_id(), context.lock_limit())?;
-    let (record, made_by) = recorded(context)?;
+    let (record, made_by) = load_record(context)?;
     let netns = &context.request.env.netns;
     context.runner().check(&record, netns)?;
     let now = snapshot::inspect(Path::new(netns))?;
@@ -73,7 +73,7 @@ fn failure(entry: &Entry, problem: Diagnosis) -> Failure {
     }
 }
 
-fn recorded(context: &Context<'_>) -> Result<(Record, MadeBy), Failure> {
+fn load_record(context: &Context<'_>) -> Result<(Record, MadeBy), Failure> {
     let env = &context.request.env;
     if let Some(record) = context.records.peek(context.container_id())? {
         return if record.is_complete() {

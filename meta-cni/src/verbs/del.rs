@@ -43,7 +43,7 @@ pub(super) fn del(context: &Context<'_>) -> Result<(), Failure> {
 
 fn delete_known(context: &Context<'_>) -> Result<(), Failure> {
     let sandbox = lock(context)?;
-    match recorded(context, &sandbox)? {
+    match known_record(context, &sandbox)? {
         Some((record, origin)) => {
             let netns = &context.request.env.netns;
             delete(context, sandbox, record, origin, netns)
@@ -174,7 +174,7 @@ fn lock<'a>(context: &'a Context<'_>) -> Result<Sandbox<'a>, Failure> {
 }
 
 /// What there is to delete: our record, else what Multus left, else what can still be found out.
-fn recorded(
+fn known_record(
     context: &Context<'_>,
     sandbox: &Sandbox<'_>,
 ) -> Result<Option<(Record, Origin)>, Failure> {

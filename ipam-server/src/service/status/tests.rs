@@ -245,6 +245,7 @@ fn an_error_of_a_batch_is_that_of_the_request_with_its_place() {
     let info = status.get_details_error_info().unwrap();
     assert_eq!(info.reason, "POOL_NOT_FOUND");
     assert_eq!(info.metadata["request"], "3");
+    assert_eq!(info.metadata["message"], alone.message());
 }
 
 #[test]

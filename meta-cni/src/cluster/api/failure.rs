@@ -178,12 +178,12 @@ impl Failure {
                 retry_after,
                 ..
             } => {
-                let passing = status.is_server_error()
+                let is_transient = status.is_server_error()
                     // A server that has just started refuses everybody until it has read its own rules.
                     || (*status == StatusCode::FORBIDDEN && *about != About::Admission)
                     || *status == StatusCode::TOO_MANY_REQUESTS
                     || (*status == StatusCode::CONFLICT && *about == About::Nothing);
-                if passing {
+                if is_transient {
                     Again::After(*retry_after)
                 } else {
                     Again::No

@@ -119,8 +119,8 @@ fn what_could_not_be_undone_is_not_reported_as_undone() {
 
 #[test]
 fn the_code_of_a_delegate_passes_through() {
-    let passing = Problems(vec![Problem::transient("network a/b", "no answer")]);
-    let lasting = Problems(vec![
+    let transient = Problems(vec![Problem::transient("network a/b", "no answer")]);
+    let permanent = Problems(vec![
         Problem::transient("network a/b", "no answer"),
         Problem::permanent("network a/c", "is not there"),
     ]);
@@ -164,10 +164,10 @@ fn the_code_of_a_delegate_passes_through() {
             Failure::DefaultNotAvailable(chain(timed_out())),
             50,
         ),
-        ("passing problems", Failure::Problems(passing), 11),
+        ("transient problems", Failure::Problems(transient), 11),
         (
-            "a lasting problem among them",
-            Failure::Problems(lasting),
+            "a permanent problem among them",
+            Failure::Problems(permanent),
             7,
         ),
         ("busy", Failure::Lock(busy), 11),

@@ -16,7 +16,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "record of a newer version",
-        &["has format 99", "use the newer meta-cni"],
+        &["has format 99", "this program knows"],
         newer,
     ),
     warning(
