@@ -16,7 +16,7 @@ const FOLDERS: [&str; 4] = [
 ];
 
 /// Files that have the words because plugins say them.
-const QUOTING: [&str; 1] = ["meta-cni/src/explain/remedy.rs"];
+const QUOTING: [&str; 1] = ["meta-cni/src/diagnosis/foreign.rs"];
 
 #[test]
 fn no_text_is_taken_for_a_del_that_succeeded() -> io::Result<()> {
