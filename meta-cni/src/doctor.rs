@@ -1,7 +1,7 @@
 //! `meta-cni doctor`: what is wrong on this node, worst and most causal first.
 //!
 //! Evidence is looked at, each piece within a time limit and without changing anything; each family of checks turns
-//! its evidence into findings; the report puts them in order. One file a family: `look` gathers, `check` judges.
+//! its evidence into findings; the report puts them in order. One file a family: `inspect` gathers, `check` judges.
 
 mod addresses;
 mod agent;
@@ -48,7 +48,7 @@ use crate::record::Records;
 use networks::Knowledge;
 
 pub use finding::{Area, Finding, Severity};
-pub use report::{Format, Looked, Report};
+pub use report::{Format, Inspected, Report};
 
 /// One look at the agent, and one at the API server.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(2);
@@ -160,7 +160,7 @@ pub fn run(options: &Options, to: &mut impl io::Write) -> io::Result<bool> {
 fn examine(options: &Options) -> Report {
     let mut report = Report::default();
     report
-        .looked
+        .inspected
         .versions
         .insert("doctor", env!("CARGO_PKG_VERSION").to_owned());
     let files = match conf::read(&options.conf_dir) {
@@ -176,7 +176,7 @@ fn examine(options: &Options) -> Report {
         Some(ours) => Examination::new(options, ours, report).run(),
         None => {
             report
-                .not_looked
+                .not_inspected
                 .push("everything else: it depends on that configuration".to_owned());
             report
         }
@@ -194,7 +194,7 @@ struct Examination<'o> {
 
 impl<'o> Examination<'o> {
     fn new(options: &'o Options, ours: conf::Ours, mut report: Report) -> Self {
-        report.looked.configuration = Some(ours.path.display().to_string());
+        report.inspected.configuration = Some(ours.path.display().to_string());
         Examination {
             options,
             ours,
@@ -206,39 +206,39 @@ impl<'o> Examination<'o> {
 
     fn run(mut self) -> Report {
         let config = self.ours.config.clone();
-        let records = records::look(&Records::new(&config.state_dir), self.options.pod.as_ref());
-        self.take(state::check(&state::look(&config)));
-        let failing = retries::look(&config, &records, self.options.pod.is_some());
+        let records = records::inspect(&Records::new(&config.state_dir), self.options.pod.as_ref());
+        self.take(state::check(&state::inspect(&config)));
+        let failing = retries::inspect(&config, &records, self.options.pod.is_some());
         self.take(retries::check(&failing, &records, self.now));
         self.take(records::check(&records));
-        self.report.looked.records = records.records().count();
+        self.report.inspected.records = records.records().count();
 
         let named = Sources::of(&config, Surroundings::of_process());
         let sources = cluster::Sources::of(named);
-        let seen = sources.look(CLUSTER_LIMIT);
+        let seen = sources.inspect(CLUSTER_LIMIT);
         self.take(seen.check(self.now));
         if let Some(version) = seen.agent_version() {
             let version = version.to_owned();
-            self.report.looked.versions.insert("agent", version);
+            self.report.inspected.versions.insert("agent", version);
         }
         let knowledge = sources.knowledge(&seen);
         let known = self.known(&sources, &seen, &records);
-        let networks = networks::look(&config, knowledge, known.pods, known.nads);
-        self.report.looked.networks = networks.networks.len();
-        self.report.looked.pods = networks.pods.len();
+        let networks = networks::inspect(&config, knowledge, known.pods, known.nads);
+        self.report.inspected.networks = networks.networks.len();
+        self.report.inspected.pods = networks.pods.len();
         self.take(networks::check(&networks));
         self.take(names::check(&networks.networks));
         self.take(default_routes::check(&networks.networks));
         self.take(pods::check(&config, &networks.pods));
-        let judged = policy::look(&config, knowledge, &networks);
-        self.report.looked.policy = judged.summary();
+        let judged = policy::inspect(&config, knowledge, &networks);
+        self.report.inspected.policy = judged.summary();
         self.take(policy::check(&judged, self.options.policy));
         self.take(pods::check_status(&networks.pods, records.living()));
-        let late = late::look(records.living(), &mut self.report.not_looked);
+        let late = late::inspect(records.living(), &mut self.report.not_inspected);
         self.take(late::check(&late));
         self.take(dhcp::check(&networks.networks));
-        self.take(host_local::check(&host_local::look(&networks.networks)));
-        self.take(together::check(&config, &networks, together::look()));
+        self.take(host_local::check(&host_local::inspect(&networks.networks)));
+        self.take(together::check(&config, &networks, together::inspect()));
         self.examine_interfaces(&networks, &records);
         self.examine_others(&networks, &records);
         self.report
@@ -258,7 +258,7 @@ impl<'o> Examination<'o> {
         let cluster = match (sources.knowledge(seen), &self.options.pod) {
             (Knowledge::Known(cluster), _) => cluster,
             (Knowledge::Nowhere, None) => {
-                let found = nobody::check(&nobody::look(&self.ours.config, records));
+                let found = nobody::check(&nobody::inspect(&self.ours.config, records));
                 self.take(found);
                 return known::Known::default();
             }
@@ -273,7 +273,7 @@ impl<'o> Examination<'o> {
             }
             (Knowledge::Silent, _) => {
                 let what = "pods and networks: nobody answers who knows them";
-                self.report.not_looked.push(what.to_owned());
+                self.report.not_inspected.push(what.to_owned());
                 return known::Known::default();
             }
         };
@@ -293,7 +293,7 @@ impl<'o> Examination<'o> {
             }
         };
         self.take(std::mem::take(&mut known.findings));
-        self.report.not_looked.append(&mut known.not_looked);
+        self.report.not_inspected.append(&mut known.not_inspected);
         known
     }
 
@@ -306,22 +306,22 @@ impl<'o> Examination<'o> {
 
     /// What the kernel can make, and what there is.
     fn examine_interfaces(&mut self, networks: &networks::Networks, records: &records::Recorded) {
-        match kernel::look(&networks.networks) {
+        match kernel::inspect(&networks.networks) {
             Ok(kinds) => {
                 self.take(kernel::check(&kinds));
-                self.report.looked.kernel = kinds
+                self.report.inspected.kernel = kinds
                     .iter()
                     .map(|kind| (kind.name, kind.is_there))
                     .collect();
             }
             Err(error) => self
                 .report
-                .not_looked
+                .not_inspected
                 .push(format!("what the kernel can make: {}", with_causes(&error))),
         }
-        match links::look(records.records()) {
+        match links::inspect(records.records()) {
             Ok(links) => self.take(links::check(&links, &networks.networks)),
-            Err(error) => self.report.not_looked.push(format!(
+            Err(error) => self.report.not_inspected.push(format!(
                 "the interfaces of this node: {}",
                 with_causes(&error)
             )),
@@ -338,16 +338,16 @@ impl<'o> Examination<'o> {
         let asked = networks.pods.first().filter(|_| self.options.pod.is_some());
         let own_dirs: Vec<PathBuf> = dirs_of(&self.options.cni_path);
         let (ourselves, plugins, servers, devices) = thread::scope(|scope| {
-            let ourselves = scope.spawn(|| ourselves::look(&own_dirs, Path::new(OWN), limit));
-            let plugins = scope.spawn(|| plugins::look(&executables, &needed, limit));
-            let servers = scope.spawn(|| addresses::look(&lessees, limit));
+            let ourselves = scope.spawn(|| ourselves::inspect(&own_dirs, Path::new(OWN), limit));
+            let plugins = scope.spawn(|| plugins::inspect(&executables, &needed, limit));
+            let servers = scope.spawn(|| addresses::inspect(&lessees, limit));
             let devices = asked.and_then(|pod| pods::check_devices(config, pod));
             (ended(ourselves), ended(plugins), ended(servers), devices)
         });
         match ourselves {
             Ok(version) => {
                 self.take(ourselves::check(&version));
-                self.report.looked.versions.insert("plugin", version);
+                self.report.inspected.versions.insert("plugin", version);
             }
             Err(found) => self.report.findings.push(found),
         }
@@ -357,7 +357,7 @@ impl<'o> Examination<'o> {
         let versions = plugins
             .into_iter()
             .filter_map(|plugin| Some((plugin.name, plugin.versions?.ok()?)));
-        self.report.looked.plugins = versions.collect();
+        self.report.inspected.plugins = versions.collect();
     }
 }
 

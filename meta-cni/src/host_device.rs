@@ -39,7 +39,7 @@ pub fn restore_names<'a>(deleted: impl Iterator<Item = &'a Entry>) {
     let mut moved: Vec<Moved> = deleted.filter_map(moved).collect();
     let end = Instant::now() + LIMIT;
     while !moved.is_empty() {
-        if let Err(error) = look(&mut moved) {
+        if let Err(error) = restore_found(&mut moved) {
             let error = cni::error::with_causes(&error);
             tracing::warn!(error, "a device of host-device may keep the pod's name");
             return;
@@ -81,7 +81,7 @@ fn text(conf: &PluginConf, path: &[&str]) -> Option<String> {
 }
 
 /// Drops those that have their names, or get them now.
-fn look(moved: &mut Vec<Moved>) -> Result<(), NetlinkError> {
+fn restore_found(moved: &mut Vec<Moved>) -> Result<(), NetlinkError> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
     let mut outcome = Ok(());

@@ -147,7 +147,7 @@ pub(super) async fn run(state_dir: PathBuf, counts: Counts, spans: Option<Spans>
         ticks.tick().await;
         let dir = state_dir.clone();
         let (back, operations, attached) = blocking(move || {
-            let operations = follower.look();
+            let operations = follower.read_new();
             let news = operations.as_ref().is_ok_and(|all| !all.is_empty());
             let attached = (has_changed || news).then(|| attached(&dir));
             (follower, operations, attached)

@@ -19,7 +19,7 @@ struct Suspects(BTreeMap<String, Instant>);
 impl Suspects {
     /// Notes a look at the runtime: which of `recorded` are gone, and have been since another look that is `grace` ago at
     /// least.
-    fn look(
+    fn compare(
         &mut self,
         recorded: &[String],
         sandboxes: &BTreeSet<String>,
@@ -47,15 +47,15 @@ impl Suspects {
 
 /// One look failed; the next may not.
 #[derive(Debug, thiserror::Error)]
-enum LookError {
+enum CheckError {
     #[error(transparent)]
     Cri(#[from] CriError),
     #[error(transparent)]
     Record(#[from] RecordError),
 }
 
-/// Where to look.
-pub(super) struct Look {
+/// Where to check.
+pub(super) struct Check {
     /// The runtime's CRI socket.
     pub(super) cri_socket: PathBuf,
     /// The folder of records.
@@ -68,37 +68,37 @@ pub(super) struct Look {
 }
 
 /// Looks every `interval`; never ends.
-pub(super) async fn run(look: Look, metrics: Metrics) {
+pub(super) async fn run(check: Check, metrics: Metrics) {
     let mut suspects = Suspects::default();
-    let mut ticks = tokio::time::interval(look.interval);
+    let mut ticks = tokio::time::interval(check.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = once(&look, &mut suspects, &metrics).await {
+        if let Err(error) = once(&check, &mut suspects, &metrics).await {
             let error = cni::error::with_causes(&error);
             tracing::warn!(error, "orphans cannot be looked for");
         }
     }
 }
 
-async fn once(look: &Look, suspects: &mut Suspects, metrics: &Metrics) -> Result<(), LookError> {
+async fn once(check: &Check, suspects: &mut Suspects, metrics: &Metrics) -> Result<(), CheckError> {
     // Records first: a sandbox that comes between the two is in the runtime's answer.
-    let records = Records::new(&look.state_dir);
-    let grace = look.grace;
+    let records = Records::new(&check.state_dir);
+    let grace = check.grace;
     let settled = blocking(move || settled(&records, grace)).await?;
     if settled.is_empty() {
         suspects.0.clear();
         return Ok(());
     }
-    let sandboxes = cri::sandboxes(&look.cri_socket).await?;
-    let records = Records::new(&look.state_dir);
+    let sandboxes = cri::sandboxes(&check.cri_socket).await?;
+    let records = Records::new(&check.state_dir);
     let (recorded, sandboxes) = blocking(move || {
         let ids = of_the_runtime(&records, settled, &sandboxes);
         (ids, sandboxes)
     })
     .await;
-    let gone = suspects.look(&recorded, &sandboxes, Instant::now(), look.grace);
-    let orphans = Orphans::new(&look.state_dir);
+    let gone = suspects.compare(&recorded, &sandboxes, Instant::now(), check.grace);
+    let orphans = Orphans::new(&check.state_dir);
     let marked = blocking(move || mark(&orphans, gone)).await?;
     for id in marked {
         metrics.orphaned();
@@ -220,7 +220,7 @@ mod tests {
         ] {
             let there = ids(there).into_iter().collect();
             let now = start + Duration::from_secs(after);
-            let found = suspects.look(&ids(recorded), &there, now, Duration::from_secs(30));
+            let found = suspects.compare(&ids(recorded), &there, now, Duration::from_secs(30));
             assert_eq!(found, ids(gone), "{after}");
         }
     }

@@ -125,7 +125,7 @@ pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
         let (dir, shown) = (state_dir.clone(), waiting.clone());
         let done;
         (away, done) = blocking(move || {
-            let done = look(&dir, &mut away, &shown);
+            let done = deliver_due(&dir, &mut away, &shown);
             (away, done)
         })
         .await;
@@ -141,7 +141,7 @@ pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
 }
 
 /// Delivers what can be delivered; says how many wait, before and after.
-fn look(state_dir: &Path, away: &mut Away, shown: &Waiting) -> Result<(), QueueError> {
+fn deliver_due(state_dir: &Path, away: &mut Away, shown: &Waiting) -> Result<(), QueueError> {
     let queue = Queue::new(state_dir);
     let by_server = queue.by_server()?;
     shown.update(seen(&by_server));

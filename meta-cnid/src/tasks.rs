@@ -150,7 +150,7 @@ pub(super) fn start_repairs(parts: &mut Parts, arguments: &Arguments, service: &
     let interval = arguments.repair_interval_seconds;
     let state_dir = &arguments.state_dir;
     if let Some(socket) = &arguments.cri_socket {
-        let look = orphans::Look {
+        let check = orphans::Check {
             cri_socket: socket.clone(),
             state_dir: state_dir.clone(),
             interval,
@@ -158,7 +158,7 @@ pub(super) fn start_repairs(parts: &mut Parts, arguments: &Arguments, service: &
         };
         let metrics = service.metrics.clone();
         parts.work(async move {
-            orphans::run(look, metrics).await;
+            orphans::run(check, metrics).await;
             Ok(())
         });
     }

@@ -68,7 +68,7 @@ pub(super) fn lessees(networks: &[Network]) -> Vec<Lessee> {
 }
 
 /// Asks every server for the pools, all at once, within `limit`.
-pub(super) fn look(lessees: &[Lessee], limit: Duration) -> Vec<Seen> {
+pub(super) fn inspect(lessees: &[Lessee], limit: Duration) -> Vec<Seen> {
     let mut asked: BTreeMap<Server, BTreeSet<String>> = BTreeMap::new();
     for config in lessees
         .iter()

@@ -42,7 +42,7 @@ enum Silence {
 }
 
 /// Looks at the socket and asks, within `limit`.
-pub(super) fn look(socket: &Path, limit: Duration) -> Seen {
+pub(super) fn inspect(socket: &Path, limit: Duration) -> Seen {
     let file = fs::metadata(socket).map(|file| File {
         is_socket: file.file_type().is_socket(),
         mode: file.mode(),
@@ -162,7 +162,7 @@ fn of_status(status: &GetStatusResponse) -> Vec<Finding> {
             watch.kind, watch.problem
         );
         let remedy = match watch.remedy.as_str() {
-            "" => "look at the agent's log and rights",
+            "" => "inspect at the agent's log and rights",
             remedy => remedy,
         };
         let remedy = format!("{remedy}; until then it looks up each pod live");
@@ -226,7 +226,7 @@ mod tests {
         let served =
             tonic::transport::Server::builder().add_service(AgentServiceServer::new(Agent(status)));
         runtime.spawn(served.serve_with_incoming(UnixListenerStream::new(listener)));
-        let mut seen = look(&socket, LIMIT);
+        let mut seen = inspect(&socket, LIMIT);
         // Tests need not run as root.
         seen.file.as_mut().unwrap().owner = 0;
         check(&seen)
@@ -285,7 +285,7 @@ mod tests {
             ("file", "is no socket"),
             ("stale", "nobody listens"),
         ] {
-            let found = check(&look(&place(name), LIMIT));
+            let found = check(&inspect(&place(name), LIMIT));
             let last = found.last().unwrap();
             assert!(last.cause.contains(words), "{found:?}");
             assert_eq!(last.severity, Severity::Fault);
@@ -297,7 +297,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent.sock");
         let _listening = StdListener::bind(&socket).unwrap();
-        let found = check(&look(&socket, Duration::from_millis(100)));
+        let found = check(&inspect(&socket, Duration::from_millis(100)));
         assert!(
             found
                 .last()

@@ -98,14 +98,14 @@ impl Sources {
     }
 
     /// Looks at all of them side by side, within `limit`.
-    pub(super) fn look(&self, limit: Duration) -> Seen {
+    pub(super) fn inspect(&self, limit: Duration) -> Seen {
         let read = |folder: &FolderCluster| folder.everything().map(|all| all.broken);
         thread::scope(|scope| {
             let socket = self.agent.as_ref().map(|(socket, _)| socket);
-            let asked = socket.map(|socket| scope.spawn(move || agent::look(socket, limit)));
+            let asked = socket.map(|socket| scope.spawn(move || agent::inspect(socket, limit)));
             Seen {
                 folder: self.folder.as_ref().map(read),
-                api: self.api.as_ref().map(|api| look_at_api(api, limit)),
+                api: self.api.as_ref().map(|api| inspect_api(api, limit)),
                 agent: asked.map(ended),
             }
         })
@@ -137,7 +137,7 @@ impl Sources {
     }
 }
 
-fn look_at_api(api: &ApiCluster, limit: Duration) -> Api {
+fn inspect_api(api: &ApiCluster, limit: Duration) -> Api {
     let mut seen = Api::default();
     match api.credentials() {
         Ok(credentials) => seen.credentials = Some(credentials),

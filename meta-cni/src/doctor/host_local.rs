@@ -49,7 +49,7 @@ struct Range {
 }
 
 /// Lists the folders of the networks that are used here. What host-local itself could not read is left to it.
-pub(super) fn look(networks: &[Network]) -> Vec<Folder> {
+pub(super) fn inspect(networks: &[Network]) -> Vec<Folder> {
     let mut folders = Vec::new();
     for network in networks.iter().filter(|network| !network.users.is_empty()) {
         let Ok(found) = &network.found else {

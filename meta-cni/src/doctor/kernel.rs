@@ -37,7 +37,7 @@ pub(super) struct Kind {
 }
 
 /// Asks the kernel.
-pub(super) fn look(networks: &[Network]) -> Result<Vec<Kind>, NetlinkError> {
+pub(super) fn inspect(networks: &[Network]) -> Result<Vec<Kind>, NetlinkError> {
     let mut kinds: BTreeMap<&'static str, Kind> = BTreeMap::new();
     let mut netlink = Netlink::open()?;
     for (plugin, name) in KINDS {

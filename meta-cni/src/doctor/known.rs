@@ -13,7 +13,7 @@ pub(super) struct Known {
     pub(super) pods: Vec<Pod>,
     pub(super) nads: Vec<Nad>,
     pub(super) findings: Vec<Finding>,
-    pub(super) not_looked: Vec<String>,
+    pub(super) not_inspected: Vec<String>,
 }
 
 /// The pods of this node and all networks: of the folder, or listed by `lister`. Where they may not be listed, or none of
@@ -92,13 +92,13 @@ pub(super) fn one(sources: &Sources, cluster: &dyn Cluster, pod: &PodRef) -> Kno
 impl Known {
     fn note(&mut self, is_so: bool, what: &str) {
         if is_so {
-            self.not_looked.push(what.to_owned());
+            self.not_inspected.push(what.to_owned());
         }
     }
 
     fn note_refusal(&mut self, what: &str, error: Option<ClusterError>) {
         let why = error.map(|error| format!(": {}", with_causes(&error)));
-        self.not_looked
+        self.not_inspected
             .push(format!("{what}{}", why.unwrap_or_default()));
     }
 

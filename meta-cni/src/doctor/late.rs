@@ -20,9 +20,9 @@ pub(super) struct Late {
 }
 
 /// Compares each sandbox with its record, and notes which could not be read.
-pub(super) fn look<'r>(
+pub(super) fn inspect<'r>(
     records: impl Iterator<Item = &'r Record>,
-    not_looked: &mut Vec<String>,
+    not_inspected: &mut Vec<String>,
 ) -> Vec<Late> {
     let mut late = Vec::new();
     for record in records.filter(|record| record.attachments.len() > 1 && record.is_complete()) {
@@ -30,7 +30,7 @@ pub(super) fn look<'r>(
             Ok(now) => late.extend(of_sandbox(record, &now)),
             Err(error) => {
                 let why = cni::error::with_causes(&error);
-                not_looked.push(format!("late addresses of {}: {why}", name(record)));
+                not_inspected.push(format!("late addresses of {}: {why}", name(record)));
             }
         }
     }

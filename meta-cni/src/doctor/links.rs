@@ -18,7 +18,9 @@ pub(super) struct Links {
 }
 
 /// Lists them.
-pub(super) fn look<'r>(records: impl Iterator<Item = &'r Record>) -> Result<Links, NetlinkError> {
+pub(super) fn inspect<'r>(
+    records: impl Iterator<Item = &'r Record>,
+) -> Result<Links, NetlinkError> {
     let given = records
         .flat_map(Record::attachments)
         .flat_map(|attachment| &attachment.list.plugins);

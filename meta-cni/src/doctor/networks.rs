@@ -71,7 +71,7 @@ pub(super) enum Knowledge<'a> {
 }
 
 /// Looks up what every pod, and each of `pods`, gets; `nads` are defined besides.
-pub(super) fn look(
+pub(super) fn inspect(
     config: &Config,
     knowledge: Knowledge<'_>,
     pods: Vec<Pod>,
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn each_network_is_known_once_with_its_users() {
         let pods = vec![pod("a", "good,bad"), pod("b", "good")];
-        let networks = look(
+        let networks = inspect(
             &config(),
             Knowledge::Known(&Two),
             pods,
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_broken_network_is_a_fault_where_it_is_used() {
         let looked = |pods| {
-            look(
+            inspect(
                 &config(),
                 Knowledge::Known(&Two),
                 pods,
@@ -333,11 +333,11 @@ mod tests {
     fn without_an_answer_only_what_is_on_the_node_is_looked_at() {
         let mut config = config();
         config.cluster_network = Some("default".to_owned());
-        let networks = look(&config, Knowledge::Silent, Vec::new(), Vec::new());
+        let networks = inspect(&config, Knowledge::Silent, Vec::new(), Vec::new());
         assert!(networks.networks.is_empty() && networks.problems.is_empty());
         config.cluster_network = None;
         config.delegates.clear();
-        let networks = look(&config, Knowledge::Nowhere, Vec::new(), Vec::new());
+        let networks = inspect(&config, Knowledge::Nowhere, Vec::new(), Vec::new());
         assert!(
             check(&networks)[0]
                 .cause

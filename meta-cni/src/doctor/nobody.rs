@@ -16,7 +16,7 @@ pub(super) struct Signs {
 }
 
 /// Looks for signs.
-pub(super) fn look(config: &Config, records: &Recorded) -> Signs {
+pub(super) fn inspect(config: &Config, records: &Recorded) -> Signs {
     let recorded = records.records().find_map(|record| record.pod.as_ref());
     let recorded = recorded.map(ToString::to_string);
     // What was refused left no record. explain tells why a journal cannot be read.

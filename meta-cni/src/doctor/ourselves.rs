@@ -12,7 +12,7 @@ use super::finding::{Area, Finding};
 use super::plugins::missing;
 
 /// meta-cni as the runtime finds it in `dirs`: its version, or what is wrong with it. `own` is this program.
-pub(super) fn look(dirs: &[PathBuf], own: &Path, limit: Duration) -> Result<String, Finding> {
+pub(super) fn inspect(dirs: &[PathBuf], own: &Path, limit: Duration) -> Result<String, Finding> {
     let executables = Executables::in_folders(dirs.to_vec());
     let path = executables.find("meta-cni").map_err(|error| {
         let (cause, remedy) = missing("meta-cni", &error);
@@ -62,27 +62,27 @@ mod tests {
         let limit = Duration::from_secs(10);
         let own = Path::new("/proc/self/exe");
         assert!(
-            look(&dirs, own, limit)
+            inspect(&dirs, own, limit)
                 .unwrap_err()
                 .cause
                 .starts_with("plugin \"meta-cni\" is not in")
         );
         script(dir.path(), "meta-cni", 0o755, "echo odd >&2; exit 1");
-        let mute = look(&dirs, own, limit).unwrap_err().cause;
+        let mute = inspect(&dirs, own, limit).unwrap_err().cause;
         assert!(
             mute.contains("does not tell its version") && mute.contains("odd"),
             "{mute}"
         );
         script(dir.path(), "meta-cni", 0o755, "sleep 60");
-        let hangs = look(&dirs, own, Duration::from_millis(50))
+        let hangs = inspect(&dirs, own, Duration::from_millis(50))
             .unwrap_err()
             .cause;
         assert!(hangs.contains("was stopped"), "{hangs}");
         script(dir.path(), "meta-cni", 0o755, "echo meta-cni 9.9.9");
-        let version = look(&dirs, own, limit).unwrap();
+        let version = inspect(&dirs, own, limit).unwrap();
         assert_eq!(version, "9.9.9");
         assert!(check(&version).unwrap().cause.contains("9.9.9"));
-        let same = look(&dirs, &dir.path().join("meta-cni"), limit).unwrap();
+        let same = inspect(&dirs, &dir.path().join("meta-cni"), limit).unwrap();
         assert_eq!(check(&same), None);
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn needed<'a>(
 }
 
 /// Finds each plugin and asks it for its versions, within `limit` each.
-pub(super) fn look(
+pub(super) fn inspect(
     plugins: &dyn Plugins,
     needed: &BTreeMap<String, Need>,
     limit: Duration,
@@ -243,7 +243,7 @@ pub(super) mod tests {
             ),
         ];
         let needed = needed(&networks, [].into_iter());
-        let plugins = look(
+        let plugins = inspect(
             &executables(vec![dir.path().to_owned()]),
             &needed,
             Duration::from_secs(10),

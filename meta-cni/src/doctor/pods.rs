@@ -175,7 +175,7 @@ fn name(pod: &Pod) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::networks::{Knowledge, look};
+    use super::super::networks::{Knowledge, inspect};
     use super::*;
     use crate::cluster::PodRef;
     use crate::selection;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn asking(config: &Config, pods: Vec<Pod>) -> Vec<Asking> {
-        look(config, Knowledge::Nowhere, pods, Vec::new()).pods
+        inspect(config, Knowledge::Nowhere, pods, Vec::new()).pods
     }
 
     #[test]

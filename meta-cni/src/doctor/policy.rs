@@ -33,7 +33,7 @@ struct Case {
 }
 
 /// Judges everything.
-pub(super) fn look(config: &Config, knowledge: Knowledge<'_>, networks: &Networks) -> Judged {
+pub(super) fn inspect(config: &Config, knowledge: Knowledge<'_>, networks: &Networks) -> Judged {
     let node = &config.attachment_policy;
     let mut judged = Judged {
         mode: node.mode,

@@ -51,7 +51,7 @@ impl Recorded {
 }
 
 /// Reads the records; of one pod only, if `only` names one.
-pub(super) fn look(records: &Records, only: Option<&PodRef>) -> Recorded {
+pub(super) fn inspect(records: &Records, only: Option<&PodRef>) -> Recorded {
     let mut recorded = Recorded::default();
     let ids = match records.container_ids() {
         Ok(ids) => ids,

@@ -26,15 +26,15 @@ pub struct Report {
     /// What is wrong; see [`Report::in_order`].
     pub findings: Vec<Finding>,
     /// What was looked at.
-    pub looked: Looked,
+    pub inspected: Inspected,
     /// What was not looked at, and why.
-    pub not_looked: Vec<String>,
+    pub not_inspected: Vec<String>,
 }
 
 /// What was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Looked {
+pub struct Inspected {
     /// The configuration of ours that the runtime reads, or would.
     pub configuration: Option<String>,
     /// Versions, by part: `doctor`, `plugin`, `agent`.
@@ -103,8 +103,8 @@ impl Report {
             "faults": self.faults(),
             "warnings": self.findings.len() - self.faults(),
             "findings": self.findings,
-            "lookedAt": self.looked,
-            "notLookedAt": self.not_looked,
+            "lookedAt": self.inspected,
+            "notLookedAt": self.not_inspected,
         })
     }
 
@@ -128,15 +128,15 @@ impl Report {
             counted(faults, "fault"),
             counted(warnings, "warning")
         )?;
-        self.looked.write_text(to)?;
-        for line in &self.not_looked {
+        self.inspected.write_text(to)?;
+        for line in &self.not_inspected {
             writeln!(to, "not looked at: {line}")?;
         }
         Ok(())
     }
 }
 
-impl Looked {
+impl Inspected {
     fn write_text(&self, to: &mut impl Write) -> io::Result<()> {
         let versions: Vec<_> = self
             .versions
@@ -200,7 +200,7 @@ mod tests {
                 Finding::warning(Area::Pod, "later", "wait"),
                 Finding::fault(Area::Link, "no eth1", "make it").seen("of network a/b"),
             ],
-            not_looked: vec!["pools".to_owned()],
+            not_inspected: vec!["pools".to_owned()],
             ..Report::default()
         }
         .in_order()

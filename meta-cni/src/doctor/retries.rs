@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::record::{Mark, Orphans};
 
 /// The marks of failed deletions; if a pod is asked about, those of its sandboxes.
-pub(super) fn look(config: &Config, records: &Recorded, only_recorded: bool) -> Vec<Mark> {
+pub(super) fn inspect(config: &Config, records: &Recorded, only_recorded: bool) -> Vec<Mark> {
     let marks = Orphans::new(&config.state_dir).marks();
     let is_recorded = |mark: &Mark| {
         let mut records = records.records();

@@ -39,7 +39,7 @@ pub(super) struct Room {
 }
 
 /// Looks at the folder; writes nothing.
-pub(super) fn look(config: &Config) -> State {
+pub(super) fn inspect(config: &Config) -> State {
     let dir = config.state_dir.clone();
     let present = dir.ancestors().find(|path| path.exists()).unwrap_or(&dir);
     let attachments = dir.join("attachments");

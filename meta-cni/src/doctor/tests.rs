@@ -20,7 +20,7 @@ fn a_plugin_has_its_time_however_long_others_took() {
     script(dir.path(), "slow", 0o755, slow);
     let conf = json!({"delegates": [{"cniVersion": "1.0.0", "name": "d", "type": "slow"}]});
     let config = Config::parse(conf.as_object().unwrap()).unwrap();
-    let networks = networks::look(&config, Knowledge::Nowhere, Vec::new(), Vec::new());
+    let networks = networks::inspect(&config, Knowledge::Nowhere, Vec::new(), Vec::new());
     let ours = conf::Ours {
         path: "/net.d/00-meta-cni.conf".into(),
         config,
@@ -32,7 +32,7 @@ fn a_plugin_has_its_time_however_long_others_took() {
     examination.examine_others(&networks, &records::Recorded::default());
     let report = examination.report;
     assert_eq!(
-        report.looked.plugins["slow"],
+        report.inspected.plugins["slow"],
         ["1.0.0"],
         "{:?}",
         report.findings

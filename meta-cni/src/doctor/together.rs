@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::warnings::{self, Master, Warning};
 
 /// The interface of this node whose IPv6 default route goes away once the node forwards.
-pub(super) fn look() -> Result<Option<String>, NetlinkError> {
+pub(super) fn inspect() -> Result<Option<String>, NetlinkError> {
     warnings::route_at_stake()
 }
 
@@ -124,7 +124,7 @@ fn forwarding(used: &[&Network], ifname: &str) -> Option<Finding> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::networks::{Knowledge, look};
+    use super::super::networks::{Knowledge, inspect};
     use super::*;
     use crate::cluster::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef};
     use crate::selection;
@@ -179,7 +179,7 @@ mod tests {
         };
         let pods = pods.iter().map(pod).collect();
         let known = Known(nads);
-        let networks = look(&config, Knowledge::Known(&known), pods, Vec::new());
+        let networks = inspect(&config, Knowledge::Known(&known), pods, Vec::new());
         check(&config, &networks, Ok(at_stake.map(str::to_owned)))
     }
 

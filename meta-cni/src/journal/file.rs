@@ -196,11 +196,11 @@ impl Follower {
     ///
     /// # Errors
     /// As the files have them; what was read before is given the next time.
-    pub fn look(&mut self) -> io::Result<Vec<Operation>> {
-        self.look_at(open_if_there)
+    pub fn read_new(&mut self) -> io::Result<Vec<Operation>> {
+        self.read_from(open_if_there)
     }
 
-    fn look_at(
+    fn read_from(
         &mut self,
         open: impl FnMut(&Path) -> io::Result<Option<File>>,
     ) -> io::Result<Vec<Operation>> {

@@ -85,13 +85,13 @@ fn a_follower_reads_each_line_once_over_rotations() {
     let (_folder, journal) = journal(2_000);
     journal.append(&line("old")).unwrap();
     let mut follower = Follower::at_end(journal.clone());
-    assert!(follower.look().unwrap().is_empty());
+    assert!(follower.read_new().unwrap().is_empty());
     let mut seen = BTreeSet::new();
     for round in 0..50 {
         for number in 0..3 {
             journal.append(&line(&format!("{round}-{number}"))).unwrap();
         }
-        for operation in follower.look().unwrap() {
+        for operation in follower.read_new().unwrap() {
             assert!(seen.insert(operation.container_id));
         }
     }
@@ -107,13 +107,13 @@ fn a_follower_waits_for_the_end_of_a_line_and_reads_what_came_late_to_the_earlie
     let mut late = File::options().append(true).open(journal.now()).unwrap();
     let whole = line("b");
     late.write_all(&whole[..30]).unwrap();
-    assert!(follower.look().unwrap().is_empty());
+    assert!(follower.read_new().unwrap().is_empty());
     fs::rename(journal.now(), journal.before()).unwrap();
     journal.append(&line("c")).unwrap();
-    assert_eq!(ids(&follower.look().unwrap()), ["c"]);
+    assert_eq!(ids(&follower.read_new().unwrap()), ["c"]);
     late.write_all(&whole[30..]).unwrap();
     late.write_all(b"\n").unwrap();
-    assert_eq!(ids(&follower.look().unwrap()), ["b"]);
+    assert_eq!(ids(&follower.read_new().unwrap()), ["b"]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_follower_reads_nothing_again_after_a_rotation_between_its_opening_of_the_tw
     let mut follower = Follower::at_end(journal.clone());
     journal.append(&line("b")).unwrap();
     let mut opened = 0;
-    let looked = follower.look_at(|path| {
+    let looked = follower.read_from(|path| {
         opened += 1;
         if opened == 2 {
             fs::rename(journal.now(), journal.before()).unwrap();
@@ -133,5 +133,5 @@ fn a_follower_reads_nothing_again_after_a_rotation_between_its_opening_of_the_tw
     });
     assert_eq!(ids(&looked.unwrap()), ["b", "c"]);
     journal.append(&line("d")).unwrap();
-    assert_eq!(ids(&follower.look().unwrap()), ["d"]);
+    assert_eq!(ids(&follower.read_new().unwrap()), ["d"]);
 }
