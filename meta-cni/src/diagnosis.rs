@@ -47,13 +47,16 @@ impl Diagnosis {
         }
     }
 
-    /// Several as one: its remedy is the first one; those of others that differ stay beside their causes.
+    /// Several as one. A remedy that is the only one stands behind all causes; of several, each stays beside its cause.
     pub fn of_several(several: impl IntoIterator<Item = Diagnosis>) -> Diagnosis {
         let several: Vec<Diagnosis> = several.into_iter().collect();
-        let remedy = several.iter().find_map(|one| one.remedy.clone());
-        let text = |one: Diagnosis| match one.remedy == remedy {
-            true => one.cause,
-            false => one.to_string(),
+        let mut remedies = several.iter().filter_map(|one| one.remedy.as_ref());
+        let first = remedies.next();
+        let remedy = first.filter(|first| remedies.all(|other| other == *first));
+        let remedy = remedy.cloned();
+        let text = |one: Diagnosis| match remedy {
+            Some(_) => one.cause,
+            None => one.to_string(),
         };
         let causes: Vec<String> = several.into_iter().map(text).collect();
         Diagnosis {
@@ -148,7 +151,12 @@ mod tests {
             (
                 "others",
                 vec![of("a", None), of("b", Some("do")), of("c", Some("go"))],
-                "a; b; c; go; do",
+                "a; b; do; c; go",
+            ),
+            (
+                "only one",
+                vec![of("a", Some("do")), of("b", None)],
+                "a; b; do",
             ),
         ] {
             assert_eq!(Diagnosis::of_several(several).to_string(), line, "{name}");
