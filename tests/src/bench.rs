@@ -1,5 +1,5 @@
 //! What the benchmarks share: samples, and the report that is written to `target/bench/<name>.json`
-//! with a plot beside it. Everything is told as a ratio to a floor measured in the same run.
+//! with a plot beside it. Every figure is a ratio to a floor measured in the same run.
 
 mod contestants;
 pub mod course;
@@ -218,7 +218,7 @@ impl Report {
 pub fn resident_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.expect("the kernel tells VmRSS").trim();
+    let kib = line.expect("the kernel shows VmRSS").trim();
     kib.trim_end_matches(" kB")
         .parse::<u64>()
         .expect("a number")

@@ -66,7 +66,7 @@ fn a_server_that_does_not_answer_is_waited_for_as_long_as_asked() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_with_its_address() {
+fn a_missing_server_is_reported_with_its_address() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = format!("unix://{}/ipam.sock", folder.path().display());
     let done = run("server", "", &[("IPAM_SERVER", &missing)]);
@@ -89,7 +89,7 @@ fn a_server_that_is_not_there_is_told_with_its_address() {
 }
 
 #[test]
-fn a_socket_of_somebody_else_is_told_with_the_way_to_open_it() {
+fn a_socket_of_another_user_is_reported_with_the_way_to_open_it() {
     let bench = Bench::new();
     let nobody = 65534;
     // Root may open everything: it becomes another user first. Anybody else takes away the own right.

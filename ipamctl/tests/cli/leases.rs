@@ -106,7 +106,7 @@ fn a_watch_that_ends_without_an_error_is_an_error() {
 }
 
 #[test]
-fn whohas_tells_the_holder_or_that_there_is_none() {
+fn whohas_shows_the_holder_or_that_there_is_none() {
     let bench = Bench::with_lease();
     let id = bench.leases().remove(0);
     let lease = bench.json(&format!("lease get {id}"));

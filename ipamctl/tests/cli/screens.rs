@@ -81,7 +81,7 @@ fn top_gives_the_terminal_back_after_q_ctrl_c_and_sigterm() {
         match how {
             "q" => terminal.press(b"q"),
             "Ctrl-C" => terminal.press(&[3]),
-            _ => kill(terminal.id(), Signal::SIGTERM).expect("told"),
+            _ => kill(terminal.id(), Signal::SIGTERM).expect("sent"),
         }
         terminal.wait_for("\u{1b}[?1049l");
         assert_eq!(terminal.end(), (Some(0), true), "{how}");

@@ -17,7 +17,7 @@ const PATCHES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// ADDs pods with one secondary network, and counts the requests of agent and plugin about them. Events are not
-/// promised, and told apart.
+/// promised, and counted apart.
 pub(crate) fn count(node: &Node, api: &ApiServer, report: &mut Report) {
     let networks = format!("{}/n1", super::NAMESPACE);
     for number in 0..PODS {

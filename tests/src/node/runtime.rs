@@ -1,4 +1,4 @@
-//! A node with a real container runtime: containerd and runc, told over CRI what a kubelet tells them.
+//! A node with a real container runtime: containerd and runc, called over CRI as a kubelet calls them.
 //!
 //! ```no_run
 //! use e2e::runtime::Release;

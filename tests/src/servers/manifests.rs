@@ -10,7 +10,7 @@ pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces the default network.
 pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 
-/// The annotation that tells which networks a pod has.
+/// The annotation that names the networks of a pod.
 pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
 /// The annotation of a mirror pod.

@@ -1,4 +1,4 @@
-//! What a server tells over HTTP: its pages, and single metrics.
+//! What a server serves over HTTP: its pages, and single metrics.
 
 use std::fs;
 use std::io::{self, Read, Write};

@@ -145,7 +145,7 @@ fn a_recording_plugin_speaks_every_version() {
 }
 
 #[test]
-fn a_recording_plugin_misbehaves_as_told() {
+fn a_recording_plugin_misbehaves_as_configured() {
     let node = Node::new("misbehave");
     let pod = node.pod("default", "a").create();
     let flag = node.folder().join("broken");

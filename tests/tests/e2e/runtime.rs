@@ -1,4 +1,4 @@
-//! meta-cni under a real container runtime: containerd and runc, told over CRI what a kubelet tells them,
+//! meta-cni under a real container runtime: containerd and runc, called over CRI as a kubelet calls them,
 //! with the real API server and the real ipam-server. Sandboxes start, reach each other and stop; containerd
 //! and the whole machine go down at the wrong moment.
 

@@ -134,7 +134,7 @@ impl Kubelet {
         std::iter::once(network.ip).chain(more).collect()
     }
 
-    /// Where the network namespace of a sandbox is on the machine, as containerd tells it beyond CRI.
+    /// Where the network namespace of a sandbox is on the machine, as containerd reports it beyond CRI.
     ///
     /// # Panics
     /// When the runtime does not know the sandbox, or it has none.
@@ -189,7 +189,7 @@ impl Kubelet {
         let answer = call(async { self.client().status(request).await }).expect("ask for status");
         let conditions = answer.status.unwrap_or_default().conditions;
         let condition = conditions.into_iter().find(|c| c.r#type == "NetworkReady");
-        let condition = condition.expect("the runtime tells of its network");
+        let condition = condition.expect("the runtime reports the state of its network");
         if condition.status {
             Ok(())
         } else {
@@ -203,7 +203,7 @@ impl Kubelet {
         block_on(async { self.client().version(request).await }).is_ok()
     }
 
-    /// State and, as containerd tells it beyond CRI, the insides of a sandbox.
+    /// State and, as containerd reports it beyond CRI, the insides of a sandbox.
     #[track_caller]
     fn status(&self, sandbox: &Sandbox) -> (PodSandboxStatus, Value) {
         let request = PodSandboxStatusRequest {

@@ -13,7 +13,7 @@ const NAMESPACES: &str = "run/netns";
 const RESULTS: &str = "var/lib/cni/results";
 
 impl Runtime {
-    /// Everything that deleted pods left, one line each: what [`crate::Node::leftovers`] tells but for
+    /// Everything that deleted pods left, one line each: what [`crate::Node::leftovers`] returns but for
     /// processes, and sandboxes, shims, control groups, network namespaces and results of CNI.
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = self.node().left_by_pods();

@@ -100,7 +100,7 @@ impl IpamServer {
     /// All leases.
     ///
     /// # Panics
-    /// When the server does not tell.
+    /// When the server does not answer.
     pub async fn leases(&self) -> Vec<Lease> {
         let mut client = self.lease_client();
         let mut all = Vec::new();

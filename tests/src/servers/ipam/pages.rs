@@ -1,4 +1,4 @@
-//! What a server tells of itself: the ready file, and its pages over HTTP.
+//! What a server shows of itself: the ready file, and its pages over HTTP.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -44,7 +44,7 @@ impl IpamServer {
         text.parse().expect("an address and a port")
     }
 
-    /// Where it listens on TCP, if it was told to.
+    /// Where it listens on TCP, if it does.
     ///
     /// # Panics
     /// When the server does not listen on TCP.

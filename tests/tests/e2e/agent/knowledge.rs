@@ -14,9 +14,9 @@ fn an_add_costs_one_patch_and_no_get() {
     let pod = node.pod("cost", "web").networks("red,blue").create_in(api);
     wait_until("the agent knows the pod and its networks", PATIENCE, || {
         let pods = agent.metric("meta_cni_watched_objects{kind=\"pods\"}") >= 1.0;
-        let told =
+        let reported =
             agent.metric("meta_cni_watched_objects{kind=\"network-attachment-definitions\"}");
-        (pods && told >= 2.0).then_some(())
+        (pods && reported >= 2.0).then_some(())
     });
     let before = agent.metric("meta_cni_api_requests_total{verb=\"get\",code=\"200\"}");
     node.add(&pod).ok();
@@ -83,7 +83,7 @@ fn a_pod_that_appears_late_is_waited_for_and_one_that_does_not_is_try_again_late
 }
 
 #[test]
-fn a_network_that_is_missing_or_changed_is_told_as_it_is_now() {
+fn a_missing_or_changed_network_is_answered_as_it_is_now() {
     let ((node, _agent), api) = (node("changed"), ApiServer::shared());
     let pod = node.pod("changed", "web").networks("red").create_in(api);
     node.add(&pod)
@@ -143,9 +143,9 @@ fn a_network_that_is_too_large_is_known_by_its_size() {
     let pad = "a".repeat(64 << 10);
     api.nad("large", "red", node.recording("red", json!({ "pad": pad })));
     wait_until("the agent knows the network", PATIENCE, || {
-        let told =
+        let reported =
             agent.metric("meta_cni_watched_objects{kind=\"network-attachment-definitions\"}");
-        (told >= 1.0).then_some(())
+        (reported >= 1.0).then_some(())
     });
     let pod = node.pod("large", "web").networks("red").create_in(api);
     node.add(&pod).fails(7, &["large/red", "at most 65536"]);

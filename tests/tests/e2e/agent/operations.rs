@@ -1,4 +1,4 @@
-//! What the agent tells of the verbs of its node, which it knows from their journal: metrics and traces.
+//! What the agent reports of the verbs of its node, which it knows from their journal: metrics and traces.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ impl Collector {
     fn start() -> (Collector, SocketAddr) {
         let collector = Collector::default();
         let service = TraceServiceServer::new(collector.clone());
-        let (told, address) = std::sync::mpsc::channel();
+        let (bound, address) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -51,7 +51,7 @@ impl Collector {
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
                 let address = listener.local_addr().expect("an address");
-                told.send(address).expect("the test waits");
+                bound.send(address).expect("the test waits");
                 let incoming = TcpListenerStream::new(listener);
                 let server = tonic::transport::Server::builder().add_service(service);
                 server.serve_with_incoming(incoming).await.expect("serve");

@@ -176,7 +176,7 @@ fn an_agent_that_is_not_let_in_says_what_is_missing() {
 }
 
 #[test]
-fn an_agent_in_a_pod_that_is_not_told_its_node_says_how_to() {
+fn an_agent_in_a_pod_without_its_nodes_name_says_how_to_set_it() {
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("--socket={}", folder.path().join("agent.sock").display());
     let started = Command::new(e2e::locate::executable("meta-cnid"))
@@ -187,14 +187,14 @@ fn an_agent_in_a_pod_that_is_not_told_its_node_says_how_to() {
         ])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&started.stderr);
-    assert_eq!(started.status.code(), Some(1), "{told}");
-    assert!(told.contains("META_CNID_NODE_NAME"), "{told}");
+    let reported = String::from_utf8_lossy(&started.stderr);
+    assert_eq!(started.status.code(), Some(1), "{reported}");
+    assert!(reported.contains("META_CNID_NODE_NAME"), "{reported}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn the_pages_tell_how_it_is() {
+fn the_pages_show_the_state_of_the_agent() {
     let (node, agent) = node("pages");
     assert!(agent.page("/healthz").starts_with("HTTP/1.0 200"));
     assert!(agent.page("/readyz").starts_with("HTTP/1.0 200"));
@@ -210,10 +210,10 @@ fn the_pages_tell_how_it_is() {
     let pod = node.pod("pages", "web").create_in(ApiServer::shared());
     node.add(&pod).ok();
     wait_until("the ADD is counted", PATIENCE, || {
-        let told = agent
+        let reported = agent
             .page("/metrics")
             .contains("meta_cni_operation_duration_seconds_count");
-        told.then_some(())
+        reported.then_some(())
     });
     let metrics = agent.page("/metrics");
     let (_head, text) = metrics.split_once("\r\n\r\n").expect("an empty line");

@@ -244,7 +244,7 @@ fn plugins_beside_a_list_of_conf_dir_are_loaded_unless_only_inlined_ones_are_wan
 }
 
 #[test]
-fn all_problems_of_a_pod_are_told_in_one_message_before_anything_runs() {
+fn all_problems_of_a_pod_are_reported_in_one_message_before_anything_runs() {
     let node = node("all");
     node.nad("default", "broken", json!("{"));
     node.nad("default", "typeless", json!({ "cniVersion": "1.0.0" }));

@@ -249,7 +249,7 @@ fn a_family_is_never_without_a_default_route_while_it_is_changed() {
                 .spawn()
         })
         .expect("start ip monitor");
-    // A route of ours shows when the monitor listens; the kernel tells only what changes.
+    // A route of ours shows when the monitor listens; the kernel reports only what changes.
     wait_until("the monitor listens", Duration::from_secs(10), || {
         pod.netns().sh("ip route add blackhole 203.0.113.1");
         pod.netns().sh("ip route delete blackhole 203.0.113.1");
@@ -267,7 +267,7 @@ fn a_family_is_never_without_a_default_route_while_it_is_changed() {
     let set = |gateway: &str| text.find(&format!("\ndefault via {gateway}"));
     let removed = |gateway: &str| text.find(&format!("Deleted default via {gateway}"));
     for (new, old) in [("10.2.0.1", "10.1.0.1"), ("fd00:2::1", "fd00:1::1")] {
-        let set = set(new).expect("the new route is told");
+        let set = set(new).expect("the monitor shows the new route");
         assert!(removed(old).is_none_or(|removed| set < removed), "{text}");
     }
 }

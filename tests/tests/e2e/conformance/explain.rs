@@ -28,7 +28,7 @@ pub(crate) fn explain(node: &Node, words: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn told(node: &Node, words: &[&str]) -> String {
+fn explained(node: &Node, words: &[&str]) -> String {
     let done = explain(node, words);
     assert!(done.status.success(), "{words:?}: {done:?}");
     String::from_utf8(done.stdout).expect("UTF-8")
@@ -36,7 +36,7 @@ fn told(node: &Node, words: &[&str]) -> String {
 
 #[track_caller]
 fn json(node: &Node, words: &[&str]) -> Value {
-    let text = told(node, &[words, &["-o", "json"]].concat());
+    let text = explained(node, &[words, &["-o", "json"]].concat());
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -48,7 +48,7 @@ fn has(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn an_attached_pod_is_told_with_what_was_asked_planned_given_and_answered() {
+fn an_attached_pod_is_explained_with_what_was_asked_planned_passed_and_answered() {
     let (node, pod) = node("explained", json!({}));
     node.add(&pod).ok();
     for what in [
@@ -57,7 +57,7 @@ fn an_attached_pod_is_told_with_what_was_asked_planned_given_and_answered() {
         &pod.container_id,
         &pod.container_id[..8],
     ] {
-        let text = told(&node, &[what]);
+        let text = explained(&node, &[what]);
         has(&text, &["default/web", "red", "net1", "attached"]);
     }
     let value = json(&node, &["web"]);
@@ -77,12 +77,13 @@ fn an_attached_pod_is_told_with_what_was_asked_planned_given_and_answered() {
 }
 
 #[test]
-fn a_failed_add_is_told_with_its_plugin_its_message_and_a_remedy_although_nothing_of_it_is_left() {
+fn a_failed_add_is_explained_with_its_plugin_its_message_and_a_remedy_although_nothing_of_it_is_left()
+ {
     let fail = json!({ "failOn": { "ADD": { "code": 42, "msg": "no link for geheim-7" } } });
     let (node, pod) = node("explained", fail);
     node.add(&pod).fails(42, &["no link"]);
     node.assert_clean();
-    let text = told(&node, &["web"]);
+    let text = explained(&node, &["web"]);
     has(&text, &["failed", "red", "net1", "no link for (left out)"]);
     let value = json(&node, &["web"]);
     assert_eq!(value["state"], "failed", "{value}");
@@ -92,7 +93,7 @@ fn a_failed_add_is_told_with_its_plugin_its_message_and_a_remedy_although_nothin
 }
 
 #[test]
-fn a_pod_that_is_gone_is_still_told_of() {
+fn a_pod_that_is_gone_is_still_explained() {
     let (node, pod) = node("explained", json!({}));
     node.add(&pod).ok();
     node.del(&pod).ok();
@@ -104,22 +105,22 @@ fn a_pod_that_is_gone_is_still_told_of() {
 }
 
 #[test]
-fn of_gc_each_pod_is_told_its_own_outcome() {
+fn of_gc_each_pod_shows_its_own_outcome() {
     let fail = json!({ "failOn": { "DEL": { "code": 42, "msg": "busy" } } });
     let (node, bad) = node("explained", fail);
     let fine = node.pod("default", "fine").create();
     node.add(&fine).ok();
     node.add(&bad).ok();
     node.gc([]).fails(42, &["busy"]);
-    let text = told(&node, &["fine"]);
+    let text = explained(&node, &["fine"]);
     assert!(text.starts_with("default/fine: deleted "), "{text}");
-    let text = told(&node, &["web"]);
+    let text = explained(&node, &["web"]);
     let first = text.lines().next().unwrap_or_default();
     has(first, &["default/web: DEL failed", "red", "net1", "busy"]);
 }
 
 #[test]
-fn an_add_that_could_not_be_undone_is_told_with_its_own_cause_and_remedy() {
+fn an_add_that_could_not_be_undone_is_explained_with_its_own_cause_and_remedy() {
     let fail = json!({ "failOn": { "DEL": { "code": 42, "msg": "busy" } } });
     let (node, pod) = node("explained", fail);
     // A folder in its place.
@@ -128,7 +129,7 @@ fn an_add_that_could_not_be_undone_is_told_with_its_own_cause_and_remedy() {
         11,
         &["network-status", "not all attachments could be undone"],
     );
-    let text = told(&node, &["web"]);
+    let text = explained(&node, &["web"]);
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     has(
@@ -143,7 +144,7 @@ fn an_add_that_could_not_be_undone_is_told_with_its_own_cause_and_remedy() {
 }
 
 #[test]
-fn a_secret_is_neither_told_nor_in_the_journal_and_only_root_may_read_that() {
+fn a_secret_is_neither_shown_nor_in_the_journal_and_only_root_may_read_that() {
     use std::os::unix::fs::PermissionsExt;
 
     let fail = json!({ "failOn": { "ADD": { "code": 42, "msg": "refused geheim-7" } } });
@@ -182,8 +183,8 @@ fn what_nothing_is_known_of_and_what_is_ambiguous_have_exit_codes_of_their_own()
     assert_eq!(ambiguous.status.code(), Some(1), "{ambiguous:?}");
     let said = String::from_utf8_lossy(&ambiguous.stderr).into_owned();
     has(&said, &["default/web", "other/web"]);
-    told(&node, &["other/web"]);
-    told(&node, &["web", "--namespace", "other"]);
+    explained(&node, &["other/web"]);
+    explained(&node, &["web", "--namespace", "other"]);
 }
 
 #[test]

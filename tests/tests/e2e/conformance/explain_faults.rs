@@ -13,7 +13,7 @@ use e2e::Node;
 
 use crate::conformance::explain::explain;
 
-/// A fault of pod `default/web`, and what is told of it.
+/// A fault of pod `default/web`, and what explain shows of it.
 struct Fault {
     name: &'static str,
     /// Parts of the first line, behind the pod.
@@ -53,7 +53,7 @@ impl From<Node> for Scene {
 }
 
 impl Fault {
-    /// What is told first, and whether it is right.
+    /// The first line of explain, and whether it is right.
     fn explained(&self) -> (String, bool) {
         let scene = (self.make)();
         let output = explain(&scene.node, &["default/web"]);
@@ -86,7 +86,7 @@ impl Fault {
 fn the_first_line_names_the_cause_of_each_fault_and_the_next_one_its_remedy() {
     // Side by side: some of them are a long wait.
     let groups = [planned::FAULTS, called::FAULTS, leased::FAULTS];
-    let told: Vec<(&Fault, (String, bool))> = std::thread::scope(|scope| {
+    let reported: Vec<(&Fault, (String, bool))> = std::thread::scope(|scope| {
         let explain = |group: &'static [Fault]| group.iter().map(|one| (one, one.explained()));
         let threads = groups.map(|group| scope.spawn(move || explain(group).collect::<Vec<_>>()));
         let joined = threads.map(|thread| thread.join().expect("no fault panics"));
@@ -94,12 +94,15 @@ fn the_first_line_names_the_cause_of_each_fault_and_the_next_one_its_remedy() {
     });
     // Not `println!`, which libtest captures.
     let mut table = std::io::stdout().lock();
-    for (fault, (line, is_right)) in &told {
+    for (fault, (line, is_right)) in &reported {
         let mark = if *is_right { "ok" } else { "WRONG" };
         writeln!(table, "{mark:5} {:36} {line}", fault.name).expect("write a line");
     }
-    let right = told.iter().filter(|(_, (_, is_right))| *is_right).count();
-    let number = told.len();
+    let right = reported
+        .iter()
+        .filter(|(_, (_, is_right))| *is_right)
+        .count();
+    let number = reported.len();
     writeln!(
         table,
         "{right} of {number} faults explained by the first line"

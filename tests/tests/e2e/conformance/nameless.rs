@@ -78,7 +78,7 @@ fn nameless_networks_of_one_name_are_collected_with_what_is_valid_of_all_of_them
     let mut both: Vec<Value> = pods.iter().map(of).collect();
     both.sort_by_key(Value::to_string);
     let calls = node.calls();
-    let told: Vec<Value> = calls
+    let reported: Vec<Value> = calls
         .iter()
         .filter(|call| call.network == "blue")
         .map(|call| {
@@ -86,5 +86,5 @@ fn nameless_networks_of_one_name_are_collected_with_what_is_valid_of_all_of_them
             json!([conf["of"], conf["cni.dev/valid-attachments"]])
         })
         .collect();
-    assert_eq!(told, [json!(["bank", both]), json!(["shop", both])]);
+    assert_eq!(reported, [json!(["bank", both]), json!(["shop", both])]);
 }

@@ -6,7 +6,7 @@ use e2e::{Node, Pod, manifests::NETWORK_STATUS};
 use serde_json::{Value, json};
 
 #[test]
-fn each_interface_of_the_sandbox_is_told_with_all_that_is_known_of_it() {
+fn network_status_has_each_interface_of_the_sandbox_with_all_that_is_known_of_it() {
     let node = Node::new("status");
     node.nad(
         "default",
@@ -32,7 +32,7 @@ fn each_interface_of_the_sandbox_is_told_with_all_that_is_known_of_it() {
 }
 
 #[test]
-fn a_nad_is_told_by_its_own_namespace_whoever_uses_it() {
+fn a_nad_is_named_with_its_own_namespace_whoever_uses_it() {
     let node = Node::recorder("names").conf(json!({ "clusterNetwork": "main" }));
     node.nad("kube-system", "main", node.recording("x", json!({})));
     node.nad("other", "red", node.recording("y", json!({})));
@@ -62,14 +62,14 @@ fn the_default_network_has_the_name_of_its_configuration_and_not_its_path() {
         let pod = node.pod("default", "web").create();
         let named = json!({ "clusterNetwork": path });
         node.call("ADD").pod(&pod).conf(named).run().ok();
-        let told = &node.network_status(&pod)[0];
-        assert_eq!(told["name"], "k8s-pod-network", "{}", path.display());
+        let reported = &node.network_status(&pod)[0];
+        assert_eq!(reported["name"], "k8s-pod-network", "{}", path.display());
         node.del(&pod).ok();
     }
 }
 
 #[test]
-fn mtu_and_dns_of_a_result_are_told() {
+fn network_status_has_mtu_and_dns_of_a_result() {
     let node = Node::recorder("mtu");
     let dns =
         json!({ "nameservers": ["10.0.0.10"], "domain": "a.example", "search": ["b.example"] });
@@ -82,20 +82,20 @@ fn mtu_and_dns_of_a_result_are_told() {
     );
     let pod = node.pod("default", "web").networks("red").create();
     node.add(&pod).ok();
-    let told = &node.network_status(&pod)[1];
-    assert_eq!((&told["mtu"], &told["dns"]), (&json!(1400), &dns));
+    let reported = &node.network_status(&pod)[1];
+    assert_eq!((&reported["mtu"], &reported["dns"]), (&json!(1400), &dns));
 }
 
 #[test]
-fn an_mtu_that_no_result_tells_is_the_kernels() {
+fn an_mtu_that_no_result_has_is_the_kernels() {
     let node = Node::new("kernel-mtu");
     let mut blue = node.side_bridge("br-blue", &["10.2.0.0/24"]);
     blue["mtu"] = json!(1400);
     node.nad("default", "blue", blue);
     let pod = node.pod("default", "web").networks("blue").create();
     node.add(&pod).ok();
-    let told = node.network_status(&pod);
-    let mtus: Vec<_> = told.iter().map(|element| &element["mtu"]).collect();
+    let reported = node.network_status(&pod);
+    let mtus: Vec<_> = reported.iter().map(|element| &element["mtu"]).collect();
     assert_eq!(mtus, [&json!(1500), &json!(1400)]);
 }
 
@@ -172,27 +172,26 @@ fn a_network_that_makes_no_interface_has_no_element() {
         .networks("istio-cni,red")
         .create();
     node.add(&pod).ok();
-    let told: Vec<Value> = node
+    let reported: Vec<Value> = node
         .network_status(&pod)
         .iter()
         .map(|e| e["interface"].clone())
         .collect();
-    assert_eq!(told, ["eth0", "net2"]);
+    assert_eq!(reported, ["eth0", "net2"]);
     node.del(&pod).ok();
 }
 
 #[test]
-fn a_network_whose_result_names_no_interface_but_addresses_is_told_by_the_interface_that_it_was_given()
- {
+fn a_network_whose_result_names_addresses_but_no_interface_has_the_interface_of_its_call() {
     let node = Node::recorder("legacy");
     let mut old = node.recording("red", json!({ "ips": ["10.9.0.5/24", "fd00:9::5/64"] }));
     old["cniVersion"] = json!("0.2.0");
     node.nad("default", "red", old);
     let pod = node.pod("default", "web").networks("red@ext0").create();
     node.add(&pod).ok();
-    let told = &node.network_status(&pod)[1];
+    let reported = &node.network_status(&pod)[1];
     assert_eq!(
-        (&told["interface"], &told["ips"]),
+        (&reported["interface"], &reported["ips"]),
         (&json!("ext0"), &json!(["10.9.0.5", "fd00:9::5"]))
     );
 }

@@ -380,7 +380,7 @@ fn check_does_not_ask_for_an_interface_that_is_no_link_of_the_pod() {
 }
 
 #[test]
-fn version_tells_all_versions_from_0_1_0_to_1_1_0_and_needs_no_configuration() {
+fn version_lists_all_versions_from_0_1_0_to_1_1_0_and_needs_no_configuration() {
     let node = Node::recorder("version");
     let versions = json!({
         "cniVersion": "1.1.0",

@@ -95,8 +95,12 @@ fn each_delegate_is_spoken_to_in_the_version_of_its_own_list() {
             Some(&add["prevResult"])
         };
         assert_eq!(del.get("prevResult"), prev, "{version}");
-        let told = &node.network_status(&pod)[index + 1];
-        assert_eq!(told["ips"], json!(["10.9.0.5", "fd00:9::5"]), "{version}");
+        let reported = &node.network_status(&pod)[index + 1];
+        assert_eq!(
+            reported["ips"],
+            json!(["10.9.0.5", "fd00:9::5"]),
+            "{version}"
+        );
     }
 }
 
@@ -181,7 +185,7 @@ fn a_delegate_that_answers_in_another_version_than_it_was_asked_in_is_understood
 }
 
 #[test]
-fn what_1_1_0_added_to_results_is_kept_and_told_to_older_runtimes_as_libcni_does() {
+fn what_1_1_0_added_to_results_is_kept_and_returned_to_older_runtimes_as_libcni_does() {
     let interface = json!({
         "name": "eth0", "mac": "02:00:00:00:00:01", "mtu": 1400, "sandbox": "/x",
         "socketPath": "/run/s", "pciID": "0000:01:00.0",

@@ -100,7 +100,7 @@ fn kubeconfig(node: &Node, server: &str) -> PathBuf {
 
 /// Everything is there, and nothing answers: the agent, the API server, ipam-server, a plugin.
 #[test]
-fn what_is_silent_is_told_and_nobody_is_waited_for_in_vain() {
+fn what_does_not_answer_is_reported_within_its_limit() {
     let node = Node::new("silent").with_agent();
     let silent_socket = |path: &std::path::Path| {
         let folder = path.parent().expect("a file has a folder");
@@ -171,7 +171,7 @@ fn a_name_server_that_is_silent_is_not_waited_for() {
 }
 
 #[test]
-fn a_pod_is_planned_as_add_would_and_nothing_else_is_told() {
+fn a_pod_is_planned_as_add_would_and_nothing_else_is_reported() {
     let scene = Scene::new("pod");
     let node = &scene.node;
     node.nad(
@@ -204,7 +204,7 @@ fn a_pod_is_planned_as_add_would_and_nothing_else_is_told() {
 }
 
 #[test]
-fn a_device_that_a_pod_was_not_given_is_told_of_that_pod() {
+fn a_device_that_a_pod_did_not_get_is_reported_with_the_pod() {
     let node = Node::new("device");
     let kubelet = node.folder().join("kubelet");
     let scene = Scene::of(node.conf(json!({ "kubeletDir": kubelet })));
@@ -243,7 +243,7 @@ fn nothing_is_changed() {
 }
 
 #[test]
-fn wrong_arguments_are_told_apart_from_faults() {
+fn wrong_arguments_have_another_exit_status_than_faults() {
     let scene = Scene::new("usage");
     for arguments in [["--pod", "a/b/c"], ["--output", "xml"], ["--none", "x"]] {
         let output = scene.doctor(&arguments);

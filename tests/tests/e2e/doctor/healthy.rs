@@ -92,7 +92,7 @@ fn with_the_api_server_pods_of_records_are_looked_at_and_with_the_right_to_list_
 }
 
 #[test]
-fn with_an_agent_its_version_is_told_and_it_is_asked_for_pods() {
+fn with_an_agent_its_version_is_reported_and_it_is_asked_for_pods() {
     let api = ApiServer::shared();
     let scene = Scene::of(Node::new("agent").with_agent());
     let node = &scene.node;

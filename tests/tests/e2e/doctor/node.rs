@@ -34,12 +34,12 @@ fn recorded_pods_are_looked_at_whatever_the_node_is_called() {
 }
 
 #[test]
-fn the_agent_tells_how_the_node_is_called() {
+fn the_agent_knows_the_name_of_the_node() {
     let api = ApiServer::shared();
-    let scene = Scene::of(Node::new("told").with_api(api));
+    let scene = Scene::of(Node::new("reported").with_api(api));
     let node = &scene.node;
     let _agent = Agent::start(node, api);
-    node.pod("told", "next").create_in(api);
+    node.pod("reported", "next").create_in(api);
     let admin = format!("--kubeconfig={}", api.kubeconfig().display());
     let report = parsed(&scene.unnamed_doctor(&["-o", "json", &admin]));
     assert_eq!(report["lookedAt"]["pods"], 1, "{report:#}");

@@ -1,4 +1,4 @@
-//! What AttachmentPolicies come to: `meta-cni doctor --policy` tells what would be refused before it is, and every run what
+//! What AttachmentPolicies come to: `meta-cni doctor --policy` reports what would be refused before it is, and every run what
 //! is refused.
 
 use e2e::Node;
@@ -34,7 +34,7 @@ fn scene(name: &str, mode: Option<&str>) -> Scene {
 }
 
 #[test]
-fn an_open_node_is_told_what_closing_it_would_refuse() {
+fn an_open_node_shows_what_closing_it_would_refuse() {
     let scene = scene("policy-open", None);
     let report = scene.report(&[]);
     assert_eq!(report["findings"], json!([]), "{report:#}");

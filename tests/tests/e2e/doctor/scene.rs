@@ -62,7 +62,7 @@ impl Scene {
         self
     }
 
-    /// Runs `meta-cni doctor` in the host namespace of the node, whose name it is told unless `more` does.
+    /// Runs `meta-cni doctor` in the host namespace of the node, with the node's name unless `more` has one.
     pub(crate) fn doctor(&self, more: &[&str]) -> Output {
         let named = format!("--node={}", self.node.name());
         let is_named = more.iter().any(|word| word.starts_with("--node="));
@@ -70,7 +70,7 @@ impl Scene {
         self.unnamed_doctor(&[more, named.as_slice()].concat())
     }
 
-    /// The same, which is not told how the node is called.
+    /// The same without the node's name.
     pub(crate) fn unnamed_doctor(&self, more: &[&str]) -> Output {
         let more = more.iter().map(ToString::to_string);
         self.node

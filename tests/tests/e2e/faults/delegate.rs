@@ -94,13 +94,13 @@ fn one_that_succeeds_without_a_word_is_refused() {
 }
 
 #[test]
-fn one_that_fails_without_a_word_is_told_of_by_its_status() {
+fn a_plugin_that_fails_without_a_word_is_reported_with_its_status() {
     misbehave(json!({ "exit": 1 }), DELEGATE, &["exited with status 1"]);
     misbehave(json!({ "exit": 77 }), DELEGATE, &["exited with status 77"]);
 }
 
 #[test]
-fn one_that_dies_is_told_of_by_the_signal() {
+fn a_plugin_that_dies_is_reported_with_the_signal() {
     for (signal, number) in [("KILL", 9), ("SEGV", 11)] {
         let (node, pod) = node(|node| {
             script(node, "dying", &format!("kill -{signal} $$"));

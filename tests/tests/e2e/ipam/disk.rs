@@ -43,7 +43,7 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// Waits until health says so: it is told beside the answers, a moment before or after.
+/// Waits until health shows it: health changes beside the answers, a moment before or after.
 async fn wait_for_health(server: &IpamServer, wanted: ServingStatus) {
     let patience = Instant::now() + Duration::from_secs(60);
     loop {

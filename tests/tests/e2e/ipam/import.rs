@@ -91,19 +91,19 @@ async fn completes(server: &IpamServer, lines: &[String]) {
     import.give(lines);
     let output = import.finish();
     assert!(output.status.success(), "{output:?}");
-    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let reported: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let number = |field: &str| {
-        told[field]
+        reported[field]
             .as_str()
             .map_or(0, |text| text.parse().expect("a number"))
     };
-    assert_eq!(number("conflicts"), 0_u64, "{told}");
+    assert_eq!(number("conflicts"), 0_u64, "{reported}");
     assert_eq!(
         number("unchanged"),
         before + 1,
-        "the pool and what was there: {told}"
+        "the pool and what was there: {reported}"
     );
-    assert_eq!(number("imported"), LEASES as u64 - before, "{told}");
+    assert_eq!(number("imported"), LEASES as u64 - before, "{reported}");
 }
 
 /// Every lease of the lines is there once, was made once, and all counts agree.
@@ -158,7 +158,7 @@ async fn made(server: &IpamServer) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_whose_server_is_killed_is_told_so_and_completes_when_it_is_repeated() {
+async fn an_import_whose_server_is_killed_fails_and_completes_when_it_is_repeated() {
     let mut server = IpamServer::start();
     let lines = lines();
     // Once in the middle of each: at the first messages, and later, when much is unchanged.
@@ -175,8 +175,8 @@ async fn an_import_whose_server_is_killed_is_told_so_and_completes_when_it_is_re
                 .expect("ask for the state of a child")
         });
         assert_eq!(status.code(), Some(1));
-        let told = import.finish();
-        let text = String::from_utf8_lossy(&told.stderr).into_owned();
+        let reported = import.finish();
+        let text = String::from_utf8_lossy(&reported.stderr).into_owned();
         assert!(
             text.starts_with("error: no ipam-server at unix://") && text.lines().count() == 1,
             "{text}"

@@ -127,11 +127,11 @@ fn what_is_read_is_a_table_json_or_yaml_and_nothing_else_on_stdout() {
         "server",
         "top",
     ] {
-        let told = bench.json(line);
-        assert!(told.is_object(), "{line}: {told}");
+        let shown = bench.json(line);
+        assert!(shown.is_object(), "{line}: {shown}");
         let yaml = bench.done(&format!("{line} -o yaml"));
         let same: Value = process::yaml::read(&yaml).expect("YAML");
-        assert_eq!(plain(same), plain(told), "{line}");
+        assert_eq!(plain(same), plain(shown), "{line}");
         for format in ["table", "wide"] {
             let shown = bench.run(&format!("{line} -o {format}"));
             assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""), "{line}");
@@ -145,16 +145,16 @@ fn what_is_read_is_a_table_json_or_yaml_and_nothing_else_on_stdout() {
 }
 
 /// Without what differs from one question to the next.
-fn plain(mut told: Value) -> Value {
+fn plain(mut shown: Value) -> Value {
     // The lease that explain shows is made at the time of the question.
-    if let Some(lease) = told.pointer_mut("/wouldGive/lease/createTime") {
+    if let Some(lease) = shown.pointer_mut("/wouldGive/lease/createTime") {
         *lease = Value::Null;
     }
-    told
+    shown
 }
 
 #[test]
-fn exit_codes_tell_what_kind_of_failure_it_is() {
+fn exit_codes_show_the_kind_of_a_failure() {
     let bench = Bench::with_pool();
     bench.lease("web-0");
     for (line, code, end) in [
@@ -262,7 +262,7 @@ fn what_destroys_is_refused_without_yes_when_there_is_no_terminal() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_in_one_line() {
+fn a_missing_server_is_reported_in_one_line() {
     let mut bench = Bench::with_pool();
     bench.server.kill9();
     for line in ["pool list", "lease watch", "export", "top", "check"] {

@@ -86,7 +86,7 @@ fn what_is_no_page_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_tell_what_happened_and_keep_to_the_rules_of_their_names() {
+async fn metrics_show_what_happened_and_keep_to_the_rules_of_their_names() {
     let server = IpamServer::start();
     server.create_pool("blue", "10.0.0.0/29", "fd00::/64").await;
     let mut leases = server.lease_client();
@@ -143,8 +143,8 @@ async fn metrics_tell_what_happened_and_keep_to_the_rules_of_their_names() {
         ("ipam_watchers", "1"),
         (r#"ipam_server_build_info{version="0.1.0"}"#, "1"),
     ] {
-        let told = metrics.get(sample).map(String::as_str);
-        assert_eq!(told, Some(value), "{sample} in {metrics:#?}");
+        let reported = metrics.get(sample).map(String::as_str);
+        assert_eq!(reported, Some(value), "{sample} in {metrics:#?}");
     }
     drop(watch);
     wait_until("the watch is over", PATIENCE, || {

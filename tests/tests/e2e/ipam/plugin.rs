@@ -66,7 +66,7 @@ async fn older_versions_get_the_result_in_their_form() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_leased_is_told_with_its_code() {
+async fn what_cannot_be_leased_is_an_error_with_its_code() {
     let server = with_pool().await;
     let wish = |ip: &str| json!({"runtimeConfig": {"ips": [ip]}});
     good(plugin(&server, "ADD", "c1", wish("10.0.0.3")));

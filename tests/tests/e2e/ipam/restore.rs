@@ -320,7 +320,7 @@ async fn a_pool_that_is_created_anew_in_a_lost_store_allocates_no_address_that_a
 }
 
 #[tokio::test]
-async fn an_address_that_somebody_else_has_is_told_and_keeps_no_pod_from_starting() {
+async fn an_address_of_another_owner_is_reported_and_keeps_no_pod_from_starting() {
     let mut server = with_pool().await;
     let node = node("conflict", &server.socket());
     let backup = export(&server);

@@ -45,7 +45,7 @@ async fn a_server_that_is_stopped_under_eight_writers_loses_nothing_and_leaves_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_is_told_that_the_server_stops() {
+async fn a_watch_ends_with_the_reason_that_the_server_stops() {
     let mut server = IpamServer::start();
     server.create_pool("blue", "10.0.0.0/24", "").await;
     let mut watch = server
@@ -57,9 +57,9 @@ async fn a_watcher_is_told_that_the_server_stops() {
     watch.message().await.expect("a bookmark");
     let status = server.stop();
     assert_eq!(status.code(), Some(0), "{}", server.log());
-    let told = watch.message().await.expect_err("it is over");
-    assert_eq!(told.code(), Code::Unavailable, "{told:?}");
-    let info = told.get_details_error_info().expect("an ErrorInfo");
+    let refusal = watch.message().await.expect_err("it is over");
+    assert_eq!(refusal.code(), Code::Unavailable, "{refusal:?}");
+    let info = refusal.get_details_error_info().expect("an ErrorInfo");
     assert_eq!(info.reason, "STOPPING");
 }
 

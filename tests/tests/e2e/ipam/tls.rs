@@ -47,7 +47,7 @@ impl Scene {
         address(&self.server)
     }
 
-    /// What each client is told that is wrong, and the words that must be in it. `names` are those of the authorities,
+    /// The error that each client gets, and the words that must be in it. `names` are those of the authorities,
     /// the certificate and its key, as the program calls them.
     fn wrong_clients(&self, names: [&str; 3]) -> Vec<(&'static str, Client, Vec<String>)> {
         let folder = self.folder.path();
@@ -184,14 +184,17 @@ async fn ipamctl_names_the_file_that_is_wrong_and_its_flag() {
     let scene = Scene::new();
     for (what, client, words) in scene.wrong_clients(["--tls-ca", "--tls-cert", "--tls-key"]) {
         let done = ipamctl(&scene.address(), &client);
-        let told = String::from_utf8(done.stderr).expect("UTF-8");
+        let refusal = String::from_utf8(done.stderr).expect("UTF-8");
         assert!(
             !done.status.success() && done.stdout.is_empty(),
-            "{what}: {told}"
+            "{what}: {refusal}"
         );
-        assert_eq!(told.lines().count(), 1, "{what}: {told}");
+        assert_eq!(refusal.lines().count(), 1, "{what}: {refusal}");
         for word in words {
-            assert!(told.contains(&word), "{what}: {word:?} is not in {told}");
+            assert!(
+                refusal.contains(&word),
+                "{what}: {word:?} is not in {refusal}"
+            );
         }
     }
 }
@@ -206,9 +209,12 @@ async fn meta_ipam_names_the_file_that_is_wrong_and_its_key() {
         let more = ipam(&scene.address(), &client, &plugin.state);
         let failed = plugin.run("ADD", "c1", more);
         let object = json_of(&failed);
-        let told = format!("{} {}", object["msg"], object["details"]);
+        let refusal = format!("{} {}", object["msg"], object["details"]);
         for word in &words {
-            assert!(told.contains(word), "{what}: {word:?} is not in {told}");
+            assert!(
+                refusal.contains(word),
+                "{what}: {word:?} is not in {refusal}"
+            );
         }
         let expected = match what {
             "another authority of the server" => 11,
@@ -217,12 +223,12 @@ async fn meta_ipam_names_the_file_that_is_wrong_and_its_key() {
             }
             _ => 7,
         };
-        assert_eq!(code(&failed), expected, "{what}: {told}");
+        assert_eq!(code(&failed), expected, "{what}: {refusal}");
     }
 }
 
 #[tokio::test]
-async fn a_server_whose_certificate_has_expired_is_told_by_both() {
+async fn an_expired_certificate_of_the_server_is_reported_by_both() {
     let scene = Scene::new();
     let folder = scene.folder.path();
     let old = scene.authority.issue_expired(folder, "old", HOST);
@@ -231,16 +237,16 @@ async fn a_server_whose_certificate_has_expired_is_told_by_both() {
         ca: scene.authority.file.clone(),
         identity: Some(scene.authority.issue(folder, "node", "node")),
     };
-    let told = String::from_utf8(ipamctl(&address(&server), &client).stderr).expect("UTF-8");
+    let refusal = String::from_utf8(ipamctl(&address(&server), &client).stderr).expect("UTF-8");
     assert!(
-        told.contains("renew its certificate") && told.contains("expired"),
-        "{told}"
+        refusal.contains("renew its certificate") && refusal.contains("expired"),
+        "{refusal}"
     );
     let plugin = MetaIpam::of(&server.socket(), folder);
     let failed = plugin.run("ADD", "c1", ipam(&address(&server), &client, &plugin.state));
     assert_eq!(code(&failed), 11, "{failed:?}");
-    let told = json_of(&failed)["msg"].to_string();
-    assert!(told.contains("renew its certificate"), "{told}");
+    let refusal = json_of(&failed)["msg"].to_string();
+    assert!(refusal.contains("renew its certificate"), "{refusal}");
 }
 
 #[test]
@@ -299,9 +305,12 @@ fn a_server_that_cannot_use_its_certificate_says_which_file_and_ends() {
             .arg(format!("--tls-client-ca={}", ca.display()))
             .output()
             .expect("run ipam-server");
-        let told = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!(done.status.code(), Some(1), "{what}: {told}");
-        assert!(told.contains(words), "{what}: {words:?} is not in {told}");
+        let refusal = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(1), "{what}: {refusal}");
+        assert!(
+            refusal.contains(words),
+            "{what}: {words:?} is not in {refusal}"
+        );
     }
 }
 
@@ -318,10 +327,10 @@ fn plain_tcp_needs_to_be_asked_for() {
         .arg("--metrics-listen=127.0.0.1:0")
         .output()
         .expect("run ipam-server");
-    let told = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert_eq!(done.status.code(), Some(2), "{told}");
+    let refusal = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{refusal}");
     assert!(
-        told.contains("--tls-cert") && told.contains("--insecure"),
-        "{told}"
+        refusal.contains("--tls-cert") && refusal.contains("--insecure"),
+        "{refusal}"
     );
 }

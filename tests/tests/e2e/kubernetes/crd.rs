@@ -59,7 +59,7 @@ fn a_config_that_is_empty_or_absent_or_an_object_is_accepted() {
 }
 
 #[test]
-fn discovery_tells_the_short_names() {
+fn discovery_has_the_short_names() {
     let api = ApiServer::shared();
     api.install_nad_crd();
     let (status, list) = api.admin().get("/apis/k8s.cni.cncf.io/v1");

@@ -1,4 +1,4 @@
-//! What keeps a plan from being made is found before anything runs, told whole, and shown as an Event.
+//! What keeps a plan from being made is found before anything runs, reported whole, and shown as an Event.
 
 use e2e::{ApiServer, Node, Pod};
 use serde_json::json;
@@ -74,7 +74,7 @@ fn a_network_of_another_namespace_is_refused_by_isolation_and_not_looked_up() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let node = recording_node("all").conf(json!({ "namespaceIsolation": true }));
     let api = ApiServer::shared();
     api.nad("all", "broken", json!("{\"type\": 7}"));

@@ -173,9 +173,9 @@ fn without_the_right_to_get_nads_the_error_names_the_rights_and_is_an_event() {
     assert_says(&text, &["no-get-nads/red", "deploy/rbac.yaml"]);
     assert!(node.calls().is_empty());
     node.assert_clean();
-    let told = events(ApiServer::shared(), "no-get-nads");
-    assert_eq!(told.len(), 1);
-    assert_says(&told[0].1, &["deploy/rbac.yaml"]);
+    let reported = events(ApiServer::shared(), "no-get-nads");
+    assert_eq!(reported.len(), 1);
+    assert_says(&reported[0].1, &["deploy/rbac.yaml"]);
 }
 
 #[test]
@@ -191,10 +191,10 @@ fn without_the_right_to_patch_pods_status_all_is_undone_and_the_error_names_the_
     assert_eq!(calls, ["ADD net1 red", "DEL net1 red"]);
     assert_eq!(pod.netns().links(), ["lo"]);
     node.assert_clean();
-    let told = events(ApiServer::shared(), "no-patch");
+    let reported = events(ApiServer::shared(), "no-patch");
     assert!(
-        told.iter().any(|(kind, text)| kind == "Warning FailedAttach" && text.contains("deploy/rbac.yaml")),
-        "{told:?}"
+        reported.iter().any(|(kind, text)| kind == "Warning FailedAttach" && text.contains("deploy/rbac.yaml")),
+        "{reported:?}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What an ADD tells the cluster, seen with a client: network-status and Events; and how many requests
+//! What an ADD reports to the cluster, seen with a client: network-status and Events; and how many requests
 //! it takes.
 
 use e2e::{ApiServer, Node};
@@ -13,8 +13,8 @@ fn blue(node: &Node, namespace: &str) {
 
 #[test]
 fn network_status_says_what_the_pod_has() {
-    let (node, api) = (node("told"), ApiServer::shared());
-    blue(&node, "told");
+    let (node, api) = (node("status"), ApiServer::shared());
+    blue(&node, "status");
     // The reference plugins say nothing of the MTU, which plugins may since CNI 1.1.0: it is the kernel's then.
     let small = node.recording(
         "small",
@@ -28,15 +28,15 @@ fn network_status_says_what_the_pod_has() {
             "dns": { "nameservers": ["10.32.0.1"], "search": ["example.org"] },
         } }),
     );
-    api.nad("told", "small", small);
+    api.nad("status", "small", small);
     let pod = node
-        .pod("told", "web")
+        .pod("status", "web")
         .networks("blue@blue0,small")
         .create_in(api);
     node.add(&pod).ok();
     let mac = |ifname: &str| pod.netns().link(ifname).expect("it is there")["address"].clone();
     assert_eq!(
-        api.network_status("told", "web"),
+        api.network_status("status", "web"),
         json!([
             {
                 "name": "br-default",
@@ -49,7 +49,7 @@ fn network_status_says_what_the_pod_has() {
                 "gateway": ["10.1.0.1", "fd00:1::1"],
             },
             {
-                "name": "told/blue",
+                "name": "status/blue",
                 "interface": "blue0",
                 "ips": ["10.31.0.2", "fd00:31::2"],
                 "mac": mac("blue0"),
@@ -58,7 +58,7 @@ fn network_status_says_what_the_pod_has() {
                 "gateway": ["10.31.0.1", "fd00:31::1"],
             },
             {
-                "name": "told/small",
+                "name": "status/small",
                 "interface": "net2",
                 "ips": ["10.32.0.2"],
                 "mac": "02:00:00:00:00:02",
@@ -242,7 +242,7 @@ fn names_of(events: &[(String, String)]) -> Vec<&str> {
 }
 
 #[test]
-fn nameless_networks_of_one_name_in_two_namespaces_are_told_apart_by_their_namespace() {
+fn nameless_networks_of_one_name_in_two_namespaces_differ_by_their_namespace() {
     let (node, api) = (node("twins"), ApiServer::shared());
     for (namespace, subnet) in [("twins-a", "10.35.0.0/24"), ("twins-b", "10.36.0.0/24")] {
         let mut conf = node.bridge(&namespace.replace("twins", "br"), &[subnet]);

@@ -47,9 +47,9 @@ fn an_add_whose_third_delegate_fails_leaves_no_interface_no_address_and_no_recor
         }
         node.assert_clean();
         assert!(api.network_status(&namespace, "web").is_null());
-        let told = events(api, &namespace);
-        assert_eq!(told.len(), 1);
-        assert_says(&told[0].1, &["no port is free"]);
+        let reported = events(api, &namespace);
+        assert_eq!(reported.len(), 1);
+        assert_says(&reported[0].1, &["no port is free"]);
     }
 }
 

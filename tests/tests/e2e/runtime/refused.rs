@@ -1,4 +1,4 @@
-//! Pods that do not come to be: what a kubelet is told, and what is left.
+//! Pods that do not start: the error that a kubelet gets, and what is left.
 
 use e2e::Node;
 use e2e::runtime::Release;
@@ -24,7 +24,7 @@ fn assert_one_line_saying(status: &Status, words: &[&str]) {
 }
 
 #[test]
-fn a_missing_network_is_told_in_one_line_and_the_next_attempt_works_once_it_is_there() {
+fn a_missing_network_is_reported_in_one_line_and_the_next_attempt_works_once_it_exists() {
     let scene = Scene::new("missing");
     let uid = scene.create_pod("web", "storage,nowhere");
     let status = refusal(&scene, "web", &uid);
@@ -52,7 +52,7 @@ fn a_missing_network_is_told_in_one_line_and_the_next_attempt_works_once_it_is_t
 }
 
 #[test]
-fn an_address_service_that_is_away_is_told_and_nothing_is_left_of_the_pod() {
+fn an_unreachable_address_service_is_reported_and_nothing_is_left_of_the_pod() {
     let mut scene = Scene::new("away");
     let uid = scene.create_pod("web", "storage,telemetry");
     scene.ipam.kill9();
@@ -65,7 +65,7 @@ fn an_address_service_that_is_away_is_told_and_nothing_is_left_of_the_pod() {
 }
 
 #[test]
-fn a_pod_that_the_api_server_does_not_know_is_told_so() {
+fn a_pod_that_the_api_server_does_not_know_is_reported() {
     let scene = Scene::on(Node::new("unknown"), Release::Pinned, "unknown");
     let status = refusal(&scene, "ghost", "5e0c7f6e-0000-4000-8000-000000000009");
     assert_one_line_saying(&status, &["there is no pod unknown/ghost"]);

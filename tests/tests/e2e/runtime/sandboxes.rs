@@ -37,7 +37,7 @@ fn pods_have_three_interfaces_of_two_families_reach_each_other_and_leave_nothing
 }
 
 #[test]
-fn runtime_network_status_leases_and_containers_tell_the_same_addresses() {
+fn runtime_network_status_leases_and_containers_have_the_same_addresses() {
     let scene = Scene::new("same");
     let pod = scene.run("web");
     let netns = scene.runtime.netns(&pod.sandbox);
@@ -54,10 +54,10 @@ fn runtime_network_status_leases_and_containers_tell_the_same_addresses() {
     let eth0 = addresses(&scene, &pod, "eth0");
     assert_eq!(scene.kubelet().pod_ips(&pod.sandbox), eth0);
 
-    let told = scene.network_status(&pod);
+    let reported = scene.network_status(&pod);
     let names = ["br-pods", "same/storage", "same/telemetry"];
-    assert_eq!(told.len(), INTERFACES.len(), "{told:?}");
-    for ((element, ifname), name) in told.iter().zip(INTERFACES).zip(names) {
+    assert_eq!(reported.len(), INTERFACES.len(), "{reported:?}");
+    for ((element, ifname), name) in reported.iter().zip(INTERFACES).zip(names) {
         assert_eq!(element["name"], name);
         assert_eq!(element["interface"], ifname);
         assert_eq!(element["ips"], json!(addresses(&scene, &pod, ifname)));

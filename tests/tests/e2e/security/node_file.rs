@@ -211,9 +211,9 @@ fn a_file_that_others_can_change_or_that_makes_no_sense_is_not_used_and_not_show
             &["the node's ipam.yaml", words],
         );
         let pod = node.pod("default", "web").networks("red").create();
-        let told = node.add(&pod).stdout;
+        let reported = node.add(&pod).stdout;
         for hidden in ["secret", "meta-cni.d"] {
-            assert!(!told.contains(hidden), "{what}: {told}");
+            assert!(!reported.contains(hidden), "{what}: {reported}");
         }
     }
     let _fifo = fs::remove_file(&path);

@@ -1,5 +1,5 @@
-//! AttachmentPolicies: what tenants may ask for, told by a folder, by the API server and by the agent; nothing that is
-//! refused runs, and nothing that the node allows is told.
+//! AttachmentPolicies: what tenants may ask for, from a folder, the API server and the agent; nothing that is
+//! refused runs, and no error shows what the node allows.
 
 use std::time::Duration;
 

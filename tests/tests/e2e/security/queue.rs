@@ -139,13 +139,13 @@ fn a_server_that_is_stuck_holds_up_no_release_of_another() {
         0,
         "the stuck one was given up before"
     );
-    let told = || {
+    let show = || {
         agent
             .page("/healthz")
             .contains("that wait for their server: 1,")
             .then_some(())
     };
-    e2e::wait_until("the pages tell of it", Duration::from_secs(60), told);
+    e2e::wait_until("the pages show it", Duration::from_secs(60), show);
     assert!(agent.page("/healthz").contains("ok\n"));
     assert_eq!(agent.metric("meta_cni_releases_waiting"), 1.0);
     assert!(agent.metric("meta_cni_releases_oldest_age_seconds") > 0.0);

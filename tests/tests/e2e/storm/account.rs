@@ -11,7 +11,7 @@ use crate::storm::fixture::{NAMESPACE, World};
 use crate::storm::memory::{Memory, Process};
 use crate::storm::sandboxes::{Interface, Seen};
 
-/// Prints the table, and asserts that nothing failed, nothing is left and what was told is true.
+/// Prints the table, and asserts that nothing failed, nothing is left and network-status is true.
 ///
 /// # Panics
 /// When something is not as it should be.
@@ -61,14 +61,14 @@ pub(crate) fn settle(world: &World, seen: &Seen, mut memory: Memory) {
         assert!(process.is_flat(), "{process:?}");
     }
     for (pod, found) in &seen.samples {
-        let told = world.api.network_status(NAMESPACE, pod);
-        let told: Vec<_> = told
+        let reported = world.api.network_status(NAMESPACE, pod);
+        let reported: Vec<_> = reported
             .as_array()
             .into_iter()
             .flatten()
             .map(of_status)
             .collect();
-        assert_eq!(&told, found, "{pod}");
+        assert_eq!(&reported, found, "{pod}");
     }
 }
 

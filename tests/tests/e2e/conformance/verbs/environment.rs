@@ -53,7 +53,7 @@ fn gc_and_status_need_the_path_alone() {
 }
 
 #[test]
-fn all_missing_variables_are_told_at_once() {
+fn all_missing_variables_are_reported_at_once() {
     let node = Node::recorder("env-all");
     node.call("ADD")
         .without_env("CNI_PATH")

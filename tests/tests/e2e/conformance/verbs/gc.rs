@@ -63,28 +63,28 @@ fn an_empty_list_deletes_everything_and_addresses_of_plugins_without_gc_come_bac
 }
 
 #[test]
-fn each_recorded_network_is_told_its_own_valid_attachments_once() {
+fn each_recorded_network_gets_its_own_valid_attachments_once() {
     let (node, a, b) = two_pods("own");
     node.gc([&a, &b]).ok();
     assert_eq!(calls(&node, ""), ["GC  blue", "GC  default", "GC  red"]);
     let of = |pod: &Pod, ifname: &str| json!({ "containerID": pod.container_id, "ifname": ifname });
     let mut red = vec![of(&a, "net1"), of(&b, "net1")];
     red.sort_by_key(Value::to_string);
-    let told = |network: &str| {
+    let valid = |network: &str| {
         let conf = node.last_call(&format!("GC  {network}")).conf();
         conf["cni.dev/valid-attachments"].clone()
     };
-    assert_eq!(told("red"), json!(red));
-    assert_eq!(told("blue"), json!([of(&a, "net2")]));
+    assert_eq!(valid("red"), json!(red));
+    assert_eq!(valid("blue"), json!([of(&a, "net2")]));
 }
 
 #[test]
-fn a_network_whose_last_sandbox_is_gone_is_told_that_nothing_is_valid() {
+fn a_network_whose_last_sandbox_is_gone_gets_an_empty_list() {
     let (node, a, b) = two_pods("last");
     node.del(&a).ok();
     node.gc([]).ok();
-    let told = node.last_call("GC  red").conf();
-    assert_eq!(told["cni.dev/valid-attachments"], json!([]));
+    let conf = node.last_call("GC  red").conf();
+    assert_eq!(conf["cni.dev/valid-attachments"], json!([]));
     assert!(!node.record_file(&b).exists());
 }
 
@@ -163,8 +163,8 @@ fn null_is_the_empty_list_as_libcni_writes_it() {
     conf["cni.dev/attachments"] = json!(null);
     node.call("GC").whole_conf(conf).run().ok();
     assert!(!node.record_file(&a).exists() && !node.record_file(&b).exists());
-    let told = node.last_call("GC  red").conf();
-    assert_eq!(told["cni.dev/valid-attachments"], json!([]));
+    let conf = node.last_call("GC  red").conf();
+    assert_eq!(conf["cni.dev/valid-attachments"], json!([]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Faults of what is recorded of sandboxes, and of what is told of them.
+//! Faults of the records of sandboxes, and of the network-status of pods.
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
@@ -153,7 +153,7 @@ fn untrue_status() -> Scene {
     let scene = Scene::new("untrue");
     let pod = attached(&scene.node, "web", "");
     let path = scene.node.status_file(&pod);
-    let told = fs::read_to_string(&path).expect("read network-status");
-    fs::write(&path, told.replace("10.1.0.", "10.9.0.")).expect("write network-status");
+    let reported = fs::read_to_string(&path).expect("read network-status");
+    fs::write(&path, reported.replace("10.1.0.", "10.9.0.")).expect("write network-status");
     scene
 }

@@ -156,13 +156,13 @@ async fn a_watch_from_what_is_no_longer_kept_is_refused() {
         after_revision: 1,
         ..WatchRequest::default()
     };
-    let told = match leases.watch(watch).await {
+    let reported = match leases.watch(watch).await {
         Ok(stream) => stream.into_inner().message().await.map(Response::new),
         Err(status) => Err(status),
     };
     refused(
         "a watch from the past",
-        told,
+        reported,
         Code::OutOfRange,
         "COMPACTED",
         Detail::Nothing,

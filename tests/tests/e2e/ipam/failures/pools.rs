@@ -75,7 +75,7 @@ async fn pools_are_refused_with_code_reason_and_details() {
 }
 
 #[tokio::test]
-async fn pools_that_give_nothing_are_told_apart() {
+async fn each_cause_of_a_pool_that_leases_nothing_has_its_reason() {
     use Code::{FailedPrecondition, ResourceExhausted};
     use Detail::*;
     let server = IpamServer::start();

@@ -43,9 +43,9 @@ fn content(export: &str) -> Vec<Value> {
     items
 }
 
-fn counts(told: &Value) -> [u64; 3] {
+fn counts(shown: &Value) -> [u64; 3] {
     ["imported", "unchanged", "conflicts"].map(|field| {
-        let number = told[field].as_str().unwrap_or("0");
+        let number = shown[field].as_str().unwrap_or("0");
         number.parse().expect("a number")
     })
 }
@@ -65,8 +65,8 @@ fn an_export_is_the_same_again_after_its_import_into_an_empty_server() {
     let items = export.lines().count() as u64 - 1;
 
     let other = Bench::new();
-    let told = other.json(&format!("import {file} --dry-run"));
-    assert_eq!(counts(&told)[2], 0, "{told}");
+    let shown = other.json(&format!("import {file} --dry-run"));
+    assert_eq!(counts(&shown)[2], 0, "{shown}");
     assert_eq!(other.json("pool list"), json!({"pools": []}));
     assert_eq!(
         counts(&other.json(&format!("import {file}"))),
@@ -115,7 +115,7 @@ fn an_export_is_the_same_again_after_its_import_into_an_empty_server() {
 }
 
 #[test]
-fn what_is_in_the_way_of_an_import_is_told_and_the_rest_comes() {
+fn what_contradicts_an_import_is_reported_and_the_rest_is_imported() {
     let bench = rich();
     let file = bench
         .server
@@ -130,9 +130,9 @@ fn what_is_in_the_way_of_an_import_is_told_and_the_rest_comes() {
     other.done("lease allocate --pool blue --claim mine --ip 10.20.0.2");
     let done = other.run(&format!("import {file} -o json"));
     assert_eq!(done.code, Some(1), "{done:?}");
-    let told = json(&done.out);
+    let shown = json(&done.out);
     // The pool `rest` has another quarantine, and web-0's address is taken.
-    assert_eq!(counts(&told), [7, 1, 2], "{told}");
+    assert_eq!(counts(&shown), [7, 1, 2], "{shown}");
     for words in [
         "pool rest exists already",
         "10.20.0.2 of pool blue is held by",

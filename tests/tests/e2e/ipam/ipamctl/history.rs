@@ -20,7 +20,7 @@ fn let_time_pass(bench: &Bench) {
 }
 
 #[test]
-fn an_address_tells_its_holder_now_and_at_any_time_of_the_history() {
+fn whohas_shows_the_holder_of_an_address_now_and_at_any_time_of_the_history() {
     let bench = Bench::with_pool();
     let_time_pass(&bench);
     let first = bench.lease("web-0");
@@ -84,11 +84,11 @@ fn an_explanation_is_what_happens_then() {
     bench.done("pool create blue --ipv4-cidr 10.20.0.0/30 --ipv6-cidr fd00:20::/64");
     bench.done("pool create over --ipv4-cidr 10.21.0.0/30 --ipv6-cidr fd00:21::/64");
     bench.done("pool cordon blue");
-    let told = bench.done("explain --pool blue --pool over --pod default/web-0");
-    assert!(told.contains("blue   POOL_NOT_ACTIVE"), "{told}");
+    let shown = bench.done("explain --pool blue --pool over --pod default/web-0");
+    assert!(shown.contains("blue   POOL_NOT_ACTIVE"), "{shown}");
     assert!(
-        told.ends_with("would allocate 10.21.0.1/30 fd00:21::1/64 of pool over\n"),
-        "{told}"
+        shown.ends_with("would allocate 10.21.0.1/30 fd00:21::1/64 of pool over\n"),
+        "{shown}"
     );
     let given = bench.json("lease allocate --pool blue --pool over --pod default/web-0");
     assert_eq!(given["lease"]["ipv4"], "10.21.0.1/30");
@@ -115,7 +115,7 @@ fn an_explanation_is_what_happens_then() {
 }
 
 #[test]
-fn check_and_server_tell_how_it_is() {
+fn check_and_server_show_the_state_of_the_server() {
     let bench = Bench::with_pool();
     bench.lease("web-0");
     assert_eq!(bench.done("check"), "1 leases of 1 pools: all is well\n");
@@ -141,7 +141,7 @@ fn check_and_server_tell_how_it_is() {
 }
 
 #[test]
-fn a_history_that_is_no_longer_kept_is_told_and_not_guessed() {
+fn a_history_that_is_no_longer_kept_is_an_error_and_not_guessed() {
     let bench = Bench {
         server: e2e::IpamServer::start_with(&["--history-events=10"]),
     };
@@ -158,12 +158,12 @@ fn a_history_that_is_no_longer_kept_is_told_and_not_guessed() {
     let file = bench.file("many.jsonl", &(0..1_100).map(lease).collect::<String>());
     bench.done(&format!("import {file}"));
     let at = text(&first["createTime"]);
-    let told = bench.fails(&format!("whohas 10.20.0.1 --at {at}"), 1);
+    let shown = bench.fails(&format!("whohas 10.20.0.1 --at {at}"), 1);
     assert!(
-        told.ends_with("`ipamctl server` shows how far the history reaches [COMPACTED]\n"),
-        "{told}"
+        shown.ends_with("`ipamctl server` shows how far the history reaches [COMPACTED]\n"),
+        "{shown}"
     );
-    let told = bench.fails("lease watch --after-revision 1", 1);
-    assert!(told.ends_with("[COMPACTED]\n"), "{told}");
+    let shown = bench.fails("lease watch --after-revision 1", 1);
+    assert!(shown.ends_with("[COMPACTED]\n"), "{shown}");
     assert_ne!(bench.json("server")["oldestRevision"], "1");
 }

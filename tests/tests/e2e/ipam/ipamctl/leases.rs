@@ -31,11 +31,11 @@ fn leases_are_taken_listed_renewed_and_released() {
         ("--filter mac=02:00:00:00:00:07", 1),
         ("--limit 1", 1),
     ] {
-        let told = bench.json(&format!("lease list {flags}"));
+        let shown = bench.json(&format!("lease list {flags}"));
         assert_eq!(
-            told["leases"].as_array().map(Vec::len),
+            shown["leases"].as_array().map(Vec::len),
             Some(found),
-            "{flags}: {told}"
+            "{flags}: {shown}"
         );
     }
     let table = bench.done("lease list --node n1");
@@ -99,7 +99,7 @@ fn a_watch_shows_each_change_as_it_happens_and_ends_with_the_server() {
     bench.lease("web-1");
     bench.done("lease release l3 --yes");
     let changes = [next(), next()];
-    let told = |change: &Value, side: &str| {
+    let shown = |change: &Value, side: &str| {
         let event = &change["event"];
         (
             event["revision"].clone(),
@@ -108,20 +108,20 @@ fn a_watch_shows_each_change_as_it_happens_and_ends_with_the_server() {
         )
     };
     assert_eq!(
-        told(&changes[0], "after"),
+        shown(&changes[0], "after"),
         (json!("3"), json!("CREATED"), json!("l3"))
     );
     assert_eq!(
-        told(&changes[1], "before"),
+        shown(&changes[1], "before"),
         (json!("4"), json!("RELEASED"), json!("l3"))
     );
     bench.server.stop();
     let output = child.wait_with_output().expect("wait for ipamctl");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        told.contains("the server is stopping") && told.lines().count() == 1,
-        "{told}"
+        shown.contains("the server is stopping") && shown.lines().count() == 1,
+        "{shown}"
     );
 
     bench.server.restart();

@@ -60,7 +60,7 @@ fn what_the_real_host_local_holds_is_leased_checked_and_given_back_by_meta_ipam(
     assert_eq!(bench.json(&with_node), json!({"imported": "3"}));
     assert_eq!(bench.json(&with_node), json!({"unchanged": "3"}));
     let leases = bench.json("lease list")["leases"].clone();
-    let told: Vec<_> = leases
+    let shown: Vec<_> = leases
         .as_array()
         .expect("a list")
         .iter()
@@ -78,7 +78,7 @@ fn what_the_real_host_local_holds_is_leased_checked_and_given_back_by_meta_ipam(
         .collect();
     // host-local begins behind the gateway, which is .1 in both.
     assert_eq!(
-        told,
+        shown,
         [
             "10.20.0.2/24 fd00:20::2/64 c1 net1 blue",
             "10.20.0.3/24 fd00:20::3/64 c2 net1 blue",
@@ -97,7 +97,7 @@ fn what_the_real_host_local_holds_is_leased_checked_and_given_back_by_meta_ipam(
 }
 
 #[test]
-fn what_of_host_local_fits_nowhere_is_told_and_the_rest_comes() {
+fn what_of_host_local_fits_nowhere_is_reported_and_the_rest_is_imported() {
     let bench = Bench::with_pool();
     bench.file("net/10.20.0.9", "abc\r\neth0");
     bench.file("net/10.99.0.9", "other\r\neth0");
@@ -132,8 +132,8 @@ fn an_import_that_is_repeated_ends_what_host_local_has_no_more_and_nothing_else(
     let line = format!("import host-local {folder} --pool blue --node n1");
     assert_eq!(bench.json(&line), json!({"imported": "3"}));
     let id = |address: &str| {
-        let told = bench.json(&format!("whohas {address}"));
-        text(&told["leases"][0]["id"]).to_owned()
+        let shown = bench.json(&format!("whohas {address}"));
+        text(&shown["leases"][0]["id"]).to_owned()
     };
     // Leases that are none of its business: another node's, one that somebody asked for, one that was renewed.
     bench.file("other/10.20.0.90", "c9\r\nnet1");
@@ -148,18 +148,18 @@ fn an_import_that_is_repeated_ends_what_host_local_has_no_more_and_nothing_else(
     for container in ["c1", "c3"] {
         host_local(&data, "DEL", container);
     }
-    // A file that cannot be read tells nothing, neither that its address is held nor that it is free.
+    // A file that cannot be read shows neither that its address is held nor that it is free.
     std::fs::write(data.join("blue/10.20.0.3"), "").expect("emptied");
     let dry = bench.run(&format!("{line} --dry-run -o json"));
     assert_eq!(json(&dry.out)["released"], "1", "{dry:?}");
     assert!(bench.done("whohas 10.20.0.2").contains("c1"));
     let done = bench.run(&format!("{line} -o json"));
     assert_eq!(done.code, Some(1), "{done:?}");
-    let told = json(&done.out);
+    let shown = json(&done.out);
     assert_eq!(
-        (&told["released"], &told["conflicts"]),
+        (&shown["released"], &shown["conflicts"]),
         (&json!("1"), &json!("1")),
-        "{told}"
+        "{shown}"
     );
     for words in ["10.20.0.3: it names no container", "was renewed: it stays"] {
         assert!(done.err.contains(words), "{words}: {done:?}");

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Bench, json};
 
-fn suspected(told: &Value) -> usize {
-    told["suspected"].as_array().map_or(0, Vec::len)
+fn suspected(shown: &Value) -> usize {
+    shown["suspected"].as_array().map_or(0, Vec::len)
 }
 
 #[test]
@@ -29,13 +29,13 @@ fn leases_that_a_list_misses_are_suspected_and_do_not_end_at_once() {
     for _ in 0..2 {
         let done = bench.run(&line);
         assert_eq!(done.code, Some(0), "{done:?}");
-        let told = json(&done.out);
+        let shown = json(&done.out);
         assert_eq!(
-            (suspected(&told), &told["reclaimed"]),
+            (suspected(&shown), &shown["reclaimed"]),
             (1, &Value::Null),
-            "{told}"
+            "{shown}"
         );
-        assert_eq!(told["suspected"][0]["owner"]["pod"], "web-1");
+        assert_eq!(shown["suspected"][0]["owner"]["pod"], "web-1");
         assert!(done.err.contains("60 s from now or later, end"), "{done:?}");
     }
     let of_other_node = bench.json(&format!("lease reclaim {file} --yes --node n2"));

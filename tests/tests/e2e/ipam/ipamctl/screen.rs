@@ -32,7 +32,7 @@ fn top_follows_the_pools_and_outlives_the_server() {
 }
 
 #[test]
-fn top_ends_and_gives_the_terminal_back_when_it_is_told_to() {
+fn top_ends_and_restores_the_terminal_at_a_key_or_a_signal() {
     let bench = Bench::with_pool();
     for how in [Signal::SIGTERM, Signal::SIGHUP] {
         let mut terminal = Terminal::start(&mut bench.server.ipamctl_command(&["top"]));

@@ -115,7 +115,7 @@ fn what_whereabouts_holds_becomes_pools_and_leases() {
 }
 
 #[test]
-fn each_bad_entry_is_told_with_its_place_and_everything_else_comes() {
+fn each_bad_entry_is_reported_with_its_place_and_everything_else_is_imported() {
     let bench = Bench::new();
     let file = dump(
         &bench,
@@ -139,11 +139,11 @@ fn each_bad_entry_is_told_with_its_place_and_everything_else_comes() {
         "import whereabouts {file} --pool-prefix wb- -o json"
     ));
     assert_eq!(done.code, Some(1), "{done:?}");
-    let told = json(&done.out);
+    let shown = json(&done.out);
     assert_eq!(
-        (&told["imported"], &told["conflicts"]),
+        (&shown["imported"], &shown["conflicts"]),
         (&json!("4"), &json!("5")),
-        "{told}"
+        "{shown}"
     );
     for words in [
         "IPPool 10.61.0.0-24, allocation 18446463705355360228 (pod ns/lost): it is not an offset in 10.61.0.0/24",
@@ -155,12 +155,12 @@ fn each_bad_entry_is_told_with_its_place_and_everything_else_comes() {
     ] {
         assert!(done.err.contains(words), "{words}: {done:?}");
     }
-    let told: Vec<_> = held(&bench)
+    let shown: Vec<_> = held(&bench)
         .into_iter()
         .map(|line| line.split(' ').next().map(str::to_owned))
         .collect();
     assert_eq!(
-        told,
+        shown,
         [
             Some("10.61.0.7/24".to_owned()),
             Some("10.63.0.6/24".to_owned())
@@ -170,7 +170,7 @@ fn each_bad_entry_is_told_with_its_place_and_everything_else_comes() {
 }
 
 #[test]
-fn networks_and_pods_tell_what_the_pools_lease_and_whose_the_leases_are() {
+fn networks_and_pods_set_what_the_pools_lease_and_whose_the_leases_are() {
     let bench = Bench::new();
     let ipam = json!({
         "type": "whereabouts", "gateway": "10.30.0.1",
@@ -267,9 +267,9 @@ fn each_network_name_gets_pools_of_its_own_vrf() {
     let line = format!("import whereabouts {file} --pool-prefix wb-");
     assert_eq!(bench.json(&line), json!({"imported": "4"}));
     assert_eq!(bench.json(&line), json!({"unchanged": "2"}));
-    let told = bench.json("whohas 10.30.0.9 --vrf blue");
-    assert_eq!(told["leases"][0]["owner"]["containerId"], "c2", "{told}");
-    assert_eq!(told["leases"][0]["pool"], "wb-blue-10.30.0.0-24");
+    let shown = bench.json("whohas 10.30.0.9 --vrf blue");
+    assert_eq!(shown["leases"][0]["owner"]["containerId"], "c2", "{shown}");
+    assert_eq!(shown["leases"][0]["pool"], "wb-blue-10.30.0.0-24");
 }
 
 #[test]
@@ -310,8 +310,12 @@ fn an_import_that_is_repeated_ends_what_whereabouts_has_no_more_and_nothing_else
     let mut pool = ip_pool("10.30.0.0-24", "10.30.0.0/24", of(&["8"]));
     pool["spec"]["allocations"]["9"] = Value::Null;
     let second = dump(&bench, "second.json", &[pool]);
-    let (code, told) = imported(&second, "");
-    assert_eq!((code, &told["released"]), (Some(1), &json!("1")), "{told}");
+    let (code, shown) = imported(&second, "");
+    assert_eq!(
+        (code, &shown["released"]),
+        (Some(1), &json!("1")),
+        "{shown}"
+    );
     let addresses = |held: Vec<String>| -> Vec<String> {
         let each = held.into_iter();
         each.filter_map(|line| line.split('/').next().map(str::to_owned))
@@ -334,9 +338,9 @@ fn an_import_that_is_repeated_ends_what_whereabouts_has_no_more_and_nothing_else
             reservation("10.31.0.50", "c50", "ns/p50"),
         ],
     );
-    let (_, told) = imported(&third, "--cluster other");
-    assert_eq!(told["released"], Value::Null, "{told}");
-    let (_, told) = imported(&third, "");
-    assert_eq!(told["released"], "3", "{told}");
+    let (_, shown) = imported(&third, "--cluster other");
+    assert_eq!(shown["released"], Value::Null, "{shown}");
+    let (_, shown) = imported(&third, "");
+    assert_eq!(shown["released"], "3", "{shown}");
     bench.done("check");
 }

@@ -69,7 +69,7 @@ async fn an_answer_comes_back_whole_with_its_error_details() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_node_may_not_do_is_refused_and_told_where_to_ask() {
+async fn what_a_node_may_not_do_is_refused_with_the_place_to_ask() {
     let server = IpamServer::start();
     server.create_pool("blue", "10.0.0.0/24", "fd00::/64").await;
     let proxy = Proxy::start(&server);
@@ -109,7 +109,7 @@ async fn what_a_node_may_not_do_is_refused_and_told_where_to_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_is_told_by_its_name_and_found_again_when_it_is_back() {
+async fn an_unreachable_server_is_reported_by_its_name_and_found_again_when_it_is_back() {
     let mut server = IpamServer::start();
     server.create_pool("blue", "10.0.0.0/24", "fd00::/64").await;
     let proxy = Proxy::start(&server);
@@ -117,11 +117,11 @@ async fn a_server_that_is_away_is_told_by_its_name_and_found_again_when_it_is_ba
     let first = client.allocate(request("blue", "first")).await;
     first.expect("it is there");
     server.kill9();
-    let told = client.allocate(request("blue", "second")).await;
-    let told = told.expect_err("nobody is there");
-    assert_eq!(told.code(), Code::Unavailable);
+    let refusal = client.allocate(request("blue", "second")).await;
+    let refusal = refusal.expect_err("nobody is there");
+    assert_eq!(refusal.code(), Code::Unavailable);
     let address = format!("unix://{}", server.socket().display());
-    assert!(told.message().contains(&address), "{told}");
+    assert!(refusal.message().contains(&address), "{refusal}");
     let plugin = proxy.meta_ipam().within(1);
     let failed = plugin.run("ADD", "c1", json!({}));
     assert_eq!(code(&failed), 11);

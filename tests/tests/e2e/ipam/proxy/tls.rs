@@ -1,4 +1,4 @@
-//! The connection between agent and ipam-server with certificates on both sides: what is wrong with one is told with
+//! The connection between agent and ipam-server with certificates on both sides: what is wrong with one is reported with
 //! its file, and a renewed one is used without a restart.
 
 use std::path::Path;
@@ -70,21 +70,21 @@ fn flags(address: &str, ca: &Path, node: Option<&Identity>) -> Vec<String> {
     flags
 }
 
-/// What a call is told once it is no longer waited for the first connection.
-async fn told(proxy: &Proxy) -> Status {
-    until("the reason is told", || {
+/// The error of a call once the agent no longer waits for the first connection.
+async fn refusal(proxy: &Proxy) -> Status {
+    until("an answer has the reason", || {
         let mut client = proxy.lease_client();
         async move {
             let answer = client.allocate(request("blue", "pod")).await;
-            let told = answer.expect_err("nothing is leased");
-            (!told.message().contains("does not answer yet")).then_some(told)
+            let refusal = answer.expect_err("nothing is leased");
+            (!refusal.message().contains("does not answer yet")).then_some(refusal)
         }
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_certificate_is_told_with_its_file_and_the_remedy() {
+async fn what_is_wrong_with_a_certificate_is_reported_with_its_file_and_the_remedy() {
     let scene = Scene::new();
     let folder = scene.path();
     let good_node = scene.authority.issue(folder, "node", "node");
@@ -172,13 +172,19 @@ async fn what_is_wrong_with_a_certificate_is_told_with_its_file_and_the_remedy()
         ),
     ] {
         let proxy = Proxy::start_with(&flags);
-        let told = told(&proxy).await;
-        assert_eq!(told.code(), code, "{what}: {told} {}", proxy.log());
+        let refusal = refusal(&proxy).await;
+        assert_eq!(refusal.code(), code, "{what}: {refusal} {}", proxy.log());
         for word in words {
-            assert!(told.message().contains(word), "{what}: {word}: {told}");
+            assert!(
+                refusal.message().contains(word),
+                "{what}: {word}: {refusal}"
+            );
         }
-        let lines = told.message().lines().count();
-        assert!(lines == 1 && told.message().len() < 400, "{what}: {told}");
+        let lines = refusal.message().lines().count();
+        assert!(
+            lines == 1 && refusal.message().len() < 400,
+            "{what}: {refusal}"
+        );
         proxy.wait_for_log(words[0], 1);
     }
 }

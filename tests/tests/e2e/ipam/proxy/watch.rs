@@ -27,12 +27,12 @@ async fn watch(client: &mut LeaseServiceClient<Channel>) -> Streaming<WatchRespo
 /// The next change, whatever bookmarks come before it: its type and the pod.
 async fn change(watch: &mut Streaming<WatchResponse>) -> (EventType, String) {
     loop {
-        let told = watch
+        let reported = watch
             .message()
             .await
             .expect("a message")
             .expect("not the end");
-        if let Some(Message::Event(event)) = told.message {
+        if let Some(Message::Event(event)) = reported.message {
             let subject = event.after.clone().or(event.before.clone());
             let pod = match subject.and_then(|subject| subject.subject) {
                 Some(proto::ipam::v1::subject::Subject::Lease(lease)) => {
@@ -46,13 +46,13 @@ async fn change(watch: &mut Streaming<WatchResponse>) -> (EventType, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_tells_each_change_when_it_happens_and_ends_with_its_caller() {
+async fn a_watch_sends_each_change_when_it_happens_and_ends_with_its_caller() {
     let server = IpamServer::start();
     server.create_pool("blue", "10.0.0.0/24", "fd00::/64").await;
     let proxy = Proxy::start(&server);
     let mut client = proxy.lease_client();
     let mut changes = watch(&mut client).await;
-    // The first message says from where on changes are told.
+    // The first message says from where on changes are sent.
     changes.message().await.expect("a bookmark").expect("one");
     for number in 0..3 {
         let pod = format!("pod-{number}");
@@ -115,9 +115,9 @@ async fn callers_who_do_not_read_their_watch_hold_nobody_up() {
         last.expect("allocate");
         change(&mut eager).await
     };
-    let told = tokio::time::timeout(PATIENCE, others).await;
-    let told = told.expect("nobody is held up");
-    assert_eq!(told, (EventType::Created, "last".into()));
+    let reported = tokio::time::timeout(PATIENCE, others).await;
+    let reported = reported.expect("nobody is held up");
+    assert_eq!(reported, (EventType::Created, "last".into()));
     for watch in &mut slow {
         assert_eq!(change(watch).await, (EventType::Created, "pod-0-0".into()));
     }

@@ -198,7 +198,7 @@ fn rights() {
     });
 }
 
-/// What both forms are told alike: the runtime gives port mappings, and the files are the node's own.
+/// The input of both forms: the runtime passes port mappings, and the files are the node's own.
 fn shared(node: &Node) -> Value {
     json!({
         "cniVersion": "1.0.0",
