@@ -6,23 +6,12 @@ mod file;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use process::daemon::LogFormat;
-use serde::Deserialize;
 
 use crate::access::Setup;
 use crate::listen::crowd::Most;
+pub use crate::store::StoreKind;
 pub use arguments::{Arguments, Command};
-
-/// What keeps the leases.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "camelCase")]
-pub enum StoreKind {
-    /// A folder.
-    Sled,
-    /// This process.
-    Memory,
-}
 
 /// Everything settled.
 #[derive(Clone, Debug, PartialEq)]

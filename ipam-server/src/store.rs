@@ -13,9 +13,21 @@ pub mod sled;
 use std::path::Path;
 use std::sync::Arc;
 
+use clap::ValueEnum;
 pub use ipam_core::log::{
     Append, Extent, Group, Log, Origin, OriginChange, Position, Store, StoreError,
 };
+use serde::Deserialize;
+
+/// The store that a server keeps its leases in.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum StoreKind {
+    /// A folder.
+    Sled,
+    /// This process.
+    Memory,
+}
 
 /// Whether a file or folder of this name in a store's folder is the store's.
 pub fn is_own_file(name: &str) -> bool {
