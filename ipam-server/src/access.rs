@@ -147,14 +147,14 @@ impl Access {
                 };
             }
             Identity::User(uid) if *uid == 0 || *uid == self.own_uid => {
-                "start ipam-server with --unix-operator, or give this user the role in --policy"
+                "start ipam-server with --unix-operator, or assign the role to this user in --policy"
             }
-            Identity::User(_) => "use root, or give this user the role in --policy",
+            Identity::User(_) => "use root, or assign the role to this user in --policy",
             Identity::Token { name, node: None } if self.is_for_nodes(name) => {
                 "its token is bound to no node: use a projected token of a pod, on Kubernetes 1.30 or later"
             }
             Identity::Certificate(_) | Identity::Token { .. } => {
-                "give this name the role in --policy of ipam-server"
+                "assign the role to this name in --policy of ipam-server"
             }
         };
         let names: Vec<_> = roles.iter().map(|fit| fit.role.name()).collect();

@@ -55,7 +55,7 @@ pub enum Error {
         present: u64,
     },
     /// BAD_TOKEN.
-    #[error("page_token is not one that this server gave for this request; begin without one")]
+    #[error("page_token is not one that this server returned for this request; begin without one")]
     BadToken,
     /// NO_IDENTITY.
     #[error(

@@ -39,7 +39,7 @@ pub fn wish(request: ipam::AllocateRequest, at: &str) -> Result<Wish, Refusal> {
     if owner == Owner::NONE && request.request_id.is_empty() {
         problems.add(
             format!("{at}owner"),
-            "say who asks: an attachment, a pod, a claim or any other field",
+            "name the owner: an attachment, a pod, a claim or any other field",
         );
     }
     check_owner(&owner, &format!("{at}owner"), &mut problems);
@@ -266,7 +266,7 @@ pub fn question(
     let mac = problems.mac("mac", mac);
     let owner = lease::decode_owner(owner.unwrap_or_default());
     if !is_asked && mac.is_empty() && owner == Owner::NONE {
-        problems.add("address", "give an address, an owner or a mac");
+        problems.add("address", "set an address, an owner or a mac");
     }
     problems.into_result()?;
     Ok(Question {

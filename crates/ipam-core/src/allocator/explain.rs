@@ -53,12 +53,12 @@ impl Draft<'_> {
         let mut explanation = Explanation::default();
         match self.existing(wish) {
             Ok(Some(lease)) => {
-                let finding = format!("lease {} is there for this request", lease.id);
+                let finding = format!("lease {} exists for this request", lease.id);
                 explanation.add(&lease.pool, finding);
                 explanation.would_allocate = Some(self.allocation(lease, Made::Before)?);
                 return Ok(explanation);
             }
-            Ok(None) => explanation.add("", "no lease is there for this request or attachment"),
+            Ok(None) => explanation.add("", "no lease exists for this request or attachment"),
             Err(Error::Store(error)) => return Err(Error::Store(error)),
             Err(error) => {
                 explanation.add_error("", &error);
@@ -73,7 +73,7 @@ impl Draft<'_> {
             self.describe_pool(name, wish, &mut explanation);
             match self.try_pool(name, wish) {
                 Ok(lease) => {
-                    explanation.add(name, "gives");
+                    explanation.add(name, "would allocate");
                     explanation.would_allocate = Some(self.allocation(lease, Made::Now)?);
                     return Ok(explanation);
                 }

@@ -209,10 +209,10 @@ fn may_not_be_named(pool: &PoolUse, is_own: bool) -> Option<&'static str> {
         None | Some(RequestedAddresses::Allow) => None,
         Some(RequestedAddresses::Reserved) if is_own => None,
         Some(RequestedAddresses::Reserved) => {
-            Some("the pool gives an address by request only to the owner of its reservation")
+            Some("the pool allocates a requested address only to the owner of its reservation")
         }
         Some(RequestedAddresses::Deny) => {
-            Some("the pool gives no address by request; ask without ips")
+            Some("the pool allocates no requested address; ask without ips")
         }
     }
 }

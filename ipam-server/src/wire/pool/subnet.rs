@@ -189,7 +189,7 @@ fn gateway(at: &str, text: &str, network: &Subnet, problems: &mut Problems) -> O
         problems.add(
             field,
             format!(
-                "{gateway} is not inside the cidr; give a router inside, a link-local one, or routes with a gw"
+                "{gateway} is not inside the cidr; name a router inside, a link-local one, or routes with a gw"
             ),
         );
         return None;

@@ -311,7 +311,7 @@ impl<'d> Finder<'d, '_> {
             && held.holder.container != written.id
         {
             self.found.notes.push(format!(
-                "{address}: an IPPool gives it to container {}, {place} to {}: the lease is the former's",
+                "{address}: an IPPool has it for container {}, {place} for {}: the lease belongs to the former",
                 held.holder.container,
                 written.describe()
             ));
