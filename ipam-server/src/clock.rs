@@ -5,7 +5,7 @@
 //! with the clock of the machine. So a clock that steps back ends no lease early and keeps none for longer: leases and
 //! quarantines last as many seconds as they should. As long as the server's time is ahead of the clock, the times that it
 //! writes are ahead, too; a minute and more is logged, is the metric `ipam_clock_behind_seconds`, and is shown by /readyz.
-//! A clock that steps forward by mistake ends leases that have an end: it cannot be told from time that passed.
+//! A clock that steps forward by mistake ends leases that have an end: it cannot be distinguished from time that passed.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_the_future_is_caught_up_with_and_told_as_being_behind() {
+    fn a_store_of_the_future_is_caught_up_with_and_shown_as_being_behind() {
         let clock = SystemClock::default();
         assert!(clock.behind() < Duration::from_secs(60));
         let future = Timestamp::now() + SignedDuration::from_hours(5);

@@ -1,4 +1,4 @@
-//! What an ipam-server is told: flags, then the environment, then a file, then defaults.
+//! Settings of an ipam-server: flags, then the environment, then a file, then defaults.
 
 mod arguments;
 mod file;

@@ -60,7 +60,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = status::of_codec(answer.await?);
-            // A refusal has its status at the head; a success tells at the end, which is not waited for.
+            // A refusal has its status at the head; a success has it at the end, which is not waited for.
             let status = response.headers().get("grpc-status");
             let code = status.map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()));
             let took = began.elapsed();

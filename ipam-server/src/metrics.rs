@@ -1,4 +1,4 @@
-//! What Prometheus is told. Labels come from closed sets: methods, codes, pools, families and states.
+//! Metrics. Labels come from closed sets: methods, codes, pools, families and states.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

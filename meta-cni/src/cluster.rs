@@ -1,4 +1,4 @@
-//! The seam to what a cluster knows and is told: pods, NetworkAttachmentDefinitions, network-status
+//! The seam to what a cluster knows and what is reported to it: pods, NetworkAttachmentDefinitions, network-status
 //! and Events. No I/O here; the implementations are `cluster/agent.rs` (the agent of this node),
 //! `cluster/api.rs` (the API server) and `cluster/folder.rs` (a folder of YAML).
 
@@ -79,7 +79,7 @@ pub struct Pod {
     /// Resource names that the containers ask for (`resources.requests` and `limits`), in container
     /// order and without repeats: init containers first.
     pub resources: Vec<String>,
-    /// The devices that the kubelet gave to it, where whoever told of the pod knows them as well.
+    /// The devices that the kubelet assigned to it, where the source of the pod knows them as well.
     pub devices: Option<Allocations>,
 }
 
@@ -234,7 +234,7 @@ pub enum ClusterError {
     Unavailable {
         /// The request, for example `get pod default/web from https://10.0.0.1:6443`.
         what: String,
-        /// What a person should look at.
+        /// What a person should check.
         remedy: String,
         /// The last failure.
         #[source]
@@ -303,7 +303,7 @@ pub trait Cluster: Sync {
     /// [`ClusterError::Forbidden`] if we may not read them, [`ClusterError::Unavailable`] and others as they are documented.
     fn policies(&self, namespaces: &[String]) -> Result<Vec<Vec<Policy>>, ClusterError>;
 
-    /// Tells what an ADD came to: writes `network_status` (JSON text) to the pod's annotation
+    /// Reports the result of an ADD: writes `network_status` (JSON text) to the pod's annotation
     /// `k8s.v1.cni.cncf.io/network-status` if there is one and it differs from what `pod` has, with the
     /// pod's UID as precondition, and then posts the Events. Events that cannot be posted are logged, never
     /// an error.

@@ -21,7 +21,7 @@ use agent::noted_agent;
 pub use allowed::AllowedPlugins;
 pub use attachment_policies::{AttachmentPolicies, Mode};
 
-/// Where the agent of a node listens unless told otherwise.
+/// Where the agent of a node listens by default.
 pub const AGENT_SOCKET: &str = "/run/meta-cni/agent.sock";
 
 /// The longest time that may be configured: a day.
@@ -69,7 +69,7 @@ pub struct Config {
     /// Namespaces whose pods get no `defaultNetworks`.
     pub system_namespaces: Vec<String>,
     /// Where `clusterNetwork`, `defaultNetworks` and an unqualified default-network annotation are
-    /// looked up.
+    /// read.
     pub multus_namespace: String,
     /// Whether pods may only name networks of their own namespace and of `globalNamespaces`.
     pub namespace_isolation: bool,

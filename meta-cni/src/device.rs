@@ -1,5 +1,5 @@
 //! The devices that the kubelet gave to a pod, handed out to its attachments in order, and the files
-//! that tell plugins about them ([`info`]).
+//! that describe them to plugins ([`info`]).
 //!
 //! The kubelet is asked over its PodResources API; where it does not answer, its checkpoint file is read.
 
@@ -20,7 +20,7 @@ use crate::diagnosis::Explain;
 pub use assign::assign;
 pub use podresources::PodResourcesError;
 
-/// Where the kubelets of all distributions keep their state unless told otherwise (`--root-dir`).
+/// Where the kubelets of all distributions keep their state by default (`--root-dir`).
 const KUBELET_DIR: &str = "/var/lib/kubelet";
 
 /// A device that goes to an attachment.
@@ -216,7 +216,7 @@ impl DeviceSource {
                     tracing::warn!(
                         socket = %socket.display(),
                         error = %kubelet,
-                        "the kubelet does not tell devices; its checkpoint file does"
+                        "the kubelet does not list devices; its checkpoint file does"
                     );
                     Ok(devices)
                 }

@@ -36,7 +36,7 @@ pub fn prepare<'a>(
     Ok(())
 }
 
-/// What is known about the device behind an attachment; a file that cannot be read is told in the log.
+/// What is known about the device behind an attachment; a file that cannot be read is logged.
 pub fn info_of(config: &Config, attachment: &Attachment) -> Option<Value> {
     let path = attachment.device_info_file.as_ref()?;
     files(config).read(path).unwrap_or_else(|error| {
@@ -45,7 +45,7 @@ pub fn info_of(config: &Config, attachment: &Attachment) -> Option<Value> {
     })
 }
 
-/// Removes the files of attachments; one that cannot be removed is told in the log.
+/// Removes the files of attachments; a file that cannot be removed is logged.
 pub fn clean_up<'a>(config: &Config, attachments: impl IntoIterator<Item = &'a Attachment>) {
     for path in attachments
         .into_iter()

@@ -1,6 +1,6 @@
 //! `meta-cni doctor`: what is wrong on this node, worst and most causal first.
 //!
-//! Evidence is looked at, each piece within a time limit and without changing anything; each family of checks turns
+//! Evidence is read, each piece within a time limit and without changing anything; each family of checks turns
 //! its evidence into findings; the report puts them in order. One file a family: `inspect` gathers, `check` judges.
 
 mod addresses;
@@ -50,11 +50,11 @@ use networks::Knowledge;
 pub use finding::{Area, Finding, Severity};
 pub use report::{Format, Inspected, Report};
 
-/// One look at the agent, and one at the API server.
+/// For the agent, and for the API server.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(2);
-/// Once so much time is over, recorded pods are no more looked up one by one.
-const LOOK_UP_LIMIT: Duration = Duration::from_millis(2500);
-/// One plugin's VERSION, and one server of addresses: however long others took before, this is what tells one that is
+/// Once so much time is over, recorded pods are no more read one by one.
+const POD_LIMIT: Duration = Duration::from_millis(2500);
+/// One plugin's VERSION, and one server of addresses: however long others took before, this limit separates one that is
 /// slow from one that hangs.
 const PLUGIN_LIMIT: Duration = Duration::from_millis(1500);
 
@@ -62,26 +62,26 @@ const PLUGIN_LIMIT: Duration = Duration::from_millis(1500);
 const OWN: &str = "/proc/self/exe";
 
 const HELP: &str = "\
-What is looked at:
+What is checked:
   configuration   which file of --conf-dir the runtime uses, whether it is ours, its JSON and its keys; meta-cni in --cni-path
   state           stateDir: writable, with room
-  agent           its socket: there, of root, answering; its version and watches
+  agent           its socket: exists, is root's, answers; its version and watches
   cluster         API server: reachable, token and certificates good, rights, the CRD; or networksDir
   readiness       readinessindicatorfile
   kernel          kinds of interfaces that networks need
-  plugin          every plugin that a network, or the DEL of a pod, needs: there, executable, of the right CNI version
-  link            masters and devices: there, up, with a carrier; MTU of a network against that of what it lies on
+  plugin          every plugin that a network, or the DEL of a pod, needs: installed, executable, of the right CNI version
+  link            masters and devices: exist, are up, have a carrier; MTU of a network against that of the interface below it
   addresses       meta-ipam: server, certificate, pools; host-local: free addresses; dhcp: its daemon
   network         definitions that cannot be read or are missing, share a name, or set one default route twice
   policy          what tenants ask for and AttachmentPolicies, or the floor of the node, do not allow
-  pod             annotations, interface names, isolation, planned as ADD would; network-status against what is recorded;
+  pod             annotations, interface names, isolation, planned as ADD would; network-status against the record;
                   what interfaces learned from router advertisements
   record          records of sandboxes that are gone, unfinished or unreadable; DELs that failed; releases of leases that wait
 
 A fault is something that does not work now; a warning is something that will not for long. Findings come in this
 order, faults first, so that a cause stands before what follows from it.
 
-Nothing is changed: no file is written, no interface made outside of a namespace that ends with the look, no plugin
+Nothing is changed: no file is written, no interface made outside of a namespace that ends with doctor, no plugin
 executed but for VERSION. It takes less than a second, and about 5 seconds where nobody answers.
 
 Exit status: 0 no fault (there may be warnings), 1 at least one fault, 2 wrong arguments or not root.
@@ -95,13 +95,13 @@ Examples:
 
 /// Find out what is wrong on this node, and what to do
 ///
-/// Looks at everything that an attachment needs, from the file that the container runtime reads to the last free address,
-/// and tells each thing that is wrong with its cause, what shows it, and one remedy. The first line names the cause that
+/// Checks everything that an attachment needs, from the file that the container runtime reads to the last free address,
+/// and reports every fault with its cause, its evidence, and one remedy. The first line names the cause that
 /// matters most. Run it as root on the node.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = HELP)]
 pub struct Options {
-    /// Look at this pod only, and plan it as ADD would; without a namespace: of `default`
+    /// Check this pod only, and plan it as ADD would; without a namespace: of `default`
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod_name)]
     pod: Option<PodRef>,
     /// How the report is written to standard output
@@ -110,7 +110,7 @@ pub struct Options {
     /// Folder that the container runtime reads its network configuration from
     #[arg(long, default_value = "/etc/cni/net.d", value_name = "DIR")]
     conf_dir: PathBuf,
-    /// Folders that the container runtime looks for plugins in, separated by colons
+    /// Folders in which the container runtime searches plugins, separated by colons
     #[arg(
         long,
         env = "CNI_PATH",
@@ -125,7 +125,7 @@ pub struct Options {
     /// This node in Kubernetes [default: as the agent calls it, else the host name]
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// Tell only what tenants ask for and AttachmentPolicies do not allow: also what is not refused yet, as long as
+    /// Report only what tenants ask for and AttachmentPolicies do not allow: also what is not refused yet, as long as
     /// attachmentPolicy is not "enforce"
     #[arg(long)]
     policy: bool,
@@ -248,7 +248,7 @@ impl<'o> Examination<'o> {
         self.report.findings.extend(findings);
     }
 
-    /// The pods and networks to look at.
+    /// The pods and networks to check.
     fn known(
         &mut self,
         sources: &cluster::Sources,
@@ -287,7 +287,7 @@ impl<'o> Examination<'o> {
                 let named = self.options.kubeconfig.as_deref();
                 let named = named.map(|path| ApiCluster::from_kubeconfig(path).impatient());
                 let lister = named.as_ref().or(sources.api.as_ref());
-                let is_over = || self.start.elapsed() > LOOK_UP_LIMIT;
+                let is_over = || self.start.elapsed() > POD_LIMIT;
                 let node = self.node(seen);
                 known::list(sources, cluster, lister, &node, &recorded, is_over)
             }

@@ -54,7 +54,7 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// The records cannot be read.
-    #[error("{}", not_allowed(.0).unwrap_or("the records of this node cannot be looked at"))]
+    #[error("{}", not_allowed(.0).unwrap_or("the records of this node cannot be read"))]
     Record(#[source] RecordError),
     /// Several pods or containers are meant.
     #[error("{what:?} may be each of {}; say which", .meant.join(", "))]
@@ -78,7 +78,7 @@ fn not_allowed(error: &RecordError) -> Option<&'static str> {
     }
 }
 
-/// Writes the explanation to `to`, and to `notes` what could not be looked at; false if nothing is known, which is then told
+/// Writes the explanation to `to`, and to `notes` what could not be read; false if nothing is known, which is then reported
 /// nowhere.
 ///
 /// # Errors
@@ -89,10 +89,10 @@ pub fn run(
     notes: &mut impl Write,
 ) -> Result<bool, ExplainError> {
     let records = Records::new(&options.state_dir);
-    // First: it tells whether we may look at all.
+    // First: it shows whether this process may read them at all.
     let ids = records.container_ids().map_err(ExplainError::Record)?;
     let journal = Journal::new(&options.state_dir);
-    // The records tell how it is without it.
+    // The records suffice without the journal.
     let (operations, note) = match journal.recent() {
         Ok(operations) => (operations, None),
         Err(error) => (Vec::new(), Some(note_of(&error))),
@@ -155,7 +155,7 @@ impl Options {
 
 fn note_of(error: &JournalError) -> String {
     let why = with_causes(error);
-    format!("what was done is not told, only what is recorded: {why}")
+    format!("the record is shown, but not what was done: {why}")
 }
 
 fn to_json(sandbox: &Sandbox, earlier: &[Sandbox], note: Option<String>, now: Timestamp) -> Value {

@@ -1,5 +1,5 @@
 //! Fetching what a plan needs: the configuration of every wanted network, and the pod's devices.
-//! Everything is asked for, so that everything that is missing can be told at once.
+//! Everything is asked for, so that everything that is missing can be reported at once.
 
 mod leases;
 

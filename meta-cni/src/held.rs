@@ -177,7 +177,7 @@ impl Reporter<'_> {
             adopted = done.adopted,
             unchanged = done.unchanged,
             conflicts = done.conflicts,
-            "ipam-server was told what this node holds"
+            "reported to ipam-server what this node holds"
         );
         for conflict in &done.conflict_details {
             tracing::error!(

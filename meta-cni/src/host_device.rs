@@ -15,7 +15,7 @@ use crate::record::Entry;
 const PLUGIN: &str = "host-device";
 /// How long the kernel may take to give a device back after its namespace has ended: it does so in the background.
 const LIMIT: Duration = Duration::from_secs(1);
-/// The pause before another look.
+/// The pause before another try.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Where the kernel lists the devices of the PCI bus (sysfs(5)).
 const PCI_DEVICES: &str = "/sys/bus/pci/devices";
@@ -114,7 +114,7 @@ fn has_its_name(moved: &Moved, links: &[Link]) -> bool {
     })
 }
 
-/// Whether a link of the host is what was moved, under another name than its own. `is_at` tells whether a link of this name is
+/// Whether a link of the host is what was moved, under another name than its own. `is_at` says whether a link of this name is
 /// at an address of the PCI bus.
 fn is_it(moved: &Moved, link: &Link, is_at: impl Fn(&str, &str) -> bool) -> bool {
     // If the pod's name of it is taken, the kernel calls it dev and its index (default_device_exit_net).

@@ -163,7 +163,7 @@ impl Operation {
             let raw = std::mem::take(&mut step.raw).into_iter();
             given.extend(raw.map(|(name, bytes)| (index, name, to_value(&bytes))));
         }
-        // Also of what is not kept, and twice: a secret may be quoted before the key that tells that it is one.
+        // Also of what is not kept, and twice: a secret may be quoted before the key that marks it as a secret.
         for _ in 0..2 {
             given.iter_mut().for_each(|(.., value)| secrets.hide(value));
         }
@@ -188,7 +188,7 @@ impl Operation {
         texts.for_each(|text| hide_and_cut(&mut secrets, text));
     }
 
-    /// What plugins were given and answered tells how a pod came to be, and why something failed; a DEL or CHECK that
+    /// Input and answers of plugins show how a pod was made, and why something failed; a DEL or CHECK that
     /// succeeded repeats what its ADD has.
     fn keeps_evidence(&self) -> bool {
         self.command == "ADD" || !self.succeeded()

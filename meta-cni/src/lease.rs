@@ -57,7 +57,7 @@ pub enum LeaseError {
     /// The server gave nothing.
     #[error("leasing the pod's addresses")]
     Lease(#[source] IpamFailure),
-    /// The server has to be told first what this node holds, and is not.
+    /// What this node holds has to be reported to the server first, and was not.
     #[error("leasing the pod's addresses")]
     Report(#[from] ReportError),
 }
@@ -85,7 +85,7 @@ impl Explain for LeaseError {
 
 /// Leases for every attachment of `record` that uses meta-ipam: one batch for each server. Nothing is held if it fails.
 /// Where its networks lease is noted below `state_dir`.
-/// A server whose store does not know the records of this node, those below `state_dir`, is told of them first.
+/// The records of this node, those below `state_dir`, are reported first to a server whose store does not know them.
 ///
 /// # Errors
 /// [`LeaseError`].

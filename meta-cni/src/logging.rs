@@ -17,7 +17,7 @@ use crate::journal::without_learned;
 use crate::trace::Steps;
 
 /// Starts the log of this process. A second start changes nothing. A file that cannot be opened and a
-/// level that is unknown are told on standard error and done without: no pod fails, and no DEL leaks, for
+/// level that is unknown are reported on standard error and ignored: no pod fails, and no DEL leaks, for
 /// want of a log.
 pub fn start(config: &Config) {
     let level = level(config.log_level.as_deref());

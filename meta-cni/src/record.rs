@@ -56,8 +56,8 @@ pub struct Record {
     /// The attachments in order, the default network first. A file has those that are not [`Phase::Gone`].
     #[serde(serialize_with = "without_gone")]
     pub attachments: Vec<Entry>,
-    /// What the pod's annotation network-status is to say; absent before the ADD is complete, and if there is nobody to
-    /// tell.
+    /// What the pod's annotation network-status is to say; absent before the ADD is complete, and if no cluster is
+    /// configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_status: Option<String>,
 }

@@ -30,7 +30,7 @@ pub enum DialError {
 /// # Errors
 /// [`DialError`].
 pub async fn unix_channel(path: &Path) -> Result<Channel, DialError> {
-    // Made before the channel, so that its error is told as it is; the address names nothing.
+    // Made before the channel, so that its error is reported as it is; the address names nothing.
     let mut first = Some(UnixStream::connect(path).await?);
     let path = path.to_owned();
     let connector = tower::service_fn(move |_: http::Uri| {

@@ -1,4 +1,4 @@
-//! What people are told of a pod's attachments: the network-status annotation, and addresses as text.
+//! What people see of a pod's attachments: the network-status annotation, and addresses as text.
 //!
 //! Pure: takes results, gives texts. Keys, their order and their omission are those of `NetworkStatus`
 //! in network-attachment-definition-client v1.7.

@@ -1,5 +1,5 @@
 //! What a request did, step by step: spans of `tracing` are the one instrumentation for logs, the journal and traces.
-//! [`Steps`] is the layer that collects them; which trace they belong to is told and handed on as W3C Trace Context
+//! [`Steps`] is the layer that collects them; the trace that they belong to comes and is passed on as W3C Trace Context
 //! (<https://www.w3.org/TR/trace-context/>, section 3.2, "traceparent").
 
 mod context;
@@ -21,7 +21,7 @@ pub fn parent_process() -> Option<TraceParent> {
     text.parse().ok()
 }
 
-/// What a call or a process that is started now is to be told: the current span, if its steps are collected, else
+/// The context for a call or a process that is started now: the current span, if its steps are collected, else
 /// whoever started this process.
 pub fn current_traceparent() -> Option<TraceParent> {
     steps::current().or_else(parent_process)

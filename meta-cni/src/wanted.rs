@@ -32,7 +32,7 @@ pub enum Source {
     NadOrFile(NadName),
     /// In the file of `confDir` whose network has this name.
     File(String),
-    /// In a NetworkAttachmentDefinition that the pod may not use, for this reason; it is not looked up.
+    /// In a NetworkAttachmentDefinition that the pod may not use, for this reason; it is not read.
     Refused(NadName, Diagnosis),
     /// In this file, or in the first one of this folder.
     Path(PathBuf),
@@ -57,7 +57,7 @@ impl Source {
 }
 
 /// The networks of a pod, the default network first. Without a pod (no Kubernetes), only what the
-/// configuration says. `clustered` tells whether NetworkAttachmentDefinitions can be looked up at all.
+/// configuration says. `clustered` says whether NetworkAttachmentDefinitions can be read at all.
 ///
 /// # Errors
 /// Everything that is wrong with the configuration and the annotations.
@@ -97,7 +97,7 @@ pub(crate) fn no_default_network() -> Diagnosis {
     )
 }
 
-/// The default network as the configuration has it, without looking at any pod (STATUS and GC).
+/// The default network as the configuration has it, without any pod (STATUS and GC).
 pub fn default_network(config: &Config, clustered: bool) -> Option<Wanted> {
     of_configuration(config, None, clustered, &mut Vec::new())
         .into_iter()

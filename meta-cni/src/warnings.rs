@@ -1,4 +1,4 @@
-//! What works and yet surprises, found in the plan of a pod: ADD tells it in the log, doctor in its report.
+//! What works and yet surprises, found in the plan of a pod: ADD logs it, doctor has it in its report.
 //! From configurations alone, but for `route_at_stake`, which asks the kernel.
 
 mod default_routes;

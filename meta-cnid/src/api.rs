@@ -20,7 +20,7 @@ use super::index::Kind;
 use super::metrics::{ApiRequest, Metrics};
 use super::watch::States;
 
-/// How often kubeconfig, token and certificates are looked at: a kubelet renews a token minutes before its end.
+/// How often kubeconfig, token and certificates are read: a kubelet renews a token minutes before its end.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the head of an answer may take: longer than a list of many objects does.
@@ -144,7 +144,7 @@ impl Service<Request<Body>> for Renewed {
                     Err(_) => 0,
                 },
             });
-            // A watch that goes on where it was interrupted may have nothing to tell for days.
+            // A watch that goes on where it was interrupted may have nothing to report for days.
             let is_followed = answered
                 .as_ref()
                 .is_ok_and(|answer| answer.status().is_success());

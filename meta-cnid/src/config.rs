@@ -1,4 +1,4 @@
-//! What an agent is told: flags, or the environment, then defaults.
+//! Settings of an agent: flags, or the environment, then defaults.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub struct Arguments {
         default_value = "/var/lib/meta-cni"
     )]
     pub state_dir: PathBuf,
-    /// Where ipam-server is, to pass leases on to it: https://HOST:PORT with --ipam-ca, unix:///PATH, or http:// on
+    /// The ipam-server to pass leases on to: https://HOST:PORT with --ipam-ca, unix:///PATH, or http:// on
     /// loopback. [default: leases are not passed on]
     #[arg(long, env = "META_CNID_IPAM_SERVER", value_name = "URL")]
     pub ipam_server: Option<String>,
@@ -70,7 +70,7 @@ pub struct Arguments {
         requires = "ipam_server"
     )]
     pub ipam_ca: Option<PathBuf>,
-    /// Certificate that shows it who asks, PEM.
+    /// Certificate of the agent for ipam-server, PEM.
     #[arg(
         long,
         env = "META_CNID_IPAM_CERT",
@@ -86,7 +86,7 @@ pub struct Arguments {
         requires = "ipam_cert"
     )]
     pub ipam_key: Option<PathBuf>,
-    /// Token that shows it who asks, such as a projected token of the service account for the audience
+    /// Token of the agent for ipam-server, such as a projected token of the service account for the audience
     /// ipam.meta-cni.io, bound to this pod. It may be renewed at any time.
     #[arg(
         long,
@@ -103,7 +103,7 @@ pub struct Arguments {
         default_value = meta_cni::ipam::config::SOCKET
     )]
     pub ipam_socket: PathBuf,
-    /// The kubelet's folder, with the socket that tells devices.
+    /// The kubelet's folder, with the socket that lists devices.
     #[arg(
         long,
         env = "META_CNID_KUBELET_DIR",

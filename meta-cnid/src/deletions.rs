@@ -15,12 +15,12 @@ use super::blocking;
 /// How often is counted.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many there are. Clones tell the same number.
+/// How many there are. Clones share the number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failing(Gauge);
 
 impl Failing {
-    /// A number that is told by `registry`.
+    /// A number that `registry` shows.
     pub(super) fn register(registry: &mut Registry) -> Failing {
         let failing = Failing::default();
         registry.register(

@@ -1,4 +1,4 @@
-//! What the agent knows: the pods of its node and all networks, as its watches tell them. In memory, no I/O.
+//! What the agent knows: the pods of its node and all networks, as its watches report them. In memory, no I/O.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -55,7 +55,7 @@ pub struct Index {
 struct Known {
     pods: ByName<Arc<Pod>>,
     networks: ByName<Network>,
-    /// Names that a list that is under way has told; `None` if none is.
+    /// Names that the list under way has had so far; `None` if no list is under way.
     listed: [Option<HashSet<NadName>>; KINDS],
     namespaces: ByName<Labels>,
     policies: ByName<Box<str>>,
@@ -122,7 +122,7 @@ impl Index {
         }
     }
 
-    /// A list of a kind begins: what it does not tell is gone when it ends.
+    /// A list of a kind begins: what it does not have is gone when it ends.
     pub fn list_begins(&self, kind: Kind) {
         self.write().listed[kind as usize] = Some(HashSet::new());
     }
@@ -258,7 +258,7 @@ impl Index {
         remove(&mut self.write().networks, &name.namespace, &name.name);
     }
 
-    /// Notes that a pod has this network-status now, before the watch tells it.
+    /// Notes that a pod has this network-status now, before the watch reports it.
     pub fn note_status(&self, namespace: &str, name: &str, uid: &str, status: &str) {
         let mut known = self.write();
         let pod = known

@@ -144,9 +144,9 @@ struct Agent {
     pages: String,
     /// What is passed on, if anything is.
     passed_on: Option<proxy::Metrics>,
-    /// Tells those who serve to stop.
+    /// Asks those who serve to stop.
     stop: signal::Sender<bool>,
-    /// Posts Events, until it is told that none comes any more.
+    /// Posts Events, until no sender is left.
     posts: JoinHandle<()>,
     close: oneshot::Sender<()>,
 }

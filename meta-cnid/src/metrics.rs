@@ -1,4 +1,4 @@
-//! What Prometheus is told of the agent itself. Labels come from closed sets.
+//! Metrics of the agent itself. Labels come from closed sets.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -49,7 +49,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics that are told by `registry`.
+    /// Metrics that `registry` shows.
     pub fn register(registry: &mut Registry) -> Metrics {
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_1, 2.0, 18));
         let metrics = Metrics {
@@ -98,7 +98,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "meta_cni_watch_age",
-            "Time since the API server last told something of a kind, or since it began to be asked",
+            "Time since the API server last reported something of a kind, or since the watch began",
             Unit::Seconds,
             metrics.watch_age.clone(),
         );
@@ -151,7 +151,7 @@ impl Metrics {
         self.in_flight.get().try_into().unwrap_or_default()
     }
 
-    /// Tells how many Events wait.
+    /// Notes how many Events wait.
     pub fn events_waiting(&self, waiting: usize) {
         self.events_waiting
             .set(waiting.try_into().unwrap_or(i64::MAX));
@@ -179,7 +179,7 @@ impl Metrics {
         self.orphans.inc();
     }
 
-    /// Tells how a watch is.
+    /// Notes the state of a watch.
     pub fn watch(&self, kind: &'static str, objects: usize, age: std::time::Duration) {
         let of = Of { kind };
         self.watch_age.get_or_create(&of).set(age.as_secs_f64());

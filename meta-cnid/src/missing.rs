@@ -1,4 +1,4 @@
-//! NetworkAttachmentDefinitions that the watch does not have. One may be so new that the watch has yet to tell of it: the API server is
+//! NetworkAttachmentDefinitions that the watch does not have. One may be so new that the watch has yet to report it: the API server is
 //! asked, for few at a time, and that there is none is remembered for some seconds. A pod that names what does not exist
 //! costs the API server no more.
 
@@ -11,7 +11,7 @@ use meta_cni::cluster::{ClusterError, Nad, NadName};
 use meta_cni::limits::GETS_AT_ONCE;
 use tokio::sync::Semaphore;
 
-/// How long an answer counts. A network that is made meanwhile is told by the watch.
+/// How long an answer counts. The watch reports a network that is made meanwhile.
 const LIFE: Duration = Duration::from_secs(10);
 /// Names that are remembered at most.
 const NAMES: usize = 4096;

@@ -19,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::blocking;
 use super::traces::Spans;
 
-/// How often the journal is looked at.
+/// How often the journal is read.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Plugins that have a label of their own; more are `other`. A node has a dozen.
 const PLUGINS: usize = 64;
@@ -44,7 +44,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts that are told by `registry`.
+    /// Counts that `registry` shows.
     pub(super) fn register(registry: &mut Registry) -> Counts {
         // From a millisecond to half a minute.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
@@ -187,7 +187,7 @@ fn count(
     Ok(())
 }
 
-/// Attachments by network; a record that cannot be read is told by its own DEL and by `meta-cni doctor`.
+/// Attachments by network; its own DEL and `meta-cni doctor` report a record that cannot be read.
 fn attached(state_dir: &Path) -> Result<BTreeMap<String, i64>, RecordError> {
     let records = Records::new(state_dir);
     let mut by_network = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Records whose sandbox the runtime no longer has: marked after two looks that did not find it, to be deleted by the
+//! Records whose sandbox the runtime no longer has: marked after two lists that did not have it, to be deleted by the
 //! next `meta-cni` that runs. The runtime's own GC call does without this.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 struct Suspects(BTreeMap<String, Instant>);
 
 impl Suspects {
-    /// Notes a look at the runtime: which of `recorded` are gone, and have been since another look that is `grace` ago at
+    /// Notes a list of the runtime: which of `recorded` are gone, and have been since another list that is `grace` ago at
     /// least.
     fn compare(
         &mut self,
@@ -45,7 +45,7 @@ impl Suspects {
     }
 }
 
-/// One look failed; the next may not.
+/// One search failed; the next may not.
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
     #[error(transparent)]
@@ -62,7 +62,7 @@ pub(super) struct Check {
     pub(super) state_dir: PathBuf,
     /// How often.
     pub(super) interval: Duration,
-    /// How old a record must be, since the runtime tells a sandbox only once its ADD has ended; and how long the sandbox
+    /// How old a record must be, since the runtime lists a sandbox only once its ADD has ended; and how long the sandbox
     /// must have been gone.
     pub(super) grace: Duration,
 }
@@ -76,7 +76,7 @@ pub(super) async fn run(check: Check, metrics: Metrics) {
         ticks.tick().await;
         if let Err(error) = once(&check, &mut suspects, &metrics).await {
             let error = cni::error::with_causes(&error);
-            tracing::warn!(error, "orphans cannot be looked for");
+            tracing::warn!(error, "orphans cannot be searched");
         }
     }
 }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_is_gone_after_two_looks_without_it_and_the_time_between() {
+    fn a_sandbox_is_gone_after_two_lists_without_it_and_the_time_between() {
         let mut suspects = Suspects::default();
         let start = Instant::now();
         for (after, recorded, there, gone) in [

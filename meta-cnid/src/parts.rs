@@ -22,7 +22,7 @@ impl Parts {
         self.working.spawn(task);
     }
 
-    /// Adds a task that serves calls until it is told to stop.
+    /// Adds a task that serves calls until it is asked to stop.
     pub(super) fn serve(&mut self, task: impl Future<Output = Ended> + Send + 'static) {
         self.serving.spawn(task);
     }

@@ -30,7 +30,7 @@ pub use self::link::{Connections, Keeper};
 pub use self::metrics::Metrics;
 pub use self::upstream::{Upstream, WrongUpstream};
 
-/// How errors call the files that ipam-server is trusted by and that tell it who we are.
+/// How errors call the files that authenticate ipam-server and this agent.
 pub const NAMES: ::dial::files::Names = ::dial::files::Names {
     ca: "--ipam-ca of meta-cnid",
     cert: "--ipam-cert of meta-cnid",

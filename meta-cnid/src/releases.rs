@@ -21,7 +21,7 @@ use tokio::time::MissedTickBehavior;
 use super::blocking;
 use super::pauses::Pauses;
 
-/// How often is looked for releases that wait.
+/// How often waiting releases are read.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// After tries that did not deliver everything, the pause doubles up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Servers that are delivered to at the same time.
 const SERVERS: usize = 8;
 
-/// How many releases wait, and since when. Clones tell the same.
+/// How many releases wait, and since when. Clones share the numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
     number: Gauge,
@@ -40,7 +40,7 @@ pub struct Waiting {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// The last look.
+/// What was read last.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     number: usize,
@@ -49,7 +49,7 @@ struct Seen {
 }
 
 impl Waiting {
-    /// Numbers that are told by `registry`.
+    /// Numbers that `registry` shows.
     pub fn register(registry: &mut Registry) -> Waiting {
         let waiting = Waiting::default();
         registry.register(
@@ -86,7 +86,7 @@ impl Waiting {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(problem) = &seen.problem {
             return Some(format!(
-                "releases of leases cannot be looked for: {problem}"
+                "waiting releases of leases cannot be read: {problem}"
             ));
         }
         let seconds = age?.as_secs();
@@ -115,7 +115,7 @@ impl Away {
     }
 }
 
-/// Looks for releases that wait, now and every few seconds, and delivers them; never ends.
+/// Reads the releases that wait, now and every few seconds, and delivers them; never ends.
 pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
     let mut ticks = tokio::time::interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -131,7 +131,7 @@ pub async fn run(state_dir: PathBuf, waiting: Waiting) -> Infallible {
         .await;
         if let Err(error) = done {
             let error = with_causes(&error);
-            tracing::warn!(error, "releases cannot be looked for");
+            tracing::warn!(error, "waiting releases cannot be read");
             waiting.update(Seen {
                 problem: Some(error),
                 ..Seen::default()

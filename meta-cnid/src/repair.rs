@@ -38,7 +38,7 @@ struct Repair {
 
 /// Compares, and repairs, every `interval`; never ends.
 pub(super) async fn run(service: Service, state_dir: PathBuf, interval: Duration) {
-    // Pods that were repaired and differed again at the next look, by UID.
+    // Pods that were repaired and differed again at the next comparison, by UID.
     let mut contested = Pauses::new(interval, LONGEST_PAUSE);
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -85,7 +85,7 @@ async fn repair(service: &Service, state_dir: &Path, repairs: Vec<Repair>) -> Ve
                 tracing::warn!(%error, "network-status waits to be repaired");
                 return written;
             }
-            // The pod is gone, or the like: the next comparison tells.
+            // The pod is gone, or the like: the next comparison shows it.
             Err(error) => {
                 tracing::info!(pod = %reference, %error, "network-status was not repaired");
             }
@@ -106,7 +106,7 @@ fn found(state_dir: &Path, now: SystemTime) -> Vec<Found> {
     };
     let found = |id: &String| {
         let written = records.written(id).ok()?;
-        // One that cannot be read is told by its own DEL and by `meta-cni doctor`.
+        // Its own DEL and `meta-cni doctor` report a record that cannot be read.
         let record = records.peek(id).ok()??;
         let mut entries = record.attachments.iter();
         let is_deleted = entries.any(|entry| entry.phase == Phase::Deleting);

@@ -27,7 +27,7 @@ use super::metrics::{InFlight, Metrics, code_name};
 use super::missing::Missing;
 use super::watch::States;
 
-/// How long a pod that is not there is looked for: the runtime knows it, so it must appear.
+/// How long the agent waits for a pod that it does not have: the runtime knows the pod, so it must appear.
 const POD_WAIT: Duration = Duration::from_secs(2);
 /// Networks that one question may name (agent.v1).
 const NETWORKS: usize = 1024;
@@ -114,7 +114,7 @@ impl Service {
         }
     }
 
-    /// The pod, if it is on this node: nobody is told of others.
+    /// The pod, if it is on this node: the agent answers for no other pod.
     fn of_this_node(&self, pod: Pod) -> Result<Pod, ClusterError> {
         match pod.node == *self.node {
             true => Ok(pod),
@@ -124,7 +124,7 @@ impl Service {
         }
     }
 
-    /// Whether a report is about a pod of this node; one that the watch has not told yet is asked for.
+    /// Whether a report is about a pod of this node; the agent asks the API server for a pod that the watch does not have yet.
     async fn check_reported(&self, pod: &PodRef) -> Result<(), Status> {
         let known = self.index.pod(&pod.namespace, &pod.name);
         if known.is_some_and(|known| pod.uid.as_deref() == Some(&known.uid)) {
@@ -202,7 +202,7 @@ impl Service {
                 .await
                 .map_err(|error| wire::to_status(&error))?;
         }
-        // Nobody is told of interfaces that are undone because network-status cannot be written.
+        // No Event reports interfaces that are undone because network-status cannot be written.
         for event in events {
             self.events.post(pod.clone(), event);
         }

@@ -35,7 +35,7 @@ pub(super) fn start_proxy(
             own.connected().await;
         }
         let (socket, listener) = socket.publish()?;
-        // Nobody takes it if serving has failed, which is told there.
+        // Nobody takes it if serving has failed, which is reported there.
         let _ = give.send(listener);
         Err(socket.keep_published().await.into())
     });
@@ -43,7 +43,7 @@ pub(super) fn start_proxy(
         let listener = async {
             match listener.await {
                 Ok(listener) => listener,
-                // Why there is none is told above.
+                // The task above reports why there is none.
                 Err(_) => std::future::pending().await,
             }
         };
@@ -53,12 +53,12 @@ pub(super) fn start_proxy(
     });
 }
 
-/// Tells meta-cni, whatever it is configured to, that this node has an agent: also while it is away, and after a reboot.
+/// Notes for meta-cni, whatever its configuration, that this node has an agent: also for when the agent is not running.
 pub(super) fn announce_socket(arguments: &Arguments) {
     let (state_dir, socket) = (&arguments.state_dir, &arguments.socket);
     if let Err(error) = meta_cni::config::note_agent(state_dir, socket) {
         let file = state_dir.display();
-        tracing::warn!(%file, %error, "meta-cni is not told that this node has an agent");
+        tracing::warn!(%file, %error, "the agent cannot note for meta-cni that this node has an agent");
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn count_deletions(parts: &mut Parts, arguments: &Arguments, failing:
     parts.work(async move { match deletions::run(state_dir, failing).await {} });
 }
 
-/// Tells what meta-cni does on this node: as metrics, and as traces if somebody wants them.
+/// Reports what meta-cni does on this node: as metrics, and as traces if a collector is configured.
 pub(super) fn count_operations(
     parts: &mut Parts,
     arguments: &Arguments,

@@ -143,7 +143,7 @@ impl Resource for WatchedPolicy {
 /// How the watch of one kind is.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// When the API server last told something, or when it began to be asked.
+    /// When the API server last reported something, or when the watch began.
     pub heard: Instant,
     /// Why it is not followed now.
     pub problem: Option<Diagnosis>,
@@ -170,7 +170,7 @@ impl States {
         states[kind as usize].clone()
     }
 
-    /// How long the API server has told nothing of a kind.
+    /// How long the API server has reported nothing of a kind.
     pub fn age(&self, kind: Kind) -> Duration {
         self.of(kind).heard.elapsed()
     }

@@ -1,4 +1,4 @@
-//! What the tests of the ledger share: a clock that is set, a store that fails when told, and short requests.
+//! What the tests of the ledger share: a clock that is set, a store that fails on demand, and short requests.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};

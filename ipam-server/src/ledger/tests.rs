@@ -401,7 +401,7 @@ async fn a_lease_of_an_attachment_ends_by_itself_only_if_its_caller_named_a_time
 }
 
 #[tokio::test]
-async fn the_history_tells_who_had_an_address() {
+async fn the_history_shows_who_had_an_address() {
     let bench = Bench::new();
     bench.pool(dual("blue", "10.0.0.0/24", "")).await;
     let wish = |n| ipam::AllocateRequest {
@@ -503,16 +503,20 @@ async fn an_explanation_is_what_happens_and_changes_nothing() {
     let explain = ipam::ExplainRequest {
         request: Some(request.clone()),
     };
-    let told = bench.api.explain(&caller(), explain).await.unwrap();
+    let explained = bench.api.explain(&caller(), explain).await.unwrap();
     assert!(
-        told.steps
+        explained
+            .steps
             .iter()
             .any(|step| step.reason == "POOL_EXHAUSTED"),
-        "{told:?}"
+        "{explained:?}"
     );
     assert_eq!(*bench.ledger.revision().borrow(), before);
     let lease = bench.give(request).await.unwrap();
-    assert_eq!(told.would_give.unwrap().lease.unwrap().ipv4, lease.ipv4);
+    assert_eq!(
+        explained.would_give.unwrap().lease.unwrap().ipv4,
+        lease.ipv4
+    );
 }
 
 #[tokio::test]
@@ -548,13 +552,17 @@ async fn an_import_can_be_repeated() {
         "{two:?}"
     );
     // An attachment is the same whatever else is said of it, and knows it afterwards.
-    let mut told_more = items();
-    for item in &mut told_more {
+    let mut known_more = items();
+    for item in &mut known_more {
         if let Some(ipam::export_item::Item::Lease(lease)) = &mut item.item {
             lease.owner.as_mut().unwrap().node = "n7".into();
         }
     }
-    let three = bench.api.import(&caller(), told_more, false).await.unwrap();
+    let three = bench
+        .api
+        .import(&caller(), known_more, false)
+        .await
+        .unwrap();
     assert_eq!(
         (three.imported, three.unchanged, three.conflicts),
         (2, 1, 2),

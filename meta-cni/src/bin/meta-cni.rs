@@ -104,7 +104,7 @@ fn run_by_a_person(arguments: &MetaCni) -> ExitCode {
 /// `meta-cni doctor`.
 fn examine(options: &doctor::Options) -> ExitCode {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("meta-cni: doctor looks at what only root may see; run it with sudo");
+        eprintln!("meta-cni: doctor reads what only root may read; run it with sudo");
         return ExitCode::from(2);
     }
     match doctor::run(options, &mut io::stdout().lock()) {

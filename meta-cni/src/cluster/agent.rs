@@ -1,4 +1,4 @@
-//! The cluster as the agent of this node tells it, over its socket. If the agent is away, the API server is asked
+//! The cluster as the agent of this node knows it, over its socket. If the agent is not running, the API server is asked
 //! itself where we may, else the agent is waited for.
 
 pub mod wire;
@@ -57,7 +57,7 @@ type Call<'a, T> = dyn Fn(Client) -> BoxFuture<'static, Result<Response<T>, Stat
 
 /// What asking came to.
 enum Answer<'a, T> {
-    /// The agent told.
+    /// The agent answered.
     OfAgent(T),
     /// The agent is away, and this may be asked.
     AskInstead(&'a ApiCluster),
@@ -356,7 +356,7 @@ impl AgentCluster {
         kept.extend(policies);
     }
 
-    /// The policies of each of the namespaces, if all were told.
+    /// The policies of each of the namespaces, if all are known.
     fn kept_policies(&self, namespaces: &[String]) -> Option<Vec<Vec<Policy>>> {
         let kept = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
         namespaces

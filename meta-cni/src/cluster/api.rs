@@ -1,4 +1,4 @@
-//! The cluster as the API server tells it: live GETs, one PATCH of pods/status, Events. What an answer
+//! The cluster as the API server has it: live GETs, one PATCH of pods/status, Events. What an answer
 //! means is in `object.rs`, why there is none in `api/failure.rs`, how often it is asked in
 //! `api/retry.rs`. [`ApiCluster`] is for a process that lives for one call; the agent keeps a [`Connection`].
 
@@ -31,7 +31,7 @@ use crate::cluster::selector::selects;
 use crate::host::host_name;
 use crate::limits::GETS_AT_ONCE;
 
-/// How long [`ApiCluster::pod`] looks for a pod that is not there, if nothing else is said: the runtime
+/// How long [`ApiCluster::pod`] waits for a pod that does not exist yet, if nothing else is said: the runtime
 /// knows it, so it must appear.
 pub const DEFAULT_POD_WAIT: Duration = Duration::from_secs(2);
 
@@ -97,7 +97,7 @@ impl ApiCluster {
         }
     }
 
-    /// How long [`Cluster::pod`] looks for a pod that is not there ([`DEFAULT_POD_WAIT`]); zero looks once.
+    /// How long [`Cluster::pod`] waits for a pod that does not exist yet ([`DEFAULT_POD_WAIT`]); zero asks once.
     #[must_use]
     pub fn with_pod_wait(mut self, pod_wait: Duration) -> ApiCluster {
         self.pod_wait = pod_wait;
@@ -222,7 +222,7 @@ impl Cluster for ApiCluster {
         let posts = events
             .iter()
             .map(|event| connection.post(&reference, event, &instance));
-        // Nobody is told of interfaces that are undone because network-status cannot be written.
+        // No Event reports interfaces that are undone because network-status cannot be written.
         opened.block_on(async {
             if let Some(status) = changed {
                 connection.write_status(pod, status).await?;

@@ -1,4 +1,4 @@
-//! The cluster as a folder of YAML and JSON files tells it: no API server, no Kubernetes. What the files
+//! The cluster as a folder of YAML and JSON files: no API server, no Kubernetes. What the files
 //! say is read by `folder/content.rs`; what is reported goes to the folder `.status` below, one file a
 //! pod, and to the log.
 
@@ -192,7 +192,7 @@ impl Cluster for FolderCluster {
     }
 
     fn ready(&self, _limit: Duration) -> Result<(), ClusterError> {
-        // A broken document hides only itself: who needs it is told so.
+        // A broken document hides only itself: a pod that needs it gets the error.
         self.content().map(drop)
     }
 }
@@ -223,7 +223,7 @@ fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| fs::rename(&temporary, folder.join(name)))
         .inspect_err(|_| {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = fs::remove_file(&temporary);
         })
 }

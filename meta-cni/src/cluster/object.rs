@@ -11,7 +11,7 @@ use super::{ClusterError, Nad, NadName, Pod, PodRef, Policy};
 /// The annotation that names the device plugin resource of a network.
 const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
 
-/// The annotation that tells what interfaces a pod has.
+/// The annotation that lists the interfaces of a pod.
 pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
 /// `metadata` of any object. The namespace `default` is meant where none is written, as kubectl does.
@@ -37,7 +37,7 @@ struct Owner {
     kind: String,
 }
 
-/// Annotations that tell a static pod and its UID. The kubelet writes them on the mirror pod, which its node owns
+/// Annotations of a static pod, with its UID. The kubelet writes them on the mirror pod, which its node owns
 /// (kubernetes, pkg/kubelet/pod/mirror_client.go); anybody may write them, and the owner, on another pod.
 pub const STATIC_POD: [&str; 2] = ["kubernetes.io/config.source", "kubernetes.io/config.hash"];
 

@@ -16,7 +16,7 @@ use cni::netconf::{NetConfList, PluginConf};
 
 use super::DeviceError;
 
-/// Where device plugins and CNI plugins look (`baseDevInfoPath` of the client).
+/// Where device plugins write and CNI plugins read (`baseDevInfoPath` of the client).
 const BASE: &str = "/var/run/k8s.cni.cncf.io/devinfo";
 /// NAME_MAX, linux/limits.h.
 const NAME_BYTES: usize = 255;

@@ -70,7 +70,7 @@ pub(super) struct ContainerDevices {
     pub(super) device_ids: Vec<String>,
 }
 
-/// The kubelet did not say which devices a pod has. Told whole in one line: it stands beside the failure
+/// The kubelet did not say which devices a pod has. Reported whole in one line: it stands beside the failure
 /// of the checkpoint file in [`super::DeviceError::Unknown`].
 #[derive(Debug, thiserror::Error)]
 pub enum PodResourcesError {

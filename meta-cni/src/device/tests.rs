@@ -205,7 +205,7 @@ fn a_kubelet_without_get_is_asked_for_its_list() {
 }
 
 #[test]
-fn a_pod_that_the_kubelet_does_not_list_is_looked_up_in_its_checkpoint() {
+fn a_pod_that_the_kubelet_does_not_list_is_found_in_its_checkpoint() {
     let (dir, source) = folder();
     let _runtime = serve(&dir, kubelet(true));
     let pod = Pod {

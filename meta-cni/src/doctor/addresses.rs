@@ -38,7 +38,7 @@ pub(super) struct Seen {
     pools: Result<Pools, IpamFailure>,
 }
 
-/// Pools by name, or why the server does not tell one.
+/// Pools by name, or why the server does not show one.
 type Pools = BTreeMap<String, Result<Pool, tonic::Status>>;
 
 /// How one pool is for those who lease from it.
@@ -220,12 +220,12 @@ fn state(
                 Code::DeadlineExceeded | Code::Cancelled => "no answer in time",
                 _ => status.message(),
             };
-            let cause = format!("ipam-server at {address} does not tell pool {name}: {why}");
-            return (PoolState::Empty(cause), "look at the log of ipam-server");
+            let cause = format!("ipam-server at {address} does not show pool {name}: {why}");
+            return (PoolState::Empty(cause), "check the log of ipam-server");
         }
     };
     if pool.state() == State::Cordoned {
-        let cause = format!("pool {name} is cordoned: it gives no new lease");
+        let cause = format!("pool {name} is cordoned: it allocates no new lease");
         return (
             PoolState::Empty(cause),
             "ipamctl pool cordon --undo NAME, once what it was cordoned for is over",
@@ -329,7 +329,7 @@ mod tests {
             ),
             (
                 Ok(pool(200, 250, true)),
-                Some((Fault, "pool blue is cordoned: it gives no new lease")),
+                Some((Fault, "pool blue is cordoned: it allocates no new lease")),
             ),
             (
                 missing(),

@@ -104,7 +104,7 @@ impl Seen {
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     let socket = seen.socket.display();
     let wrong = |cause: String, remedy: &str| vec![Finding::fault(Area::Agent, cause, remedy)];
-    let start = "look at the agent's pod on this node (kubectl -n kube-system get pods), or set agentSocket to \"\" to do without";
+    let start = "check the agent's pod on this node (kubectl -n kube-system get pods), or set agentSocket to \"\" to do without";
     let file = match &seen.file {
         Err(error) => {
             return wrong(
@@ -165,7 +165,7 @@ fn of_status(status: &GetStatusResponse) -> Vec<Finding> {
             "" => "inspect at the agent's log and rights",
             remedy => remedy,
         };
-        let remedy = format!("{remedy}; until then it looks up each pod live");
+        let remedy = format!("{remedy}; until then it asks the API server for each pod");
         findings.push(Finding::warning(Area::Agent, cause, remedy));
     }
     findings

@@ -97,7 +97,7 @@ impl Validity {
     }
 }
 
-/// Of what the server of an `https` URL shows, if it shows something within `limit`. It is not trusted, only looked at.
+/// Of what the server of an `https` URL shows, if it shows something within `limit`. It is not trusted, only read.
 pub(super) fn of_server(url: &str, limit: Duration) -> Option<Validity> {
     let url: Uri = url.parse().ok()?;
     if url.scheme_str() != Some("https") {

@@ -69,7 +69,7 @@ pub(super) struct Api {
     certificate: Option<Validity>,
     /// Why it does not serve.
     silence: Option<ClusterError>,
-    /// Whether each of the rights is there; nothing: it was not told.
+    /// Whether each of the rights exists; nothing: it is not known.
     rights: Option<Vec<bool>>,
     knows_networks: Option<bool>,
 }
@@ -97,7 +97,7 @@ impl Sources {
         }
     }
 
-    /// Looks at all of them side by side, within `limit`.
+    /// Inspects all of them side by side, within `limit`.
     pub(super) fn inspect(&self, limit: Duration) -> Seen {
         let read = |folder: &FolderCluster| folder.everything().map(|all| all.broken);
         thread::scope(|scope| {

@@ -1,8 +1,8 @@
-//! What was found: one cause, what shows it, one remedy; and the order in which findings are told.
+//! A finding: one cause, its evidence, one remedy; and the order in which findings are reported.
 
 use serde::Serialize;
 
-/// The most lines of evidence that are told of a finding; of more, it is said how many.
+/// The most lines of evidence that are shown of a finding; of more lines, their number is shown.
 const EVIDENCE_LINES: usize = 8;
 
 /// How bad a finding is.

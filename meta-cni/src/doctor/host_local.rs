@@ -13,7 +13,7 @@ use super::addresses::is_low;
 use super::finding::{Area, Finding};
 use super::networks::Network;
 
-/// Where host-local keeps its files unless told otherwise.
+/// Where host-local keeps its files by default.
 const DATA_DIR: &str = "/var/lib/cni/networks";
 
 /// The addresses of a network.
@@ -128,7 +128,7 @@ fn of_set(folder: &Folder, set: &[Range]) -> Option<Finding> {
 }
 
 impl Range {
-    /// The first and last address, as host-local has them if it is not told: without those of the subnet itself.
+    /// The first and last address, as host-local sets them by default: without those of the subnet itself.
     fn bounds(&self) -> (u128, u128) {
         let last = match self.subnet {
             IpNetwork::V4(_) => number(self.subnet.broadcast()).saturating_sub(1),

@@ -1,4 +1,4 @@
-//! Which pods and networks there are to look at: listed where that is allowed, else those that are recorded.
+//! Which pods and networks are checked: the listed ones where listing is allowed, else the recorded ones.
 
 use cni::error::with_causes;
 
@@ -17,7 +17,7 @@ pub(super) struct Known {
 }
 
 /// The pods of this node and all networks: of the folder, or listed by `lister`. Where they may not be listed, or none of
-/// `recorded` is listed, these are looked up one by one in `cluster` until `is_over`.
+/// `recorded` is listed, these are read one by one in `cluster` until `is_over`.
 pub(super) fn list(
     sources: &Sources,
     cluster: &dyn Cluster,
@@ -28,7 +28,7 @@ pub(super) fn list(
 ) -> Known {
     let mut known = Known::default();
     if let Some(folder) = &sources.folder {
-        // One that cannot be read was told before.
+        // One that cannot be read was reported before.
         if let Ok(all) = folder.everything() {
             (known.pods, known.nads) = (all.pods, all.networks);
         }
@@ -44,13 +44,13 @@ pub(super) fn list(
                     "pods of this node without a record: none of those with one is bound to node {node}; --node names this node"
                 );
                 known.note(true, &what);
-                known.look_up(cluster, recorded, is_over);
+                known.read_each(cluster, recorded, is_over);
             }
         }
         refused => {
             let what = "pods of this node of which nothing is recorded; --pod names one, --kubeconfig may list all";
             known.note_refusal(what, refused.and_then(Result::err));
-            known.look_up(cluster, recorded, is_over);
+            known.read_each(cluster, recorded, is_over);
         }
     }
     match lister.map(ApiCluster::all_networks) {
@@ -108,7 +108,12 @@ impl Known {
         known.any(|known| (&known.namespace, &known.name) == name)
     }
 
-    fn look_up(&mut self, cluster: &dyn Cluster, recorded: &[PodRef], is_over: impl Fn() -> bool) {
+    fn read_each(
+        &mut self,
+        cluster: &dyn Cluster,
+        recorded: &[PodRef],
+        is_over: impl Fn() -> bool,
+    ) {
         for (index, pod) in recorded.iter().enumerate() {
             if is_over() {
                 let left = recorded.len() - index;

@@ -128,7 +128,7 @@ fn state(link: &Link, plugin: &PluginConf) -> Option<Finding> {
         ));
     }
     let cause = format!("interface {name}, the master of {what}, has no carrier");
-    let remedy = "look at its cable, its switch, or what it lies on itself";
+    let remedy = "check its cable, its switch, or the interface below it";
     (!link.has_carrier).then(|| Finding::warning(Area::Link, cause, remedy))
 }
 

@@ -200,7 +200,7 @@ fn remedy(source: &Source, problem: &Problem) -> String {
             "correct ipam.yaml of this node; the log of meta-cni has its path and what is wrong with it".to_owned()
         }
         Source::Nad(name) | Source::NadOrFile(name) | Source::Refused(name, _) => format!(
-            "look at it (kubectl -n {} get network-attachment-definitions {} -o yaml) and correct it, or what names it",
+            "check it (kubectl -n {} get network-attachment-definitions {} -o yaml) and correct it, or what names it",
             name.namespace, name.name
         ),
         Source::Inline(index, _) => {
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_broken_network_is_a_fault_where_it_is_used() {
-        let looked = |pods| {
+        let used_by = |pods| {
             inspect(
                 &config(),
                 Knowledge::Known(&Two),
@@ -310,7 +310,7 @@ mod tests {
                 vec![nad("bad").unwrap()],
             )
         };
-        let used = check(&looked(vec![pod("a", "bad,missing")]));
+        let used = check(&used_by(vec![pod("a", "bad,missing")]));
         assert_eq!(used.len(), 2, "{used:?}");
         assert!(used.iter().all(|found| found.severity == Severity::Fault));
         assert!(
@@ -325,12 +325,12 @@ mod tests {
                 .contains("network default/missing: there is no such"),
             "{used:?}"
         );
-        let unused = check(&looked(Vec::new()));
+        let unused = check(&used_by(Vec::new()));
         assert_eq!(unused[0].severity, Severity::Warning);
     }
 
     #[test]
-    fn without_an_answer_only_what_is_on_the_node_is_looked_at() {
+    fn without_an_answer_only_what_is_on_the_node_is_checked() {
         let mut config = config();
         config.cluster_network = Some("default".to_owned());
         let networks = inspect(&config, Knowledge::Silent, Vec::new(), Vec::new());

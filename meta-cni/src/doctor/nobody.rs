@@ -19,7 +19,7 @@ pub(super) struct Signs {
 pub(super) fn inspect(config: &Config, records: &Recorded) -> Signs {
     let recorded = records.records().find_map(|record| record.pod.as_ref());
     let recorded = recorded.map(ToString::to_string);
-    // What was refused left no record. explain tells why a journal cannot be read.
+    // What was refused left no record. explain reports why a journal cannot be read.
     let refused = || {
         let operations = Journal::new(&config.state_dir).recent().unwrap_or_default();
         let mut pods = operations.into_iter().filter_map(|one| one.pod);

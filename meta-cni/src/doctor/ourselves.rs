@@ -33,7 +33,7 @@ pub(super) fn inspect(dirs: &[PathBuf], own: &Path, limit: Duration) -> Result<S
 }
 
 fn mute(path: &Path, why: &str) -> Finding {
-    let cause = format!("{} does not tell its version: {why}", path.display());
+    let cause = format!("{} does not report its version: {why}", path.display());
     Finding::fault(Area::Configuration, cause, "install meta-cni there again")
 }
 
@@ -70,7 +70,7 @@ mod tests {
         script(dir.path(), "meta-cni", 0o755, "echo odd >&2; exit 1");
         let mute = inspect(&dirs, own, limit).unwrap_err().cause;
         assert!(
-            mute.contains("does not tell its version") && mute.contains("odd"),
+            mute.contains("does not report its version") && mute.contains("odd"),
             "{mute}"
         );
         script(dir.path(), "meta-cni", 0o755, "sleep 60");

@@ -223,7 +223,7 @@ mod tests {
             assert_eq!(
                 found.len(),
                 1,
-                "what is wrong with the networks is told elsewhere: {found:?}"
+                "another finding reports what is wrong with the networks: {found:?}"
             );
             assert!(found[0].cause.starts_with(cause), "{found:?}");
         }

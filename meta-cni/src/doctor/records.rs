@@ -118,7 +118,7 @@ pub(super) fn check(recorded: &Recorded) -> Vec<Finding> {
             "{} set aside by DEL: what they attached may be left",
             records_are(recorded.aside.len())
         );
-        let remedy = "look for leases and interfaces of these containers, then remove the files";
+        let remedy = "find leases and interfaces of these containers, then remove the files";
         let files = recorded.aside.iter().map(|path| path.display().to_string());
         findings.push(Finding::warning(Area::Record, cause, remedy).seen_all(files));
     }
@@ -129,7 +129,7 @@ fn unreadable(error: &RecordError) -> Finding {
     let remedy = match error {
         RecordError::Newer { .. } => "install that newer meta-cni again",
         _ => {
-            "let the runtime delete the sandbox: its DEL sets the file aside and says what to look for"
+            "let the runtime delete the sandbox: its DEL sets the file aside and says what to check"
         }
     };
     Finding::fault(Area::Record, with_causes(error), remedy)
@@ -272,7 +272,7 @@ mod tests {
         let gone = || sandbox("a", Phase::Planned, false, LONG * 2);
         let one = causes(vec![gone()]);
         assert!(one[0].contains("pod default/a is gone"), "{one:?}");
-        assert_eq!(one.len(), 1, "it is told once: {one:?}");
+        assert_eq!(one.len(), 1, "it is reported once: {one:?}");
         let two = causes(vec![gone(), gone()]);
         assert!(two[0].contains("of 2 sandboxes are gone"), "{two:?}");
         for (phase, what) in [

@@ -1,4 +1,4 @@
-//! The report of a run: findings, what was looked at, and what could not be. As text for people and as JSON for
+//! The report of a run: findings, what was checked, and what could not be. As text for people and as JSON for
 //! programs.
 
 use std::collections::BTreeMap;
@@ -25,13 +25,13 @@ pub enum Format {
 pub struct Report {
     /// What is wrong; see [`Report::in_order`].
     pub findings: Vec<Finding>,
-    /// What was looked at.
+    /// What was checked.
     pub inspected: Inspected,
-    /// What was not looked at, and why.
+    /// What was not checked, and why.
     pub not_inspected: Vec<String>,
 }
 
-/// What was looked at.
+/// What was checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Inspected {
@@ -66,7 +66,7 @@ pub struct Judged {
 }
 
 impl Report {
-    /// Findings in the order in which they are told.
+    /// Findings in the order in which they are reported.
     #[must_use]
     pub fn in_order(mut self) -> Report {
         self.findings = in_order(self.findings);
@@ -130,7 +130,7 @@ impl Report {
         )?;
         self.inspected.write_text(to)?;
         for line in &self.not_inspected {
-            writeln!(to, "not looked at: {line}")?;
+            writeln!(to, "not checked: {line}")?;
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Inspected {
             .collect();
         writeln!(
             to,
-            "looked at: {} ({}), {}, {}, {}, {}",
+            "checked: {} ({}), {}, {}, {}, {}",
             self.configuration.as_deref().unwrap_or("no configuration"),
             versions.join(", "),
             counted(self.networks, "network"),
@@ -220,7 +220,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("1 fault, 1 warning\n"), "{text}");
-        assert!(text.ends_with("not looked at: pools\n"), "{text}");
+        assert!(text.ends_with("not checked: pools\n"), "{text}");
     }
 
     #[test]

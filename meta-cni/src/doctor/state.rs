@@ -94,7 +94,7 @@ pub(super) fn check(state: &State) -> Vec<Finding> {
             "readinessindicatorfile {} is not there: the default network is not ready",
             path.display()
         );
-        let remedy = "look why the default network's agent does not write it (its DaemonSet, its log on this node)";
+        let remedy = "check why the default network's agent does not write it (its DaemonSet, its log on this node)";
         findings.push(Finding::fault(Area::Readiness, cause, remedy));
     }
     if let Some(oldest) = state.releases.iter().max() {

@@ -1,4 +1,4 @@
-//! What doctor looks at by its options.
+//! What doctor checks by its options.
 
 use clap::Parser;
 use serde_json::json;

@@ -15,7 +15,7 @@ pub(super) fn inspect() -> Result<Option<String>, NetlinkError> {
     warnings::route_at_stake()
 }
 
-/// What surprises. That interfaces cannot be listed is told where they are looked at for themselves.
+/// What surprises. The checks of interfaces report that these cannot be listed.
 pub(super) fn check(
     config: &Config,
     networks: &Networks,
@@ -39,7 +39,7 @@ fn found(area: Area, warning: Warning) -> Finding {
 fn in_pods(config: &Config, networks: &Networks) -> Vec<Finding> {
     let mut findings = Vec::new();
     for asking in &networks.pods {
-        // What keeps a pod from being planned is told of the pod.
+        // The pod's own finding has what keeps it from being planned.
         let Ok(wanted) = &asking.wanted else {
             continue;
         };

@@ -20,7 +20,7 @@ pub(super) fn of(operation: &Operation) -> Option<String> {
         Code::INCOMPATIBLE_VERSION => "set a cniVersion from 0.1.0 to 1.1.0",
         Code::UNKNOWN_CONTAINER => return None,
         Code::INVALID_ENVIRONMENT | Code::INVALID_NETNS => {
-            "look at the container runtime, which calls meta-cni: its log has the call"
+            "check the container runtime, which calls meta-cni: its log has the call"
         }
         Code::IO_FAILURE => "see that stateDir is writable and has room",
         Code::DECODING_FAILURE => "correct the JSON where the message says",

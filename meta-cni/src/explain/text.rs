@@ -10,7 +10,7 @@ use crate::journal::{Operation, Secrets};
 use crate::record::Phase;
 use crate::trace::Step;
 
-/// Earlier sandboxes and operations that are told.
+/// Earlier sandboxes and operations that are shown.
 const EARLIER: usize = 10;
 
 pub(super) fn write(
@@ -58,7 +58,7 @@ pub(super) fn write(
     }
     let others = sandbox.operations.iter().filter(|one| one.command != "ADD");
     for (index, operation) in others.take(EARLIER).enumerate() {
-        // Of the others, the newest is told in full if it failed.
+        // Of the others, the newest is shown in full if it failed.
         if index == 0 && !operation.succeeded() {
             write_operation(operation, now, to)?;
         } else {

@@ -43,7 +43,7 @@ impl<A: Fn(&NadName) -> Result<Nad, ClusterError> + Sync> Cluster for Nads<A> {
     }
 
     fn report(&self, pod: &Pod, _: Option<&str>, _: &[Event]) -> Result<(), ClusterError> {
-        panic!("told of pod {}", pod.name)
+        panic!("a report of pod {}", pod.name)
     }
 
     fn ready(&self, _: Duration) -> Result<(), ClusterError> {
@@ -108,7 +108,7 @@ fn gather_one(dir: &Path, cluster: &dyn Cluster, source: Source) -> Result<Found
 }
 
 #[test]
-fn each_source_is_looked_up_where_it_says() {
+fn each_source_is_read_where_it_says() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "10-a.conf", json!({"name": "a", "type": "ptp"}));
     write(

@@ -48,7 +48,7 @@ pub struct Client {
 
 impl Client {
     /// Connects. `patient`: here and in each call, whoever is away is tried again until the time is over. Else a server
-    /// that is away is told at once.
+    /// that is not running is reported at once.
     ///
     /// # Errors
     /// [`IpamFailure::Unreachable`]; [`IpamFailure::Files`]; [`IpamFailure::Certificate`].
@@ -198,7 +198,7 @@ impl Client {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// What the server said of our certificate before it closed: under TLS 1.3 the first call is told it.
+    /// What the server said of our certificate before it closed: under TLS 1.3 the first call gets it.
     fn refused(&self) -> Option<Status> {
         let refusal = self.tls.as_ref()?.refusal(&self.address)?;
         let code = match refusal.is_about_us() {
@@ -213,7 +213,7 @@ impl Client {
         // Only what the transport reports has a cause: a broken connection has one of several codes.
         match std::error::Error::source(status) {
             Some(broken) => Some(Status::unavailable(format!(
-                "{} went away and is not back: {}",
+                "{} closed the connection and does not answer: {}",
                 self.address,
                 cause(broken)
             ))),

@@ -81,7 +81,7 @@ pub enum IpamFailure {
     /// A release cannot be kept for later.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The result cannot be told in the configuration's version.
+    /// The result cannot be written in the configuration's version.
     #[error("the lease cannot be written in cniVersion of the configuration")]
     Result(#[from] ResultError),
     /// The server's answer makes no sense.

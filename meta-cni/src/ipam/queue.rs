@@ -27,7 +27,7 @@ use folder::Folder;
 pub const AT_ONCE: usize = 64;
 /// How long a plugin that has its lease delivers for others.
 const IN_PASSING: Duration = Duration::from_secs(1);
-/// The pause before another look whether the one who delivers is done.
+/// The pause before another check whether the delivering process is done.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The folder below `stateDir`.
 const FOLDER: &str = "releases";

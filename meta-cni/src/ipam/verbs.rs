@@ -200,7 +200,7 @@ pub fn check_held(
         leases.lookup(request).await
     });
     let (ifname, network) = (&attachment.ifname, &attachment.network);
-    let what = || format!("looking up the lease of {ifname} of network {network}");
+    let what = || format!("reading the lease of {ifname} of network {network}");
     let held = held.map_err(|status| refused(what(), status))?;
     let held: BTreeSet<IpAddr> = held
         .leases
@@ -222,7 +222,7 @@ fn status(config: &IpamConfig) -> Result<(), IpamFailure> {
     let client = Client::connect(&config.server, config.timeout.min(STATUS_LIMIT), false)?;
     let mut last = Ok(());
     for name in &config.pools {
-        let what = format!("looking at pool {name}");
+        let what = format!("reading pool {name}");
         last = match client.pool(name) {
             Ok(pool) => has_room(&pool),
             Err(status) => Err(refused(what, status)),

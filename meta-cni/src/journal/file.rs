@@ -13,7 +13,7 @@ use crate::private::private_folder;
 /// The size from which on a file is full: about as much again may be in the one before it.
 pub const FULL_BYTES: u64 = 4 << 20;
 
-/// How far behind the end the newest line is looked for.
+/// How far before the end the newest line is searched.
 const TAIL_BYTES: u64 = 16 << 10;
 
 /// The journal cannot be read or written.
@@ -121,13 +121,13 @@ impl Journal {
         Ok(())
     }
 
-    /// The newest line that can be read, if it is not too long to look for.
+    /// The newest line that can be read, if it is not too long.
     pub(super) fn last(&self) -> Option<Operation> {
         let file = File::open(self.now()).ok()?;
         let size = file.metadata().ok()?.len();
-        let looked_at = size.min(TAIL_BYTES);
-        let mut tail = vec![0; usize::try_from(looked_at).ok()?];
-        file.read_exact_at(&mut tail, size - looked_at).ok()?;
+        let searched = size.min(TAIL_BYTES);
+        let mut tail = vec![0; usize::try_from(searched).ok()?];
+        file.read_exact_at(&mut tail, size - searched).ok()?;
         let mut lines = tail.rsplit(|byte| *byte == b'\n');
         lines.find_map(|line| serde_json::from_slice(line).ok())
     }
@@ -191,8 +191,8 @@ impl Follower {
         Follower { journal, read }
     }
 
-    /// What was appended since the last look, in order. The end of a line that is just being written is left for the next
-    /// look.
+    /// What was appended since the last poll, in order. The end of a line that is just being written is left for the next
+    /// poll.
     ///
     /// # Errors
     /// As the files have them; what was read before is given the next time.

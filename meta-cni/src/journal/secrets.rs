@@ -1,4 +1,4 @@
-//! What must not be told: values whose keys speak of secrets, what looks like one by itself, and the same values wherever
+//! What must not be shown: values whose keys speak of secrets, what looks like one by itself, and the same values wherever
 //! they turn up again.
 
 mod pairs;
@@ -28,7 +28,7 @@ const ENDS: [char; 5] = [';', ' ', '&', '\n', ','];
 /// Shorter values would be found in texts that are none.
 const LEAST_BYTES: usize = 4;
 
-/// More of a text that is no JSON is dropped: it is looked at word by word.
+/// More of a text that is no JSON is dropped: it is searched word by word.
 const LONGEST_BYTES: usize = 64 << 10;
 
 /// The secrets of this call's configurations.
@@ -207,7 +207,7 @@ fn is_secret(key: &str) -> bool {
         || WORDS[..2].iter().any(|word| lower.ends_with(word))
 }
 
-/// Whether a key is not told, but the file that it is in: when that cannot be read, it is the cause. A secret in base64,
+/// Whether a key itself is left out, but not the name of its file: a file that cannot be read is the cause. A secret in base64,
 /// which may begin with a slash as well, has capitals or digits, and no other characters than a plus (RFC 4648, section 4).
 fn is_key_file(key: &str, value: &str) -> bool {
     key.to_ascii_lowercase().ends_with("key")

@@ -227,11 +227,11 @@ pub(crate) mod tests {
             let record = record(name, &ipam);
             let entry = &record.attachments[0];
             let held = held(folder.path(), &record, entry);
-            let told: Vec<_> = held
+            let summary: Vec<_> = held
                 .iter()
                 .map(|held| format!("{} at {}", held.release.network, held.config.server.address))
                 .collect();
-            assert_eq!(told, expected, "{name} {ipam}");
+            assert_eq!(summary, expected, "{name} {ipam}");
             assert!(
                 held.iter()
                     .all(|held| held.release.container_id == "c1" && held.release.ifname == "net1")

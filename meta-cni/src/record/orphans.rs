@@ -168,7 +168,7 @@ impl Orphans {
     pub fn unmark(&self, container_id: &str) -> Result<(), RecordError> {
         let path = self.file(container_id);
         match fs::remove_file(&path) {
-            // A read-only file system refuses this before it looks for the file.
+            // A read-only file system refuses this before it finds the file.
             Err(source) if fs::exists(&path).unwrap_or(true) => {
                 Err(RecordError::Remove { path, source })
             }
@@ -200,7 +200,7 @@ impl Orphans {
     pub fn failed(&self, container_id: &str) -> Option<Failed> {
         let path = self.file(container_id);
         let text = fs::read(&path).ok().filter(|text| !text.is_empty())?;
-        // An earlier version told that it had failed, and not how.
+        // An earlier version recorded that it had failed, and not how.
         let of_earlier_version = || {
             let marked = fs::metadata(&path).and_then(|mark| mark.modified()).ok()?;
             let since = Timestamp::try_from(marked).ok()?;

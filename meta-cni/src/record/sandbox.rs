@@ -81,7 +81,7 @@ impl Sandbox<'_> {
             self.records.temporary(&self.container_id),
         ] {
             match fs::remove_file(&path) {
-                // A read-only file system refuses this before it looks for the file.
+                // A read-only file system refuses this before it finds the file.
                 Err(source) if fs::exists(&path).unwrap_or(true) => {
                     return Err(RecordError::Remove { path, source });
                 }

@@ -140,7 +140,7 @@ impl Records {
             .map_err(|source| RecordError::Read { path, source })
     }
 
-    /// Reads a record without its lock, to look at it only.
+    /// Reads a record without its lock, for a reader that changes nothing.
     ///
     /// # Errors
     /// As [`Sandbox::load`].

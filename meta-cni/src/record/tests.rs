@@ -1,4 +1,4 @@
-//! Records on a real file system: what is written reads back, and what is broken is told apart.
+//! Records on a real file system: what is written reads back, and each kind of damage has its error.
 
 mod broken;
 
@@ -234,7 +234,7 @@ fn nothing_was_ever_recorded_means_no_containers() {
 }
 
 #[test]
-fn only_the_owner_can_look() {
+fn only_the_owner_can_read() {
     let folder = Folder::new();
     let sandbox = folder.sandbox("c1");
     sandbox.save_durably(&record("c1")).unwrap();

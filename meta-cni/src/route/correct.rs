@@ -7,7 +7,7 @@ use cni::result::{CniResult, Route};
 use super::{DefaultRoute, Family};
 
 /// Makes the default routes of the result of interface `ifname` those of `routes` that lead over it.
-/// A route that was told rightly stays as it was told.
+/// A route that the result has rightly stays as it is.
 pub fn correct_result(result: &mut CniResult, ifname: &str, routes: &[DefaultRoute]) {
     let mut missing: Vec<&DefaultRoute> = routes
         .iter()

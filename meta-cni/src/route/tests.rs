@@ -289,18 +289,18 @@ fn there_is_no_moment_without_a_default_route() {
     netns.ip("-6 route add default via fd00::1 dev eth0 metric 10");
     let path = netns.path();
     let done = AtomicBool::new(false);
-    let looks = thread::scope(|scope| {
+    let reads = thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             netns::within(&path, || {
                 let mut netlink = Netlink::open().unwrap();
-                let mut looks = 0;
+                let mut reads = 0;
                 while !done.load(Ordering::Relaxed) {
                     for family in Family::BOTH {
                         assert!(!netlink.default_routes(family).unwrap().is_empty());
                     }
-                    looks += 1;
+                    reads += 1;
                 }
-                looks
+                reads
             })
             .unwrap()
         });
@@ -314,5 +314,5 @@ fn there_is_no_moment_without_a_default_route() {
         done.store(true, Ordering::Relaxed);
         watcher.join().unwrap()
     });
-    assert!(looks > 0);
+    assert!(reads > 0);
 }

@@ -47,7 +47,7 @@ fn added(ifnames: &[&str]) -> Record {
     record
 }
 
-/// A result that tells its interface.
+/// A result that names its interface.
 /// Calls that are recorded take no time.
 fn limit() -> TimeLimit {
     TimeLimit::per_call(Duration::from_secs(60))

@@ -118,7 +118,7 @@ pub enum Refusal {
     NotAllowed {
         /// The plugin.
         name: String,
-        /// The key below `allowedPlugins`, if places are told apart there.
+        /// The key below `allowedPlugins`, if plugins are allowed by place.
         place: &'static str,
     },
 }
@@ -237,7 +237,7 @@ fn check_one(config: &Config, one: &Placed<'_>, all: &[Placed<'_>]) -> Result<()
     }
 }
 
-/// Whether a plugin is this program, as far as its name tells. Under another name it finds the mark of a
+/// Whether a plugin is this program, as far as its name shows. Under another name it finds the mark of a
 /// delegate in its environment.
 pub(crate) fn is_ourselves(config: &Config, plugin: &str) -> bool {
     plugin == config.kind || plugin == "meta-cni"

@@ -28,7 +28,7 @@ use crate::diagnosis::{Diagnosis, Explain};
 pub const TRACEPARENT_FIELD: &str = "traceparent";
 /// Steps that are kept of one request: GC may delete any number of sandboxes.
 const STEPS: usize = 1024;
-/// Larger evidence is not kept: cut off, it could not be told which part of it is secret.
+/// Larger evidence is not kept: in a part of it, secrets could not be found.
 const EVIDENCE_BYTES: usize = 256 << 10;
 /// Warnings that are kept of one step.
 const WARNINGS: usize = 16;
@@ -106,7 +106,7 @@ struct StepRef {
 
 impl StepRef {
     fn change(&self, change: impl FnOnce(&mut Step)) {
-        // None any more once the request was told of.
+        // None any more once the request was reported.
         if let Some(step) = self.collected.lock().get_mut(self.index) {
             change(step);
         }
@@ -160,7 +160,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
                 ..Step::default()
             };
             fields.move_to(&mut step);
-            // The request may have been told of already, too.
+            // The request may have been reported already, too.
             if index == steps.len() && index < STEPS {
                 steps.push(step);
             }
@@ -237,7 +237,7 @@ pub(crate) fn note(name: &str, value: impl Into<Value>) {
     });
 }
 
-/// Keeps, in the current step, what a plugin was given or answered. Whether it is told is found out at the request's end.
+/// Keeps, in the current step, input and answer of a plugin. The end of the request decides whether they are reported.
 pub(crate) fn evidence(name: &'static str, bytes: &[u8]) {
     let kept = match bytes.len() {
         0..=EVIDENCE_BYTES => bytes.to_vec(),

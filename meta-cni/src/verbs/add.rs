@@ -24,7 +24,7 @@ use crate::settle::{self, Open, Questions, settle};
 use crate::trace::{note, step, words};
 use crate::{device_files, lease, limits, selection};
 
-/// How often a file that is waited for is looked at.
+/// How often a file that ADD waits for is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves ADD; gives the default network's result in the runtime's version.
@@ -110,7 +110,7 @@ fn attach(
     }
 }
 
-/// The pod as the runtime names it; with its UID also from a runtime that does not tell it.
+/// The pod as the runtime names it; with its UID also from a runtime that does not pass it.
 fn pod_of_record(context: &Context<'_>, pod: Option<&Pod>) -> Option<PodRef> {
     let mut named = context.pod_ref.clone()?;
     let known = || pod.map(|pod| pod.runtime_uid().to_owned());
@@ -159,7 +159,7 @@ fn run(
     Ok(result)
 }
 
-/// Writes network-status and Events, if there is a cluster to tell.
+/// Writes network-status and Events, if there is a cluster.
 fn report(
     context: &Context<'_>,
     pod: Option<&Pod>,

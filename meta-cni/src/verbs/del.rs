@@ -224,7 +224,7 @@ fn found_out(context: &Context<'_>) -> Option<(Record, Origin)> {
     let pod: Pod = match context.cluster()?.pod(pod_ref) {
         Ok(pod) => pod,
         Err(error) => {
-            tracing::info!(%error, "nothing is recorded and the pod cannot be looked up");
+            tracing::info!(%error, "nothing is recorded and the pod cannot be read");
             return None;
         }
     };
@@ -240,7 +240,7 @@ fn found_out(context: &Context<'_>) -> Option<(Record, Origin)> {
             Some((record, Origin::PlannedAnew))
         }
         Err(failure) => {
-            tracing::info!(%failure, "nothing is recorded and the networks cannot be looked up");
+            tracing::info!(%failure, "nothing is recorded and the networks cannot be read");
             None
         }
     }

@@ -36,7 +36,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(
-        "networks of pods cannot be looked up: the configuration, for example one that thick Multus generated, names no \
+        "networks of pods cannot be read: the configuration, for example one that thick Multus generated, names no \
          kubeconfig or networksDir, and this node has no agent"
     )]
     NoSourceOfNetworks,
@@ -50,7 +50,7 @@ pub(super) enum Failure {
     Record(#[from] RecordError),
     #[error(transparent)]
     Multus(#[from] MultusError),
-    #[error("looking up the pod")]
+    #[error("reading the pod")]
     Pod(#[source] ClusterError),
     #[error(transparent)]
     Problems(#[from] Problems),

@@ -1,5 +1,5 @@
 //! GC: sandboxes that the runtime no longer knows get a full DEL; then every network that allows it is
-//! told which of its attachments are valid.
+//! called with its valid attachments.
 
 mod networks;
 mod turn;
@@ -127,7 +127,7 @@ pub(super) fn collect_orphans(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 /// One that is being worked on, that has no record any more, or whose record was written since it was marked, is no
-/// orphan: the runtime tells a sandbox only once its ADD has ended.
+/// orphan: the runtime lists a sandbox only once its ADD has ended.
 fn collect_orphan(context: &Context<'_>, orphans: &Orphans, id: &str) -> Result<(), Failure> {
     if let Ok(None) = context.records.peek(id) {
         return Ok(());
@@ -183,7 +183,7 @@ fn collect(
     })
 }
 
-/// What Multus made for a sandbox. GC is not told the interface of the default network: it is the one
+/// What Multus made for a sandbox. GC does not get the interface of the default network: it is the one
 /// that every runtime uses for pods.
 fn made_by_multus(context: &Context<'_>, id: &str) -> Result<Option<Record>, Failure> {
     Ok(context
@@ -201,7 +201,7 @@ fn netns_is_taken(context: &Context<'_>, record: &Record) -> bool {
     )
 }
 
-/// Tells each network its valid attachments; all are tried.
+/// GC of each network with its valid attachments; all are tried.
 fn collect_networks(context: &Context<'_>, networks: &Networks) -> Vec<Failure> {
     if let Some(sandboxes) = networks.unknown() {
         tracing::warn!(

@@ -13,7 +13,7 @@ use crate::record::Orphans;
 
 /// Starts the deletion of what is marked, if anything is, and does not wait for it.
 pub fn collect_later(request: &Request) {
-    // A configuration that cannot be read was told by the verb itself.
+    // The verb itself has reported a configuration that cannot be read.
     let Ok(config) = Config::parse(&request.conf) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Telling the cluster what an ADD came to: network-status and Events.
+//! Reporting the result of an ADD to the cluster: network-status and Events.
 
 use cni::result::CniResult;
 
@@ -10,7 +10,7 @@ use crate::diagnosis::Explain as _;
 use crate::record::Record;
 use crate::status::{AttachmentStatus, network_status, summary};
 
-/// What is told of an ADD that succeeded.
+/// The report of an ADD that succeeded.
 pub(super) struct Success {
     /// The text of network-status.
     pub(super) network_status: String,
@@ -18,7 +18,7 @@ pub(super) struct Success {
     pub(super) events: Vec<Event>,
 }
 
-/// What there is to tell of a record whose attachments are all made.
+/// The report of a record whose attachments are all made.
 pub(super) fn success(config: &Config, record: &Record) -> Success {
     let nothing = CniResult::default();
     let infos: Vec<_> = record

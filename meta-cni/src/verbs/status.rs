@@ -1,5 +1,5 @@
 //! STATUS: whether an ADD could be served now. Quick, and about the default network only: a secondary
-//! network never makes the node NotReady. What the default network needs is looked for before its plugins
+//! network never makes the node NotReady. What the default network needs is checked before its plugins
 //! are asked, which may not know STATUS.
 
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ fn check_needs(plugins: &dyn Plugins, list: &NetConfList) -> Result<(), Diagnosi
         // That the kernel was too busy to say is no reason to take the node out of service.
         Err(error) => {
             let error = with_causes(&error);
-            tracing::warn!(error, "the default network's master was not looked for");
+            tracing::warn!(error, "the default network's master was not checked");
             Ok(())
         }
     }

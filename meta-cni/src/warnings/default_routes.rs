@@ -64,7 +64,7 @@ pub(super) fn of_pod(attachments: &[Attachment]) -> Vec<Warning> {
 }
 
 /// Whether the network gives a pod a default route of the family; nothing if its configuration does not
-/// tell.
+/// say.
 fn gives(list: &NetConfList, is_of: fn(&IpAddr) -> bool) -> Option<bool> {
     let main = list.plugins.first()?;
     let says_so = |plugin: &PluginConf| {

@@ -38,7 +38,7 @@ pub(super) fn of_pod(attachments: &[Attachment]) -> Vec<Warning> {
     warnings
 }
 
-/// The backend that portmap is told to use, if the attachment maps host ports; inside, nothing if portmap
+/// The backend that portmap's configuration names, if the attachment maps host ports; inside, nothing if portmap
 /// chooses.
 fn backend(attachment: &Attachment) -> Option<Option<&str>> {
     let mut plugins = attachment.list.plugins.iter();

@@ -1,4 +1,4 @@
-//! What a node may ask of ipam-server through its agent: everything about leases, a look at pools and reservations,
+//! What a node may ask of ipam-server through its agent: everything about leases, reading pools and reservations,
 //! health and reflection. The agent's certificate would let it do more.
 
 use tonic::Status;
@@ -55,7 +55,7 @@ pub(super) fn method(path: &str) -> Option<Method> {
     METHODS.into_iter().find(|method| method.name == name)
 }
 
-/// What the caller of another one is told.
+/// The error of a method that is not passed on.
 pub(super) fn refusal(path: &str, server: &str) -> Status {
     // A path is as long as its caller wants.
     let path: String = path.chars().take(80).collect();

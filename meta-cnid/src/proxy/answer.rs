@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 
 use super::metrics::Call;
 
-/// The trailer, or head of a call without messages, that tells how a call ended.
+/// The trailer, or head of a call without messages, that says how a call ended.
 const GRPC_STATUS: &str = "grpc-status";
 
 /// A stream's room among the streams, and when it is to be ended.
@@ -104,11 +104,11 @@ impl Body for Answer {
     }
 }
 
-/// What the caller is told when the connection breaks during its call.
+/// The error of a call whose connection breaks.
 pub(super) fn broken(server: &str, error: &hyper::Error) -> Status {
     let why = cni::error::with_causes(error);
     Status::unavailable(format!(
-        "ipam-server at {server} went away before it had answered: {why}"
+        "ipam-server at {server} closed the connection before it had answered: {why}"
     ))
 }
 

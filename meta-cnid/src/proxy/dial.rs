@@ -66,7 +66,7 @@ pub(super) enum DialError {
 }
 
 impl DialError {
-    /// What a caller is told. To try again helps, but where we are the ones who are refused.
+    /// The error that a caller gets. To try again helps, unless the server refuses the agent's certificate or token.
     pub(super) fn to_status(&self) -> Status {
         let code = match self {
             DialError::Refusal(refusal) if refusal.is_about_us() => Code::Unauthenticated,

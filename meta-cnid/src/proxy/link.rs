@@ -39,7 +39,7 @@ enum State {
     Connecting,
     /// It is there.
     Up(SendRequest<Body>),
-    /// It could not be made; callers are told so.
+    /// It could not be made; callers get the error.
     Away(Status),
 }
 
@@ -76,7 +76,7 @@ pub struct Keeper {
     metrics: Metrics,
     /// The present connection, and older ones whose calls are not finished.
     connections: JoinSet<()>,
-    /// What was told last of why there is none.
+    /// The last logged reason why there is none.
     logged: String,
 }
 

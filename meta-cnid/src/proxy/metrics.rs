@@ -1,4 +1,4 @@
-//! What Prometheus is told of the calls that are passed on.
+//! Metrics of the calls that are passed on.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -27,7 +27,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics that are told by `registry`.
+    /// Metrics that `registry` shows.
     pub fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics::default();
         registry.register(

@@ -117,7 +117,7 @@ fn a_result_in_another_version_than_the_lists_is_converted_for_the_next_plugin()
 }
 
 #[test]
-fn add_tells_every_plugin_where_to_act() {
+fn add_passes_every_plugin_where_to_act() {
     let plugins = Recording::new(|_: &Called| Ok(said(&result("10.0.0.9/24"), Version::LATEST)));
     add(&plugins, limit(), &list(Version::LATEST, json!({})), TARGET).unwrap();
     for call in plugins.calls() {
@@ -274,7 +274,7 @@ fn gc_leaves_a_list_alone_that_disables_it() {
 }
 
 #[test]
-fn gc_goes_on_after_failures_and_tells_them_all() {
+fn gc_goes_on_after_failures_and_returns_them_all() {
     let plugins = Recording::new(|call: &Called| match call.plugin.as_str() {
         "b" => Ok(Vec::new()),
         other => Err(failed(other, 100, "broken")),

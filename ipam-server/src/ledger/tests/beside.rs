@@ -17,7 +17,7 @@ async fn a_check_goes_on_beside_what_else_is_decided() {
     let mut step = bench.ledger.check_step(None).await.unwrap();
     while let Some(next) = step.next {
         assert_eq!(step.problems, [""; 0]);
-        // One that was looked at, one that was not, one that is new.
+        // One that was checked, one that was not, one that is new.
         bench.end(&leases[steps]).await.unwrap();
         bench.end(&leases[2499 - steps]).await.unwrap();
         bench.give(ask("blue", 3000 + steps)).await.unwrap();

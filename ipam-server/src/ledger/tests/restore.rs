@@ -91,9 +91,9 @@ async fn a_restored_store_leases_nothing_new_before_the_nodes_of_its_leases_have
     assert!(bench.is_waiting().await);
     let existing = bench.give(ask("blue", 1)).await.unwrap();
     assert_eq!(existing.ipv4, "10.0.0.2/24", "what is leased is answered");
-    let told = bench.api.server(&caller()).await.unwrap();
-    assert_eq!(told.awaited_nodes, ["n0", "n1"]);
-    assert!(told.awaited_until_time.is_some());
+    let server = bench.api.server(&caller()).await.unwrap();
+    assert_eq!(server.awaited_nodes, ["n0", "n1"]);
+    assert!(server.awaited_until_time.is_some());
 
     // Made after the backup.
     let done = bench
@@ -238,8 +238,8 @@ async fn the_wait_of_a_restored_store_ends_by_itself_also_over_a_restart() {
     assert!(bench.is_waiting().await);
     bench.clock.advance(61);
     assert!(!bench.is_waiting().await, "nobody has heard of n1");
-    let told = bench.api.server(&caller()).await.unwrap();
-    assert_eq!(told.awaited_nodes, [""; 0]);
+    let server = bench.api.server(&caller()).await.unwrap();
+    assert_eq!(server.awaited_nodes, [""; 0]);
     assert_eq!(bench.id(), id, "who has reported need not do it again");
 }
 

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_pool_tells_network_name_and_node() {
+    fn the_name_of_a_pool_has_network_name_and_node() {
         let slices = [Slices {
             name: "blue".to_owned(),
             range: "10.30.0.0/16".parse().expect("a CIDR"),

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_tells_its_node_and_its_interfaces_as_far_as_they_can_be_read() {
+    fn a_pod_has_its_node_and_its_interfaces_as_far_as_they_can_be_read() {
         let mut pods = Pods::default();
         let status = r#"[{"name": "kindnet", "ips": ["10.244.0.5"], "default": true},
             {"name": "ns/blue", "interface": "net1", "ips": ["10.20.0.7", "fd00:20::7"]}, {"ips": "?"}]"#;

@@ -1,5 +1,5 @@
 //! Why one request to the API server failed, whether asking again can help, and what a person should
-//! look at. The only place that turns failures of HTTP and TLS into [`ClusterError`].
+//! check. The only place that turns failures of HTTP and TLS into [`ClusterError`].
 
 use std::error::Error;
 use std::io;
@@ -105,7 +105,7 @@ pub(super) enum Again {
     After(Option<Duration>),
 }
 
-/// The parts of a metav1.Status that are looked at.
+/// The parts of a metav1.Status that are read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Status {
@@ -237,7 +237,7 @@ impl Failure {
         }
     }
 
-    /// What a person should look at.
+    /// What a person should check.
     fn remedy(&self) -> &'static str {
         match self {
             Failure::TimedOut { .. } => {
@@ -267,7 +267,7 @@ impl Failure {
                     "the API server does not take our credentials: has the token or the client certificate expired?"
                 }
                 StatusCode::TOO_MANY_REQUESTS => "the API server is overloaded and asks to wait",
-                _ => "the API server cannot answer now: look at its health and its log",
+                _ => "the API server cannot answer now: check its health and its log",
             },
         }
     }
@@ -281,7 +281,7 @@ fn about(status: StatusCode, said: &Status) -> About {
             .into_iter()
             .flatten()
             .any(|cause| cause.field == "metadata.uid")
-            // The words of apiserver's Preconditions.Check, which has no cause to look at.
+            // The words of apiserver's Preconditions.Check, which has no cause to read.
             || said.message.contains("UID in precondition")
     };
     match status {

@@ -18,13 +18,13 @@ use crate::cluster::{ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::limits;
 use crate::random;
 
-/// The pause between two looks for a pod that is not there; it doubles up to [`LONGEST_LOOK_PAUSE`].
-const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two requests for a pod that does not exist yet; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause between two looks.
-const LONGEST_LOOK_PAUSE: Duration = Duration::from_millis(400);
+/// The longest pause between two requests.
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
-/// Events are told, not promised: an ADD does not wait long for them.
+/// Events are a report, not a promise: an ADD does not wait long for them.
 const EVENT_PATIENCE: Patience = Patience {
     tries: 2,
     each: Duration::from_secs(2),
@@ -52,12 +52,12 @@ impl Connection {
         check_names(&object, [&pod.namespace, &pod.name])?;
         let path = format!("/api/v1/namespaces/{}/pods/{}", pod.namespace, pod.name);
         let started = Instant::now();
-        let mut pause = FIRST_LOOK_PAUSE;
+        let mut pause = FIRST_PAUSE;
         loop {
             match self.get::<PodObject>(path.clone(), object.clone()).await {
                 Err(ClusterError::NotFound { .. }) if started.elapsed() + pause <= wait => {
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_LOOK_PAUSE);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 result => return result.map(Pod::from),
             }
@@ -169,7 +169,7 @@ impl Connection {
         }
     }
 
-    /// Posts an Event about the pod; one that cannot be posted is told in the log.
+    /// Posts an Event about the pod; an Event that cannot be posted is logged.
     pub async fn post(&self, pod: &PodRef, event: &Event, instance: &str) {
         let object = event::object(
             pod,

@@ -1,4 +1,4 @@
-//! What is asked of the API server by somebody who looks for faults: who we say we are, what we may do, the pods
+//! What doctor asks of the API server: who we say we are, what we may do, the pods
 //! of a node, all networks. Nothing is changed by it.
 
 use std::fs;
@@ -19,7 +19,7 @@ use super::failure::{Failure, Question};
 use crate::cluster::object::{NadObject, PodObject};
 use crate::cluster::{ClusterError, Nad, Pod};
 
-/// The most objects of a list that are looked at.
+/// The most objects of a list that are read.
 const LIST_LIMIT: usize = 1000;
 
 /// Where the API server is, and what we show to it.
@@ -168,7 +168,7 @@ fn question() -> Question {
     }
 }
 
-/// The client certificate of a kubeconfig; of one that cannot be read, the connection's own error tells.
+/// The client certificate of a kubeconfig; the connection's own error reports one that cannot be read.
 fn client_certificate(login: &AuthInfo) -> Option<Vec<u8>> {
     match (&login.client_certificate_data, &login.client_certificate) {
         (Some(data), _) => BASE64_STANDARD.decode(data).ok(),

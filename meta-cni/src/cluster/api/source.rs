@@ -15,7 +15,7 @@ use crate::cluster::ClusterError;
 /// API from a Pod").
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Where to look.
+/// Where the source is.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A kubeconfig file.

@@ -1,4 +1,4 @@
-//! The API cluster against an HTTP server of the test's own, which fails as it is told to.
+//! The API cluster against an HTTP server of the test's own, which fails as configured.
 
 mod networks;
 mod report;
@@ -46,7 +46,7 @@ struct Server {
 }
 
 impl Server {
-    /// Answers each request as `script` says, which is also told how many of that line came before it.
+    /// Answers each request as `script` says, which also gets the number of equal lines before it.
     fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -320,7 +320,7 @@ fn a_pod_that_appears_in_time_is_found() {
     let server = Server::start(script);
     let error = server.cluster().cluster.pod(&web()).unwrap_err();
     assert!(matches!(error, ClusterError::NotFound { .. }), "{error}");
-    assert_eq!(server.seen().len(), 1, "without a wait it looks once");
+    assert_eq!(server.seen().len(), 1, "without a wait it asks once");
 }
 
 #[test]

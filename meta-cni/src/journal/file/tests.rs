@@ -71,7 +71,7 @@ fn it_stays_bounded_while_many_append_and_keeps_every_line_whole() {
     assert!(size < 20_000 + length, "{size}");
     for path in [journal.now(), journal.before()] {
         let text = fs::read_to_string(&path).unwrap();
-        // Whoever looks while another one is just writing puts an empty line between.
+        // A process that appends while another one is just writing puts an empty line between.
         for line in text.lines().filter(|line| !line.is_empty()) {
             serde_json::from_str::<Operation>(line).unwrap();
         }
@@ -123,7 +123,7 @@ fn a_follower_reads_nothing_again_after_a_rotation_between_its_opening_of_the_tw
     let mut follower = Follower::at_end(journal.clone());
     journal.append(&line("b")).unwrap();
     let mut opened = 0;
-    let looked = follower.read_from(|path| {
+    let polled = follower.read_from(|path| {
         opened += 1;
         if opened == 2 {
             fs::rename(journal.now(), journal.before()).unwrap();
@@ -131,7 +131,7 @@ fn a_follower_reads_nothing_again_after_a_rotation_between_its_opening_of_the_tw
         }
         open_if_there(path)
     });
-    assert_eq!(ids(&looked.unwrap()), ["b", "c"]);
+    assert_eq!(ids(&polled.unwrap()), ["b", "c"]);
     journal.append(&line("d")).unwrap();
     assert_eq!(ids(&follower.read_new().unwrap()), ["d"]);
 }

@@ -15,7 +15,7 @@ const BLANKS: [char; 2] = [' ', '\t'];
 pub(super) struct Pair {
     /// Where it stands; its quotes are not part of it.
     pub(super) at: Range<usize>,
-    /// What it is; null if that cannot be told from what stands behind it.
+    /// The value; null if its end cannot be found.
     pub(super) value: Value,
 }
 
@@ -52,17 +52,17 @@ fn pair(text: &str, separator: usize) -> Option<Pair> {
     };
     let value = &text[found.at.clone()];
     // Whether there is one is not secret.
-    let is_told = matches!(value, "true" | "false" | "null")
+    let is_shown = matches!(value, "true" | "false" | "null")
         || value.starts_with("empty, ")
         || is_key_file(key, value);
-    (!value.is_empty() && !is_told).then_some(found)
+    (!value.is_empty() && !is_shown).then_some(found)
 }
 
 fn is_of_key(c: char) -> bool {
     c.is_alphanumeric() || "_-./".contains(c)
 }
 
-/// Not a key but what a problem is told of: a file (`/etc/tls/client.key: …`), a field of a configuration
+/// Not a key but the subject of a problem: a file (`/etc/tls/client.key: …`), a field of a configuration
 /// (`ipam.tls.key: …`), or what we have ourselves (`our credentials: …`).
 fn is_subject(key: &str, before: &str) -> bool {
     key.contains('/') || key.ends_with(".key") || before.ends_with(" our ")

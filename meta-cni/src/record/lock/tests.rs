@@ -46,7 +46,7 @@ fn waiter<'scope>(
     waiter
 }
 
-/// A shell that holds the lock at `path` by descriptor 9, and then does `then`; it can be told to end,
+/// A shell that holds the lock at `path` by descriptor 9, and then does `then`; it can be asked to end,
 /// and says what `then` prints.
 fn shell(path: &Path, then: &str) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut shell = Command::new("sh")

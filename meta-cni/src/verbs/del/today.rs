@@ -10,7 +10,7 @@ use crate::gather::{gather, of_nad};
 use crate::verbs::context::Context;
 use crate::wanted::of_network;
 
-/// The interface of the default network, which GC is not told.
+/// The interface of the default network, which GC does not get.
 const DEFAULT_IFNAME: &str = "eth0";
 
 /// Whether today's configuration of the attachment's network has no such plugin, IPAM plugins included.
@@ -35,7 +35,7 @@ fn has(list: &NetConfList, plugin: &str) -> bool {
 }
 
 /// What the network is today, by our configuration and by its NetworkAttachmentDefinition; nothing if one of them cannot
-/// be told.
+/// be known.
 fn lists(context: &Context<'_>, attachment: &Attachment) -> Option<Vec<NetConfList>> {
     let (config, cluster) = (&context.config, context.cluster());
     let ifname = match context.request.env.ifname.as_str() {

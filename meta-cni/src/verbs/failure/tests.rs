@@ -1,4 +1,4 @@
-//! What a container runtime, and the person behind it, is told of a failure.
+//! What a container runtime, and the person behind it, gets of a failure.
 
 use std::time::Duration;
 

@@ -50,7 +50,7 @@ fn del_without_a_recorded_result_gives_none() {
 }
 
 #[test]
-fn del_goes_on_after_failures_and_tells_them_all() {
+fn del_goes_on_after_failures_and_returns_them_all() {
     let plugins = Recording::new(|call: &Called| match call.plugin.as_str() {
         "b" => Ok(Vec::new()),
         other => Err(failed(other, 11, "busy")),

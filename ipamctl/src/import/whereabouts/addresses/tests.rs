@@ -207,7 +207,7 @@ fn an_offset_that_was_cut_to_64_bits_is_completed_by_reservations_pods_and_netwo
 }
 
 #[test]
-fn an_absurd_offset_whose_holder_a_reservation_or_pod_tells_is_no_problem() {
+fn an_absurd_offset_whose_holder_a_reservation_or_pod_names_is_no_problem() {
     let items = json!([
         pool(
             "10.61.0.0-24",
@@ -290,7 +290,7 @@ fn leases_are_filed_under_the_network_that_the_pod_or_the_range_names() {
 }
 
 #[test]
-fn slices_of_nodes_are_of_their_whole_range_and_tell_the_node() {
+fn slices_of_nodes_are_of_their_whole_range_and_name_the_node() {
     let items = json!([
         {"kind": "NodeSlicePool", "metadata": {"name": "sliced"}, "spec": {"range": "10.30.0.0/16", "sliceSize": "/24"},
             "status": {"allocations": [{"nodeName": "n-1", "sliceRange": "10.30.1.0/24"}]}},

@@ -90,7 +90,7 @@ fn net1() -> Value {
 }
 
 #[test]
-fn only_kernel_links_of_this_namespace_are_looked_for() {
+fn only_kernel_links_of_this_namespace_are_compared() {
     let cases = [
         ("a link of the pod", json!({ "sandbox": NETNS }), true),
         ("a link of the host", json!({}), false),
@@ -113,7 +113,7 @@ fn only_kernel_links_of_this_namespace_are_looked_for() {
     ];
     for (name, mut interface, expected) in cases {
         interface["name"] = json!("net7");
-        // What IPAM gave it is not looked for either.
+        // What IPAM assigned to it is not compared either.
         let result = json!({
             "interfaces": [interface],
             "ips": [{ "address": "10.7.0.2/24", "interface": 0 }],
