@@ -104,7 +104,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     fault(
         "agent away",
-        &["ADD failed", "looking up the pod", "agent.sock"],
+        &["ADD failed", "reading the pod", "agent.sock"],
         Some("is meta-cnid running on this node?"),
         no_agent,
     ),
@@ -112,7 +112,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "API server away",
         &[
             "ADD failed",
-            "looking up the pod",
+            "reading the pod",
             "127.0.0.1:1",
             "Connection refused",
         ],
