@@ -20,17 +20,20 @@ for rung in "$@"; do
 done
 
 # What a rung could not run here, the kernel rung may have run.
-nowhere=0 missing=()
+elsewhere=() missing=()
 if [[ -s target/test-lacking.txt ]]; then
-    printf '\nnot run here, because this kernel lacks it, but under user-mode Linux by the rung kernel:\n'
     while read -r line; do
-        if grep --quiet --fixed-strings --line-regexp "test ${line##*: } ... ok" target/test-kernel.log; then
-            printf '  %s\n' "$line"
+        if grep --quiet --no-messages --fixed-strings --line-regexp "test ${line##*: } ... ok" target/test-kernel.log; then
+            elsewhere+=("$line")
         else
             missing+=("$line")
         fi
     done < <(sort -u target/test-lacking.txt)
-    nowhere=${#missing[@]}
+fi
+nowhere=${#missing[@]}
+if ((${#elsewhere[@]})); then
+    printf '\nrun under user-mode Linux, because this kernel lacks it (%d):\n' "${#elsewhere[@]}"
+    printf '  %s\n' "${elsewhere[@]}"
 fi
 if ((nowhere)); then
     printf '\nrun nowhere (%d):\n' "$nowhere"
