@@ -2,9 +2,9 @@
 
 #![no_main]
 
+use ipam_core::lease::Lease;
 use ipam_server::service::filter::Filter;
 use libfuzzer_sys::fuzz_target;
-use proto::ipam::v1::Lease;
 
 fuzz_target!(|text: &str| {
     match Filter::parse(text) {

@@ -6,6 +6,7 @@
 
 mod caller;
 mod check;
+mod command;
 mod commands;
 mod history;
 mod reads;

@@ -4,15 +4,7 @@ use std::net::IpAddr;
 
 use crate::family::Family;
 use crate::log::StoreError;
-
-/// One field of a request that cannot be accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldProblem {
-    /// Its path in the request: `pool.ipv4.ranges[1]`.
-    pub field: String,
-    /// What is wrong with it and what it should be, in one sentence.
-    pub problem: String,
-}
+use crate::problem::FieldProblem;
 
 /// Why a request is not answered as asked.
 #[derive(Debug, thiserror::Error)]

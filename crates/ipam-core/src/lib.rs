@@ -10,5 +10,6 @@ pub mod keys;
 pub mod lease;
 pub mod log;
 pub mod pool;
+pub mod problem;
 pub mod request;
 pub mod reservation;

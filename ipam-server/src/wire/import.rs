@@ -26,7 +26,7 @@ fn item(item: export_item::Item) -> Option<Item> {
         export_item::Item::Header(_) => return None,
         export_item::Item::Pool(pool) => Item {
             name: format!("pool {}", pool.name),
-            content: pool::decode(pool).map(Content::Pool),
+            content: pool::decode(pool).map(|pool| Content::Pool(Box::new(pool))),
         },
         export_item::Item::Reservation(reservation) => Item {
             name: format!("reservation {}", reservation.name),

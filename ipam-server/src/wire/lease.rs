@@ -1,5 +1,6 @@
 //! Leases and owners.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -43,35 +44,68 @@ pub fn encode(lease: Lease) -> ipam::Lease {
 /// # Errors
 /// [`Malformed`] names the field.
 pub fn decode(lease: ipam::Lease) -> Result<Lease, Malformed> {
-    let unknown = |()| Malformed::field("the id of a lease", &lease.id);
-    let families = FamiliesRequired::try_from(lease.requested_families);
-    let families =
-        families.map_err(|_| Malformed::field("requested_families", lease.requested_families))?;
-    Ok(Lease {
-        id: lease.id.parse().map_err(unknown)?,
-        state: decode_state(lease.state)?,
-        ipv4: network("ipv4", &lease.ipv4)?,
-        ipv6: network("ipv6", &lease.ipv6)?,
-        create_time: time::stored("create_time", lease.create_time.as_ref())?,
-        renew_time: time::stored("renew_time", lease.renew_time.as_ref())?,
-        expire_time: time::stored("expire_time", lease.expire_time.as_ref())?,
-        quarantine_until: time::stored(
-            "quarantine_until_time",
-            lease.quarantine_until_time.as_ref(),
-        )?,
-        requested: Arc::new(Requested {
-            ips: decode_ips(&lease.requested_ips)?,
-            id: lease.request_id,
-            pools: lease.requested_pools,
-            families: decode_families(families),
-        }),
-        pool: shared(lease.pool),
-        vrf: shared(lease.vrf),
-        owner: lease.owner.map(|owner| Arc::new(decode_owner(owner))),
-        mac: shared(lease.mac),
-        generation: lease.generation,
-        labels: Arc::new(lease.labels),
-    })
+    Decoder::default().decode(lease)
+}
+
+/// Decodes many leases: those that follow on one another share texts, since most are of the same pool.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    pool: Arc<str>,
+    vrf: Arc<str>,
+    labels: Arc<BTreeMap<String, String>>,
+}
+
+impl Decoder {
+    /// The next lease.
+    ///
+    /// # Errors
+    /// As [`decode`].
+    pub fn decode(&mut self, lease: ipam::Lease) -> Result<Lease, Malformed> {
+        let unknown = |()| Malformed::field("the id of a lease", &lease.id);
+        let families = FamiliesRequired::try_from(lease.requested_families);
+        let families = families
+            .map_err(|_| Malformed::field("requested_families", lease.requested_families))?;
+        Ok(Lease {
+            id: lease.id.parse().map_err(unknown)?,
+            state: decode_state(lease.state)?,
+            ipv4: network("ipv4", &lease.ipv4)?,
+            ipv6: network("ipv6", &lease.ipv6)?,
+            create_time: time::stored("create_time", lease.create_time.as_ref())?,
+            renew_time: time::stored("renew_time", lease.renew_time.as_ref())?,
+            expire_time: time::stored("expire_time", lease.expire_time.as_ref())?,
+            quarantine_until: time::stored(
+                "quarantine_until_time",
+                lease.quarantine_until_time.as_ref(),
+            )?,
+            requested: Arc::new(Requested {
+                ips: decode_ips(&lease.requested_ips)?,
+                id: lease.request_id,
+                pools: lease.requested_pools,
+                families: decode_families(families),
+            }),
+            pool: same(&mut self.pool, lease.pool),
+            vrf: same(&mut self.vrf, lease.vrf),
+            owner: lease.owner.map(|owner| Arc::new(decode_owner(owner))),
+            mac: shared(lease.mac),
+            generation: lease.generation,
+            labels: self.labels(lease.labels),
+        })
+    }
+
+    fn labels(&mut self, labels: BTreeMap<String, String>) -> Arc<BTreeMap<String, String>> {
+        if *self.labels != labels {
+            self.labels = Arc::new(labels);
+        }
+        self.labels.clone()
+    }
+}
+
+/// A text that is shared with the lease before, if it is the same.
+fn same(last: &mut Arc<str>, text: String) -> Arc<str> {
+    if **last != *text {
+        *last = shared(text);
+    }
+    last.clone()
 }
 
 /// An owner as messages have it.

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipam_core::error::{Error, FieldProblem};
+use ipam_core::error::Error;
 use ipam_core::family::Family;
+use ipam_core::problem::FieldProblem;
 use pbjson_types as wkt;
 
 use super::time;

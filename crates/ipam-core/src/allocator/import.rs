@@ -26,7 +26,7 @@ pub struct Item {
 #[derive(Clone, Debug)]
 pub enum Content {
     /// A pool.
-    Pool(Pool),
+    Pool(Box<Pool>),
     /// A reservation.
     Reservation(Reservation),
     /// A lease.

@@ -4,8 +4,8 @@
 use ipnetwork::IpNetwork;
 
 use super::{Pool, Subnet};
-use crate::error::FieldProblem;
 use crate::family::Family;
+use crate::problem::FieldProblem;
 
 /// Blocks of the IANA special-purpose address registries (RFC 6890) that an interface of a pod cannot have.
 const UNUSABLE: [(&str, &str); 6] = [

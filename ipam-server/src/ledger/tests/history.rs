@@ -93,3 +93,22 @@ async fn who_had_an_address_is_found_for_every_kind_of_question() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_history_is_bounded_and_says_where_it_begins() {
+    let bench = Bench::with(Limits {
+        history_events: 100,
+        ..Limits::default()
+    });
+    bench.pool(dual("blue", "10.0.0.0/24", "")).await;
+    for _ in 0..700 {
+        let lease = bench.give(ask("blue", 1)).await.unwrap();
+        bench.end(&lease).await.unwrap();
+    }
+    assert!(matches!(
+        bench.events(0, 10).await,
+        Err(Error::Compacted { .. })
+    ));
+    let oldest = bench.ledger.oldest_revision();
+    assert!(oldest > 1 && bench.events(oldest - 1, 10).await.unwrap().len() == 10);
+}

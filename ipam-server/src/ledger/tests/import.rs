@@ -193,3 +193,51 @@ async fn an_imported_lease_keeps_its_number_unless_another_one_has_it_and_new_on
     assert_eq!(numbers.len(), 6, "{numbers:?}");
     bench.assert_consistent().await;
 }
+
+#[tokio::test]
+async fn an_import_can_be_repeated() {
+    let bench = Bench::new();
+    let item = |item| ipam::ExportItem { item: Some(item) };
+    let lease = |n: usize, ip: &str| ipam::Lease {
+        pool: "blue".into(),
+        ipv4: ip.into(),
+        owner: ask("blue", n).owner,
+        ..Default::default()
+    };
+    let items = || {
+        use ipam::export_item::Item;
+        vec![
+            item(Item::Pool(dual("blue", "10.0.0.0/24", ""))),
+            item(Item::Lease(lease(1, "10.0.0.5"))),
+            item(Item::Lease(lease(2, "10.0.0.6/24"))),
+            item(Item::Lease(lease(3, "10.0.0.6"))),
+            item(Item::Lease(lease(4, "10.9.0.6"))),
+        ]
+    };
+    let one = bench.api.import(&caller(), items(), false).await.unwrap();
+    assert_eq!(
+        (one.imported, one.unchanged, one.conflicts),
+        (3, 0, 2),
+        "{one:?}"
+    );
+    let two = bench.api.import(&caller(), items(), false).await.unwrap();
+    assert_eq!(
+        (two.imported, two.unchanged, two.conflicts),
+        (0, 3, 2),
+        "{two:?}"
+    );
+    // An attachment is the same whatever else is said of it, and knows it afterwards.
+    let mut told_more = items();
+    for item in &mut told_more {
+        if let Some(ipam::export_item::Item::Lease(lease)) = &mut item.item {
+            lease.owner.as_mut().unwrap().node = "n7".into();
+        }
+    }
+    let three = bench.api.import(&caller(), told_more, false).await.unwrap();
+    assert_eq!(
+        (three.imported, three.unchanged, three.conflicts),
+        (2, 1, 2),
+        "{three:?}"
+    );
+    bench.assert_consistent().await;
+}

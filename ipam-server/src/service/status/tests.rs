@@ -251,7 +251,7 @@ fn an_error_of_a_batch_is_that_of_the_request_with_its_place() {
 #[test]
 fn an_error_is_bounded_whatever_is_wrong_with_a_request() {
     let problems = |count: usize, text: &str| {
-        let problem = |n| ipam_core::error::FieldProblem {
+        let problem = |n| ipam_core::problem::FieldProblem {
             field: format!("pool.ipv4.ranges[{n}]{text}"),
             problem: format!("{text} is not inside the cidr"),
         };

@@ -31,7 +31,7 @@ impl SledStore {
         &self,
         entries: impl Fn(&sled::Db) -> Entries,
         limit: usize,
-        decode: fn(M) -> Result<T, Malformed>,
+        mut decode: impl FnMut(M) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, StoreError> {
         let path = &self.path;
         self.with(|db| {
@@ -48,7 +48,7 @@ impl SledStore {
                     None => values::get(path, db, &key)?,
                 };
                 if let Some(value) = whole {
-                    found.push(domain(path, &key, &value, decode)?);
+                    found.push(domain(path, &key, &value, &mut decode)?);
                 }
             }
             Ok(found)
@@ -92,7 +92,7 @@ fn domain<M: Message + Default, T>(
     path: &Path,
     key: &[u8],
     value: &[u8],
-    into: fn(M) -> Result<T, Malformed>,
+    into: impl FnOnce(M) -> Result<T, Malformed>,
 ) -> Result<T, StoreError> {
     into(decode(path, key, value)?).map_err(|error| malformed(path, key, &error))
 }
@@ -145,7 +145,8 @@ impl Store for SledStore {
         let from = Kind::Lease.number(after.0.saturating_add(1));
         let to = Kind::Lease.number(u64::MAX);
         let entries = |db: &sled::Db| -> Entries { Box::new(db.range(from..=to)) };
-        self.some(entries, limit, lease::decode)
+        let mut decoder = lease::Decoder::default();
+        self.some(entries, limit, |one| decoder.decode(one))
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
