@@ -1,8 +1,8 @@
-//! Who may do what: [`identity`] is what a connection proves, [`policy`] the roles of an identity, [`operations`] what each
+//! Who may do what: `connection` is what a connection proves, [`policy`] the roles of an identity, [`operations`] what each
 //! role may do. [`layer`] asks here before a request reaches a service; the allocator then keeps a node to its own leases.
 
+mod connection;
 pub mod files;
-pub mod identity;
 pub mod layer;
 pub mod operations;
 pub mod policy;
@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use identity::Identity;
+use crate::identity::Identity;
 use operations::{Operation, Reach, Role};
 use policy::{Fit, Policy};
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use process::daemon::LogFormat;
 
 use crate::access::Setup;
+use crate::listen::Address;
 use crate::listen::crowd::Most;
 pub use crate::store::StoreKind;
 pub use arguments::{Arguments, Command};
@@ -58,15 +59,6 @@ pub struct Config {
     pub first_request: Duration,
     /// Time to finish.
     pub shutdown: Duration,
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// A socket in the file system.
-    Unix(PathBuf),
-    /// An address and port.
-    Tcp(std::net::SocketAddr),
 }
 
 /// Settings that cannot be.

@@ -14,10 +14,6 @@ mod report;
 mod worker;
 
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod invariants;
-#[cfg(test)]
 mod tests;
 
 use std::sync::mpsc::Sender;

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod ending;
 pub mod error;
+pub mod identity;
 pub mod ledger;
 pub mod listen;
 pub mod measure;

@@ -16,10 +16,17 @@ use std::time::{Duration, Instant};
 use process::socket::{Published, Unpublished};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::Address;
-
 /// How often an address that another server still has is tried again.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// An address and port.
+    Tcp(std::net::SocketAddr),
+}
 
 /// A socket that is bound.
 #[derive(Debug)]

@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::identity::Identity;
+use super::connection;
 use super::operations::Operation;
 use super::token::Reviewer;
 use super::{Access, Grant};
 use crate::error::Error;
+use crate::identity::Identity;
 use crate::listen::incoming::note_caller;
 use crate::metrics::Metrics;
 
@@ -100,7 +101,7 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
-        let connection = Identity::of(request.extensions());
+        let connection = connection::identity(request.extensions());
         let operation = match Authorize::operation(&request) {
             Ok(operation) => operation,
             Err(status) => return Box::pin(async move { Ok(status.into_http()) }),

@@ -16,8 +16,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use tokio::sync::Semaphore;
 
-use super::identity::Identity;
 use crate::error::Error;
+use crate::identity::Identity;
 
 /// Whom a token must be for.
 pub const AUDIENCE: &str = "ipam.meta-cni.io";

@@ -1,8 +1,10 @@
 mod beside;
 mod check;
 mod ends;
+mod fixture;
 mod history;
 mod import;
+mod invariants;
 mod pools;
 mod questions;
 mod reservations;
@@ -18,11 +20,11 @@ use ipam_core::lease::LeaseId;
 use ipam_core::pool::PoolState;
 use proto::ipam::v1 as ipam;
 
-use super::fixture::{Bench, ask, ask_for_claim, caller, dual, seconds};
 use super::*;
 use crate::api::Api;
 use crate::error::Refusal;
 use crate::wire::time;
+use fixture::{Bench, ask, ask_for_claim, caller, dual, seconds};
 
 fn plain(text: &str) -> &str {
     text.split_once('/').map_or(text, |(address, _)| address)

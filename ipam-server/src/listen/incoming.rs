@@ -16,7 +16,7 @@ use tokio::time::{Duration, Sleep};
 use tonic::transport::server::Connected;
 
 use super::crowd::{Crowd, Origin, Place};
-use crate::access::identity::Identity;
+use crate::identity::Identity;
 
 /// Something that accepts connections.
 pub trait Accept: Send + 'static {

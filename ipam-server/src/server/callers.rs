@@ -12,7 +12,8 @@ use crate::access::Access;
 use crate::access::files::{Keeper, first_policy};
 use crate::access::layer::Authorize;
 use crate::access::token::Reviewer;
-use crate::config::{Address, Config};
+use crate::config::Config;
+use crate::listen::Address;
 use crate::metrics::Metrics;
 
 /// How the callers of a server are recognised.

@@ -212,7 +212,7 @@ fn check_counts(pool: &str, addresses: &FamilyUse, quarantined: u128, problems: 
     if quarantined != addresses.quarantined {
         let counted = addresses.quarantined;
         problems.push(format!(
-            "pool {pool}: {quarantined} {family} addresses rest, {counted} are counted"
+            "pool {pool}: {quarantined} {family} addresses are in quarantine, {counted} are counted"
         ));
     }
     let reserved = addresses

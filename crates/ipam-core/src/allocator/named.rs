@@ -128,7 +128,7 @@ impl Draft<'_> {
     pub(super) fn why_reserved(&self, reservation: &str) -> String {
         match &self.node {
             Some(_) => "it is reserved for another owner".to_owned(),
-            None => format!("it is kept by reservation {reservation}"),
+            None => format!("it is reserved by reservation {reservation}"),
         }
     }
 

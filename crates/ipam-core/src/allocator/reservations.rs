@@ -55,7 +55,7 @@ impl Draft<'_> {
                 return Err(Error::AddressReserved {
                     address,
                     pool: name,
-                    why: format!("it is kept by reservation {other}"),
+                    why: format!("it is reserved by reservation {other}"),
                 });
             }
             let Some(&holder) = addresses.held.get(&number(address)) else {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::super::fixture::{Bench, ask, caller, dual, seconds};
+use super::fixture::{Bench, ask, caller, dual, seconds};
 use super::*;
 
 #[tokio::test]

@@ -163,7 +163,7 @@ fn every_disagreement_is_reported() {
                 let pool = state.pools.values_mut().next().unwrap();
                 pool.ipv4.as_mut().unwrap().quarantined = 3;
             },
-            &["pool blue: 0 IPv4 addresses rest, 3 are counted"],
+            &["pool blue: 0 IPv4 addresses are in quarantine, 3 are counted"],
         ),
     ];
     for (name, spoil, expected) in cases {

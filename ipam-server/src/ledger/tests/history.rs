@@ -1,6 +1,6 @@
 //! The history by time.
 
-use super::super::fixture::{Bench, ask, caller, dual};
+use super::fixture::{Bench, ask, caller, dual};
 use super::*;
 
 fn at(seconds: i64) -> pbjson_types::Timestamp {

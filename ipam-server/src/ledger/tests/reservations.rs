@@ -1,6 +1,6 @@
 //! Reservations where pods move and have several interfaces.
 
-use super::super::fixture::{Bench, ask, caller, dual, seconds};
+use super::fixture::{Bench, ask, caller, dual, seconds};
 use super::*;
 
 /// Keeps addresses of `pool` for pod `ns/pod-1`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-use super::super::fixture::{Bench, ask, dual};
+use super::fixture::{Bench, ask, dual};
 use super::*;
 
 /// The addresses of all leases, each once.

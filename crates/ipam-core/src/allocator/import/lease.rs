@@ -107,7 +107,7 @@ impl Draft<'_> {
             return Err(Error::AddressReserved {
                 address,
                 pool: lease.pool.as_ref().to_owned(),
-                why: format!("it is kept by reservation {name}"),
+                why: format!("it is reserved by reservation {name}"),
             });
         }
         Ok(None)

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use proto::ipam::v1 as ipam;
 use tokio::sync::oneshot;
 
-use super::{Caller, Ledger, Limits};
+use super::super::{Caller, Ledger, Limits};
 use crate::api::Api;
 use crate::clock::Clock;
 use crate::store::memory::MemoryStore;

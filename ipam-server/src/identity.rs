@@ -1,11 +1,9 @@
-//! What a connection proves of the caller: the user on a Unix socket, the names of a client certificate, or nothing.
+//! Who a caller is: the user on a Unix socket, the names of a client certificate, the user of a token, or nobody.
 
 use std::net::IpAddr;
 
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::listen::incoming::Peer;
 use crate::text;
 
 /// A caller as its connection proves it.
@@ -27,30 +25,6 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The identity that the connection of a request proves.
-    pub fn of(extensions: &http::Extensions) -> Identity {
-        if let Some(unix) = extensions.get::<Peer<UdsConnectInfo>>() {
-            let user = unix.info.peer_cred.map(|peer| Identity::User(peer.uid()));
-            return user.unwrap_or(Identity::Nobody(None));
-        }
-        let tls = extensions.get::<TlsConnectInfo<Peer<TcpConnectInfo>>>();
-        let Some(tls) = tls else {
-            let tcp = extensions.get::<Peer<TcpConnectInfo>>();
-            return Identity::Nobody(tcp.and_then(|peer| address(&peer.info)));
-        };
-        let peer = tls.get_ref();
-        let identity = peer.identity.get_or_init(|| {
-            // The first certificate is the client's own; the handshake has verified it.
-            let own = tls.peer_certs();
-            let own = own.as_ref().and_then(|chain| chain.first());
-            match own {
-                Some(certificate) => Identity::Certificate(names(certificate)),
-                None => Identity::Nobody(address(&peer.info)),
-            }
-        });
-        identity.clone()
-    }
-
     /// For the history and the log.
     pub fn shown(&self) -> String {
         match self {
@@ -65,13 +39,9 @@ impl Identity {
     }
 }
 
-fn address(info: &TcpConnectInfo) -> Option<IpAddr> {
-    info.remote_addr.map(|at| at.ip())
-}
-
 /// The SPIFFE URIs and the common name of a certificate. A name with a character that steers a terminal is left out: it would reach logs
 /// and terminals.
-fn names(certificate: &[u8]) -> Vec<String> {
+pub(crate) fn names(certificate: &[u8]) -> Vec<String> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
     };
