@@ -8,9 +8,11 @@ use std::path::Path;
 use crate::harness::workspace::metadata::root;
 
 /// The crates whose modules are read.
-const CRATES: [&str; 5] = [
+const CRATES: [&str; 7] = [
     "crates/cni",
+    "crates/ipam-core",
     "crates/netlink",
+    "ipam-server",
     "meta-cni",
     "meta-cnid",
     "tests",
