@@ -139,7 +139,10 @@ fn an_address_of_two_holders_is_reported() {
     let found = found(items, &args());
     assert_eq!(found.held.len(), 1);
     assert!(
-        found.notes.iter().any(|note| note.contains("to pod ns/p5")),
+        found
+            .notes
+            .iter()
+            .any(|note| note.contains("for pod ns/p5")),
         "{:?}",
         found.notes
     );
