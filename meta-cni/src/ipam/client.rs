@@ -349,8 +349,11 @@ mod tests {
 
     #[test]
     fn who_is_not_patient_learns_at_once_that_the_connection_broke() {
-        let shown = asked(false);
-        assert_eq!(shown.code(), Code::Unavailable);
-        assert!(shown.message().contains("went away"), "{shown}");
+        let status = asked(false);
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(
+            status.message().contains("closed the connection"),
+            "{status}"
+        );
     }
 }
