@@ -12,6 +12,9 @@ use crate::limits;
 use crate::problem::{Problem, Problems};
 use crate::selection::{self, Element};
 
+/// What is written of the problems of an annotation: as much as an error and the journal keep.
+const PROBLEMS_BYTES: usize = 16 << 10;
+
 /// One network that a pod is to get.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -268,12 +271,19 @@ fn isolation_problem(config: &Config, pod: &Pod, namespace: &str) -> Option<Diag
     })
 }
 
+/// The problems in one line; an annotation can have a million of them, of which the first ones are enough.
 fn join(problems: &[selection::SelectionProblem]) -> String {
-    problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    let mut line = String::new();
+    for problem in problems {
+        if line.len() > PROBLEMS_BYTES {
+            line.push_str("; …");
+            break;
+        }
+        let separator = if line.is_empty() { "" } else { "; " };
+        line.push_str(separator);
+        line.push_str(&problem.to_string());
+    }
+    line
 }
 
 #[cfg(test)]
