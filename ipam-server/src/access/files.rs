@@ -15,7 +15,7 @@ use super::policy::{Policy, PolicyError};
 use crate::metrics::Metrics;
 
 /// A value that is made of files, and what is done with a new one.
-struct Kept {
+struct Watched {
     files: Renewed,
     /// For log and metric.
     what: &'static str,
@@ -24,17 +24,17 @@ struct Kept {
     renew: Box<dyn Fn() -> Result<(), Box<dyn std::error::Error + Send + Sync>> + Send>,
 }
 
-/// Keeps what is made of files as the files are.
+/// Renews what is made of files when the files change.
 pub struct Keeper {
-    kept: Vec<Kept>,
+    watched: Vec<Watched>,
     metrics: Arc<Metrics>,
 }
 
 impl Keeper {
-    /// Keeps nothing yet.
+    /// Watches no file yet.
     pub fn new(metrics: Arc<Metrics>) -> Keeper {
         Keeper {
-            kept: Vec::new(),
+            watched: Vec::new(),
             metrics,
         }
     }
@@ -49,7 +49,7 @@ impl Keeper {
     ) -> Result<watch::Receiver<Arc<ServerConfig>>, FilesError> {
         let renewed = Renewed::of(files.paths());
         let (sender, receiver) = watch::channel(files.load()?);
-        self.kept.push(Kept {
+        self.watched.push(Watched {
             files: renewed,
             what: "tls",
             failure: String::new(),
@@ -61,9 +61,9 @@ impl Keeper {
         Ok(receiver)
     }
 
-    /// Keeps the policy of `access` as its file is.
+    /// Renews the policy of `access` when its file changes.
     pub fn policy(&mut self, files: Renewed, path: PathBuf, access: Arc<Access>) {
-        self.kept.push(Kept {
+        self.watched.push(Watched {
             files,
             what: "policy",
             failure: String::new(),
@@ -79,32 +79,32 @@ impl Keeper {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             // A few small files: not worth a thread.
-            for kept in &mut self.kept {
-                if kept.files.has_changed() {
-                    let renewed = (kept.renew)();
+            for watched in &mut self.watched {
+                if watched.files.has_changed() {
+                    let renewed = (watched.renew)();
                     let failure = renewed.err().map(|error| {
                         let cause = error.source().map(ToString::to_string);
                         [error.to_string(), cause.unwrap_or_default()].join(": ")
                     });
                     match &failure {
                         None => {
-                            self.metrics.renewed(kept.what, true);
-                            tracing::info!(files = kept.what, "renewed files are used");
+                            self.metrics.renewed(watched.what, true);
+                            tracing::info!(files = watched.what, "renewed files are used");
                         }
                         Some(error) => {
                             // Out of file descriptors, for example: nothing changes when that is over.
-                            kept.files.try_again();
-                            if *error != kept.failure {
-                                self.metrics.renewed(kept.what, false);
+                            watched.files.try_again();
+                            if *error != watched.failure {
+                                self.metrics.renewed(watched.what, false);
                                 tracing::error!(
-                                    files = kept.what,
+                                    files = watched.what,
                                     error,
                                     "renewed files are not used: those of before are"
                                 );
                             }
                         }
                     }
-                    kept.failure = failure.unwrap_or_default();
+                    watched.failure = failure.unwrap_or_default();
                 }
             }
         }

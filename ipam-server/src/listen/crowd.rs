@@ -99,11 +99,11 @@ struct Entry {
     close: oneshot::Sender<()>,
 }
 
-/// The place of one connection; dropping it makes room.
-pub struct Place {
+/// The admission of one connection; dropping it makes room.
+pub struct Admission {
     number: u64,
     crowd: Arc<Crowd>,
-    /// Ready once the place is another connection's.
+    /// Ready once another connection was admitted in its stead.
     lost: Option<oneshot::Receiver<()>>,
 }
 
@@ -119,8 +119,8 @@ impl Crowd {
         }
     }
 
-    /// A place for a connection; `used` notes that a caller with a role made a request over it. None if all others are in use.
-    pub fn admit(self: &Arc<Crowd>, origin: Origin, used: Used) -> Option<Place> {
+    /// Admits a connection; `used` notes that a caller with a role made a request over it. None if all others are in use.
+    pub fn admit(self: &Arc<Crowd>, origin: Origin, used: Used) -> Option<Admission> {
         let mut open = self.open();
         let count = open.peers.get(&origin).map_or(0, |peer| peer.count);
         let has_room = (count < self.of_peer || self.make_room(&mut open, Some(origin)))
@@ -145,7 +145,7 @@ impl Crowd {
             },
         );
         self.metrics.connections(open.all.len());
-        Some(Place {
+        Some(Admission {
             number,
             crowd: self.clone(),
             lost: Some(lost),
@@ -204,8 +204,8 @@ impl Open {
     }
 }
 
-impl Place {
-    /// Ready once the place is another connection's.
+impl Admission {
+    /// Ready once another connection was admitted in its stead.
     pub fn poll_lost(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(lost) = &mut self.lost else {
             return Poll::Ready(());
@@ -218,7 +218,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         let mut open = self.crowd.open();
         open.remove(self.number);
@@ -235,7 +235,7 @@ mod tests {
         Arc::new(Crowd::new(most, Arc::default()))
     }
 
-    fn is_lost(place: &mut Place) -> bool {
+    fn is_lost(place: &mut Admission) -> bool {
         let mut context = Context::from_waker(std::task::Waker::noop());
         place.poll_lost(&mut context).is_ready()
     }

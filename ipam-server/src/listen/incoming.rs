@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Sleep};
 use tonic::transport::server::Connected;
 
-use super::crowd::{Crowd, Origin, Place};
+use super::crowd::{Admission, Crowd, Origin};
 use crate::identity::Identity;
 
 /// Something that accepts connections.
@@ -129,7 +129,7 @@ impl<L: Accept> Source<L> {
 /// A connection that is closed when it is of no use.
 pub struct Connection<S> {
     guarded: Guarded<S>,
-    place: Place,
+    place: Admission,
     /// Whether a caller with a role made a request.
     known: Used,
     /// When its certificate ends.

@@ -330,7 +330,7 @@ impl Journal {
 
     /// As if the last append had failed when its record was written.
     #[cfg(test)]
-    pub(super) fn take_back(&mut self, before: Status) {
+    pub(super) fn roll_back(&mut self, before: Status) {
         self.broken = true;
         self.sequence -= 1;
         self.status = before;

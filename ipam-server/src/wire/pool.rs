@@ -107,13 +107,13 @@ fn read(message: ipam::Pool, problems: &mut Problems) -> Result<Pool, Malformed>
     };
     problems.name("pool.vrf", &vrf);
     let has = (message.ipv4.is_some(), message.ipv6.is_some());
-    let mut half = |family, subnet: Option<ipam::Subnet>| {
+    let mut decoded = |family, subnet: Option<ipam::Subnet>| {
         subnet
             .map(|subnet| subnet::decode(family, subnet, problems))
             .transpose()
     };
-    let ipv4 = half(Family::V4, message.ipv4);
-    let ipv6 = half(Family::V6, message.ipv6);
+    let ipv4 = decoded(Family::V4, message.ipv4);
+    let ipv6 = decoded(Family::V6, message.ipv6);
     if has == (false, false) {
         problems.add("pool.ipv4", "a pool needs ipv4 or ipv6, with a cidr");
     }

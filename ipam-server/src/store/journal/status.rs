@@ -54,7 +54,7 @@ impl Status {
         self.events = self.events.wrapping_add(other.events);
     }
 
-    /// Takes a value away.
+    /// Removes a value.
     pub(in crate::store) fn subtract(&mut self, key: &[u8], value: &[u8]) {
         self.digest = self.digest.wrapping_sub(hash(key, value));
         self.bytes = self.bytes.wrapping_sub((key.len() + value.len()) as u64);

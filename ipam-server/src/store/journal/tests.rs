@@ -54,7 +54,7 @@ fn a_record_that_was_void_does_not_count_and_its_number_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = made(dir.path(), 3);
     journal.append(vec![entry(99)], status(99)).unwrap();
-    journal.take_back(status(3));
+    journal.roll_back(status(3));
     assert!(journal.append(vec![entry(4)], status(4)).is_err());
     journal.void().unwrap();
     journal.append(vec![entry(4)], status(4)).unwrap();

@@ -142,7 +142,7 @@ impl Log for SledStore {
             }
             Failed::Tree => self.replace_tree(&writer.journal)?,
             Failed::Split => {
-                let text = "the store's folder was away while a change was written; start ipam-server again, which reads \
+                let text = "the store's folder was not in its place while a change was written; start ipam-server again, which reads \
                             whether it has the change";
                 return Err(failure::io(path, std::io::Error::other(text)));
             }

@@ -254,7 +254,7 @@ fn an_append_that_failed_is_not_there_after_the_recovery() {
         let mut writer = store.writer();
         let entries = values::changed(&group(2), 1).entries;
         writer.journal.append(entries, before).unwrap();
-        writer.journal.take_back(before);
+        writer.journal.roll_back(before);
         writer.failed = Failed::Journal;
     }
     assert!(commit(&store, &group(3)).is_err());

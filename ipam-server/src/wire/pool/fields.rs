@@ -27,17 +27,17 @@ pub struct Field {
 }
 
 macro_rules! field {
-    ($kind:ident $half:ident.$name:ident) => {
+    ($kind:ident $family:ident.$name:ident) => {
         Field {
-            path: concat!(stringify!($half), ".", stringify!($name)),
+            path: concat!(stringify!($family), ".", stringify!($name)),
             kind: Kind::$kind,
             take: |to, from| {
-                if let (Some(to), Some(from)) = (&mut to.$half, &from.$half) {
+                if let (Some(to), Some(from)) = (&mut to.$family, &from.$family) {
                     to.$name.clone_from(&from.$name);
                 }
             },
             keeps: |present, wanted| {
-                let of = |pool: &ipam::Pool| pool.$half.as_ref().map(|half| half.$name.clone());
+                let of = |pool: &ipam::Pool| pool.$family.as_ref().map(|subnet| subnet.$name.clone());
                 of(present) == of(wanted)
             },
         }

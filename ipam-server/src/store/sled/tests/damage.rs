@@ -208,7 +208,7 @@ fn a_commit_that_nobody_was_answered_for_is_not_saved_from_a_whole_journal() {
     let mut journal = journal::Journal::go_on(&found).unwrap();
     let unanswered = values::changed(&group(999), found.status.oldest).entries;
     journal.append(unanswered, found.status).unwrap();
-    journal.take_back(found.status);
+    journal.roll_back(found.status);
     journal.void().unwrap();
     drop(journal);
     let mut items = 0;
