@@ -1,8 +1,8 @@
 //! What the benchmarks share: samples, and the report that is written to `target/bench/<name>.json`
 //! with a plot beside it. Every figure is a ratio to a floor measured in the same run.
 
-mod contestants;
-pub mod course;
+mod attachers;
+pub mod comparison;
 
 use std::fs;
 use std::path::{Path, PathBuf};

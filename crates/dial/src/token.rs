@@ -11,7 +11,7 @@ use crate::files::{FilesError, Names};
 use crate::regular;
 
 /// How long a token is used before its file is read again.
-const KEPT: Duration = Duration::from_secs(5);
+const MAX_AGE: Duration = Duration::from_secs(5);
 /// The longest token that ipam-server takes.
 const TOKEN_BYTES: usize = 16 << 10;
 
@@ -21,11 +21,11 @@ pub struct Token {
     path: PathBuf,
     /// The flag or key that names the file.
     name: &'static str,
-    kept: Arc<Mutex<Kept>>,
+    cached: Arc<Mutex<Cached>>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Cached {
     read: Instant,
     value: HeaderValue,
     has_failed: bool,
@@ -37,7 +37,7 @@ impl Token {
     /// # Errors
     /// [`FilesError::Read`]; [`FilesError::Token`] if the file holds no token.
     pub fn open(path: PathBuf, name: &'static str) -> Result<Token, FilesError> {
-        let kept = Kept {
+        let cached = Cached {
             read: Instant::now(),
             value: read(&path, name)?,
             has_failed: false,
@@ -45,30 +45,30 @@ impl Token {
         Ok(Token {
             path,
             name,
-            kept: Arc::new(Mutex::new(kept)),
+            cached: Arc::new(Mutex::new(cached)),
         })
     }
 
     /// The value of the header `authorization`, at most 5 s old. While the file cannot be read, the last token is used, and
     /// the failure is logged once.
     pub fn authorization(&self) -> HeaderValue {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.read.elapsed() >= KEPT {
-            kept.read = Instant::now();
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.read.elapsed() >= MAX_AGE {
+            cached.read = Instant::now();
             match read(&self.path, self.name) {
                 Ok(value) => {
-                    kept.value = value;
-                    kept.has_failed = false;
+                    cached.value = value;
+                    cached.has_failed = false;
                 }
-                Err(error) if !kept.has_failed => {
-                    kept.has_failed = true;
+                Err(error) if !cached.has_failed => {
+                    cached.has_failed = true;
                     let source = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, source, "the last token is still used");
                 }
                 Err(_) => {}
             }
         }
-        kept.value.clone()
+        cached.value.clone()
     }
 }
 
@@ -115,8 +115,8 @@ mod tests {
         fs::write(&path, "one\n").unwrap();
         let token = Token::open(path.clone(), "--token-file").unwrap();
         let age = || {
-            let mut kept = token.kept.lock().unwrap();
-            kept.read = kept.read.checked_sub(KEPT).unwrap();
+            let mut cached = token.cached.lock().unwrap();
+            cached.read = cached.read.checked_sub(MAX_AGE).unwrap();
         };
         assert_eq!(token.authorization(), "Bearer one");
         fs::write(&path, "two").unwrap();

@@ -107,13 +107,13 @@ fn failed(path: &Path, source: std::io::Error) -> CliError {
 mod tests {
     use super::*;
     use crate::out::Format;
-    use crate::out::tests::kept;
+    use crate::out::tests::captured;
 
     #[test]
     fn a_file_is_there_only_when_it_is_whole() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("all.jsonl");
-        let (mut out, _) = kept(Format::Table, false);
+        let (mut out, _) = captured(Format::Table, false);
         let mut half = Target::open(Some(path.clone()), &mut out).expect("opened");
         half.write("half").expect("written");
         drop(half);

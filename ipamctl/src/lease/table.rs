@@ -162,7 +162,7 @@ pub(crate) fn phrase(lease: &Lease) -> String {
 mod tests {
     use super::*;
     use crate::out::Format;
-    use crate::out::tests::kept;
+    use crate::out::tests::captured;
 
     fn lease() -> Lease {
         Lease {
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn a_lease_is_one_row() {
-        let (mut out, kept) = kept(Format::Table, false);
+        let (mut out, captured) = captured(Format::Table, false);
         out.one(COLUMNS, &lease()).expect("written");
         assert_eq!(
-            kept.text(),
+            captured.text(),
             [
                 "ID   POOL   IPV4           IPV6            HOLDER          INTERFACE   NODE   STATE    AGE\n",
                 "l7   blue   10.20.0.7/24   fd00:20::7/64   default/web-0   net1        -      ACTIVE   -\n",
@@ -197,9 +197,9 @@ mod tests {
 
     #[test]
     fn json_is_the_form_of_protobuf() {
-        let (mut out, kept) = kept(Format::Json, false);
+        let (mut out, captured) = captured(Format::Json, false);
         out.one(COLUMNS, &lease()).expect("written");
-        let value: serde_json::Value = serde_json::from_str(&kept.text()).expect("JSON");
+        let value: serde_json::Value = serde_json::from_str(&captured.text()).expect("JSON");
         assert_eq!(value["state"], "ACTIVE");
         assert_eq!(value["owner"]["pod"], "web-0");
     }

@@ -7,15 +7,15 @@ use crate::listing::Listing;
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
-pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 
-impl Kept {
+impl Captured {
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("UTF-8")
     }
 }
 
-impl Write for Kept {
+impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().expect("not poisoned").write(bytes)
     }
@@ -25,15 +25,15 @@ impl Write for Kept {
     }
 }
 
-pub(crate) fn kept(format: Format, colours: bool) -> (Out, Kept) {
-    let kept = Kept::default();
+pub(crate) fn captured(format: Format, colours: bool) -> (Out, Captured) {
+    let captured = Captured::default();
     let out = Out {
-        to: Box::new(kept.clone()),
+        to: Box::new(captured.clone()),
         format,
         colours,
         terminal: false,
     };
-    (out, kept)
+    (out, captured)
 }
 
 #[derive(Serialize)]
@@ -80,13 +80,13 @@ const THINGS: [Thing; 3] = [
 ];
 
 fn listed(format: Format, colours: bool, pages: &[&[Thing]]) -> String {
-    let (mut out, kept) = kept(format, colours);
+    let (mut out, captured) = captured(format, colours);
     let mut listing = Listing::new(&mut out, "things", COLUMNS);
     for page in pages {
         listing.page(page).expect("a page");
     }
     listing.finish().expect("the end");
-    kept.text()
+    captured.text()
 }
 
 #[test]

@@ -239,7 +239,7 @@ fn ranges(pool: &Pool) -> String {
 mod tests {
     use super::*;
     use crate::out::Format;
-    use crate::out::tests::kept;
+    use crate::out::tests::captured;
 
     fn usage(leased: &str, free: &str) -> Option<Usage> {
         Some(Usage {
@@ -267,10 +267,10 @@ mod tests {
             ipv6_usage: usage("254", "18446744073709551360"),
             ..Pool::default()
         };
-        let (mut out, kept) = kept(Format::Table, false);
+        let (mut out, captured) = captured(Format::Table, false);
         out.one(COLUMNS, &pool).expect("written");
         assert_eq!(
-            kept.text(),
+            captured.text(),
             [
                 "NAME   STATE       IPV4           LEASED   FREE   IPV6           LEASED   FREE   AGE\n",
                 "blue   EXHAUSTED   10.20.0.0/24   254      0      fd00:20::/64   254      2^64   -\n",

@@ -4,7 +4,7 @@ mod memory;
 mod requests;
 
 use e2e::bench::Report;
-use e2e::bench::course::{self, Course};
+use e2e::bench::comparison::{self, Comparison};
 use e2e::{Agent, ApiServer, Node};
 
 /// The namespace of pods and networks.
@@ -14,7 +14,7 @@ fn main() {
     let api = ApiServer::start();
     let node = Node::new("bench").with_agent();
     node.master("mv0");
-    api.create_nads(NAMESPACE, course::networks(&node));
+    api.create_nads(NAMESPACE, comparison::networks(&node));
     let mut report = Report::default();
     let mut agent = Agent::start(&node, &api);
     memory::idle(&agent, &mut report);
@@ -22,7 +22,7 @@ fn main() {
         let pod = node.pod(NAMESPACE, name).networks(networks);
         pod.create_in(&api)
     };
-    Course::new(&node, pod).run(&mut report);
+    Comparison::new(&node, pod).run(&mut report);
     memory::after_burst(&agent, &mut report);
     requests::patch_alone(&node, &api, &mut report);
     requests::count(&node, &api, &mut report);

@@ -2,17 +2,17 @@
 
 use e2e::Node;
 use e2e::bench::Report;
-use e2e::bench::course::{self, Course};
+use e2e::bench::comparison::{self, Comparison};
 
 fn main() {
     let node = Node::new("bench");
     node.master("mv0");
-    for (name, network) in course::networks(&node) {
+    for (name, network) in comparison::networks(&node) {
         node.nad("default", &name, network);
     }
     let mut report = Report::default();
     let pod = |name: &str, networks: &str| node.pod("default", name).networks(networks).create();
-    Course::new(&node, pod).run(&mut report);
+    Comparison::new(&node, pod).run(&mut report);
     node.assert_clean();
     eprintln!("{}", report.write("attach").display());
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{Node, Pod, locate};
 
 /// A way of attaching a pod.
-pub(super) trait Contestant: Sync {
+pub(super) trait Attacher: Sync {
     /// ADD of all interfaces; how long it took.
     fn add(&self, pod: &Pod) -> Duration;
     /// DEL of all interfaces; how long it took.
@@ -76,7 +76,7 @@ impl Bare {
     }
 }
 
-impl Contestant for Bare {
+impl Attacher for Bare {
     fn add(&self, pod: &Pod) -> Duration {
         let mut results = Vec::new();
         let started = Instant::now();
@@ -139,7 +139,7 @@ impl Meta {
     }
 }
 
-impl Contestant for Meta {
+impl Attacher for Meta {
     fn add(&self, pod: &Pod) -> Duration {
         self.run("ADD", pod)
     }

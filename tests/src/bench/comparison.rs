@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::contestants::{self, Bare, Contestant, Meta};
+use super::attachers::{self, Attacher, Bare, Meta};
 use super::{Better, Report, Samples};
 use crate::{Node, Pod, locate};
 
@@ -21,32 +21,32 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// A node and its pods.
 #[derive(Debug)]
-pub struct Course<'a> {
+pub struct Comparison<'a> {
     node: &'a Node,
     rounds: usize,
     single: [Pod; SIZES.len()],
     burst: Vec<Pod>,
 }
 
-/// The networks that the pods of a [`Course`] want, by name.
+/// The networks that the pods of a [`Comparison`] want, by name.
 pub fn networks(node: &Node) -> impl Iterator<Item = (String, serde_json::Value)> {
-    let network = |index| (format!("n{index}"), contestants::network(node, index));
+    let network = |index| (format!("n{index}"), attachers::network(node, index));
     (1..=SIZES[2]).map(network)
 }
 
-impl Course<'_> {
+impl Comparison<'_> {
     /// Makes the pods: `pod` makes one of a name that wants these networks. Each pair is measured `BENCH_ROUNDS` (40)
     /// times.
     ///
     /// # Panics
     /// When `BENCH_ROUNDS` is no number.
-    pub fn new(node: &Node, pod: impl Fn(&str, &str) -> Pod) -> Course<'_> {
+    pub fn new(node: &Node, pod: impl Fn(&str, &str) -> Pod) -> Comparison<'_> {
         let of = |name: String, size: usize| {
             let networks: Vec<String> = (1..=size).map(|index| format!("n{index}")).collect();
             pod(&name, &networks.join(","))
         };
         let rounds = std::env::var("BENCH_ROUNDS");
-        Course {
+        Comparison {
             node,
             rounds: rounds.map_or(40, |n| n.parse().expect("BENCH_ROUNDS is a number")),
             single: SIZES.map(|size| of(format!("single-{size}"), size)),
@@ -75,7 +75,7 @@ impl Course<'_> {
     /// parallelism, in turns.
     fn pairs(&self, size: usize, pod: &Pod, report: &mut Report) {
         let bare = Bare::new(self.node, size);
-        let contestants: [(&str, &dyn Contestant); 3] = [
+        let attachers: [(&str, &dyn Attacher); 3] = [
             ("bare", &bare),
             ("serial", &Meta::new(self.node, Some(1))),
             ("default", &Meta::new(self.node, None)),
@@ -85,12 +85,12 @@ impl Course<'_> {
         for round in 0..=self.rounds {
             // Each comes first, second and third equally often: what one leaves to the kernel to do later
             // meets another one.
-            for turn in 0..contestants.len() {
-                let index = (round + turn) % contestants.len();
+            for turn in 0..attachers.len() {
+                let index = (round + turn) % attachers.len();
                 std::thread::sleep(SETTLE);
-                let added = contestants[index].1.add(pod);
+                let added = attachers[index].1.add(pod);
                 std::thread::sleep(SETTLE);
-                let deleted = contestants[index].1.del(pod);
+                let deleted = attachers[index].1.del(pod);
                 // The first round warms the caches.
                 if round > 0 {
                     add[index].push(added);
@@ -109,7 +109,7 @@ impl Course<'_> {
             report.ratio("add_over_bare_4", add[2].over(&add[0]), 0.65, Better::Lower);
             report.ratio("del_over_bare_4", del[2].over(&del[0]), 0.45, Better::Lower);
         }
-        for (index, (name, _)) in contestants.iter().enumerate() {
+        for (index, (name, _)) in attachers.iter().enumerate() {
             report.figure(&format!("ADD +{size} {name}"), "ms", &add[index]);
             report.figure(&format!("DEL +{size} {name}"), "ms", &del[index]);
         }
@@ -121,12 +121,10 @@ impl Course<'_> {
         let meta = Meta::new(self.node, None);
         let (mut floor, mut ours) = (Samples::default(), Samples::default());
         for _ in 0..BURST_ROUNDS {
-            for (contestant, samples) in
-                [(&bare as &dyn Contestant, &mut floor), (&meta, &mut ours)]
-            {
-                let took = at_once(&self.burst, |pod| contestant.add(pod));
+            for (attacher, samples) in [(&bare as &dyn Attacher, &mut floor), (&meta, &mut ours)] {
+                let took = at_once(&self.burst, |pod| attacher.add(pod));
                 samples.push_value(BURST_PODS as f64 / took.as_secs_f64());
-                at_once(&self.burst, |pod| contestant.del(pod));
+                at_once(&self.burst, |pod| attacher.del(pod));
             }
         }
         report.ratio("burst_over_bare", ours.over(&floor), 0.9, Better::Higher);
@@ -139,8 +137,8 @@ impl Course<'_> {
 fn start(report: &mut Report) {
     let (mut noop, mut version) = (Samples::default(), Samples::default());
     for _ in 0..START_ROUNDS {
-        noop.push(contestants::start(&locate::executable("noop")));
-        version.push(contestants::start(&locate::executable("meta-cni")));
+        noop.push(attachers::start(&locate::executable("noop")));
+        version.push(attachers::start(&locate::executable("meta-cni")));
     }
     report.ratio("start_over_noop", version.over(&noop), 1.5, Better::Lower);
     report.figure("noop", "ms", &noop);
