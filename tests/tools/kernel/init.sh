@@ -27,7 +27,7 @@ export TMPDIR=/run/tmp
 source "$work/job"
 
 # The kernel loads what is asked for by its alias: kinds of links, queueing disciplines, parts of packet filters.
-ln -s "$modules" /run/modules/lib/modules
+ln -s "${modules:?}" /run/modules/lib/modules
 printf '#!/bin/sh\nexec modprobe -d /run/modules "$@"\n' >/run/modprobe
 chmod +x /run/modprobe
 echo /run/modprobe >/proc/sys/kernel/modprobe
