@@ -140,7 +140,7 @@ pub fn command() -> clap::Command {
 /// Reads a command line; its first element is the name of the program.
 ///
 /// # Errors
-/// If it is not understood, and also for `--help` and `--version`: hand it to [`print`].
+/// If it is not understood, and also for `--help` and `--version`: hand it to [`print()`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let program = Program::of(arguments.first());
