@@ -72,7 +72,7 @@ impl<M: Message> Page<M> {
 /// How many entries a page has.
 ///
 /// # Errors
-/// [`Error::InvalidFields`] for a negative size.
+/// Of `page_size`, for a negative size.
 pub fn size(page_size: i32) -> Result<usize, Error> {
     match usize::try_from(page_size) {
         Ok(0) => Ok(DEFAULT),
