@@ -7,6 +7,7 @@ mod contract;
 pub mod folder;
 mod journal;
 pub mod memory;
+mod packed;
 pub mod salvage;
 pub mod sled;
 

@@ -6,7 +6,7 @@
 //! would not hold until the next one. They are an index that is made anew when it is not right, and what counts is this:
 //!
 //! ```text
-//! base-N      all values, written beside the commits when segment N began
+//! base-N      all values, compressed, written beside the commits when segment N began
 //! journal-N   records, one for each commit; each states counts, the last revision and a sum of all values
 //! journal-M   the segments behind it
 //! ipam-server.store  says that there is a store, and how many segments were begun
@@ -301,31 +301,31 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Makes the next record durable.
+    /// Makes the next record durable, and hands its entries back.
     ///
     /// # Errors
     /// Any error leaves it open whether a later opening finds the record; [`Journal::void`] puts that right.
-    pub(super) fn append(&mut self, entries: Vec<Entry>, status: Status) -> io::Result<()> {
+    pub(super) fn append(&mut self, entries: Vec<Entry>, status: Status) -> io::Result<Vec<Entry>> {
         if self.broken {
             return Err(io::Error::other("an append failed before"));
         }
-        let record = Frame {
+        let mut record = Frame {
             kind: FrameKind::Record.into(),
             sequence: self.sequence + 1,
             status: Some(status),
             entries,
             ..Frame::default()
         };
-        let record = record.into_bytes();
-        if !self.segment.has_room(record.len()) {
-            self.next_segment(record.len())?;
+        let bytes = record.bytes();
+        if !self.segment.has_room(bytes.len()) {
+            self.next_segment(bytes.len())?;
         }
         self.broken = true;
-        self.segment.append(&record)?;
+        self.segment.append(&bytes)?;
         self.broken = false;
         self.sequence += 1;
         self.status = status;
-        Ok(())
+        Ok(record.entries)
     }
 
     /// As if the last append had failed when its record was written.

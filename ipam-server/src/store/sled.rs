@@ -2,18 +2,23 @@
 //! is read.
 //!
 //! One tree holds everything, so that the changes of a group are atomic: `p<name>` pools, `r<name>` reservations,
-//! `l<number>` leases, `e<revision>` events up to that one (see `history`), `m<key>` what the store says of itself; numbers
+//! `L<number>` and `E<number>` neighbouring leases and events (see `block`), `m<key>` what the store says of itself; numbers
 //! are 8 bytes, big endian. The tree follows the journal on a thread of its own (see `tree`). What is on stable storage is
 //! the business of `journal`; sled's files may be lost or old at any time.
 
 mod append;
 mod base;
+mod batch;
+mod block;
+mod export;
 mod failure;
 mod history;
 mod index;
+mod older;
 mod origin;
 mod read;
 mod schema;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -179,7 +184,6 @@ fn reopen(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal), StoreErr
         tracing::info!("the journal ends in a commit that nobody was answered for; it is left out");
     }
     let db = index::settle(path, cache_bytes, &found)?;
-    schema::check(path, &db)?;
     schema::finished(path)?;
     let journal = Journal::go_on(&found).map_err(|error| failure::io(path, error))?;
     Ok((db, journal))

@@ -14,8 +14,8 @@ use super::{Hole, numbered, sync_folder};
 /// A name that no reader takes for a base.
 const UNDER_WAY: &str = "base.tmp";
 const PREFIX: &str = "base-";
-/// Bytes of values in a frame: a damaged block costs few of them.
-const FRAME: usize = 8 << 10;
+/// Bytes of values in a frame, before they are compressed: a damaged block costs few of them.
+const FRAME: usize = 16 << 10;
 
 /// A base that is written.
 pub(in crate::store) struct Writer {
@@ -78,12 +78,7 @@ impl Writer {
         if entries.is_empty() {
             return Ok(());
         }
-        self.frame(Frame {
-            kind: FrameKind::BaseEntries.into(),
-            number: self.number,
-            entries,
-            ..Frame::default()
-        })
+        self.frame(Frame::of_base(self.number, entries))
     }
 
     /// Ends it: it is there under its name, and durable. `sequence` is a record that is not older than any value.

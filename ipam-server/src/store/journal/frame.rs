@@ -2,13 +2,14 @@
 //! the next whole frame behind a damage.
 //!
 //! A change of a lease is written once, although two values state it: the event, and the lease, whose bytes are a part
-//! of those of the event.
+//! of those of the event. The values of a base are compressed, frame by frame.
 
 use std::io::{self, Read};
 
 use bytes::Bytes;
 
 use super::status::Status;
+use crate::store::packed;
 
 /// Begins each frame. What happens to look like one does not have the checksum.
 const MAGIC: [u8; 4] = *b"\x89IPJ";
@@ -90,6 +91,20 @@ pub(in crate::store) struct Frame {
     /// What a record changes, what a base holds.
     #[prost(message, repeated, tag = "6")]
     pub(in crate::store) entries: Vec<Entry>,
+    /// The entries of a base, compressed: an encoded [`Entries`]. Empty in bases of older versions, and in a frame that was
+    /// read.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(in crate::store) packed: Vec<u8>,
+    /// How many entries are compressed.
+    #[prost(uint64, tag = "8")]
+    pub(in crate::store) packed_count: u64,
+}
+
+/// Entries that are compressed together.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entries {
+    #[prost(message, repeated, tag = "1")]
+    entries: Vec<Entry>,
 }
 
 /// A frame whose checksum is right, and whose entries are not decoded.
@@ -104,16 +119,24 @@ pub(in crate::store) struct Outline {
     /// Each an encoded [`Entry`], a part of what was read.
     #[prost(bytes = "bytes", repeated, tag = "6")]
     entries: Vec<Bytes>,
+    /// See [`Frame`].
+    #[prost(bytes = "bytes", tag = "7")]
+    packed: Bytes,
+    #[prost(uint64, tag = "8")]
+    pub(in crate::store) packed_count: u64,
 }
 
 impl Outline {
     /// How many entries the frame has.
     pub(in crate::store) fn count(&self) -> u64 {
-        self.entries.len() as u64
+        self.entries.len() as u64 + self.packed_count
     }
 
     /// The entries; none if they are not what this version knows.
     pub(in crate::store) fn entries(self) -> Option<Vec<Entry>> {
+        if !self.packed.is_empty() {
+            return resolve(unpack(&self.packed)?);
+        }
         let decoded = self.entries.into_iter().map(prost::Message::decode);
         resolve(decoded.collect::<Result<_, _>>().ok()?)
     }
@@ -138,6 +161,13 @@ impl Outline {
     }
 }
 
+/// The entries of a frame that were compressed; none if they are not what this version knows.
+fn unpack(packed: &[u8]) -> Option<Vec<Entry>> {
+    let bytes = packed::unpack(packed)?;
+    let entries: Entries = prost::Message::decode(bytes.as_slice()).ok()?;
+    Some(entries.entries)
+}
+
 /// Puts the values in that have a place; none if a place is not there.
 fn resolve(mut entries: Vec<Entry>) -> Option<Vec<Entry>> {
     for at in 0..entries.len() {
@@ -155,13 +185,36 @@ fn resolve(mut entries: Vec<Entry>) -> Option<Vec<Entry>> {
 }
 
 impl Frame {
+    /// Some of the values of a base.
+    pub(in crate::store) fn of_base(number: u64, entries: Vec<Entry>) -> Frame {
+        let packed_count = entries.len() as u64;
+        let entries = prost::Message::encode_to_vec(&Entries { entries });
+        Frame {
+            kind: FrameKind::BaseEntries.into(),
+            number,
+            packed: packed::pack(&entries),
+            packed_count,
+            ..Frame::default()
+        }
+    }
+
     /// As it is written.
     pub(in crate::store) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes()
+    }
+
+    /// As it is written. Values that have a place are left out, and are back afterwards.
+    pub(in crate::store) fn bytes(&mut self) -> Vec<u8> {
         use prost::Message;
+        let mut left_out = Vec::new();
         for entry in self.entries.iter_mut().filter(|e| e.within.is_some()) {
-            entry.value = None;
+            left_out.push(entry.value.take());
         }
         let message = self.encode_to_vec();
+        let placed = self.entries.iter_mut().filter(|e| e.within.is_some());
+        for (entry, value) in placed.zip(left_out) {
+            entry.value = value;
+        }
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
         let mut bytes = Vec::with_capacity(padded(HEAD + message.len()));
         bytes.extend_from_slice(&MAGIC);
@@ -229,7 +282,12 @@ fn decode(message: &[u8], sum: u32) -> Option<Frame> {
     let mut frame = (checksum(message) == sum)
         .then(|| Frame::decode(message).ok())
         .flatten()?;
-    frame.entries = resolve(std::mem::take(&mut frame.entries))?;
+    let entries = match frame.packed.is_empty() {
+        true => std::mem::take(&mut frame.entries),
+        false => unpack(&std::mem::take(&mut frame.packed))?,
+    };
+    frame.packed_count = 0;
+    frame.entries = resolve(entries)?;
     Some(frame)
 }
 
@@ -293,6 +351,27 @@ mod tests {
             assert_eq!(outline.entries(), Some(frame(sequence).entries));
         }
         assert_eq!(Outline::read(&mut from).unwrap(), None);
+    }
+
+    #[test]
+    fn values_of_a_base_are_compressed_and_those_of_older_bases_are_read_too() {
+        let entries: Vec<Entry> = (0..9).flat_map(|_| frame(1).entries).collect();
+        let older = Frame {
+            kind: FrameKind::BaseEntries.into(),
+            number: 7,
+            entries: entries.clone(),
+            ..Frame::default()
+        };
+        let (packed, older) = (Frame::of_base(7, entries.clone()), older.into_bytes());
+        let packed = packed.into_bytes();
+        assert!(packed.len() * 4 < older.len(), "{} bytes", packed.len());
+        for bytes in [packed, older] {
+            let (frame, _) = Frame::at(&bytes, 0).unwrap();
+            assert_eq!((frame.number, &frame.entries), (7, &entries));
+            let outline = Outline::read(&mut bytes.as_slice()).unwrap().unwrap();
+            assert_eq!((outline.number, outline.count()), (7, 9));
+            assert_eq!(outline.entries(), Some(entries.clone()));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::status::Status;
 use super::{Hole, numbered, sync_folder};
 
 /// Bytes of the first copies in a segment.
-pub(super) const CAPACITY: u64 = 16 << 20;
+pub(super) const CAPACITY: u64 = 4 << 20;
 /// Bytes of zeros that are written at once.
 const AHEAD: usize = 256 << 10;
 /// A name that no reader takes for a segment.
@@ -48,7 +48,7 @@ impl Segment {
             number,
             capacity,
             status: Some(status),
-            entries: Vec::new(),
+            ..Frame::default()
         };
         // A record that is longer than a segment gets a segment of its own.
         let needed = begin(u64::MAX).into_bytes().len() + record;

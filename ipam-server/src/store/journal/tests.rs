@@ -1,5 +1,7 @@
 use super::*;
 
+const CAPACITY: usize = segment::CAPACITY as usize;
+
 fn entry(number: u64) -> Entry {
     Entry {
         key: format!("l{number:08}").into_bytes(),
@@ -103,8 +105,8 @@ fn a_torn_end_is_followed_by_a_new_segment() {
         .unwrap();
     assert_eq!(read(dir.path()).unwrap().sequence, 3);
     let mut bytes = fs::read(&file).unwrap();
-    let end = bytes[..16 << 20].iter().rposition(|&byte| byte != 0);
-    bytes[end.unwrap() - 20..16 << 20].fill(0);
+    let end = bytes[..CAPACITY].iter().rposition(|&byte| byte != 0);
+    bytes[end.unwrap() - 20..CAPACITY].fill(0);
     fs::write(&file, bytes).unwrap();
     let found = read(dir.path()).unwrap();
     assert!(found.torn && found.sequence == 2);
@@ -137,14 +139,14 @@ fn a_hole_is_never_passed_over() {
     drop(made(dir.path(), 9));
     let file = dir.path().join("journal-0000000001");
     let mut bytes = fs::read(&file).unwrap();
-    for copy in [0, 16 << 20] {
+    for copy in [0, CAPACITY] {
         bytes[copy + 300..copy + 500].fill(0);
     }
     fs::write(&file, bytes).unwrap();
     let hole = read(dir.path()).unwrap_err();
     assert!(hole.what.contains("are damaged"), "{}", hole.what);
     // Cut off anywhere before the second copies: what was behind the cut left no trace.
-    for kept in [200, 400, 1 << 20, 16 << 20] {
+    for kept in [200, 400, 1 << 20, segment::CAPACITY] {
         let dir = tempfile::tempdir().unwrap();
         drop(made(dir.path(), 9));
         let file = dir.path().join("journal-0000000001");
@@ -196,7 +198,7 @@ fn all_whole_frames_are_found_behind_a_damage() {
     drop(made(dir.path(), 9));
     let file = dir.path().join("journal-0000000001");
     let mut bytes = fs::read(&file).unwrap();
-    for copy in [0, 16 << 20] {
+    for copy in [0, CAPACITY] {
         bytes[copy + 300..copy + 500].fill(0);
     }
     fs::write(&file, bytes).unwrap();

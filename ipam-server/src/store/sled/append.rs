@@ -3,16 +3,14 @@
 use ipam_core::log::{Append, Group, Log, Position, StoreError};
 
 use super::tree::Changes;
-use super::values;
-use super::{Failed, SledStore, Writer, failure, index, schema};
+use super::{Failed, SledStore, Writer, batch, failure, index, schema, values};
 use crate::store::journal::{self, Entry, Journal, Status};
 
-/// A group on its way: the record of the journal, and the changes of the tree.
+/// A group on its way into the journal.
 struct Prepared {
     entries: Vec<Entry>,
     /// What the store holds afterwards.
     status: Status,
-    changes: Changes,
 }
 
 impl SledStore {
@@ -23,14 +21,17 @@ impl SledStore {
         let prepared = self.prepare(&writer.journal, group)?;
         writer.failed = Failed::Journal;
         let appended = writer.journal.append(prepared.entries, prepared.status);
-        appended.map_err(|error| failure::io(&self.path, error))?;
+        let entries = appended.map_err(|error| failure::io(&self.path, error))?;
         if let Err(error) = self.folder.check() {
             writer.failed = Failed::Split;
             return Err(error);
         }
         writer.failed = Failed::Nothing;
         if let Some(follower) = &self.follower {
-            follower.hand_over(prepared.changes);
+            follower.hand_over(Changes {
+                number: writer.journal.sequence,
+                entries,
+            });
         }
         Ok(())
     }
@@ -54,26 +55,19 @@ impl SledStore {
         Ok(())
     }
 
-    /// What a group changes, by what the tree holds.
+    /// What a group changes, and what the store holds with it, by what the tree holds.
     fn prepare(&self, journal: &Journal, group: &Group) -> Result<Prepared, StoreError> {
         let (path, before) = (&self.path, journal.status);
-        let number = journal.sequence + 1;
         let values::Changed { entries, made } = values::changed(group, before.oldest);
         // What is only added needs nothing of what was there: sled may be a group behind.
-        let adds_only =
-            group.forget_events_to.is_none() && values::are_new(&entries, &made, before);
-        let prepare = |db: &sled::Db| values::prepare(path, db, number, &entries, &made, before);
-        let (writes, status) = match adds_only {
-            true => self.tree.with(prepare)?,
-            false => self.tree.with_all(prepare)?,
+        let adds_only = group.forget_events_to.is_none() && batch::are_new(&entries, &made);
+        let status = |db: &sled::Db| batch::status_after(path, db, &entries, &made, before);
+        let status = match adds_only {
+            true => self.tree.with(status)?,
+            false => self.tree.with_all(status)?,
         };
         Ok(Prepared {
             status: with_extent(status, before, group),
-            changes: Changes {
-                number,
-                writes,
-                count: entries.len(),
-            },
             entries,
         })
     }

@@ -1,22 +1,19 @@
 //! sled as an index over the journal: opened, brought up to the last record, compared with what the journal says, and
 //! made anew if it is not right.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use proto::ipam::v1::{Event, Lease, Pool, Reservation, Subject};
-
 use super::super::StoreError;
-use super::super::journal::{Entry, Found, Hole, Status};
+use super::super::journal::{Entry, Found, Hole};
 use super::super::salvage::Pile;
-use super::history::{self, Packer};
+use super::block::{self, Packer};
 use super::tree::collect;
 use super::values::{self, APPLIED, Kind};
-use super::{failure, schema};
+use super::{batch, failure, history, schema, survey};
 
 /// How long a database that was closed a moment ago may stay locked: sled's threads end after its handle.
 const UNLOCKED: Duration = Duration::from_millis(500);
@@ -113,7 +110,8 @@ pub(super) fn settle(path: &Path, cache_bytes: u64, found: &Found) -> Result<sle
             Err(
                 error @ (StoreError::Locked { .. }
                 | StoreError::Full { .. }
-                | StoreError::ReadOnly { .. }),
+                | StoreError::ReadOnly { .. }
+                | StoreError::NewerSchema { .. }),
             ) => {
                 fs::remove_file(&opening).map_err(io)?;
                 return Err(error);
@@ -147,6 +145,7 @@ fn existing(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, St
     let db = open(path, cache_bytes)?;
     let applied = applied(path, &db)?
         .ok_or_else(|| failure::corrupt(path, "it does not say how far it is".to_owned()))?;
+    schema::check(path, &db, found)?;
     if applied > found.sequence {
         let what = format!(
             "{AHEAD} commit {applied}, which its index has: commits {} to {applied} are missing",
@@ -165,8 +164,9 @@ fn existing(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, St
 /// Makes an index of all that the journal holds.
 fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreError> {
     let db = open(path, cache_bytes)?;
+    let commit = found.begins;
     let mut writes = sled::Batch::default();
-    let mut events = Packer::default();
+    let (mut leases, mut events) = (Packer::default(), Packer::default());
     let mut count = 0;
     let apply = |writes: sled::Batch, count: usize| {
         let applied = db.apply_batch(writes);
@@ -177,9 +177,15 @@ fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreE
         .base(|entries| {
             for Entry { key, value, .. } in entries {
                 let value = value.unwrap_or_default();
-                match history::revision(&key) {
-                    Some(revision) => events.add(&mut writes, found.begins, revision, &value),
-                    None => values::put(&mut writes, found.begins, &key, &value),
+                let block = block::key_of(&key).zip(values::number_of(&key));
+                match (block, history::revision(&key)) {
+                    (Some((block, number)), None) => {
+                        leases.add(&mut writes, commit, block, number, &value);
+                    }
+                    (Some((block, number)), Some(_)) => {
+                        events.add(&mut writes, commit, block, number, &value);
+                    }
+                    (None, _) => values::put(&mut writes, commit, &key, &value),
                 }
                 count += 1;
             }
@@ -189,17 +195,18 @@ fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreE
             apply(std::mem::take(&mut writes), std::mem::take(&mut count)).map_err(Failed::Store)
         })
         .map_err(|error| error.of(path))?;
-    events.finish(&mut writes, found.begins);
-    writes.insert(Kind::Meta.key(APPLIED), &found.begins.to_be_bytes());
+    leases.finish(&mut writes, commit);
+    events.finish(&mut writes, commit);
+    writes.insert(Kind::Meta.key(APPLIED), &commit.to_be_bytes());
     apply(writes, count + 1)?;
-    replay(path, &db, found, found.begins)?;
+    replay(path, &db, found, commit)?;
     schema::write(path, &db)?;
     compare(path, &db, found)?;
     Ok(db)
 }
 
 /// A journal with a hole, or an index that cannot be written.
-enum Failed {
+pub(super) enum Failed {
     Hole(Hole),
     Store(StoreError),
 }
@@ -211,7 +218,7 @@ impl From<Hole> for Failed {
 }
 
 impl Failed {
-    fn of(self, path: &Path) -> StoreError {
+    pub(super) fn of(self, path: &Path) -> StoreError {
         match self {
             Failed::Hole(hole) => failure::corrupt(path, hole.what),
             Failed::Store(error) => error,
@@ -223,14 +230,7 @@ impl Failed {
 fn replay(path: &Path, db: &sled::Db, found: &Found, after: u64) -> Result<(), StoreError> {
     found
         .records(after, |sequence, changes| {
-            // A base may hold events of these records.
-            let before = Status {
-                head: u64::MAX,
-                ..Status::default()
-            };
-            let (writes, _) =
-                values::prepare(path, db, sequence, &changes, &BTreeSet::new(), before)
-                    .map_err(Failed::Store)?;
+            let writes = batch::writes(path, db, sequence, &changes).map_err(Failed::Store)?;
             let applied = db.apply_batch(writes);
             collect(changes.len());
             applied.map_err(|error| Failed::Store(failure::of(path, error)))
@@ -239,7 +239,7 @@ fn replay(path: &Path, db: &sled::Db, found: &Found, after: u64) -> Result<(), S
 }
 
 fn compare(path: &Path, db: &sled::Db, found: &Found) -> Result<(), StoreError> {
-    let status = read_all(path, db)?;
+    let status = survey::read_all(path, db)?;
     match found.status.difference(&status) {
         None => Ok(()),
         Some(what) => Err(failure::corrupt(path, what)),
@@ -251,86 +251,6 @@ pub(in crate::store) fn applied(path: &Path, db: &sled::Db) -> Result<Option<u64
     let value = db.get(Kind::Meta.key(APPLIED));
     let value = value.map_err(|error| failure::of(path, error))?;
     Ok(value.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?))))
-}
-
-/// Reads everything, and says what there is. That each value can be decoded follows from the sum of all values, if a
-/// journal states it.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] if a value cannot be read or the history has a gap.
-fn read_all(path: &Path, db: &sled::Db) -> Result<Status, StoreError> {
-    visit_all(path, db, |_, _| Ok(()))
-}
-
-/// The same for an index whose journal is not there: each value is decoded.
-pub(super) fn decode_all(path: &Path, db: &sled::Db) -> Result<Status, StoreError> {
-    visit_all(path, db, |key, value| decodes(path, key, value))
-}
-
-fn visit_all(
-    path: &Path,
-    db: &sled::Db,
-    visit: impl Fn(&[u8], &[u8]) -> Result<(), StoreError> + Sync,
-) -> Result<Status, StoreError> {
-    // The history is about half of everything.
-    let behind = [Kind::Event.prefix() + 1];
-    let (history, rest) = std::thread::scope(|scope| {
-        let rest = scope.spawn(|| visit_some(path, db.range(behind..), db, &visit));
-        let history = visit_some(path, db.range(..behind), db, &visit);
-        (history, rest.join())
-    });
-    let mut status = history?;
-    status.add_all(&rest.unwrap_or_else(|_| Err(failure::panicked(path)))?);
-    Ok(status)
-}
-
-fn visit_some(
-    path: &Path,
-    entries: sled::Iter,
-    db: &sled::Db,
-    visit: impl Fn(&[u8], &[u8]) -> Result<(), StoreError>,
-) -> Result<Status, StoreError> {
-    let mut status = Status::empty();
-    let mut last = None;
-    for entry in entries {
-        let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
-        if !values::is_content(&key) {
-            continue;
-        }
-        let value =
-            values::whole(path, db, &key, stored)?.ok_or_else(|| values::piece_gone(path, &key))?;
-        if history::revision(&key).is_none() {
-            visit(&key, &value)?;
-            status.add(&key, &value);
-            continue;
-        }
-        for (revision, event) in history::unpack(path, &key, &value)? {
-            let key = Kind::Event.number(revision);
-            visit(&key, event)?;
-            status.add(&key, event);
-            match last {
-                None => status.oldest = revision,
-                Some(last) if last + 1 == revision => {}
-                Some(last) => {
-                    let what = format!("revisions {} to {} are missing", last + 1, revision - 1);
-                    return Err(failure::corrupt(path, what));
-                }
-            }
-            last = Some(revision);
-            status.head = revision;
-        }
-    }
-    Ok(status)
-}
-
-fn decodes(path: &Path, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    match key.first() {
-        Some(b'p') => super::read::decode::<Pool>(path, key, value).map(drop),
-        Some(b'r') => super::read::decode::<Reservation>(path, key, value).map(drop),
-        Some(b'l') => super::read::decode::<Lease>(path, key, value).map(drop),
-        Some(b'e') => super::read::decode::<Event>(path, key, value).map(drop),
-        _ => Ok(()),
-    }
 }
 
 /// Adds what an index gives to a pile; `path` is a copy, which sled changes.
@@ -363,8 +283,10 @@ pub(in crate::store) fn open_to_save(path: &Path, pile: &mut Pile, lost: &mut Ve
         for kind in [
             Kind::Pool,
             Kind::Reservation,
+            Kind::Leases,
             Kind::Lease,
             Kind::Meta,
+            Kind::Events,
             Kind::Event,
         ] {
             for entry in db.scan_prefix([kind.prefix()]) {
@@ -373,13 +295,12 @@ pub(in crate::store) fn open_to_save(path: &Path, pile: &mut Pile, lost: &mut Ve
                 let Some(value) = values::whole(path, &db, &key, stored)? else {
                     continue;
                 };
-                match history::contents(path, &key, &value) {
-                    Ok(contents) => {
-                        for (key, value) in contents {
-                            pile.put(key, applied, Some(value));
-                        }
-                    }
-                    Err(error) => lost.push(error.to_string()),
+                let put = |key: &[u8], value: &[u8]| {
+                    pile.put(key.to_vec(), applied, Some(value.to_vec()));
+                    Ok(())
+                };
+                if let Err(error) = block::contents(path, &key, &value, put) {
+                    lost.push(error.to_string());
                 }
             }
         }
@@ -391,34 +312,6 @@ pub(in crate::store) fn open_to_save(path: &Path, pile: &mut Pile, lost: &mut Ve
         lost.push(format!("some of sled's values cannot be read: {error}"));
     }
     let _ = catch_unwind(AssertUnwindSafe(move || drop(db)));
-}
-
-/// Compares the leases with what the history says of them last.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] if one is not as it should be.
-pub(super) fn compare_with_history(path: &Path, db: &sled::Db) -> Result<(), StoreError> {
-    let mut last: HashMap<Vec<u8>, (u64, Option<Vec<u8>>)> = HashMap::new();
-    for entry in db.scan_prefix([Kind::Event.prefix()]) {
-        let (key, value) = entry.map_err(|error| failure::of(path, error))?;
-        for (key, value) in history::contents(path, &key, &value)? {
-            let event: Event = super::read::decode(path, &key, &value)?;
-            let subject = |side: Option<Subject>| side.and_then(|side| side.subject);
-            let (before, after) = (subject(event.before), subject(event.after));
-            if let Some(key) = before.as_ref().or(after.as_ref()).and_then(values::key_of) {
-                last.insert(key, (event.revision, after.as_ref().map(values::value_of)));
-            }
-        }
-    }
-    for (key, (revision, value)) in last {
-        let found = values::get(path, db, &key)?;
-        if found.as_deref() != value.as_deref() {
-            let shown = values::shown(&key);
-            let what = format!("{shown} is not as revision {revision} left it");
-            return Err(failure::corrupt(path, what));
-        }
-    }
-    Ok(())
 }
 
 /// Bytes of sled's files.

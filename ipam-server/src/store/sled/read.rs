@@ -10,12 +10,10 @@ use ipam_core::reservation::Reservation;
 use prost::Message;
 use proto::ipam::v1 as ipam;
 
+use super::block::{Entries, key_at, last_key};
 use super::values::{self, Kind, ORIGIN, shown};
 use super::{SledStore, failure, history, origin};
 use crate::wire::{Malformed, event, lease, pool, reservation};
-
-/// Entries of the tree.
-type Entries = Box<dyn Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>>;
 
 impl SledStore {
     /// Does something with the database, once it holds all that was appended before.
@@ -26,43 +24,22 @@ impl SledStore {
         self.tree.with_all(work)
     }
 
-    /// Up to `limit` of some entries, decoded.
-    fn some<M: Message + Default, T>(
-        &self,
-        entries: impl Fn(&sled::Db) -> Entries,
-        limit: usize,
-        mut decode: impl FnMut(M) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, StoreError> {
-        let path = &self.path;
-        self.with(|db| {
-            let mut found = Vec::new();
-            for entry in entries(db) {
-                // A page that is short is the last one: a value that is gone meanwhile does not count.
-                if found.len() == limit {
-                    break;
-                }
-                let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
-                let whole = match values::whole(path, db, &key, stored)? {
-                    Some(value) => Some(value),
-                    // It was changed a moment ago.
-                    None => values::get(path, db, &key)?,
-                };
-                if let Some(value) = whole {
-                    found.push(domain(path, &key, &value, &mut decode)?);
-                }
-            }
-            Ok(found)
-        })
-    }
-
     /// All of a kind, decoded.
     fn all<M: Message + Default, T>(
         &self,
         kind: Kind,
         decode: fn(M) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, StoreError> {
-        let entries = |db: &sled::Db| -> Entries { Box::new(db.scan_prefix([kind.prefix()])) };
-        self.some(entries, usize::MAX, decode)
+        let path = &self.path;
+        self.with(|db| {
+            let mut found = Vec::new();
+            for entry in db.scan_prefix([kind.prefix()]) {
+                if let Some((key, value)) = whole(path, db, entry)? {
+                    found.push(domain(path, &key, &value, decode)?);
+                }
+            }
+            Ok(found)
+        })
     }
 
     /// Events of the domain.
@@ -74,6 +51,21 @@ impl SledStore {
         };
         events.into_iter().map(decode).collect()
     }
+}
+
+/// An entry of the tree with its whole value; none if it is removed meanwhile.
+pub(super) fn whole(
+    path: &Path,
+    tree: &sled::Tree,
+    entry: sled::Result<(sled::IVec, sled::IVec)>,
+) -> Result<Option<(sled::IVec, sled::IVec)>, StoreError> {
+    let (key, stored) = entry.map_err(|error| failure::of(path, error))?;
+    let value = match values::whole(path, tree, &key, stored)? {
+        Some(value) => Some(value),
+        // It was changed a moment ago.
+        None => values::stored(path, tree, &key)?,
+    };
+    Ok(value.map(|value| (key, value)))
 }
 
 /// The message of a value.
@@ -142,11 +134,29 @@ impl Store for SledStore {
     }
 
     fn leases(&self, after: LeaseId, limit: usize) -> Result<Vec<Lease>, StoreError> {
-        let from = Kind::Lease.number(after.0.saturating_add(1));
-        let to = Kind::Lease.number(u64::MAX);
-        let entries = |db: &sled::Db| -> Entries { Box::new(db.range(from..=to)) };
+        let path = &self.path;
+        let mut found = Vec::new();
+        let Some(first) = after.0.checked_add(1) else {
+            return Ok(found);
+        };
         let mut decoder = lease::Decoder::default();
-        self.some(entries, limit, |one| decoder.decode(one))
+        self.with(|db| {
+            for entry in db.range(key_at(Kind::Leases, first)..=last_key(Kind::Leases)) {
+                let Some((key, value)) = whole(path, db, entry)? else {
+                    continue;
+                };
+                let entries = Entries::read(path, &key, &value)?;
+                for (number, lease) in entries.iter().filter(|(number, _)| *number >= first) {
+                    if found.len() == limit {
+                        return Ok(());
+                    }
+                    let key = Kind::Lease.number(number);
+                    found.push(domain(path, &key, lease, |one| decoder.decode(one))?);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -1,18 +1,20 @@
 //! The version of what is in a store, how a store begins, and the way from older versions to this one.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use proto::ipam::v1::ExportItem;
-
-use super::super::journal::{self, BaseWriter, Hole, Journal, Mark};
+use super::super::journal::{self, BaseWriter, Found, Hole, Journal, Mark};
 use super::super::{StoreError, named, salvage};
-use super::values::{self, APPLIED, Kind};
-use super::{failure, history, index};
+use super::export::{self, Export};
+use super::values::{APPLIED, Kind};
+use super::{failure, index, survey};
 
-/// What this version writes. 0 is that of stores before there was a number, 1 that of stores without a journal.
-pub(in crate::store) const SCHEMA: u32 = 2;
+/// What this version writes. 0 is that of stores before there was a number, 1 that of stores without a journal, 2 that of
+/// stores whose index had each lease in a value of its own.
+pub(in crate::store) const SCHEMA: u32 = 3;
+/// The first one with a journal.
+const JOURNAL: u32 = 2;
 
 /// Is there while a new store is made.
 const UNFINISHED: &str = "ipam-server.new";
@@ -33,24 +35,30 @@ pub(super) fn begin(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal)
         rehearse(path, cache_bytes)?;
     }
     let db = index::open(path, cache_bytes)?;
-    let status = index::decode_all(path, &db)?;
-    if !db.is_empty() {
+    let is_new = db.is_empty();
+    let status = survey::decode_all(path, &db)?;
+    if !is_new {
         let found = found(path, &db)?.unwrap_or(0);
-        let beside = export(path, &db, found)?;
+        let mut export = Export::create(path, found + 1)?;
+        for kind in [Kind::Pool, Kind::Reservation, Kind::Lease] {
+            survey::each(path, &db, |key, value| export.add(kind, key, value))?;
+        }
+        let beside = export.finish()?;
         tracing::info!(found, schema = SCHEMA, export = %beside.display(), "migrating the store");
     }
     let mut base = BaseWriter::create(path, 1, 0).map_err(io)?;
-    for entry in db.iter() {
-        let (key, value) = entry.map_err(|error| failure::of(path, error))?;
-        if values::is_content(&key) {
-            for (key, value) in history::contents(path, &key, &value)? {
-                base.add(key, value).map_err(io)?;
-            }
-        }
-    }
+    survey::each(path, &db, |key, value| {
+        base.add(key.to_vec(), value.to_vec()).map_err(io)
+    })?;
     let bytes = base.finish(path, 0).map_err(io)?;
     let journal = Journal::begin(path, status, bytes).map_err(io)?;
     finished(path)?;
+    if !is_new {
+        // The journal holds everything: an index of this version is made of it.
+        drop((journal, db));
+        index::remove(path)?;
+        return super::reopen(path, cache_bytes);
+    }
     let applied = db.insert(Kind::Meta.key(APPLIED), &0_u64.to_be_bytes());
     applied.map_err(|error| failure::of(path, error))?;
     write(path, &db)?;
@@ -74,7 +82,7 @@ fn rehearse(path: &Path, cache_bytes: u64) -> Result<(), StoreError> {
 
 fn check_old(path: &Path, db: &sled::Db, mark: Mark) -> Result<(), StoreError> {
     match found(path, db)? {
-        Some(SCHEMA) => {
+        Some(JOURNAL..=SCHEMA) => {
             let what = "its journal is gone: changes since the last base may be missing";
             return Err(failure::corrupt(path, what.to_owned()));
         }
@@ -85,8 +93,8 @@ fn check_old(path: &Path, db: &sled::Db, mark: Mark) -> Result<(), StoreError> {
         }
         _ => {}
     }
-    index::decode_all(path, db)?;
-    index::compare_with_history(path, db)
+    survey::decode_all(path, db)?;
+    survey::compare_with_history(path, db)
 }
 
 /// Notes that a store has its journal.
@@ -97,13 +105,23 @@ pub(super) fn finished(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Refuses what a newer version wrote.
-pub(super) fn check(path: &Path, db: &sled::Db) -> Result<(), StoreError> {
-    match found(path, db)? {
-        Some(found) if found > SCHEMA => Err(newer(path, found)),
-        Some(SCHEMA) => Ok(()),
-        _ => write(path, db),
-    }
+/// Checks that an index is of this version. Of an older one, what the journal holds is exported beside the store first.
+///
+/// # Errors
+/// [`StoreError::NewerSchema`]; [`StoreError::Corrupt`] if the index is to be made anew; those of the export.
+pub(super) fn check(path: &Path, db: &sled::Db, journal: &Found) -> Result<(), StoreError> {
+    let version = match found(path, db)? {
+        Some(SCHEMA) => return Ok(()),
+        Some(found) if found > SCHEMA => return Err(newer(path, found)),
+        Some(found) => found,
+        None => {
+            let what = "it does not say which schema it has";
+            return Err(failure::corrupt(path, what.to_owned()));
+        }
+    };
+    let beside = export::of_journal(path, journal, version + 1)?;
+    tracing::info!(found = version, schema = SCHEMA, export = %beside.display(), "migrating the store");
+    Err(failure::corrupt(path, format!("it has schema {version}")))
 }
 
 /// Writes the version into a tree.
@@ -141,27 +159,4 @@ pub(super) fn corrupt(path: &Path, hole: &Hole) -> StoreError {
         _ => hole.what.clone(),
     };
     failure::corrupt(path, what)
-}
-
-/// Writes what the store holds to `<path>.before-schema-<n>.jsonl`, as `ipamctl import` takes it.
-fn export(path: &Path, db: &sled::Db, found: u32) -> Result<PathBuf, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".before-schema-{}.jsonl", found + 1));
-    let beside = PathBuf::from(name);
-    let io = |source| failure::io(&beside, source);
-    let mut file = BufWriter::new(File::create(&beside).map_err(io)?);
-    for kind in [Kind::Pool, Kind::Reservation, Kind::Lease] {
-        for entry in db.scan_prefix([kind.prefix()]) {
-            let (key, value) = entry.map_err(|error| failure::of(path, error))?;
-            let item = salvage::item(&key, &value);
-            let item = item.ok_or_else(|| failure::corrupt(path, values::shown(&key)))?;
-            let line = serde_json::to_vec(&ExportItem { item: Some(item) });
-            let line = line.map_err(|error| io(error.into()))?;
-            let written = file.write_all(&line).and_then(|()| file.write_all(b"\n"));
-            written.map_err(io)?;
-        }
-    }
-    let file = file.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)?;
-    Ok(beside)
 }

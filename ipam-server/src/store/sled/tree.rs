@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use super::super::StoreError;
-use super::failure;
+use super::super::journal::Entry;
+use super::{batch, failure};
 
 /// The tree, and how far it follows.
 pub(super) struct Tree {
@@ -30,9 +31,7 @@ struct Progress {
 pub(super) struct Changes {
     /// The group's number.
     pub(super) number: u64,
-    pub(super) writes: sled::Batch,
-    /// How many values it changes.
-    pub(super) count: usize,
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Tree {
@@ -130,11 +129,7 @@ impl Tree {
     }
 
     fn apply(&self, changes: Changes) {
-        let Changes {
-            number,
-            writes,
-            count,
-        } = changes;
+        let Changes { number, entries } = changes;
         // A tree that took the place of a failed one has it already.
         let is_due = {
             let progress = self.progress();
@@ -144,8 +139,9 @@ impl Tree {
             return;
         }
         let applied = self.with(|db| {
+            let writes = batch::writes(&self.path, db, number, &entries)?;
             let applied = db.apply_batch(writes);
-            collect(count);
+            collect(entries.len());
             applied.map_err(|error| failure::of(&self.path, error))
         });
         match applied {

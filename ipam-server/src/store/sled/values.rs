@@ -1,11 +1,10 @@
-//! Keys and values of the tree, and what a commit changes.
+//! Keys and values of journal and tree, and what a group changes.
 //!
 //! sled keeps up to 16 values in a node, and writes a node above 128 KiB to a file of its own, which it neither fsyncs
 //! nor removes in time. So a long value is kept in pieces: its key holds `0`, the count of pieces (4 bytes) and the
 //! number of the commit (8 bytes); the pieces are at `x<key><commit><piece>`. No encoded message begins with a `0`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use ipam_core::lease::LeaseId;
@@ -13,10 +12,9 @@ use prost::Message;
 use proto::ipam::v1::subject::Subject;
 use proto::ipam::v1::{self as ipam, Event};
 
-use super::super::journal::{Entry, Status, Within};
+use super::super::journal::{Entry, Within};
 use super::super::{Group, StoreError};
-use super::history::{self, Packer};
-use super::{failure, origin};
+use super::{block, failure, origin};
 use crate::wire::event;
 
 /// The name of [`Origin`](ipam_core::log::Origin) among what the store says of itself; its value is JSON.
@@ -28,13 +26,15 @@ pub(super) const PIECE: usize = 4 << 10;
 /// The first byte of a value that is in pieces.
 const IN_PIECES: u8 = 0;
 
-/// The first byte of a key.
+/// The first byte of a key. Leases and events have keys in the journal; in the tree they are in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Kind {
     Pool = b'p' as isize,
     Reservation = b'r' as isize,
     Lease = b'l' as isize,
     Event = b'e' as isize,
+    Leases = b'L' as isize,
+    Events = b'E' as isize,
     Meta = b'm' as isize,
     Piece = b'x' as isize,
 }
@@ -58,16 +58,16 @@ impl Kind {
     }
 }
 
-/// Whether a key is of what a store holds, and not of how the tree is kept.
+/// Whether a key is of what a store holds, alone or in a block, and not of how the tree is kept.
 pub(in crate::store) fn is_content(key: &[u8]) -> bool {
     match key.split_first() {
-        Some((b'p' | b'r' | b'l' | b'e', _)) => true,
+        Some((b'p' | b'r' | b'l' | b'e' | b'L' | b'E', _)) => true,
         Some((b'm', rest)) => rest == ORIGIN,
         _ => false,
     }
 }
 
-/// The number in the key of a lease or an event.
+/// The number in the key of a lease, an event or a block.
 pub(in crate::store) fn number_of(key: &[u8]) -> Option<u64> {
     let (_, number) = key.split_first()?;
     number.try_into().ok().map(u64::from_be_bytes)
@@ -220,8 +220,27 @@ impl Pieces {
     }
 }
 
-/// The value of a key, put together.
+/// The value of a key: of its own, or out of its block.
 pub(super) fn get(
+    path: &Path,
+    tree: &sled::Tree,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(block) = block::key_of(key) else {
+        let value = stored(path, tree, key)?;
+        return Ok(value.map(|value| value.to_vec()));
+    };
+    let Some(value) = stored(path, tree, &block)? else {
+        return Ok(None);
+    };
+    let entries = block::Entries::read(path, &block, &value)?;
+    let number = number_of(key);
+    let found = number.and_then(|number| entries.get(number));
+    Ok(found.map(<[u8]>::to_vec))
+}
+
+/// What the tree has for a key, put together.
+pub(super) fn stored(
     path: &Path,
     tree: &sled::Tree,
     key: &[u8],
@@ -267,81 +286,6 @@ pub(super) fn whole(
     Ok(Some(value.into()))
 }
 
-/// Whether changes only add: new leases, and events behind the head of `before`.
-pub(super) fn are_new(changes: &[Entry], made: &BTreeSet<[u8; 9]>, before: Status) -> bool {
-    changes.iter().all(|Entry { key, value, .. }| {
-        let is_event = history::revision(key).is_some_and(|revision| revision > before.head);
-        value.is_some() && (is_event || made.contains(key.as_slice()))
-    })
-}
-
-/// What is to be written for the changes of a commit, and what the store holds afterwards: `status` is before. Events
-/// behind its head are taken for new ones, and not searched for; `made` are the keys of what was not there before.
-pub(super) fn prepare(
-    path: &Path,
-    tree: &sled::Tree,
-    commit: u64,
-    changes: &[Entry],
-    made: &BTreeSet<[u8; 9]>,
-    mut status: Status,
-) -> Result<(sled::Batch, Status), StoreError> {
-    let mut writes = sled::Batch::default();
-    let mut events = Packer::default();
-    let mut forgotten: Option<RangeInclusive<u64>> = None;
-    let head = status.head;
-    for Entry { key, value, .. } in changes {
-        match (history::revision(key), value) {
-            (Some(revision), Some(value)) => {
-                if revision > head || !history::has(path, tree, revision)? {
-                    status.add(key, value);
-                    events.add(&mut writes, commit, revision, value);
-                }
-            }
-            // The oldest ones, in order.
-            (Some(revision), None) => {
-                let first = forgotten.map_or(revision, |range| *range.start());
-                forgotten = Some(first..=revision);
-            }
-            (None, value) => {
-                let is_made = made.contains(key.as_slice());
-                if !is_made {
-                    subtract(path, tree, &mut writes, &mut status, key)?;
-                }
-                if let Some(value) = value {
-                    status.add(key, value);
-                    put(&mut writes, commit, key, value);
-                }
-            }
-        }
-    }
-    events.finish(&mut writes, commit);
-    if let Some(forgotten) = forgotten {
-        history::remove(path, tree, &mut writes, forgotten, |revision, event| {
-            status.subtract(&Kind::Event.number(revision), event);
-        })?;
-    }
-    writes.insert(Kind::Meta.key(APPLIED), &commit.to_be_bytes());
-    Ok((writes, status))
-}
-
-/// Removes the value of a key, if there is one.
-fn subtract(
-    path: &Path,
-    tree: &sled::Tree,
-    writes: &mut sled::Batch,
-    status: &mut Status,
-    key: &[u8],
-) -> Result<(), StoreError> {
-    let stored = tree.get(key).map_err(|error| failure::of(path, error))?;
-    if let Some(stored) = stored {
-        remove(writes, key, &stored);
-        if let Some(value) = whole(path, tree, key, stored)? {
-            status.subtract(key, &value);
-        }
-    }
-    Ok(())
-}
-
 /// Adds the removal of a value to what is written; `stored` is what the tree has for the key.
 pub(super) fn remove(writes: &mut sled::Batch, key: &[u8], stored: &[u8]) {
     writes.remove(key);
@@ -375,6 +319,8 @@ pub(in crate::store) fn shown(key: &[u8]) -> String {
     match (key.first(), number_of(key)) {
         (Some(b'l'), Some(number)) => format!("l{number}"),
         (Some(b'e'), Some(number)) => format!("e{number}"),
+        (Some(b'L'), Some(number)) => format!("L{number}"),
+        (Some(b'E'), Some(number)) => format!("E{number}"),
         _ => String::from_utf8_lossy(key).escape_default().to_string(),
     }
 }

@@ -81,7 +81,7 @@ async fn what_was_answered_outlasts_a_power_cut_while_a_base_is_written() {
     };
     let first = base(server.store()).expect("a base");
     let has_another = |store: &Path| base(store).is_some_and(|name| name != first);
-    // A base is written once a segment of 16 MiB is full.
+    // A base is written once a segment of 4 MiB is full.
     let (mut batch, mut behind) = (0, 0);
     while behind < BATCHES_BEHIND {
         assert!(batch < 200, "no base after {batch} batches");

@@ -138,7 +138,7 @@ fn the_last_record_is_torn_or_damaged_in_one_place_and_known_apart() {
         .unwrap();
     let bytes = fs::read(original.join(&segment)).unwrap();
     let second = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
-    let first = bytes[..16 << 20]
+    let first = bytes[..4 << 20]
         .iter()
         .rposition(|&byte| byte != 0)
         .unwrap()

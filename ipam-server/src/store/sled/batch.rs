@@ -1,0 +1,110 @@
+//! What a commit changes: in the sum of what the store holds, before it is appended; in the tree, behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use super::super::StoreError;
+use super::super::journal::{Entry, Status};
+use super::block::{self, Block, Entries};
+use super::failure;
+use super::history;
+use super::values::{self, APPLIED, Kind};
+
+/// Whether changes only add: new leases, and events.
+pub(super) fn are_new(changes: &[Entry], made: &BTreeSet<[u8; 9]>) -> bool {
+    changes.iter().all(|Entry { key, value, .. }| {
+        value.is_some() && (history::revision(key).is_some() || made.contains(key.as_slice()))
+    })
+}
+
+/// What the store holds after the changes of a group; `status` is before it. `made` are the keys of what was not there
+/// before; all events are new ones. The tree is read for what is changed or removed, and not for what is added.
+pub(super) fn status_after(
+    path: &Path,
+    tree: &sled::Tree,
+    changes: &[Entry],
+    made: &BTreeSet<[u8; 9]>,
+    mut status: Status,
+) -> Result<Status, StoreError> {
+    let mut forgotten: Option<RangeInclusive<u64>> = None;
+    for Entry { key, value, .. } in changes {
+        match (history::revision(key), value) {
+            (Some(_), Some(value)) => status.add(key, value),
+            // The oldest ones, in order.
+            (Some(revision), None) => {
+                let first = forgotten.map_or(revision, |range| *range.start());
+                forgotten = Some(first..=revision);
+            }
+            (None, value) => {
+                if !made.contains(key.as_slice())
+                    && let Some(before) = values::get(path, tree, key)?
+                {
+                    status.subtract(key, &before);
+                }
+                if let Some(value) = value {
+                    status.add(key, value);
+                }
+            }
+        }
+    }
+    if let Some(forgotten) = forgotten {
+        history::visit(path, tree, forgotten, |revision, event| {
+            status.subtract(&Kind::Event.number(revision), event);
+        })?;
+    }
+    Ok(status)
+}
+
+/// What is to be written into a tree that holds everything before a commit. Writing it once more changes nothing.
+pub(super) fn writes(
+    path: &Path,
+    tree: &sled::Tree,
+    commit: u64,
+    changes: &[Entry],
+) -> Result<sled::Batch, StoreError> {
+    let mut writes = sled::Batch::default();
+    let mut blocks: BTreeMap<[u8; 9], Vec<&Entry>> = BTreeMap::new();
+    for change in changes {
+        match block::key_of(&change.key) {
+            Some(block) => blocks.entry(block).or_default().push(change),
+            None => {
+                let value = change.value.as_deref();
+                replace(path, tree, &mut writes, (commit, &change.key), value)?;
+            }
+        }
+    }
+    for (key, changes) in blocks {
+        let mut block = match values::stored(path, tree, &key)? {
+            Some(value) => Block::of(&Entries::read(path, &key, &value)?),
+            None => Block::default(),
+        };
+        for Entry { key, value, .. } in changes {
+            if let Some(number) = values::number_of(key) {
+                block.set(number, value.as_deref());
+            }
+        }
+        let value = block.value();
+        replace(path, tree, &mut writes, (commit, &key), value.as_deref())?;
+    }
+    writes.insert(Kind::Meta.key(APPLIED), &commit.to_be_bytes());
+    Ok(writes)
+}
+
+/// Puts a value in the place of the one that the tree has for a key; none: there is none any more.
+fn replace(
+    path: &Path,
+    tree: &sled::Tree,
+    writes: &mut sled::Batch,
+    (commit, key): (u64, &[u8]),
+    value: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let stored = tree.get(key).map_err(|error| failure::of(path, error))?;
+    if let Some(stored) = stored {
+        values::remove(writes, key, &stored);
+    }
+    if let Some(value) = value {
+        values::put(writes, commit, key, value);
+    }
+    Ok(())
+}
