@@ -1,7 +1,7 @@
 //! Rebuilds what is remembered from a store. Indexes are made of sorted lists at once: a million leases take
 //! seconds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::deleted::{self, DELETED};
@@ -14,7 +14,7 @@ use crate::lease::LeaseId;
 use crate::log::Store;
 
 /// Leases that are read at once.
-const PAGE: usize = 100;
+const PAGE: usize = 400;
 
 /// Reads everything.
 ///
@@ -48,8 +48,10 @@ fn load_once(store: &dyn Store) -> Result<State, Error> {
         state.next_pool += 1;
         state.set_pool(id, Some(unused(Arc::new(pool))));
     }
-    let leases = read_leases(&mut state, store)?;
-    fill(&mut state, &leases);
+    let newest = extent.revision.saturating_add(state.origin.lease_offset);
+    let Loaded { leases, nodes } = read_leases(&state, store, newest)?;
+    state.nodes = nodes;
+    fill(&mut state, &leases)?;
     state.leases = leases.into_iter().collect();
     for reservation in store.reservations()? {
         let pool = state.pool_ids.get(&reservation.pool).copied();
@@ -62,59 +64,131 @@ fn load_once(store: &dyn Store) -> Result<State, Error> {
     Ok(state)
 }
 
-fn read_leases(state: &mut State, store: &dyn Store) -> Result<Vec<(LeaseId, LeaseRecord)>, Error> {
-    let mut leases = Vec::new();
-    let mut after = LeaseId(0);
+/// Leases that were read, in order of number.
+#[derive(Default)]
+struct Loaded {
+    leases: Vec<(LeaseId, LeaseRecord)>,
+    /// The nodes that they name.
+    nodes: BTreeSet<String>,
+}
+
+/// Reads all leases: one half beside the other one, since decoding takes longer than reading. `newest` is the highest
+/// number.
+fn read_leases(state: &State, store: &dyn Store, newest: u64) -> Result<Loaded, Error> {
+    let middle = LeaseId(newest / 2);
+    let (lower, upper) = std::thread::scope(|scope| {
+        let upper = scope.spawn(|| read_some(state, store, middle, LeaseId(u64::MAX)));
+        let lower = read_some(state, store, LeaseId(0), middle);
+        (lower, upper.join())
+    });
+    let mut all = lower?;
+    let upper = upper.unwrap_or_else(|_| Err(panicked("reading the leases")))?;
+    all.leases.extend(upper.leases);
+    all.nodes.extend(upper.nodes);
+    Ok(all)
+}
+
+/// Reads the leases behind `after`, up to `until`.
+fn read_some(
+    state: &State,
+    store: &dyn Store,
+    after: LeaseId,
+    until: LeaseId,
+) -> Result<Loaded, Error> {
+    let mut loaded = Loaded::default();
+    let mut after = after;
     loop {
         let page = store.leases(after, PAGE)?;
         for lease in &page {
-            leases.push((lease.id, state.record_of(lease)?));
+            if lease.id > until {
+                return Ok(loaded);
+            }
+            loaded.leases.push((lease.id, state.record_of(lease)?));
             if let Some(owner) = &lease.owner
-                && !state.nodes.contains(&owner.node)
+                && !loaded.nodes.contains(&owner.node)
             {
-                state.nodes.insert(owner.node.clone());
+                loaded.nodes.insert(owner.node.clone());
             }
             after = lease.id;
         }
         if page.len() < PAGE {
-            return Ok(leases);
+            return Ok(loaded);
         }
     }
 }
 
-/// Makes the indexes and the free sets.
-fn fill(state: &mut State, leases: &[(LeaseId, LeaseRecord)]) {
-    let index = |key: fn(&LeaseRecord) -> u32| {
-        let keys = leases
-            .iter()
-            .map(|(id, record)| (key(record), *id))
-            .filter(|(key, _)| *key != 0);
-        let mut keys: Vec<_> = keys.collect();
-        keys.sort_unstable();
-        keys.into_iter().collect()
-    };
-    state.by_attachment = index(|record| record.keys.attachment);
-    state.by_request = index(|record| record.keys.request);
-    state.by_pod = index(|record| record.keys.pod);
-    state.by_mac = index(|record| record.keys.mac);
-    let mut deadlines = Vec::new();
+fn panicked(what: &str) -> Error {
+    Error::Broken {
+        what: format!("{what} panicked"),
+    }
+}
+
+/// What leases are found by.
+#[derive(Default)]
+struct Indexes {
+    by_attachment: BTreeSet<(u32, LeaseId)>,
+    by_request: BTreeSet<(u32, LeaseId)>,
+    by_pod: BTreeSet<(u32, LeaseId)>,
+    by_mac: BTreeSet<(u32, LeaseId)>,
+    by_namespace: BTreeMap<(PoolId, u64), u32>,
+    deadlines: BTreeSet<(i64, LeaseId)>,
+}
+
+impl Indexes {
+    fn of(leases: &[(LeaseId, LeaseRecord)]) -> Indexes {
+        let index = |key: fn(&LeaseRecord) -> u32| {
+            let keys = leases
+                .iter()
+                .map(|(id, record)| (key(record), *id))
+                .filter(|(key, _)| *key != 0);
+            let mut keys: Vec<_> = keys.collect();
+            keys.sort_unstable();
+            keys.into_iter().collect()
+        };
+        let mut by_namespace: BTreeMap<_, u32> = BTreeMap::new();
+        let mut deadlines = Vec::new();
+        for (id, record) in leases {
+            if !record.is_quarantined && record.keys.namespace != 0 {
+                let of = (record.pool, record.keys.namespace);
+                *by_namespace.entry(of).or_default() += 1;
+            }
+            if record.until != i64::MAX {
+                deadlines.push((record.until, *id));
+            }
+        }
+        deadlines.sort_unstable();
+        Indexes {
+            by_attachment: index(|record| record.keys.attachment),
+            by_request: index(|record| record.keys.request),
+            by_pod: index(|record| record.keys.pod),
+            by_mac: index(|record| record.keys.mac),
+            by_namespace,
+            deadlines: deadlines.into_iter().collect(),
+        }
+    }
+}
+
+/// Makes the indexes and the free sets, side by side.
+fn fill(state: &mut State, leases: &[(LeaseId, LeaseRecord)]) -> Result<(), Error> {
     let mut by_pool: BTreeMap<PoolId, Vec<&(LeaseId, LeaseRecord)>> = BTreeMap::new();
-    for lease in leases {
-        let (id, record) = lease;
-        if !record.is_quarantined && record.keys.namespace != 0 {
-            let of = (record.pool, record.keys.namespace);
-            *state.by_namespace.entry(of).or_default() += 1;
+    let indexes = std::thread::scope(|scope| {
+        let indexes = scope.spawn(|| Indexes::of(leases));
+        for lease in leases {
+            by_pool.entry(lease.1.pool).or_default().push(lease);
         }
-        if record.until != i64::MAX {
-            deadlines.push((record.until, *id));
+        for (id, leases) in by_pool {
+            fill_pool(state, id, &leases);
         }
-        by_pool.entry(record.pool).or_default().push(lease);
-    }
-    deadlines.sort_unstable();
-    state.deadlines = deadlines.into_iter().collect();
-    for (id, leases) in by_pool {
-        fill_pool(state, id, &leases);
-    }
+        indexes.join()
+    });
+    let indexes = indexes.map_err(|_| panicked("making the indexes of the leases"))?;
+    state.by_attachment = indexes.by_attachment;
+    state.by_request = indexes.by_request;
+    state.by_pod = indexes.by_pod;
+    state.by_mac = indexes.by_mac;
+    state.by_namespace = indexes.by_namespace;
+    state.deadlines = indexes.deadlines;
+    Ok(())
 }
 
 /// Makes the free sets of a pool.
