@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ipnetwork::{Ipv4Network, Ipv6Network};
 use jiff::Timestamp;
 
+use crate::dense_map::Key;
 use crate::family::Family;
 use crate::pool::Families;
 
@@ -17,6 +18,17 @@ use crate::pool::Families;
 /// store: see [`Origin::lease_offset`](crate::log::Origin::lease_offset).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub u64);
+
+impl Key for LeaseId {
+    fn number(self) -> u128 {
+        u128::from(self.0)
+    }
+
+    fn of(number: u128) -> LeaseId {
+        // It was the number of a lease.
+        LeaseId(number as u64)
+    }
+}
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

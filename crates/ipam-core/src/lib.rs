@@ -2,6 +2,7 @@
 //! runtime, no files. A service decodes requests into these types, and a store encodes them.
 
 pub mod allocator;
+pub mod dense_map;
 pub mod error;
 pub mod event;
 pub mod family;

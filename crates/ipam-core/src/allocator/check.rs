@@ -96,9 +96,9 @@ impl Draft<'_> {
         let range = (Bound::Excluded(after), Bound::Included(end));
         let remembered = (after < end).then(|| self.state.leases.range(range));
         for (id, record) in remembered.into_iter().flatten() {
-            let problem = match stored.remove(id).map(|lease| self.state.record_of(&lease)) {
+            let problem = match stored.remove(&id).map(|lease| self.state.record_of(&lease)) {
                 None => Some("is remembered, but not stored".to_owned()),
-                Some(Ok(stored)) if stored == *record => lease::unindexed(self.state, *id, record),
+                Some(Ok(stored)) if stored == *record => lease::unindexed(self.state, id, record),
                 Some(Ok(_)) => Some("is not remembered as it is stored".to_owned()),
                 Some(Err(error)) => Some(error.to_string()),
             };
@@ -133,7 +133,7 @@ impl Draft<'_> {
         if let Some(addresses) = pool.and_then(|pool| pool.family(family)) {
             let name = pool.map_or("", |pool| &pool.pool.name);
             let mut last = None;
-            for (&number, holder) in addresses.held.range(from..).take(PAGE) {
+            for (number, holder) in addresses.held.range(from..).take(PAGE) {
                 let record = self.state.leases.get(holder);
                 let is_right = record.is_some_and(|record| {
                     record.pool == id && record.number(family) == Some(number)
@@ -146,7 +146,7 @@ impl Draft<'_> {
                 last = Some(number);
             }
             let rest = last.and_then(|last| last.checked_add(1));
-            let has_more = |from: &u128| addresses.held.range(from..).next().is_some();
+            let has_more = |from: &u128| addresses.held.range(*from..).next().is_some();
             if let Some(from) = rest.filter(has_more) {
                 step.next = Some(Cursor::Addresses {
                     pool: id,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::state::{FamilyUse, PoolUse};
+use crate::dense_map::DenseMap;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::family::Family;
@@ -199,7 +200,7 @@ pub(super) fn unused(pool: Arc<Pool>) -> PoolUse {
     let addresses = |subnet: &Option<Subnet>| {
         subnet.clone().map(|subnet| FamilyUse {
             free: subnet.leasable.clone(),
-            held: BTreeMap::new(),
+            held: DenseMap::default(),
             reserved: BTreeMap::new(),
             quarantined: 0,
             cursor: *subnet.all.start(),
@@ -236,9 +237,9 @@ pub(super) fn refilled(pool: Arc<Pool>, before: &PoolUse) -> Result<PoolUse, Err
         let (Some(addresses), Some(old)) = (after.family_mut(family), before.family(family)) else {
             continue;
         };
-        let taken = old.held.keys().chain(old.reserved.keys());
+        let taken = || old.held.keys().chain(old.reserved.keys().copied());
         let leasable = &addresses.subnet.leasable;
-        if let Some(&left) = taken.clone().find(|&&number| !leasable.contains(number)) {
+        if let Some(left) = taken().find(|number| !leasable.contains(*number)) {
             let address = addresses.subnet.address(left);
             let by = match old.held.contains_key(&left) {
                 true => "a lease",
@@ -247,10 +248,10 @@ pub(super) fn refilled(pool: Arc<Pool>, before: &PoolUse) -> Result<PoolUse, Err
             let why = format!("{address} of {by} would not be in its ranges any more");
             return Err(Error::PoolInUse { pool: name, why });
         }
-        for &number in taken {
+        for number in taken() {
             addresses.free.remove(number);
         }
-        addresses.held.clone_from(&old.held);
+        addresses.held = old.held.clone();
         addresses.reserved.clone_from(&old.reserved);
         addresses.quarantined = old.quarantined;
         addresses.cursor = old.cursor;

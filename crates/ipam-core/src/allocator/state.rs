@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub(super) use change::Undo;
 
+use crate::dense_map::DenseMap;
 use crate::family::Family;
 use crate::free_set::FreeSet;
 use crate::keys::{Keys, namespace_key};
@@ -58,7 +59,7 @@ pub struct FamilyUse {
     /// What can be leased now.
     pub free: FreeSet,
     /// Who holds what.
-    pub held: BTreeMap<u128, LeaseId>,
+    pub held: DenseMap<u128, LeaseId>,
     /// What is reserved, by the reservation's name.
     pub reserved: BTreeMap<u128, Arc<str>>,
     /// How many of `held` are in quarantine.
@@ -137,7 +138,7 @@ pub struct State {
     /// Names of reservations by what they are for (see `reservations::identity_key`).
     pub identities: BTreeSet<(u64, Arc<str>)>,
     /// Leases by number.
-    pub leases: BTreeMap<LeaseId, LeaseRecord>,
+    pub leases: DenseMap<LeaseId, LeaseRecord>,
     /// Leases by [`Keys::attachment`].
     pub by_attachment: BTreeSet<(u32, LeaseId)>,
     /// Leases by [`Keys::request`].

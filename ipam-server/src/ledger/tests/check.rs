@@ -121,7 +121,7 @@ fn every_disagreement_is_reported() {
         (
             "a lost attachment",
             |_, state| {
-                let key = state.leases[&LeaseId(7)].keys.attachment;
+                let key = state.leases.get(&LeaseId(7)).unwrap().keys.attachment;
                 state.by_attachment.remove(&(key, LeaseId(7)));
             },
             &["lease l7: is not found by its attachment"],
@@ -138,7 +138,7 @@ fn every_disagreement_is_reported() {
             |_, state| {
                 let pool = state.pools.values_mut().next().unwrap();
                 let addresses = pool.ipv4.as_mut().unwrap();
-                assert!(addresses.free.add(*addresses.held.keys().next().unwrap()));
+                assert!(addresses.free.add(addresses.held.keys().next().unwrap()));
             },
             &[
                 "lease l1: its address 10.0.0.1 counts as free",
