@@ -120,6 +120,8 @@ pub(super) fn settle(path: &Path, cache_bytes: u64, found: &Found) -> Result<sle
                 fs::remove_file(&opening).map_err(io)?;
                 return Err(failure::corrupt(path, what));
             }
+            // The store as a whole is not damaged.
+            Err(StoreError::Corrupt { what, .. }) => Err(what),
             Err(error) => Err(error.to_string()),
         }
     };
@@ -164,6 +166,8 @@ fn existing(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, St
 /// Makes an index of all that the journal holds.
 fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreError> {
     let db = open(path, cache_bytes)?;
+    // First: a kill takes what sled wrote last along, and an index without its schema is made once more.
+    schema::write(path, &db)?;
     let commit = found.begins;
     let mut writes = sled::Batch::default();
     let (mut leases, mut events) = (Packer::default(), Packer::default());
@@ -200,7 +204,6 @@ fn make(path: &Path, cache_bytes: u64, found: &Found) -> Result<sled::Db, StoreE
     writes.insert(Kind::Meta.key(APPLIED), &commit.to_be_bytes());
     apply(writes, count + 1)?;
     replay(path, &db, found, commit)?;
-    schema::write(path, &db)?;
     compare(path, &db, found)?;
     Ok(db)
 }

@@ -59,9 +59,9 @@ pub(super) fn begin(path: &Path, cache_bytes: u64) -> Result<(sled::Db, Journal)
         index::remove(path)?;
         return super::reopen(path, cache_bytes);
     }
+    write(path, &db)?;
     let applied = db.insert(Kind::Meta.key(APPLIED), &0_u64.to_be_bytes());
     applied.map_err(|error| failure::of(path, error))?;
-    write(path, &db)?;
     Ok((db, journal))
 }
 
