@@ -126,6 +126,11 @@ impl PluginConf {
         self.get("ipam")?.as_object()
     }
 
+    /// The plugins that are called with this configuration: its own, and the one that this calls for addresses.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.plugin_type()).chain(self.ipam_type())
+    }
+
     /// `ipam.type`: that plugin; nothing if it is empty.
     pub fn ipam_type(&self) -> Option<&str> {
         let kind = key::value_of(self.ipam()?, "type")?.as_str()?;
@@ -263,8 +268,7 @@ impl NetConfList {
 
     /// The types of all plugins that the list needs: its own, each followed by the one that it calls for addresses.
     pub fn plugin_types(&self) -> impl Iterator<Item = &str> {
-        let plugins = self.plugins.iter();
-        plugins.flat_map(|plugin| std::iter::once(plugin.plugin_type()).chain(plugin.ipam_type()))
+        self.plugins.iter().flat_map(PluginConf::kinds)
     }
 
     /// Whether GC is for this network: its version has it and it is not switched off.

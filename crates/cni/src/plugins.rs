@@ -15,15 +15,26 @@ pub use error::PluginError;
 pub use executables::Executables;
 pub use limit::TimeLimit;
 
+use serde_json::{Map, Value};
+
 use crate::skel::Command;
 
 /// Plugins by their type.
 pub trait Plugins: Sync {
-    /// Where the plugin of the type `kind` is, without calling it.
+    /// Where the plugin of the type `kind` is, if it is called with this configuration, without calling it.
     ///
     /// # Errors
     /// [`PluginError::NotFound`].
-    fn locate(&self, kind: &str) -> Result<Location, PluginError>;
+    fn locate(&self, kind: &str, conf: &Map<String, Value>) -> Result<Location, PluginError>;
+
+    /// Checks the configuration of an ADD, as far as that is possible before anything is made. An implementation that can
+    /// find nothing out accepts everything.
+    ///
+    /// # Errors
+    /// [`PluginError::Failed`], as the call would fail.
+    fn validate(&self, _call: &Call<'_>) -> Result<(), PluginError> {
+        Ok(())
+    }
 
     /// Calls a plugin and returns what it answered: what a program would write on standard output.
     ///
@@ -39,6 +50,8 @@ pub trait Plugins: Sync {
 pub enum Location {
     /// The program in this file.
     Executable(PathBuf),
+    /// This process itself.
+    BuiltIn,
 }
 
 impl Location {
@@ -46,6 +59,7 @@ impl Location {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Location::Executable(path) => Some(path),
+            Location::BuiltIn => None,
         }
     }
 }
@@ -54,6 +68,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Executable(path) => path.display().fmt(f),
+            Location::BuiltIn => f.write_str("built in"),
         }
     }
 }

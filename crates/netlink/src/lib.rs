@@ -2,10 +2,15 @@
 //! work inside other namespaces ([`netns`]). Blocking: no async runtime. What to change is decided by the callers.
 
 mod change;
+mod configure;
+mod events;
 mod exchange;
+mod link_routes;
 mod lookup;
+mod make;
 mod message;
 pub mod netns;
+mod rules;
 #[cfg(test)]
 mod test_netns;
 
@@ -21,8 +26,14 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{RouteFlags, RouteMessage};
 
+pub use change::{LinkChange, PortVlan};
+pub use configure::{Beside, NewRoute};
+pub use events::{Events, Topic};
 use exchange::Exchange;
+pub use link_routes::LinkRoute;
 pub use lookup::{Detection, LinkAddress, TableRoute};
+pub use make::{IpVlanFlags, IpVlanMode, MacVlanMode, NewKind, NewLink};
+pub use rules::Rule;
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,8 +88,44 @@ pub struct Link {
     pub has_carrier: bool,
     /// The kind of a virtual one, for example `bridge`; empty if it has none.
     pub kind: String,
+    /// Whether it can pass traffic (IF_OPER_UP, RFC 2863).
+    pub is_operational: bool,
     /// The index of the bridge, bond or vrf that it is a port of.
     pub controller: Option<u32>,
+    /// The index of the link that it stands on, or of its other end (IFLA_LINK), in the namespace of that link.
+    pub parent: Option<u32>,
+    /// Whether it takes every frame (IFF_PROMISC).
+    pub is_promiscuous: bool,
+    /// How many users of it need every frame (IFLA_PROMISCUITY): who set it promiscuous, a bridge, a capture.
+    pub promiscuity: u32,
+    /// Whether it takes every multicast frame (IFF_ALLMULTI).
+    pub is_all_multicast: bool,
+    /// The length of its transmit queue in packets.
+    pub tx_queue: u32,
+    /// What only its kind has, if it is a kind of which that is of interest.
+    pub details: Details,
+}
+
+/// What only links of one kind have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Details {
+    /// Nothing that is of interest.
+    #[default]
+    None,
+    /// Of a bridge.
+    Bridge {
+        /// The VLAN that a new port has (IFLA_BR_VLAN_DEFAULT_PVID); 0: none.
+        default_vlan: u16,
+    },
+    /// Of a macvlan.
+    Macvlan(MacVlanMode),
+    /// Of an ipvlan.
+    Ipvlan(IpVlanMode),
+    /// Of a VLAN: its number.
+    Vlan(u16),
+    /// Of a vrf: its table.
+    Vrf(u32),
 }
 
 /// A default route of the main table, as the kernel lists it.

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
+use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_DUMP};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
@@ -16,6 +16,10 @@ use super::{Family, Hop, Link, Netlink, NetlinkError, message};
 
 /// IFNAMSIZ - 1, linux/if.h.
 const LONGEST_NAME: usize = 15;
+/// ALTIFNAMSIZ - 1, linux/if.h.
+const LONGEST_ALTERNATIVE_NAME: usize = 127;
+/// linux/if_link.h.
+const IFLA_ALT_IFNAME: u16 = 53;
 
 /// An address of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub enum Detection {
     Failed,
 }
 
-/// A unicast route of any table.
+/// A route of any table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRoute {
     /// The table.
@@ -53,24 +57,45 @@ pub struct TableRoute {
 }
 
 impl Netlink {
-    /// The link of this name; none if there is none, or if no link can have it.
+    /// The link of this name, or of this alternative name; none if there is none, or if no link can have it.
     ///
     /// # Errors
     /// All of [`NetlinkError`] but `Open`.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, NetlinkError> {
-        if !(1..=LONGEST_NAME).contains(&name.len()) {
-            return Ok(None);
-        }
+        let attribute = match name.len() {
+            1..=LONGEST_NAME => LinkAttribute::IfName(name.to_owned()),
+            // It can only be an alternative name.
+            16..=LONGEST_ALTERNATIVE_NAME => {
+                let bytes = [name.as_bytes(), b"\0"].concat();
+                LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, bytes))
+            }
+            _ => return Ok(None),
+        };
         let mut request = LinkMessage::default();
-        request.attributes = vec![
-            LinkAttribute::IfName(name.to_owned()),
-            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
-        ];
-        let answers = self.exchange.list(
-            &format!("find the interface {name}"),
-            RouteNetlinkMessage::GetLink(request),
-            NLM_F_ACK,
-        );
+        let doing = format!("find the interface {name}");
+        request.attributes.push(attribute);
+        self.find_link(&doing, request)
+    }
+
+    /// The link of this index; none if there is none.
+    ///
+    /// # Errors
+    /// All of [`NetlinkError`] but `Open`.
+    pub fn link_of_index(&mut self, index: u32) -> Result<Option<Link>, NetlinkError> {
+        let mut request = LinkMessage::default();
+        request.header.index = index;
+        self.find_link(&format!("find the interface of index {index}"), request)
+    }
+
+    fn find_link(
+        &mut self,
+        doing: &str,
+        mut request: LinkMessage,
+    ) -> Result<Option<Link>, NetlinkError> {
+        let without_statistics = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
+        request.attributes.push(without_statistics);
+        let request = RouteNetlinkMessage::GetLink(request);
+        let answers = self.exchange.list(doing, request, NLM_F_ACK);
         let answers = match answers {
             Err(error) if error.errno() == Some(nix::libc::ENODEV) => return Ok(None),
             answers => answers?,
@@ -183,6 +208,12 @@ fn table_route(family: Family, message: &RouteMessage) -> Option<TableRoute> {
     if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
         return None;
     }
+    route_of_any_type(family, message)
+}
+
+/// The route of a message: unicast, to an address of this host, or of another type.
+pub(super) fn route_of_any_type(family: Family, message: &RouteMessage) -> Option<TableRoute> {
+    let header = &message.header;
     let mut table = u32::from(header.table);
     let mut destination = match family {
         Family::V4 => IpAddr::from([0; 4]),

@@ -5,13 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop};
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoIpVlan, InfoMacVlan, InfoVlan, InfoVrf, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage, Prop, State,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
     RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 
-use super::{Family, Hop, Link, Route};
+use super::{Details, Family, Hop, Link, Route};
 
 pub(super) fn address_family(family: Family) -> AddressFamily {
     match family {
@@ -20,11 +23,21 @@ pub(super) fn address_family(family: Family) -> AddressFamily {
     }
 }
 
+/// The length of the prefix of a single address.
+pub(super) fn host_prefix(family: Family) -> u8 {
+    match family {
+        Family::V4 => 32,
+        Family::V6 => 128,
+    }
+}
+
 pub(super) fn link(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         is_up: message.header.flags.contains(LinkFlags::Up),
         has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        is_promiscuous: message.header.flags.contains(LinkFlags::Promisc),
+        is_all_multicast: message.header.flags.contains(LinkFlags::Allmulti),
         ..Link::default()
     };
     for attribute in message.attributes {
@@ -46,7 +59,12 @@ pub(super) fn link(message: LinkMessage) -> Link {
             }
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(index) => link.controller = Some(index),
+            LinkAttribute::Link(index) => link.parent = Some(index),
+            LinkAttribute::Promiscuity(users) => link.promiscuity = users,
+            LinkAttribute::TxQueueLen(packets) => link.tx_queue = packets,
+            LinkAttribute::OperState(state) => link.is_operational = state == State::Up,
             LinkAttribute::LinkInfo(info) => {
+                link.details = info.iter().find_map(details).unwrap_or_default();
                 link.kind = info.into_iter().find_map(kind).unwrap_or_default();
             }
             _ => {}
@@ -65,6 +83,37 @@ fn alternative_name(property: Prop) -> Option<String> {
 fn kind(info: LinkInfo) -> Option<String> {
     match info {
         LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
+}
+
+fn details(info: &LinkInfo) -> Option<Details> {
+    let LinkInfo::Data(data) = info else {
+        return None;
+    };
+    match data {
+        InfoData::Bridge(data) => data.iter().find_map(|one| match one {
+            InfoBridge::VlanDefaultPvid(vlan) => Some(Details::Bridge {
+                default_vlan: *vlan,
+            }),
+            _ => None,
+        }),
+        InfoData::MacVlan(data) => data.iter().find_map(|one| match one {
+            InfoMacVlan::Mode(mode) => Some(Details::Macvlan(*mode)),
+            _ => None,
+        }),
+        InfoData::IpVlan(data) => data.iter().find_map(|one| match one {
+            InfoIpVlan::Mode(mode) => Some(Details::Ipvlan(*mode)),
+            _ => None,
+        }),
+        InfoData::Vlan(data) => data.iter().find_map(|one| match one {
+            InfoVlan::Id(id) => Some(Details::Vlan(*id)),
+            _ => None,
+        }),
+        InfoData::Vrf(data) => data.iter().find_map(|one| match one {
+            InfoVrf::TableId(table) => Some(Details::Vrf(*table)),
+            _ => None,
+        }),
         _ => None,
     }
 }

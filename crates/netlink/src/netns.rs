@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -68,20 +69,72 @@ pub enum NetnsError {
 /// enter it; [`NetnsError::Enter`] and [`NetnsError::Thread`] for what else the kernel refuses. `f` was
 /// not run in any of these cases.
 pub fn within<T: Send>(path: &Path, f: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
-    let namespace = open(path)?;
-    thread::scope(|scope| {
-        let inside = thread::Builder::new()
-            .name("netns".to_owned())
-            .spawn_scoped(scope, || {
-                setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| enter(path, errno))?;
-                Ok(f())
-            })
-            .map_err(|source| NetnsError::Thread {
-                path: path.to_owned(),
-                source,
-            })?;
-        inside.join().unwrap_or_else(|panic| resume_unwind(panic))
-    })
+    Namespace::open(path)?.within(f)
+}
+
+/// A network namespace that was opened: it stays while this does.
+#[derive(Debug)]
+pub struct Namespace {
+    path: PathBuf,
+    file: File,
+}
+
+impl Namespace {
+    /// Opens the namespace at `path`.
+    ///
+    /// # Errors
+    /// [`NetnsError::Missing`], [`NetnsError::NotANamespace`] and [`NetnsError::Forbidden`] as [`within`].
+    pub fn open(path: &Path) -> Result<Namespace, NetnsError> {
+        let file = open(path)?;
+        let path = path.to_owned();
+        Ok(Namespace { path, file })
+    }
+
+    /// Whether it is the one that the calling thread is in.
+    ///
+    /// # Errors
+    /// [`NetnsError::Enter`] if the thread's own cannot be read.
+    pub fn is_own(&self) -> Result<bool, NetnsError> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let own = Path::new("/proc/thread-self/ns/net");
+        let unread = |source| NetnsError::Enter {
+            path: own.to_owned(),
+            source,
+        };
+        let own = own.metadata().map_err(unread)?;
+        let this = self.file.metadata().map_err(unread)?;
+        Ok((own.dev(), own.ino()) == (this.dev(), this.ino()))
+    }
+
+    /// Runs `f` inside, on a thread that enters the namespace and ends there, and waits for it. A panic of `f` goes on in
+    /// the caller.
+    ///
+    /// # Errors
+    /// [`NetnsError`] if it cannot be entered; `f` was not run then.
+    pub fn within<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+        let path = &self.path;
+        thread::scope(|scope| {
+            let inside = thread::Builder::new()
+                .name("netns".to_owned())
+                .spawn_scoped(scope, || {
+                    let entered = setns(&self.file, CloneFlags::CLONE_NEWNET);
+                    entered.map_err(|errno| enter(path, errno))?;
+                    Ok(f())
+                })
+                .map_err(|source| NetnsError::Thread {
+                    path: path.to_owned(),
+                    source,
+                })?;
+            inside.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 /// Checks that a namespace is at `path`, as there must be before any delegate runs (else CNI code 8).

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde_json::{Map, Value};
 
 use super::{Call, Location, PluginError, Plugins};
 use crate::error::{ErrorObject, one_line};
@@ -111,7 +112,7 @@ impl Executables {
 }
 
 impl Plugins for Executables {
-    fn locate(&self, kind: &str) -> Result<Location, PluginError> {
+    fn locate(&self, kind: &str, _: &Map<String, Value>) -> Result<Location, PluginError> {
         self.find(kind).map(Location::Executable)
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use cni::error::{Code, ErrorObject};
 use cni::plugins::{Call, Location, PluginError, Plugins};
@@ -48,7 +48,7 @@ impl<A: Fn(&Called) -> Result<Vec<u8>, PluginError> + Sync> Recording<A> {
 }
 
 impl<A: Fn(&Called) -> Result<Vec<u8>, PluginError> + Sync> Plugins for Recording<A> {
-    fn locate(&self, kind: &str) -> Result<Location, PluginError> {
+    fn locate(&self, kind: &str, _: &Map<String, Value>) -> Result<Location, PluginError> {
         Ok(Location::Executable(PathBuf::from(kind)))
     }
 

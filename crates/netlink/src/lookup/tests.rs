@@ -31,6 +31,20 @@ fn a_link_is_found_by_its_name() {
     for name in ["net2", "", "a-name-of-16-char"] {
         assert_eq!(ask(&netns, |netlink| netlink.link(name)).unwrap(), None);
     }
+    netns.ip("link property add dev net1 altname storage-network-of-rack-17");
+    let by_other_name = ask(&netns, |netlink| netlink.link("storage-network-of-rack-17"));
+    assert_eq!(by_other_name.unwrap().unwrap().name, "net1");
+}
+
+#[test]
+fn a_link_is_found_by_its_index() {
+    let netns = sandbox();
+    let by_name = ask(&netns, |netlink| netlink.link("net1")).unwrap();
+    let index = by_name.as_ref().unwrap().index;
+    let by_index = ask(&netns, |netlink| netlink.link_of_index(index));
+    assert_eq!(by_index.unwrap(), by_name);
+    let absent = ask(&netns, |netlink| netlink.link_of_index(index + 100));
+    assert_eq!(absent.unwrap(), None);
 }
 
 #[test]
