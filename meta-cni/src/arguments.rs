@@ -3,14 +3,15 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{doctor, explain};
+use crate::{doctor, explain, list_plugins};
 
 /// A CNI plugin that attaches a pod to several networks, by delegating to the CNI plugins that
 /// NetworkAttachmentDefinitions name.
 ///
 /// A container runtime executes it with CNI_COMMAND and the other CNI variables set and its network
 /// configuration on standard input; it takes no arguments then. The result, or an error object, goes to
-/// standard output; logs go to standard error.
+/// standard output; logs go to standard error. Under the name of a plugin that is built in (a link in a folder of
+/// plugins), it is that plugin.
 ///
 /// Exit status: 0 success, 1 failure with an error object, 2 wrong arguments.
 #[derive(Parser)]
@@ -28,6 +29,8 @@ pub enum Action {
     Doctor(doctor::Options),
     #[expect(missing_docs, reason = "the type's text is the help")]
     Explain(explain::Options),
+    #[expect(missing_docs, reason = "the type's text is the help")]
+    Plugins(list_plugins::Options),
     /// Delete the sandboxes that the agent marked; a configuration comes on standard input, as for a verb
     #[command(hide = true)]
     CollectOrphans,

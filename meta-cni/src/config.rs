@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cni::name::is_identifier;
-use serde::Deserialize;
+use plugins::Selection;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use crate::advertisements::Accept;
@@ -94,6 +95,9 @@ pub struct Config {
 
     /// How many secondary networks are worked on at once; 1 is strictly in order.
     pub max_parallel_delegates: usize,
+    /// Which plugins are served in this process: `auto`, `off`, or a list of types.
+    #[serde(deserialize_with = "selection")]
+    pub builtin_plugins: Selection,
     /// How long one execution of a delegate may take.
     pub delegate_timeout_seconds: u64,
     /// How long one verb may take, all of it.
@@ -121,6 +125,11 @@ pub struct Config {
     pub log_to_stderr: bool,
 }
 
+fn selection<'de, D: Deserializer<'de>>(from: D) -> Result<Selection, D::Error> {
+    let value = Value::deserialize(from)?;
+    Selection::from_value(&value).map_err(de::Error::custom)
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -146,6 +155,7 @@ impl Default for Config {
             kubelet_dir: "/var/lib/kubelet".into(),
             device_info_dir: "/var/run/k8s.cni.cncf.io/devinfo".into(),
             max_parallel_delegates: 4,
+            builtin_plugins: Selection::Auto,
             delegate_timeout_seconds: 60,
             verb_timeout_seconds: 110,
             dad_timeout_seconds: 5,

@@ -35,15 +35,17 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use ::plugins::Builtin;
 use clap::Args;
 use cni::error::with_causes;
+use cni::plugins::Executables;
 use jiff::Timestamp;
 
+use crate::builtin::of_node;
 use crate::cluster::PodRef;
 use crate::cluster::api::ApiCluster;
 use crate::cluster::sources::{Sources, Surroundings};
 use crate::host::host_name;
-use crate::plugins::executables;
 use crate::record::Records;
 use networks::Knowledge;
 
@@ -228,7 +230,7 @@ impl<'o> Examination<'o> {
         self.report.inspected.pods = networks.pods.len();
         self.take(networks::check(&networks));
         self.take(names::check(&networks.networks));
-        self.take(default_routes::check(&networks.networks));
+        self.take(default_routes::check(&networks.networks, &self.plugins()));
         self.take(pods::check(&config, &networks.pods));
         let judged = policy::inspect(&config, knowledge, &networks);
         self.report.inspected.policy = judged.summary();
@@ -297,6 +299,13 @@ impl<'o> Examination<'o> {
         known
     }
 
+    /// The plugins of this node.
+    fn plugins(&self) -> Builtin<Executables> {
+        let config = &self.ours.config;
+        let folders = config.plugin_dirs(&self.options.cni_path);
+        of_node(folders, config.builtin_plugins.clone())
+    }
+
     /// How this node is called in Kubernetes. The host's name is only what a kubelet takes by default.
     fn node(&self, seen: &cluster::Seen) -> String {
         let named = self.options.node.as_deref().or(seen.agent_node());
@@ -332,14 +341,14 @@ impl<'o> Examination<'o> {
     fn examine_others(&mut self, networks: &networks::Networks, records: &records::Recorded) {
         let limit = PLUGIN_LIMIT;
         let config = &self.ours.config;
-        let executables = executables(config.plugin_dirs(&self.options.cni_path));
+        let of_node = self.plugins();
         let needed = plugins::needed(&networks.networks, records.records());
         let lessees = addresses::lessees(&networks.networks);
         let asked = networks.pods.first().filter(|_| self.options.pod.is_some());
         let own_dirs: Vec<PathBuf> = dirs_of(&self.options.cni_path);
         let (ourselves, plugins, servers, devices) = thread::scope(|scope| {
             let ourselves = scope.spawn(|| ourselves::inspect(&own_dirs, Path::new(OWN), limit));
-            let plugins = scope.spawn(|| plugins::inspect(&executables, &needed, limit));
+            let plugins = scope.spawn(|| plugins::inspect(&of_node, &needed, limit));
             let servers = scope.spawn(|| addresses::inspect(&lessees, limit));
             let devices = asked.and_then(|pod| pods::check_devices(config, pod));
             (ended(ourselves), ended(plugins), ended(servers), devices)

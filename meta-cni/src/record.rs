@@ -77,6 +77,9 @@ pub struct Entry {
         with = "stored_result"
     )]
     pub result: Option<CniResult>,
+    /// The places in the list of the plugins that were built in at its ADD; the others were executed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub built_in: Vec<usize>,
     /// Whether its ADD ended in its first plugin, which said no: it is not likely that anything was made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
@@ -95,6 +98,7 @@ impl Entry {
             attachment,
             phase: Phase::Planned,
             result: None,
+            built_in: Vec::new(),
             refused: false,
             deleted: Vec::new(),
             unreached: 0,

@@ -6,7 +6,8 @@ mod side_by_side;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cni::chain::{self, ChainError, PluginFailure};
-use cni::plugins::{PluginError, Plugins, Target, TimeLimit};
+use cni::netconf::PluginConf;
+use cni::plugins::{Location, PluginError, Plugins, Target, TimeLimit};
 use cni::result::CniResult;
 use tracing::{Span, info_span};
 
@@ -78,6 +79,9 @@ impl Runner<'_> {
                 Ok(result)
             })
         };
+        for entry in &mut record.attachments {
+            entry.built_in = self.built_in(entry);
+        }
         let mut before_others = Some(before_others);
         let before = |level| {
             if let Some(before_others) = before_others.take_if(|_| level == 1) {
@@ -192,6 +196,17 @@ impl Runner<'_> {
             }
         }
         all
+    }
+
+    /// The places of the plugins of an attachment that are built in.
+    fn built_in(&self, entry: &Entry) -> Vec<usize> {
+        let plugins = entry.attachment.list.plugins.iter().enumerate();
+        let is_built_in = |conf: &PluginConf| {
+            let found = self.plugins.locate(conf.plugin_type(), conf.as_map());
+            matches!(found, Ok(Location::BuiltIn))
+        };
+        let built_in = plugins.filter(|(_, conf)| is_built_in(conf));
+        built_in.map(|(place, _)| place).collect()
     }
 
     /// The attachments of a record in levels, see [`order::levels`]; strictly in order, each is one.

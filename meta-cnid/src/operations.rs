@@ -28,6 +28,7 @@ const PLUGINS: usize = 64;
 struct Served {
     command: &'static str,
     plugin: String,
+    mode: &'static str,
     result: &'static str,
 }
 
@@ -54,7 +55,7 @@ impl Counts {
         };
         registry.register_with_unit(
             "meta_cni_operation_duration",
-            "Time of a verb of meta-cni (plugin=\"meta-cni\"), and of each plugin that it ran, by how it ended",
+            "Time of a verb of meta-cni (plugin=\"meta-cni\"), and of each plugin that it ran, by whether it was built in and by how it ended",
             Unit::Seconds,
             counts.served.clone(),
         );
@@ -74,7 +75,13 @@ impl Counts {
             true => words::OK,
             false => words::FAILED,
         };
-        self.add(command, "meta-cni".to_owned(), result, operation.micros);
+        let ours = Served {
+            command: command.as_str(),
+            plugin: "meta-cni".to_owned(),
+            mode: words::EXECUTED,
+            result,
+        };
+        self.add(&ours, operation.micros);
         for step in operation
             .steps
             .iter()
@@ -85,19 +92,20 @@ impl Counts {
                 text(words::COMMAND).and_then(Command::parse),
                 text(words::PLUGIN),
             ) {
-                self.add(command, plugins.label(plugin), ended(step), step.micros);
+                let served = Served {
+                    command: command.as_str(),
+                    plugin: plugins.label(plugin),
+                    mode: mode(step),
+                    result: ended(step),
+                };
+                self.add(&served, step.micros);
             }
         }
     }
 
-    fn add(&self, command: Command, plugin: String, result: &'static str, micros: u64) {
-        let served = Served {
-            command: command.as_str(),
-            plugin,
-            result,
-        };
+    fn add(&self, served: &Served, micros: u64) {
         let seconds = Duration::from_micros(micros).as_secs_f64();
-        self.served.get_or_create(&served).observe(seconds);
+        self.served.get_or_create(served).observe(seconds);
     }
 
     fn attached(&self, by_network: BTreeMap<String, i64>) {
@@ -105,6 +113,15 @@ impl Counts {
         for (network, number) in by_network {
             self.attachments.get_or_create(&Of { network }).set(number);
         }
+    }
+}
+
+/// Whether a plugin was built in or executed.
+fn mode(step: &Step) -> &'static str {
+    let noted = step.fields.get(words::MODE);
+    match noted.and_then(|value| value.as_str()) {
+        Some(words::BUILT_IN) => words::BUILT_IN,
+        _ => words::EXECUTED,
     }
 }
 
@@ -229,22 +246,25 @@ mod tests {
                 "fields": {"plugin": plugin, "command": "ADD", "result": result}
             })
         };
+        let mut built_in = step("host-device", None);
+        built_in["fields"]["mode"] = json!(words::BUILT_IN);
         let text = observed(&[
-            json!({"command": "ADD", "micros": 9000, "steps": [step("bridge", None), {"name": "plan"}]}),
+            json!({"command": "ADD", "micros": 9000, "steps": [step("bridge", None), {"name": "plan"}, built_in]}),
             json!({"command": "ADD", "micros": 9000, "code": 11, "steps": [
                 step("bridge", Some("timed_out")), step("macvlan", Some("anything"))
             ]}),
             json!({"command": "NONSENSE"}),
         ]);
-        for (plugin, result, count) in [
-            ("meta-cni", "ok", 1),
-            ("meta-cni", "failed", 1),
-            ("bridge", "ok", 1),
-            ("bridge", "timed_out", 1),
-            ("macvlan", "failed", 1),
+        for (plugin, mode, result) in [
+            ("meta-cni", "executed", "ok"),
+            ("meta-cni", "executed", "failed"),
+            ("bridge", "executed", "ok"),
+            ("bridge", "executed", "timed_out"),
+            ("macvlan", "executed", "failed"),
+            ("host-device", "built_in", "ok"),
         ] {
             let series = format!(
-                "meta_cni_operation_duration_seconds_count{{command=\"ADD\",plugin=\"{plugin}\",result=\"{result}\"}} {count}"
+                "meta_cni_operation_duration_seconds_count{{command=\"ADD\",plugin=\"{plugin}\",mode=\"{mode}\",result=\"{result}\"}} 1"
             );
             assert!(text.contains(&series), "{series}\n{text}");
         }

@@ -8,8 +8,8 @@ use clap::{CommandFactory, Parser};
 use cni::error::{Code, ErrorObject, with_causes};
 use cni::skel::{Command, Environment, Request};
 use meta_cni::arguments::{Action, MetaCni};
-use meta_cni::plugins::DELEGATE_MARK;
-use meta_cni::{doctor, explain, verbs};
+use meta_cni::delegates::DELEGATE_MARK;
+use meta_cni::{called_as, doctor, explain, list_plugins, verbs};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -18,6 +18,12 @@ fn main() -> ExitCode {
     }
     let answer = match Environment::read(|name| std::env::var(name).ok()) {
         Ok(None) => return introduce(),
+        Ok(Some(env)) if let Some(kind) = called_as::kind() => {
+            return match called_as::serve(kind, &env) {
+                Ok(answer) => write(&answer, ExitCode::SUCCESS),
+                Err(object) => print(&object, ExitCode::FAILURE),
+            };
+        }
         Ok(Some(env)) => answer(env),
         Err(error) => Err(error.to_object()),
     };
@@ -71,22 +77,34 @@ fn collect_orphans() -> ExitCode {
 
 /// Writes the answer; the exit status reports a runtime that does not read it.
 fn print(answer: &impl serde::Serialize, status: ExitCode) -> ExitCode {
-    let written = serde_json::to_vec(answer)
-        .map_err(io::Error::from)
-        .and_then(|bytes| io::stdout().lock().write_all(&bytes));
-    match written {
-        Ok(()) => status,
-        Err(error) => {
-            eprintln!("meta-cni: writing the answer to standard output: {error}");
-            ExitCode::FAILURE
-        }
+    match serde_json::to_vec(answer) {
+        Ok(bytes) => write(&bytes, status),
+        Err(error) => unwritten(&error.into()),
     }
+}
+
+fn write(answer: &[u8], status: ExitCode) -> ExitCode {
+    match io::stdout().lock().write_all(answer) {
+        Ok(()) => status,
+        Err(error) => unwritten(&error),
+    }
+}
+
+fn unwritten(error: &io::Error) -> ExitCode {
+    eprintln!("meta-cni: writing the answer to standard output: {error}");
+    ExitCode::FAILURE
 }
 
 fn run_by_a_person(arguments: &MetaCni) -> ExitCode {
     match &arguments.command {
         Some(Action::Doctor(options)) => examine(options),
         Some(Action::Explain(options)) => explain(options),
+        Some(Action::Plugins(options)) => {
+            match list_plugins::run(options, &mut io::stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => unwritten(&error),
+            }
+        }
         Some(Action::Completion { shell }) => {
             clap_complete::generate(
                 *shell,

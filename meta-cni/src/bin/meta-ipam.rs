@@ -54,8 +54,7 @@ fn answer(env: Environment) -> Result<Option<Value>, ErrorObject> {
     limits::begin(TIME);
     let request = Request::read(env, io::stdin().lock()).map_err(|error| error.to_object())?;
     if is_main_plugin(&request) && request.env.command != Command::Del {
-        let msg = "meta-ipam is an IPAM plugin and nothing else; name it in ipam.type of the network's main plugin";
-        let object = ErrorObject::new(Code::INVALID_NETWORK_CONFIG, msg);
+        let object = ErrorObject::new(Code::INVALID_NETWORK_CONFIG, ipam::builtin::NOT_MAIN);
         return Err(object.in_version(request.version));
     }
     ipam::verbs::serve(&request)

@@ -96,7 +96,7 @@ fn known_remedy(plugin: &str, message: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugins::recording::failed;
+    use crate::delegates::recording::failed;
 
     #[test]
     fn an_interface_that_a_plugin_does_not_find_is_named() {

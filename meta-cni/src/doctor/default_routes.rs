@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use cni::netconf::PluginConf;
+use cni::plugins::{Location, Plugins};
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
@@ -10,13 +11,19 @@ use super::finding::{Area, Finding};
 use super::networks::Network;
 
 /// The networks whose `bridge` is to set a default route beside one of its IPAM plugin.
-pub(super) fn check(networks: &[Network]) -> Vec<Finding> {
+pub(super) fn check(networks: &[Network], plugins: &dyn Plugins) -> Vec<Finding> {
     let mut findings = Vec::new();
     for network in networks {
         let Ok(found) = &network.found else {
             continue;
         };
-        let wrong = found.list.plugins.iter().find_map(route_without_gateway);
+        // The one that is built in takes such a route for its own.
+        let is_executed = |conf: &&PluginConf| {
+            let found = plugins.locate(conf.plugin_type(), conf.as_map());
+            !matches!(found, Ok(Location::BuiltIn))
+        };
+        let executed = found.list.plugins.iter().filter(is_executed);
+        let wrong = executed.into_iter().find_map(route_without_gateway);
         findings.extend(wrong.map(|destination| finding(network, destination)));
     }
     findings
@@ -60,6 +67,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use plugins::Selection;
+
+    use crate::builtin::of_node;
     use crate::gather::Found;
     use crate::wanted::Source;
 
@@ -71,7 +81,10 @@ mod tests {
             found: Ok(Found::of(NetConfList::from_value(conf).unwrap()).unwrap()),
             users: vec!["every pod".to_owned()],
         };
-        check(&[network])
+        let executed = of_node(Vec::new(), Selection::Off);
+        let built_in = of_node(Vec::new(), Selection::Auto);
+        assert_eq!(check(std::slice::from_ref(&network), &built_in), []);
+        check(&[network], &executed)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cni::error::{one_line, with_causes};
-use cni::netconf::NetConfList;
+use cni::netconf::{NetConfList, PluginConf};
 use cni::plugins::{Call, Location, PluginError, Plugins, Target};
 use cni::skel::Command;
 use cni::version::Version;
@@ -34,6 +34,8 @@ pub(super) struct Plugin {
 #[derive(Clone, Default)]
 pub(super) struct Need {
     by: BTreeSet<String>,
+    /// The configurations with which it will be called.
+    confs: Vec<PluginConf>,
     /// The versions in which it will be spoken to.
     versions: BTreeSet<Version>,
     /// Whether anybody on this node does.
@@ -47,8 +49,15 @@ pub(super) fn needed<'a>(
 ) -> BTreeMap<String, Need> {
     let mut needed: BTreeMap<String, Need> = BTreeMap::new();
     let mut add = |list: &NetConfList, by: String, is_used: bool| {
-        for name in list.plugin_types() {
-            let need = needed.entry(name.to_owned()).or_default();
+        let kinds_of = |conf: &'_ PluginConf| conf.kinds().map(str::to_owned).collect::<Vec<_>>();
+        let plugins = list.plugins.iter();
+        for (name, conf) in
+            plugins.flat_map(|conf| kinds_of(conf).into_iter().map(move |name| (name, conf)))
+        {
+            let need = needed.entry(name).or_default();
+            if !need.confs.contains(conf) {
+                need.confs.push(conf.clone());
+            }
             need.versions.insert(list.version);
             need.is_used |= is_used;
             need.by.insert(by.clone());
@@ -87,7 +96,7 @@ pub(super) fn inspect(
 ) -> Vec<Plugin> {
     let all: Vec<_> = needed.iter().collect();
     let ask = |(name, need): &(&String, &Need)| {
-        let found = plugins.locate(name);
+        let found = find(plugins, name, &need.confs);
         Plugin {
             versions: found.is_ok().then(|| versions(plugins, name, limit)),
             name: (*name).clone(),
@@ -103,6 +112,18 @@ pub(super) fn inspect(
         });
     }
     all_asked
+}
+
+/// Where a plugin is: built in only if it is with every configuration.
+fn find(plugins: &dyn Plugins, name: &str, confs: &[PluginConf]) -> Result<Location, PluginError> {
+    let mut found = Ok(Location::BuiltIn);
+    for conf in confs {
+        found = plugins.locate(name, conf.as_map());
+        if !matches!(found, Ok(Location::BuiltIn)) {
+            break;
+        }
+    }
+    found
 }
 
 /// The versions that a plugin says it speaks.
@@ -198,8 +219,8 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::delegates::executables;
     use crate::gather::Found;
-    use crate::plugins::executables;
     use crate::wanted::Source;
 
     fn network(label: &str, users: &[&str], conf: Value) -> Network {

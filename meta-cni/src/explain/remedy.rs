@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use cni::error::Code;
 
+use crate::delegates::DELEGATE_FAILED;
 use crate::journal::Operation;
-use crate::plugins::DELEGATE_FAILED;
 use crate::trace::{Step, words};
 
 /// The remedy, if there is one.

@@ -22,8 +22,8 @@ use super::node_file::{self, NodeFile};
 use super::queue::Queue;
 use super::request::{Attachment, node};
 use crate::author::Author;
+use crate::delegates::DELEGATE_MARK;
 use crate::diagnosis::Explain as _;
-use crate::plugins::DELEGATE_MARK;
 
 /// Serves one execution; gives what goes to standard output.
 ///

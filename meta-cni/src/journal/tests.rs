@@ -5,7 +5,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::plugins::DELEGATE_FAILED;
+use crate::delegates::DELEGATE_FAILED;
 use crate::trace::{Steps, evidence, note};
 
 fn environment(command: Command) -> Environment {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::*;
 use crate::attachment::Attachment;
-use crate::plugins::recording::{Called, Recording, failed};
+use crate::delegates::recording::{Called, Recording, failed};
 
 /// A record of networks that are called after their interfaces; each has one plugin, `plugin-IFNAME`.
 fn record(ifnames: &[&str]) -> Record {

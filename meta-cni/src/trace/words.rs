@@ -19,6 +19,12 @@ pub const CONTAINER_ID: &str = "container_id";
 pub const RESULT: &str = "result";
 /// The field of an interface of the node that a plugin did not find, with the key that names it.
 pub const MISSING_LINK: &str = "missing_link";
+/// The field of where a plugin was served: [`BUILT_IN`], or absent if it was executed.
+pub const MODE: &str = plugins::MODE_FIELD;
+/// The value of [`MODE`] for a plugin that is served in this process.
+pub const BUILT_IN: &str = plugins::BUILT_IN;
+/// The mode of a plugin that is a program.
+pub const EXECUTED: &str = "executed";
 /// The evidence of what a plugin was given.
 pub const GIVEN: &str = "given";
 /// The evidence of what a plugin answered.

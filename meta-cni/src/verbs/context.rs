@@ -3,17 +3,20 @@
 
 use std::time::Duration;
 
-use cni::plugins::{Executables, Plugins, TimeLimit};
+use cni::error::Code;
+use cni::plugins::{Call, Executables, PluginError, Plugins, Target, TimeLimit};
 use cni::skel::{Command, Request};
+use plugins::Builtin;
 
 use super::failure::Failure;
 use crate::attachment::Attachment;
+use crate::builtin::of_node;
 use crate::cluster::sources::{Sources, Surroundings, Waiting};
 use crate::cluster::{Cluster, PodRef};
 use crate::config::Config;
+use crate::delegates::{DELEGATE_FAILED, Traced};
 use crate::diagnosis::Explain as _;
 use crate::limits;
-use crate::plugins::{DELEGATE_FAILED, Traced, executables};
 use crate::problem::Problem;
 use crate::record::{MultusFiles, Records};
 use crate::run::Runner;
@@ -30,7 +33,7 @@ pub(super) struct Context<'a> {
     pub(super) records: Records,
     pub(super) multus: MultusFiles,
     pub(super) cluster: Option<Box<dyn Cluster>>,
-    plugins: Traced<Executables>,
+    plugins: Traced<Builtin<Executables>>,
     limit: TimeLimit,
     /// The same with time kept for an undo.
     attaching: TimeLimit,
@@ -53,7 +56,10 @@ impl<'a> Context<'a> {
             records: Records::new(&config.state_dir),
             multus: MultusFiles::new(&config.cni_dir),
             cluster: cluster(&config, request.env.command),
-            plugins: Traced(executables(config.plugin_dirs(&request.env.path))),
+            plugins: Traced(of_node(
+                config.plugin_dirs(&request.env.path),
+                config.builtin_plugins.clone(),
+            )),
             limit: limit(&config, Duration::ZERO),
             attaching: limit(&config, config.verb_timeout() / UNDO_PART),
             config,
@@ -85,16 +91,32 @@ impl<'a> Context<'a> {
         &self.request.env.container_id
     }
 
-    /// The plugins of `attachments` that are not on this node.
-    pub(super) fn missing_plugins(&self, attachments: &[Attachment]) -> Vec<Problem> {
+    /// What plugins of `attachments` would refuse before they make anything, and those that are not on this node.
+    pub(super) fn plugin_problems(&self, attachments: &[Attachment]) -> Vec<Problem> {
         let mut problems = Vec::new();
         for attachment in attachments {
+            let subject = || format!("network {}", attachment.network);
             for plugin in &attachment.list.plugins {
-                if let Err(missing) = self.plugins.locate(plugin.plugin_type()) {
-                    let subject = format!("network {}", attachment.network);
+                let (kind, conf) = (plugin.plugin_type(), plugin.as_map());
+                if let Err(missing) = self.plugins.locate(kind, conf) {
                     problems.push(Problem {
                         code: DELEGATE_FAILED,
-                        ..Problem::permanent(subject, missing.diagnosis())
+                        ..Problem::permanent(subject(), missing.diagnosis())
+                    });
+                    continue;
+                }
+                let target = Target {
+                    container_id: self.container_id(),
+                    netns: &self.request.env.netns,
+                    ifname: &attachment.ifname,
+                    args: &attachment.args,
+                };
+                let stdin = plugin.stdin_with([]);
+                let call = Call::new(kind, Command::Add, target, &stdin);
+                if let Err(refused) = self.plugins.validate(&call) {
+                    problems.push(Problem {
+                        code: code_of(&refused),
+                        ..Problem::permanent(subject(), refused.diagnosis())
                     });
                 }
             }
@@ -114,6 +136,14 @@ impl<'a> Context<'a> {
     /// How long the sandbox's lock is waited for.
     pub(super) fn lock_limit(&self) -> Duration {
         (self.config.delegate_timeout() + LOCK_MARGIN).min(limits::left())
+    }
+}
+
+/// The code of a plugin's refusal.
+fn code_of(error: &PluginError) -> Code {
+    match error {
+        PluginError::Failed { object, .. } => object.code,
+        _ => DELEGATE_FAILED,
     }
 }
 

@@ -12,12 +12,12 @@ use netlink::netns::NetnsError;
 
 use crate::cluster::{ClusterError, PodRef};
 use crate::config::ConfigError;
+use crate::delegates::DELEGATE_FAILED;
 use crate::device::DeviceError;
 use crate::diagnosis::{Diagnosis, Explain, cut};
 use crate::ipam::failure::IpamFailure;
 use crate::journal::without_learned;
 use crate::lease::LeaseError;
-use crate::plugins::DELEGATE_FAILED;
 use crate::problem::Problems;
 use crate::record::{LockError, MultusError, RecordError};
 use crate::route::RouteError;

@@ -48,11 +48,11 @@ pub(super) fn make_plan(
     }
     note("attachments", summary(&attachments));
     warn(&attachments);
-    let missing = context.missing_plugins(&attachments);
-    if missing.is_empty() {
+    let problems = context.plugin_problems(&attachments);
+    if problems.is_empty() {
         Ok(attachments)
     } else {
-        Err(Problems(missing).into())
+        Err(Problems(problems).into())
     }
 }
 

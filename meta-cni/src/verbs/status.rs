@@ -75,8 +75,11 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Failure> {
 
 /// What a network needs of this node, without running anything; gives what is missing and what to do.
 fn check_needs(plugins: &dyn Plugins, list: &NetConfList) -> Result<(), Diagnosis> {
-    for plugin in list.plugin_types() {
-        plugins.locate(plugin).map_err(|error| error.diagnosis())?;
+    for plugin in &list.plugins {
+        for kind in plugin.kinds() {
+            let found = plugins.locate(kind, plugin.as_map());
+            found.map_err(|error| error.diagnosis())?;
+        }
     }
     for socket in dhcp::sockets(list) {
         dhcp::check(&socket)

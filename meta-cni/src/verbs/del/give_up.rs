@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::attachment::Attachment;
-    use crate::plugins::recording::failed;
+    use crate::delegates::recording::failed;
 
     fn entry(refused: bool, added: bool) -> Entry {
         let conf = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [

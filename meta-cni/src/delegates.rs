@@ -1,5 +1,5 @@
-//! The plugins of this node as meta-cni calls them: with a mark that stops a delegate from delegating to meta-cni again, and
-//! each call a step of the request.
+//! The plugins of this node as meta-cni calls them: built in, or executed with a mark that stops a delegate from delegating to
+//! meta-cni again; and each call a step of the request.
 
 #[cfg(test)]
 #[path = "../../crates/cni/src/plugins/recording.rs"]
@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use cni::error::Code;
 use cni::plugins::{Call, Executables, Location, PluginError, Plugins};
+use serde_json::{Map, Value};
 
 use crate::diagnosis::missing_link;
 use crate::trace::{self, words};
@@ -32,8 +33,12 @@ pub(crate) fn executables(folders: Vec<PathBuf>) -> Executables {
 pub(crate) struct Traced<P>(pub(crate) P);
 
 impl<P: Plugins> Plugins for Traced<P> {
-    fn locate(&self, kind: &str) -> Result<Location, PluginError> {
-        self.0.locate(kind)
+    fn locate(&self, kind: &str, conf: &Map<String, Value>) -> Result<Location, PluginError> {
+        self.0.locate(kind, conf)
+    }
+
+    fn validate(&self, call: &Call<'_>) -> Result<(), PluginError> {
+        self.0.validate(call)
     }
 
     fn call(&self, call: &Call<'_>, deadline: Instant) -> Result<Vec<u8>, PluginError> {
@@ -41,7 +46,9 @@ impl<P: Plugins> Plugins for Traced<P> {
             words::DELEGATE,
             plugin = call.kind,
             command = call.command.as_str(),
-            ifname = call.target.ifname
+            ifname = call.target.ifname,
+            // Filled in by what is built in.
+            mode = tracing::field::Empty
         );
         trace::step(span, || {
             trace::evidence(words::GIVEN, call.stdin);
