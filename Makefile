@@ -8,7 +8,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 DEMO := $(CURDIR)/target/$(TARGET)/demo
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit fuzz harness conformance delegates faults kubernetes agent doctor runtime storm ipam damage security clients demo kernel
+RUNGS := unit fuzz harness builtin conformance delegates faults kubernetes agent doctor runtime storm ipam damage security clients demo kernel
 
 export META_CNI_BIN_DIR = $(RELEASE)
 # What install.sh puts there are programs that the machine lacks.
@@ -39,7 +39,8 @@ test: ## Everything (root); the count of tests by rung comes last
 	@tests/tools/summary.sh $(RUNGS)
 
 test-unit: ## Unit and property tests
-	@tests/tools/rung.sh unit --crates --workspace --exclude e2e --exclude fuzz
+	@tests/tools/install.sh jq
+	@tests/tools/rung.sh unit
 
 test-fuzz: ## Every parser of what strangers write, with made-up input
 	@mkdir -p target; printf '\n== fuzz\n'
@@ -47,6 +48,9 @@ test-fuzz: ## Every parser of what strangers write, with made-up input
 
 test-harness: build tools ## The harness itself: namespaces, plugins, API server; and which crate imports which
 	@tests/tools/rung.sh harness
+
+test-builtin: build tools ## The built-in plugins beside the reference plugins: answers, kernel state and files after every command
+	@tests/tools/rung.sh builtin --nocapture
 
 test-conformance: build tools ## One test for each row of what a drop-in for Multus must do
 	@tests/tools/rung.sh conformance
@@ -107,15 +111,15 @@ lint: ## Format, clippy, licences, shellcheck, documentation with its links; war
 bench: bench-attach bench-ipam bench-agent ## All benchmarks
 
 bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attach.json and .svg
-	cargo build --release --locked --package e2e --bin noop
+	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench attach
 
 bench-ipam: build tools ## Leases beside their floors; target/bench/ipam.json and plots
-	cargo build --release --locked --package e2e --bin noop
+	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench ipam
 
 bench-agent: build tools ## The same through the agent, and its memory; target/bench/agent.json and .svg
-	cargo build --release --locked --package e2e --bin noop
+	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench agent
 
 docs: book ## The documentation of the crates, in target/<host>/doc, and the book
@@ -137,7 +141,7 @@ crds: ## Writes crds/yaml from the types
 	cargo run --package crds --example generate
 
 architecture: ## Draws the picture of the crates in ARCHITECTURE.md
-	WRITE_ARCHITECTURE=1 cargo test --locked --package e2e --test e2e -- harness::workspace::picture
+	WRITE_ARCHITECTURE=1 cargo test --locked --workspace --exclude fuzz --test e2e -- harness::workspace::picture
 
 audit: ## Known vulnerabilities of dependencies (asks the advisory database)
 	@tests/tools/install.sh deny

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
-#   install.sh [packages] [plugins] [apiserver] [kubectl] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
+#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
+# jq         only this program, by apt-get, if it is not in PATH
 # plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
@@ -141,6 +142,10 @@ containerd() {
     [[ -e $into/bin/busybox ]] || { mkdir -p "$into/bin" && ln -s ../usr/bin/busybox "$into/bin/busybox"; }
 }
 
+jq() {
+    need_commands jq=jq
+}
+
 kernel() {
     need_commands modprobe=kmod
     local into=$tools/user-mode-linux
@@ -252,7 +257,7 @@ main() {
     local part
     for part; do
         case $part in
-        packages | plugins | apiserver | kubectl | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        packages | jq | plugins | apiserver | kubectl | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
         *) fail "no such part: $part (packages, plugins, apiserver, kubectl, multus, containerd, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done

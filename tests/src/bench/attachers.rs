@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::host::merge::merge;
 use crate::{Node, Pod, locate};
 
 /// A way of attaching a pod.
@@ -111,6 +112,56 @@ impl Attacher for Bare {
     }
 }
 
+/// Executes a program that makes the same links and addresses, and nothing else.
+pub(super) struct Kernel {
+    program: PathBuf,
+    wanted: Vec<(String, String)>,
+}
+
+impl Kernel {
+    /// Beside the bridges and the master of `node`, which exist once a pod was made.
+    pub(super) fn new(node: &Node, size: usize) -> Kernel {
+        let default = node.configuration()["delegates"][0].clone();
+        let confs = std::iter::once(default).chain((1..=size).map(|index| network(node, index)));
+        let wanted = confs.enumerate().map(|(index, conf)| {
+            let kind = conf["type"].as_str().expect("a plugin has a type");
+            let under = conf["bridge"].as_str().or(conf["master"].as_str());
+            let under = under.expect("a bridge or a master");
+            let ifname = match index {
+                0 => "eth0".to_owned(),
+                index => format!("net{index}"),
+            };
+            let addresses = format!("10.{0}.255.7/16,fd00:{0}::ffff:7/64", 200 + index);
+            let wanted = format!("{ifname}={kind},{under},{addresses}");
+            (ifname, wanted)
+        });
+        Kernel {
+            program: locate::executable("bare-netlink"),
+            wanted: wanted.collect(),
+        }
+    }
+
+    fn run<'a>(&self, pod: &Pod, interfaces: impl Iterator<Item = &'a String>) -> Duration {
+        let mut program = Command::new(&self.program);
+        program.arg(pod.netns().path()).args(interfaces);
+        let started = Instant::now();
+        let status = program.status().expect("start a program");
+        let took = started.elapsed();
+        assert!(status.success());
+        took
+    }
+}
+
+impl Attacher for Kernel {
+    fn add(&self, pod: &Pod) -> Duration {
+        self.run(pod, self.wanted.iter().map(|(_, wanted)| wanted))
+    }
+
+    fn del(&self, pod: &Pod) -> Duration {
+        self.run(pod, self.wanted.iter().map(|(ifname, _)| ifname))
+    }
+}
+
 /// Executes `meta-cni` once.
 pub(super) struct Meta {
     program: PathBuf,
@@ -119,12 +170,10 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// With `maxParallelDelegates` as given, else as it is by default.
-    pub(super) fn new(node: &Node, parallel: Option<usize>) -> Meta {
+    /// With other keys of its configuration.
+    pub(super) fn new(node: &Node, more: &Value) -> Meta {
         let mut conf = node.configuration().clone();
-        if let Some(parallel) = parallel {
-            conf["maxParallelDelegates"] = json!(parallel);
-        }
+        merge(&mut conf, more);
         Meta {
             program: locate::executable("meta-cni"),
             path: node.bin_dir().display().to_string(),

@@ -1,12 +1,15 @@
-//! What `bench-attach` and `bench-agent` measure alike: ADD and DEL through `meta-cni` beside the same plugins executed
-//! bare one after the other, in turns within one run; a burst; and the start-up beside a program that does nothing.
+//! What `bench-attach` and `bench-agent` measure alike: ADD and DEL through `meta-cni`, plugins built in and executed, beside the
+//! same plugins executed bare one after the other and beside the kernel's part alone, in turns within one run; a burst; and
+//! the start-up beside a program that does nothing.
 //!
 //! An attachment is a bridge or a macvlan with host-local, IPv4 and IPv6.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::attachers::{self, Attacher, Bare, Meta};
+use serde_json::{Value, json};
+
+use super::attachers::{self, Attacher, Bare, Kernel, Meta};
 use super::{Better, Report, Samples};
 use crate::{Node, Pod, locate};
 
@@ -71,43 +74,59 @@ impl Comparison<'_> {
         });
     }
 
-    /// ADD and DEL of one pod with `size` secondary networks: bare, strictly in order, and with the default
-    /// parallelism, in turns.
+    /// ADD and DEL of one pod with `size` secondary networks, in turns: bare, by the built-in plugins, by executed ones, by
+    /// executed ones strictly in order, and the kernel's part alone.
     fn pairs(&self, size: usize, pod: &Pod, report: &mut Report) {
         let bare = Bare::new(self.node, size);
-        let attachers: [(&str, &dyn Attacher); 3] = [
+        let built_in = Meta::new(self.node, &json!({}));
+        let executed = Meta::new(self.node, &executed());
+        let serial = json!({"builtinPlugins": "off", "maxParallelDelegates": 1});
+        let serial = Meta::new(self.node, &serial);
+        let kernel = Kernel::new(self.node, size);
+        let attachers: [(&str, &dyn Attacher); 5] = [
             ("bare", &bare),
-            ("serial", &Meta::new(self.node, Some(1))),
-            ("default", &Meta::new(self.node, None)),
+            ("built in", &built_in),
+            ("executed", &executed),
+            ("executed in order", &serial),
+            ("kernel", &kernel),
         ];
-        let mut add: [Samples; 3] = Default::default();
-        let mut del: [Samples; 3] = Default::default();
+        let mut add: [Samples; 5] = Default::default();
+        let mut del: [Samples; 5] = Default::default();
         for round in 0..=self.rounds {
-            // Each comes first, second and third equally often: what one leaves to the kernel to do later
-            // meets another one.
+            // Each comes at every place equally often: what one leaves to the kernel to do later meets another one.
             for turn in 0..attachers.len() {
-                let index = (round + turn) % attachers.len();
+                // The first round warms the caches, and makes the bridges for the kernel's part alone.
+                let index = if round == 0 {
+                    turn
+                } else {
+                    (round + turn) % attachers.len()
+                };
                 std::thread::sleep(SETTLE);
                 let added = attachers[index].1.add(pod);
                 std::thread::sleep(SETTLE);
                 let deleted = attachers[index].1.del(pod);
-                // The first round warms the caches.
                 if round > 0 {
                     add[index].push(added);
                     del[index].push(deleted);
                 }
             }
         }
-        let goal = if size == 4 { 1.08 } else { 1.15 };
-        report.ratio(
-            &format!("add_serial_over_bare_{size}"),
-            add[1].over(&add[0]),
-            goal,
-            Better::Lower,
-        );
+        let mut ratio = |name: &str, value: f64, goal: f64| {
+            report.ratio(&format!("{name}_{size}"), value, goal, Better::Lower);
+        };
+        let [of_add, of_del] = match size {
+            0 => [0.5, 1.0],
+            1 => [0.35, 0.5],
+            _ => [0.15, 0.25],
+        };
+        ratio("add_over_bare", add[1].over(&add[0]), of_add);
+        ratio("del_over_bare", del[1].over(&del[0]), of_del);
+        let of_serial = if size == 4 { 1.08 } else { 1.15 };
+        ratio("add_serial_over_bare", add[3].over(&add[0]), of_serial);
         if size == 4 {
-            report.ratio("add_over_bare_4", add[2].over(&add[0]), 0.65, Better::Lower);
-            report.ratio("del_over_bare_4", del[2].over(&del[0]), 0.45, Better::Lower);
+            ratio("add_over_kernel", add[1].over(&add[4]), 4.0);
+            ratio("exec_add_over_bare", add[2].over(&add[0]), 0.65);
+            ratio("exec_del_over_bare", del[2].over(&del[0]), 0.5);
         }
         for (index, (name, _)) in attachers.iter().enumerate() {
             report.figure(&format!("ADD +{size} {name}"), "ms", &add[index]);
@@ -118,19 +137,30 @@ impl Comparison<'_> {
     /// Pods per second when many come at once, each with one secondary network.
     fn burst(&self, report: &mut Report) {
         let bare = Bare::new(self.node, 1);
-        let meta = Meta::new(self.node, None);
-        let (mut floor, mut ours) = (Samples::default(), Samples::default());
+        let built_in = Meta::new(self.node, &json!({}));
+        let executed = Meta::new(self.node, &executed());
+        let attachers: [&dyn Attacher; 3] = [&bare, &built_in, &executed];
+        let mut rates: [Samples; 3] = Default::default();
         for _ in 0..BURST_ROUNDS {
-            for (attacher, samples) in [(&bare as &dyn Attacher, &mut floor), (&meta, &mut ours)] {
+            for (attacher, samples) in attachers.iter().zip(&mut rates) {
                 let took = at_once(&self.burst, |pod| attacher.add(pod));
                 samples.push_value(BURST_PODS as f64 / took.as_secs_f64());
                 at_once(&self.burst, |pod| attacher.del(pod));
             }
         }
-        report.ratio("burst_over_bare", ours.over(&floor), 0.9, Better::Higher);
-        report.figure("burst bare", "pods/s", &floor);
-        report.figure("burst meta-cni", "pods/s", &ours);
+        let [bare, built_in, executed] = &rates;
+        let higher = Better::Higher;
+        report.ratio("burst_over_bare", built_in.over(bare), 3.0, higher);
+        report.ratio("exec_burst_over_bare", executed.over(bare), 0.9, higher);
+        report.figure("burst bare", "pods/s", bare);
+        report.figure("burst built in", "pods/s", built_in);
+        report.figure("burst executed", "pods/s", executed);
     }
+}
+
+/// The same without built-in plugins.
+fn executed() -> Value {
+    json!({ "builtinPlugins": "off" })
 }
 
 /// VERSION beside a program that does nothing.

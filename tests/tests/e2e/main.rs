@@ -2,6 +2,7 @@
 //! `make test-RUNG` runs the tests of one module.
 
 mod agent;
+mod builtin;
 mod clients;
 mod conformance;
 mod damage;

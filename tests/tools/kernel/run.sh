@@ -21,8 +21,7 @@ work=$target/kernel
 mkdir -p "$target"
 printf '\n== kernel\n' | tee "$log"
 
-executable=$(cargo test --locked --package e2e --test e2e --no-run --message-format=json |
-    jq -r 'select(.reason == "compiler-artifact" and .target.name == "e2e" and .profile.test) | .executable // empty')
+executable=$(tests/tools/test-executables.sh | awk -F '\t' '$1 == "test" && $2 == "e2e" { print $4 }')
 tests=$("${executable%/deps/*}/lacking-tests" "$@")
 if [[ -z $tests ]]; then
     printf 'this kernel can run all tests\ntest result: ok. 0 passed; 0 failed; 0 ignored\n' | tee -a "$log"

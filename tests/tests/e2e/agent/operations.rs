@@ -294,7 +294,9 @@ fn verbs_and_plugins_are_timed_and_attachments_counted_by_network() {
     node.add(&pod).ok();
     node.add(&broken).fails(42, &["no"]);
     let count = |command: &str, plugin: &str, result: &str| {
-        let labels = format!("command=\"{command}\",plugin=\"{plugin}\",result=\"{result}\"");
+        let labels = format!(
+            "command=\"{command}\",plugin=\"{plugin}\",mode=\"executed\",result=\"{result}\""
+        );
         format!("meta_cni_operation_duration_seconds_count{{{labels}}}")
     };
     let plugin = "recording-plugin";

@@ -220,8 +220,8 @@ fn the_pages_show_the_state_of_the_agent() {
     let rules = Rules {
         prefix: "meta_cni_",
         labels: &[
-            "code", "command", "kind", "le", "method", "network", "plugin", "result", "verb",
-            "version",
+            "code", "command", "kind", "le", "method", "mode", "network", "plugin", "result",
+            "verb", "version",
         ],
     };
     let samples = rules.lint(text);

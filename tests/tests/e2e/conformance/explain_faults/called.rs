@@ -251,6 +251,7 @@ fn no_ipam() -> Scene {
 /// The most common default network, with a route that names no gateway. The error says what `explain` says.
 fn twice_one_default_route(subnets: &[&str]) -> Scene {
     let node = Node::new("called").default_network(|node| default_gateway(node, subnets));
+    let node = node.conf(json!({ "builtinPlugins": "off" }));
     let pod = node.pod("default", "web").create();
     let (_, msg, _) = node.add(&pod).error();
     assert!(

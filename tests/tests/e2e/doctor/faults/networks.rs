@@ -158,7 +158,7 @@ fn not_executable() -> Scene {
 }
 
 fn too_old() -> Scene {
-    let scene = Scene::of(Node::with_debian_plugins("old"));
+    let scene = Scene::of(Node::with_debian_plugins("old").conf(executed()));
     let mut blue = scene.node.side_bridge("br-blue", &SUBNETS);
     blue["cniVersion"] = json!("1.1.0");
     scene.node.nad("default", "blue", blue);
@@ -230,11 +230,17 @@ fn one_name_of_two() -> Scene {
 }
 
 fn one_default_route_twice() -> Scene {
-    Scene::with_blue("routes", |node| {
-        let mut blue = node.bridge("br-blue", &SUBNETS);
-        blue["isDefaultGateway"] = json!(true);
-        blue
-    })
+    let scene = Scene::of(Node::new("routes").conf(executed()));
+    let mut blue = scene.node.bridge("br-blue", &SUBNETS);
+    blue["isDefaultGateway"] = json!(true);
+    scene.node.nad("default", "blue", blue);
+    scene.node.pod("default", "web").networks("blue").create();
+    scene
+}
+
+/// Faults of the reference plugins that the ones that are built in do not have.
+fn executed() -> Value {
+    json!({ "builtinPlugins": "off" })
 }
 
 fn bad_json() -> Scene {
