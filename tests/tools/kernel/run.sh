@@ -5,7 +5,8 @@
 #   run.sh            the tests that this kernel cannot run
 #   run.sh --all      all tests that need something that kernels may lack
 #
-# KERNEL_SECONDS  the longest time (900), KERNEL_MEMORY the memory of that kernel (2048M).
+# KERNEL_SECONDS  the longest time (1500), KERNEL_MEMORY the memory of that kernel (2048M).
+# KERNEL_EVERY    of how many rows of the built-in plugins one is run (8; 1: all, in about an hour).
 #
 # A test that lacks something there, too, runs nowhere: that is a failure. The log of the tests is
 # target/test-kernel.log, for the summary.
@@ -33,7 +34,7 @@ mkdir -p "$work"
 {
     declare -px PATH
     [[ -z ${META_CNI_BIN_DIR:-} ]] || declare -px META_CNI_BIN_DIR
-    printf 'export E2E_TOOLS_DIR=%q E2E_LACKING_FILE=%q\n' "$tools" "$work/lacking"
+    printf 'export E2E_TOOLS_DIR=%q E2E_LACKING_FILE=%q BUILTIN_EVERY=%q\n' "$tools" "$work/lacking" "${KERNEL_EVERY:-8}"
     printf 'modules=%q\n' "$tools/user-mode-linux/usr/lib/uml/modules"
     # shellcheck disable=SC2086 # One word a test.
     printf 'cd %q\nrun() { %q --exact %s; }\n' "$PWD/tests" "$executable" "$(printf '%q ' $tests)"
@@ -41,7 +42,7 @@ mkdir -p "$work"
 : >"$work/log"
 
 # In a namespace of process IDs, the processes of that kernel end with its first one.
-HOME=$work timeout --kill-after=10 "${KERNEL_SECONDS:-900}" \
+HOME=$work timeout --kill-after=10 "${KERNEL_SECONDS:-1500}" \
     unshare --pid --fork --kill-child -- "$tools/user-mode-linux/usr/bin/linux.uml" \
     mem="${KERNEL_MEMORY:-2048M}" root=/dev/root rootfstype=hostfs rootflags=/ rw quiet con=null con0=null,fd:1 \
     init="$here/init.sh" work="$work" </dev/null >"$work/console" 2>&1 &

@@ -46,7 +46,10 @@ pub(crate) fn compare(kind: &str, least: usize, rows: Vec<Row>) {
     let is_wanted = |row: &Row| only.as_ref().is_none_or(|only| row.name.contains(only));
     let count = rows.len();
     assert!(count >= least, "{kind}: {count} rows of {least}");
-    let waiting = Mutex::new(rows.into_iter().filter(is_wanted).collect::<VecDeque<_>>());
+    let chosen = rows.into_iter().filter(is_wanted).step_by(every());
+    let chosen = chosen.collect::<VecDeque<_>>();
+    let run = chosen.len();
+    let waiting = Mutex::new(chosen);
     let faults = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -62,26 +65,31 @@ pub(crate) fn compare(kind: &str, least: usize, rows: Vec<Row>) {
     });
     let mut faults = faults.into_inner().unwrap();
     faults.sort();
-    eprintln!("{kind}: {count} rows, {} faults", faults.len());
+    eprintln!("{kind}: {run} of {count} rows, {} faults", faults.len());
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Of how many rows one is run: `BUILTIN_EVERY` (1). Under user-mode Linux a row takes many seconds.
+fn every() -> usize {
+    let every = env::var("BUILTIN_EVERY").ok();
+    every.map_or(1, |number| {
+        number.parse().expect("BUILTIN_EVERY is a number")
+    })
 }
 
 /// What differs without a reason, and reasons for which nothing differs.
 fn faults_of(row: &Row) -> Vec<String> {
     let name = &row.name;
-    let mut found = differences_of(
-        row,
-        "built in",
-        |stage| stage.steps(Side::Reference),
-        |stage| stage.steps(Side::Ours),
-    );
-    let by_reference = |stage: &mut Stage<'_>| stage.across(Side::Reference, Side::Reference);
+    let reference = run(row, |stage| stage.steps(Side::Reference));
+    let ours = run(row, |stage| stage.steps(Side::Ours));
+    let mut found = differences_of("built in", &reference, &ours);
+    let across = |adds, deletes| run(row, move |stage| stage.across(adds, deletes));
+    let reference = across(Side::Reference, Side::Reference);
     for (how, adds, deletes) in [
         ("added by the reference", Side::Reference, Side::Ours),
         ("deleted by the reference", Side::Ours, Side::Reference),
     ] {
-        let across = |stage: &mut Stage<'_>| stage.across(adds, deletes);
-        found.extend(differences_of(row, how, by_reference, across));
+        found.extend(differences_of(how, &reference, &across(adds, deletes)));
     }
     let is_at = |step: &str, at: &str| at == "*" || at == step;
     let mut faults = Vec::new();
@@ -96,16 +104,10 @@ fn faults_of(row: &Row) -> Vec<String> {
     faults
 }
 
-/// Runs a row twice, and compares step by step.
-fn differences_of(
-    row: &Row,
-    how: &'static str,
-    reference: impl FnOnce(&mut Stage<'_>) + Send,
-    ours: impl FnOnce(&mut Stage<'_>) + Send,
-) -> Vec<Difference> {
-    let (reference, ours) = (run(row, reference), run(row, ours));
+/// Compares step by step.
+fn differences_of(how: &'static str, reference: &Steps, ours: &Steps) -> Vec<Difference> {
     let mut found = Vec::new();
-    for ((step, reference), (_, ours)) in reference.iter().zip(&ours) {
+    for ((step, reference), (_, ours)) in reference.iter().zip(ours) {
         let mut places = Vec::new();
         differences(reference, ours, "", &mut places);
         let here = places.into_iter();
