@@ -12,6 +12,7 @@ mod ipvlan;
 mod loopback;
 mod macvlan;
 mod ptp;
+mod requests;
 mod row;
 mod run;
 mod sbr;
