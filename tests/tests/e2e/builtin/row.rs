@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) files: Vec<(String, String)>,
     /// A main plugin whose result is `prevResult`, run by the reference on both sides.
     pub(crate) after: Option<Value>,
+    /// Whether the reference leaves links of random names in the pod after an ADD that failed, which are not compared.
+    pub(crate) leaves_links: bool,
     /// Where the sides differ on purpose, and why: the steps, and the reason.
     pub(crate) differs: Vec<(String, String)>,
 }
@@ -40,6 +42,7 @@ impl Row {
             pod: Vec::new(),
             files: Vec::new(),
             after: None,
+            leaves_links: false,
             differs: Vec::new(),
         }
     }
@@ -65,6 +68,12 @@ impl Row {
     /// The same with a file in `{data}` before.
     pub(crate) fn file(mut self, path: &str, text: &str) -> Row {
         self.files.push((path.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// The same of a plugin that leaves links.
+    pub(crate) fn with_links_left(mut self) -> Row {
+        self.leaves_links = true;
         self
     }
 

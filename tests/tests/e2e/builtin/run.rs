@@ -136,6 +136,7 @@ fn run(row: &Row, act: impl FnOnce(&mut Stage<'_>) + Send) -> Steps {
         plain: Plain::of(&twin),
         conf,
         args: &row.args,
+        leaves_links: row.leaves_links,
         pod: twin.pod().display().to_string(),
         steps: Vec::new(),
     };
@@ -155,6 +156,7 @@ struct Stage<'a> {
     plain: Plain,
     conf: Value,
     args: &'a str,
+    leaves_links: bool,
     pod: String,
     steps: Steps,
 }
@@ -190,7 +192,7 @@ impl Stage<'_> {
         let mut listed = conf;
         listed["cni.dev/valid-attachments"] = json!([]);
         self.answer("GC", side, Command::Gc, &listed, "");
-        let mut left = state::read(self.twin);
+        let mut left = self.left(side);
         // No plugin of the reference has GC: its files stay, and ours go.
         let files = left["files"].take();
         // The leases of a plugin before the row's are not the row's to remove.
@@ -215,6 +217,15 @@ impl Stage<'_> {
             &with_result,
             "",
         );
+    }
+
+    /// What is left now.
+    fn left(&self, side: Side) -> Value {
+        let mut left = state::read(self.twin);
+        if self.leaves_links && side == Side::Reference {
+            state::forget_random_links(&mut left["pod"]);
+        }
+        left
     }
 
     fn has_succeeded(&self, step: &str) -> bool {
@@ -254,7 +265,7 @@ impl Stage<'_> {
         netns: &str,
     ) -> Option<Value> {
         let answer = self.answer(name, side, command, conf, netns);
-        let seen = json!({"left": state::read(self.twin)});
+        let seen = json!({"left": self.left(side)});
         let seen = self.plain.value(&seen);
         self.steps.push((name, seen));
         answer

@@ -95,6 +95,16 @@ fn several(command: &mut Command, input: &str) -> Vec<Value> {
     lists.map(Result::unwrap).collect()
 }
 
+/// Leaves out the links of random names, and their settings.
+pub(crate) fn forget_random_links(namespace: &mut Value) {
+    if let Some(links) = namespace.get_mut("links").and_then(Value::as_array_mut) {
+        links.retain(|link| !is_random_name(link["ifname"].as_str().unwrap_or_default()));
+    }
+    if let Some(settings) = namespace.get_mut("settings").and_then(Value::as_object_mut) {
+        settings.retain(|name, _| !name.split(' ').any(is_random_name));
+    }
+}
+
 /// Addresses of the link's own making come a moment later, or are random.
 fn only_lasting(mut links: Value) -> Value {
     for link in links.as_array_mut().into_iter().flatten() {

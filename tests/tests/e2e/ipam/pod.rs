@@ -44,7 +44,9 @@ fn meta_cni(server: &IpamServer, command: &str, pools: [&str; 2]) -> Output {
     let conf = json!({
         "cniVersion": "1.0.0", "name": "meta", "type": "meta-cni", "networksDir": networks, "stateDir": state,
         "confDir": conf_dir,
-        "cniDir": folder.join("multus"), "binDir": "/usr/lib/cni", "delegates": [network("first", pools[0])]
+        "cniDir": folder.join("multus"), "binDir": "/usr/lib/cni", "delegates": [network("first", pools[0])],
+        // What is built in would refuse this before anything is leased.
+        "builtinPlugins": "off"
     });
     let program = locate::executable("meta-cni");
     let bin = program.parent().expect("a folder").display().to_string();
