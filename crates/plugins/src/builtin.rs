@@ -1,5 +1,6 @@
 //! The door: calls of built-in plugins, before those of others.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use cni::error::{Code, ErrorObject};
@@ -96,7 +97,8 @@ impl<P: Plugins> Builtin<P> {
             return Err(PluginError::NoTimeLeft { plugin });
         }
         let request = self.request(call, read, conf, deadline);
-        serve(plugin, &request).map_err(|failure| failed(call.kind, &failure, read.version))
+        let served = guarded(|| serve(plugin, &request));
+        served.map_err(|failure| failed(call.kind, &failure, read.version))
     }
 
     fn request<'a>(
@@ -165,7 +167,7 @@ impl<P: Plugins> Plugins for Builtin<P> {
             return Ok(());
         };
         let request = self.request(call, &read, &conf, Instant::now());
-        let checked = plugin.validate(&request);
+        let checked = guarded(|| plugin.validate(&request));
         checked.map_err(|failure| failed(call.kind, &failure, read.version))
     }
 
@@ -269,6 +271,11 @@ fn versions() -> Vec<u8> {
     answer.to_string().into_bytes()
 }
 
+/// A panic of a plugin is its failure, as a program that crashes is: what the pod's other plugins made is still undone.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Failure::Fault))
+}
+
 fn failed(kind: &str, failure: &Failure, version: Version) -> PluginError {
     refused(kind, failure.to_object().in_version(version))
 }
@@ -277,5 +284,19 @@ fn refused(kind: &str, object: ErrorObject) -> PluginError {
     PluginError::Failed {
         plugin: kind.to_owned(),
         object,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_panics_has_failed() {
+        let failure = guarded::<()>(|| panic!("a test")).unwrap_err();
+        let object = failure.to_object();
+        assert_eq!(object.code, Code::INTERNAL);
+        assert!(object.msg.contains("builtinPlugins"), "{}", object.msg);
+        assert!(guarded(|| Ok(())).is_ok());
     }
 }

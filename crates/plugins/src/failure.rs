@@ -205,6 +205,11 @@ pub enum Failure {
         /// What it is.
         what: String,
     },
+    /// The plugin panicked.
+    #[error(
+        "the built-in plugin came upon a fault of its own, which standard error names; report it, and set builtinPlugins to \"off\" until it is mended"
+    )]
+    Fault,
     /// More than one thing failed.
     #[error("{}", .0.iter().map(|one| with_causes(one)).collect::<Vec<_>>().join("; "))]
     Several(Vec<Failure>),
