@@ -6,7 +6,7 @@
 #   run.sh --all      all tests that need something that kernels may lack
 #
 # KERNEL_SECONDS  the longest time (1500), KERNEL_MEMORY the memory of that kernel (2048M).
-# KERNEL_EVERY    of how many rows of the built-in plugins one is run (8; 1: all, in about an hour).
+# KERNEL_EVERY    of how many rows of the built-in plugins one is run (20; 1: all, in about two hours).
 #
 # A test that lacks something there, too, runs nowhere: that is a failure. The log of the tests is
 # target/test-kernel.log, for the summary.
@@ -34,7 +34,7 @@ mkdir -p "$work"
 {
     declare -px PATH
     [[ -z ${META_CNI_BIN_DIR:-} ]] || declare -px META_CNI_BIN_DIR
-    printf 'export E2E_TOOLS_DIR=%q E2E_LACKING_FILE=%q BUILTIN_EVERY=%q\n' "$tools" "$work/lacking" "${KERNEL_EVERY:-8}"
+    printf 'export E2E_TOOLS_DIR=%q E2E_LACKING_FILE=%q BUILTIN_EVERY=%q\n' "$tools" "$work/lacking" "${KERNEL_EVERY:-20}"
     printf 'modules=%q\n' "$tools/user-mode-linux/usr/lib/uml/modules"
     # shellcheck disable=SC2086 # One word a test.
     printf 'cd %q\nrun() { %q --exact %s; }\n' "$PWD/tests" "$executable" "$(printf '%q ' $tests)"
