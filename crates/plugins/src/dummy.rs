@@ -45,8 +45,7 @@ impl Plugin for Dummy {
             namespace: &namespace,
             announcement: Announcement::Default,
         };
-        let result = made.finish(Addresses::Leased(ipam));
-        result.inspect_err(|_| sandbox::undo_link(&namespace, ifname))
+        made.finish_or_remove(Addresses::Leased(ipam))
     }
 
     fn del(&self, request: &Request<'_>) -> Result<(), Failure> {

@@ -104,6 +104,7 @@ impl Plugin for Ipvlan {
         };
         let mtu = u32::try_from(conf.mtu).ok().filter(|mtu| *mtu > 0);
         let master = conf.master(earlier.as_ref())?;
+        let addresses = addresses(request, earlier.clone())?;
         master.make(&namespace, |_| {
             Ok(NewLink {
                 mtu,
@@ -115,8 +116,7 @@ impl Plugin for Ipvlan {
             namespace: &namespace,
             announcement: Announcement::Sent,
         };
-        let result = addresses(request, earlier).and_then(|addresses| made.finish(addresses));
-        let result = result.inspect_err(|_| sandbox::undo_link(&namespace, ifname))?;
+        let result = made.finish_or_remove(addresses)?;
         Ok(with_only_own_dns(result, request))
     }
 
@@ -136,14 +136,7 @@ impl Plugin for Ipvlan {
         }
         let mode = conf.mode()?;
         single::check(request, &namespace, &result, |link| {
-            single::check_kind(link, "ipvlan")?;
-            match link.details == Details::Ipvlan(mode) {
-                true => Ok(()),
-                false => Err(Failure::changed(format!(
-                    "the mode of {} is not {mode:?}",
-                    link.name
-                ))),
-            }
+            single::check_details(link, "ipvlan", "mode", Details::Ipvlan(mode))
         })
     }
 

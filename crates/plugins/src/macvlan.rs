@@ -115,8 +115,7 @@ impl Plugin for Macvlan {
             namespace: &namespace,
             announcement: Announcement::Sent,
         };
-        let result = made.finish(Addresses::of(request));
-        let result = result.inspect_err(|_| sandbox::undo_link(&namespace, ifname))?;
+        let result = made.finish_or_remove(Addresses::of(request))?;
         Ok(with_only_own_dns(result, request))
     }
 
@@ -133,14 +132,7 @@ impl Plugin for Macvlan {
         let result = single::expected(request)?;
         let mode = conf.mode()?;
         single::check(request, &namespace, &result, |link| {
-            single::check_kind(link, "macvlan")?;
-            match link.details == Details::Macvlan(mode) {
-                true => Ok(()),
-                false => Err(Failure::changed(format!(
-                    "the mode of {} is not {mode:?}",
-                    link.name
-                ))),
-            }
+            single::check_details(link, "macvlan", "mode", Details::Macvlan(mode))
         })
     }
 

@@ -3,7 +3,7 @@
 
 use cni::result::{CniResult, Interface};
 use netlink::netns::Namespace;
-use netlink::{Link, Netlink};
+use netlink::{Details, Link, Netlink};
 
 use crate::failure::Failure;
 use crate::ipam::Ipam;
@@ -62,6 +62,15 @@ impl Made<'_> {
                 self.configure(result).inspect_err(|_| ipam.undo())
             }
         }
+    }
+
+    /// The same of an interface that exists for this attachment alone: it is removed again if that fails.
+    ///
+    /// # Errors
+    /// As [`Made::finish`].
+    pub(crate) fn finish_or_remove(&self, addresses: Addresses<'_>) -> Result<CniResult, Failure> {
+        let finished = self.finish(addresses);
+        finished.inspect_err(|_| sandbox::undo_link(self.namespace, self.request.target.ifname))
     }
 
     fn configure(&self, mut result: CniResult) -> Result<CniResult, Failure> {
@@ -147,6 +156,27 @@ pub(crate) fn check(
         }
         sandbox::check(&mut netlink, ifname, result)
     })?
+}
+
+/// CHECK of the kind of a link, and of what only this kind has, which is called `what`.
+///
+/// # Errors
+/// [`Failure::Changed`] if one of them is another.
+pub(crate) fn check_details(
+    link: &Link,
+    kind: &str,
+    what: &str,
+    wanted: Details,
+) -> Result<(), Failure> {
+    check_kind(link, kind)?;
+    match link.details == wanted {
+        true => Ok(()),
+        false => {
+            let (name, found) = (&link.name, link.details);
+            let what = format!("the {what} of {name} is {found:?}, not {wanted:?}");
+            Err(Failure::changed(what))
+        }
+    }
 }
 
 /// CHECK of the kind of a link.

@@ -86,8 +86,7 @@ impl Plugin for Vlan {
             namespace: &namespace,
             announcement: Announcement::Default,
         };
-        let result = made.finish(Addresses::of(request));
-        let result = result.inspect_err(|_| sandbox::undo_link(&namespace, ifname))?;
+        let result = made.finish_or_remove(Addresses::of(request))?;
         Ok(with_only_own_dns(result, request))
     }
 
@@ -104,11 +103,8 @@ impl Plugin for Vlan {
         conf.master()?.find(&namespace)?;
         let id = conf.id()?;
         single::check(request, &namespace, &result, |link| {
-            single::check_kind(link, "vlan")?;
+            single::check_details(link, "vlan", "VLAN", Details::Vlan(id))?;
             let name = &link.name;
-            if link.details != Details::Vlan(id) {
-                return Err(Failure::changed(format!("the VLAN of {name} is not {id}")));
-            }
             match conf.mtu == 0 || conf.mtu == i64::from(link.mtu) {
                 true => Ok(()),
                 false => Err(Failure::changed(format!(
