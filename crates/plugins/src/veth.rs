@@ -102,7 +102,9 @@ fn make_with_random_name(
     wanted: &Wanted<'_>,
     is_peer_there: impl Fn() -> Result<bool, Failure>,
 ) -> Result<String, Failure> {
-    for attempt in 1.. {
+    let mut left = NAMES;
+    loop {
+        left -= 1;
         let [a, b, c, d, ..] = hardware::random_bytes();
         let name = format!("veth{a:02x}{b:02x}{c:02x}{d:02x}");
         let port = NewLink {
@@ -115,7 +117,7 @@ fn make_with_random_name(
         };
         match host.make(&port) {
             Ok(()) => return Ok(name),
-            Err(error) if error.errno() == Some(nix::libc::EEXIST) && attempt < NAMES => {
+            Err(error) if error.errno() == Some(nix::libc::EEXIST) && left > 0 => {
                 if is_peer_there()? {
                     return Err(sandbox::name_in_use(wanted.container));
                 }
@@ -123,7 +125,6 @@ fn make_with_random_name(
             Err(error) => return Err(error.into()),
         }
     }
-    unreachable!("the loop ends by itself")
 }
 
 /// CHECK of the container's end: it exists, is one of a pair, and has the hardware address.
