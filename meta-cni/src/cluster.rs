@@ -1,18 +1,16 @@
 //! The seam to what a cluster knows and what is reported to it: pods, NetworkAttachmentDefinitions, network-status
-//! and Events. No I/O here; the implementations are `cluster/agent.rs` (the agent of this node),
-//! `cluster/api.rs` (the API server) and `cluster/folder.rs` (a folder of YAML).
+//! and Events. No I/O here; the implementations are in `cluster/sources`: `agent.rs` (the agent of this node),
+//! `api.rs` (the API server) and `folder.rs` (a folder of YAML).
 
-pub mod agent;
-pub mod api;
-pub mod folder;
 mod object;
 pub mod selector;
-pub(crate) mod sources;
+pub mod sources;
 
 pub use object::{
     ContainerSpecs, Labels, NETWORK_STATUS, STATIC_POD, check_uid, credible, resource_name_of,
     with_name,
 };
+pub use sources::{agent, api, folder};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,6 +9,7 @@ use cni::chain::{self, ChainError, PluginFailure};
 use cni::netconf::PluginConf;
 use cni::plugins::{Location, PluginError, Plugins, Target, TimeLimit};
 use cni::result::CniResult;
+use plugins::{owns_interface, remove_interfaces};
 use tracing::{Span, info_span};
 
 use crate::diagnosis::Explain;
@@ -121,6 +122,7 @@ impl Runner<'_> {
             level.retain(|&place| !record.attachments[place].is_gone());
             level.reverse();
         });
+        self.remove_together(record, netns, &levels);
         let levels = longest_unreached_first(record, &levels);
         let order = levels.concat();
         let mut failures = self.detach_once(record, netns, levels);
@@ -153,6 +155,26 @@ impl Runner<'_> {
             Ok(())
         } else {
             Err(errors)
+        }
+    }
+
+    /// Removes at once the interfaces that the DELs of `levels` remove alone; the DELs find them gone.
+    fn remove_together(&self, record: &Record, netns: &str, levels: &[Vec<usize>]) {
+        let ifnames = removed_alone(record, levels, |entry| self.owns_interface(entry));
+        if ifnames.len() < 2 || netns.is_empty() {
+            return;
+        }
+        let removed = info_span!("interfaces").in_scope(|| remove_interfaces(netns, &ifnames));
+        if let Err(error) = removed {
+            tracing::info!(%error, "the interfaces are removed one by one");
+        }
+    }
+
+    /// Whether DEL of an attachment does no more to the sandbox than to remove its interface.
+    fn owns_interface(&self, entry: &Entry) -> bool {
+        match entry.attachment.list.plugins.as_slice() {
+            [only] => owns_interface(only.plugin_type()) && !self.built_in(entry).is_empty(),
+            _ => false,
         }
     }
 
@@ -292,6 +314,25 @@ fn longest_unreached_first(record: &Record, levels: &[Vec<usize>]) -> Vec<Vec<us
     };
     let all = counts.into_iter().rev().flat_map(of_count);
     all.filter(|level: &Vec<usize>| !level.is_empty()).collect()
+}
+
+/// The interfaces of the attachments of `levels` whose DEL removes them alone, as `owns` says, but for those on which others may
+/// stand: all of a level that comes behind one with another attachment.
+fn removed_alone<'a>(
+    record: &'a Record,
+    levels: &[Vec<usize>],
+    owns: impl Fn(&Entry) -> bool,
+) -> Vec<&'a str> {
+    let mut ifnames = Vec::new();
+    for level in levels {
+        let entries = level.iter().map(|&place| &record.attachments[place]);
+        let (alone, others): (Vec<&Entry>, Vec<&Entry>) = entries.partition(|entry| owns(entry));
+        ifnames.extend(alone.iter().map(|entry| entry.attachment.ifname.as_str()));
+        if !others.is_empty() {
+            break;
+        }
+    }
+    ifnames
 }
 
 /// Whether a plugin was not executed, because the time of the call was over.

@@ -43,6 +43,10 @@ impl Plugin for Bridge {
         is_set("macspoofchk").then_some("macspoofchk is done with nftables")
     }
 
+    fn owns_interface(&self) -> bool {
+        true
+    }
+
     fn validate(&self, request: &Request<'_>) -> Result<(), Failure> {
         let conf = Conf::read(request)?;
         if conf.disable_container_interface && Ipam::of(request).is_some() {

@@ -29,6 +29,10 @@ impl Plugin for Dummy {
         KEYS
     }
 
+    fn owns_interface(&self) -> bool {
+        true
+    }
+
     fn validate(&self, request: &Request<'_>) -> Result<(), Failure> {
         let _: IgnoredAny = request.read()?;
         Ipam::needed(request).map(drop)

@@ -88,6 +88,10 @@ impl Plugin for Ipvlan {
         KEYS
     }
 
+    fn owns_interface(&self) -> bool {
+        true
+    }
+
     fn validate(&self, request: &Request<'_>) -> Result<(), Failure> {
         let conf: Conf = request.read()?;
         conf.mode().map(drop)

@@ -25,6 +25,7 @@ mod selection;
 pub mod shape;
 mod single;
 mod sysctl;
+mod together;
 mod veth;
 
 mod bridge;
@@ -47,3 +48,4 @@ pub use host_local::{FolderError, LeaseError};
 pub use kinds::all;
 pub use plugin::{Plugin, Request};
 pub use selection::{Selection, SelectionError};
+pub use together::{owns_interface, remove_interfaces};

@@ -88,6 +88,10 @@ impl Plugin for Macvlan {
         KEYS
     }
 
+    fn owns_interface(&self) -> bool {
+        true
+    }
+
     fn validate(&self, request: &Request<'_>) -> Result<(), Failure> {
         let conf: Conf = request.read()?;
         conf.mode()?;

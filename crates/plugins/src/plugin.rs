@@ -34,6 +34,12 @@ pub trait Plugin: Sync {
         None
     }
 
+    /// Whether DEL does no more to the sandbox than to remove the interface CNI_IFNAME, so that those of several attachments
+    /// may be removed at once before.
+    fn owns_interface(&self) -> bool {
+        false
+    }
+
     /// Checks all that can be checked before anything is made.
     ///
     /// # Errors

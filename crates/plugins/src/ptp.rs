@@ -60,6 +60,10 @@ impl Plugin for Ptp {
         is_set.then_some("ipMasq is done with iptables or nftables")
     }
 
+    fn owns_interface(&self) -> bool {
+        true
+    }
+
     fn validate(&self, request: &Request<'_>) -> Result<(), Failure> {
         let _: Conf = request.read()?;
         Ipam::needed(request).map(drop)

@@ -1,7 +1,7 @@
 //! The interface of an attachment inside its sandbox: addresses and routes as the plugin for addresses has them.
 //! Follows the reference plugins' package ipam (`ConfigureIface`) and package ip (`SettleAddresses`, the checks of CHECK).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -151,7 +151,8 @@ pub(crate) fn configure(
     };
     let gateways = Family::BOTH.map(gateway);
     if gateways[1].is_some() {
-        settle(netlink, &link, deadline)?;
+        let addresses = ours.iter().map(|ip| ip.address.ip());
+        settle(netlink, &link, addresses, deadline)?;
     }
     for route in &result.routes {
         let family = usize::from(route.dst.is_ipv6());
@@ -189,15 +190,26 @@ fn enable_ipv6(ifname: &str) -> Result<(), Failure> {
     sysctl::write(&path, "1")
 }
 
-/// Waits until no IPv6 address of the link is tentative.
+/// Waits until none of these addresses of the link is tentative; those of IPv4 never are.
 ///
 /// # Errors
 /// [`Failure::Duplicate`]; [`Failure::Tentative`] if an address still is although the link can pass traffic.
-pub(crate) fn settle(netlink: &mut Netlink, link: &Link, deadline: Instant) -> Result<(), Failure> {
+pub(crate) fn settle(
+    netlink: &mut Netlink,
+    link: &Link,
+    addresses: impl IntoIterator<Item = IpAddr>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let addresses = addresses.into_iter().filter_map(|address| match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    });
+    let mut pending: Vec<Ipv6Addr> = addresses.collect();
     let mut events = None;
     let end = deadline.min(Instant::now() + DETECTION_TIME);
     loop {
-        if !is_detecting(netlink, link)? {
+        pending = still_pending(netlink, link, pending)?;
+        if pending.is_empty() {
             return Ok(());
         }
         // The first question costs no socket: most often nothing is left to wait for.
@@ -217,25 +229,26 @@ pub(crate) fn settle(netlink: &mut Netlink, link: &Link, deadline: Instant) -> R
     }
 }
 
-/// Whether duplicate detection of an address of the link goes on.
-fn is_detecting(netlink: &mut Netlink, link: &Link) -> Result<bool, Failure> {
-    let mut is_detecting = false;
-    for address in netlink.all_addresses()? {
-        if address.link != link.index {
-            continue;
-        }
-        match address.detection {
-            Detection::Failed => {
+/// Those of the addresses whose duplicate detection goes on, asked one by one: a list of all would grow with what others have.
+fn still_pending(
+    netlink: &mut Netlink,
+    link: &Link,
+    addresses: Vec<Ipv6Addr>,
+) -> Result<Vec<Ipv6Addr>, Failure> {
+    let mut pending = Vec::new();
+    for address in addresses {
+        match netlink.detection(link.index, address)? {
+            Some(Detection::Failed) => {
                 return Err(Failure::Duplicate {
                     link: link.name.clone(),
-                    address: address.address.ip(),
+                    address: address.into(),
                 });
             }
-            Detection::Pending => is_detecting = true,
-            Detection::Done => {}
+            Some(Detection::Pending) => pending.push(address),
+            Some(Detection::Done) | None => {}
         }
     }
-    Ok(is_detecting)
+    Ok(pending)
 }
 
 /// CHECK: the addresses and routes of a result are there. To be called inside the sandbox.

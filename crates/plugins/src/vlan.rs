@@ -64,6 +64,10 @@ impl Plugin for Vlan {
         KEYS
     }
 
+    fn owns_interface(&self) -> bool {
+        true
+    }
+
     fn validate(&self, request: &Request<'_>) -> Result<(), Failure> {
         let conf: Conf = request.read()?;
         conf.master()?;

@@ -214,7 +214,8 @@ fn join(
     }
     if !lost.is_empty() {
         // A route has the address as its source only once duplicate detection is over.
-        sandbox::settle(netlink, port, request.deadline)?;
+        let addresses = lost.iter().map(|address| address.ip());
+        sandbox::settle(netlink, port, addresses, request.deadline)?;
     }
     for route in &routes {
         // In the place of the same route over another port, whose own subnets stay: the reference replaces those of IPv6, too.

@@ -95,7 +95,7 @@ impl Api {
 /// A pool with the fields of a mask as `wanted` has them. What was stored before something was checked stays as it is.
 fn edited(before: &Pool, wanted: &ipam::Pool, mask: &[String]) -> Result<Pool, Refusal> {
     let mut message = pool::encode(before.clone());
-    pool::fields::update(&mut message, wanted, mask)?;
+    pool::update::update(&mut message, wanted, mask)?;
     let after = pool::decode(message)?;
     if after.labels != before.labels {
         pool::check_labels(&after)?;

@@ -100,7 +100,7 @@ pub fn encode_type(kind: EventType) -> ipam::EventType {
         EventType::Expired => ipam::EventType::Expired,
         EventType::Reclaimed => ipam::EventType::Reclaimed,
         EventType::Freed => ipam::EventType::Freed,
-        EventType::CutShort => ipam::EventType::Pressed,
+        EventType::CutShort => ipam::EventType::CutShort,
         EventType::Deleted => ipam::EventType::Deleted,
     }
 }
@@ -115,7 +115,7 @@ fn decode_type(kind: i32) -> Result<EventType, Malformed> {
         ipam::EventType::Expired => Ok(EventType::Expired),
         ipam::EventType::Reclaimed => Ok(EventType::Reclaimed),
         ipam::EventType::Freed => Ok(EventType::Freed),
-        ipam::EventType::Pressed => Ok(EventType::CutShort),
+        ipam::EventType::CutShort => Ok(EventType::CutShort),
         ipam::EventType::Deleted => Ok(EventType::Deleted),
     }
 }

@@ -94,7 +94,7 @@ fn colour(text: &str) -> Option<Color> {
     match text {
         "ACTIVE" | "CREATED" => Some(Color::Green),
         "CORDONED" | "QUARANTINED" | "RELEASED" | "EXPIRED" => Some(Color::Yellow),
-        "EXHAUSTED" | "PRESSED" | "RECLAIMED" | "DELETED" => Some(Color::Red),
+        "EXHAUSTED" | "CUT_SHORT" | "RECLAIMED" | "DELETED" => Some(Color::Red),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ipam_server::wire::pool::fields::{self, Kind};
+use ipam_server::wire::pool::update;
 use proto::ipam::v1::{Pool, UpdatePoolRequest};
 
 use super::file;
@@ -81,7 +82,7 @@ fn head() -> String {
 
 /// What an editor shows of a pool.
 fn editable(pool: &Pool) -> Result<String, CliError> {
-    let value = serde_json::to_value(fields::configuration(pool)).map_err(CliError::Encode)?;
+    let value = serde_json::to_value(update::configuration(pool)).map_err(CliError::Encode)?;
     Ok(format!("{}{}", head(), yaml(&value)?))
 }
 
@@ -103,7 +104,7 @@ impl Edited {
             (Some(entry), true) => entry.pool,
             _ => return Err(wrong("it must hold one pool".to_owned())),
         };
-        match fields::changed_immutable(present, &pool) {
+        match update::changed_immutable(present, &pool) {
             Some(field) => Err(wrong(format!(
                 "{field} cannot be changed; make another pool"
             ))),

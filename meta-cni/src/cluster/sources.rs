@@ -1,14 +1,18 @@
 //! Which sources know of pods and networks, by the configuration and by what is around this process: the one choice for verbs
 //! and for doctor.
 
+pub mod agent;
+pub mod api;
+pub mod folder;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Cluster;
-use super::agent::AgentCluster;
-use super::api::ApiCluster;
-use super::folder::FolderCluster;
 use crate::config::Config;
+use agent::AgentCluster;
+use api::ApiCluster;
+use folder::FolderCluster;
 
 /// The variable by which a pod finds its API server.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";

@@ -183,11 +183,11 @@ async fn invariant_5_no_reuse_before_the_quarantine_ends_unless_nothing_else_is_
         "nothing is free: the oldest goes first"
     );
     let events = bench.events(0, 100).await.unwrap();
-    let pressed = events
+    let cut_short = events
         .iter()
-        .filter(|event| event.r#type() == EventType::Pressed)
+        .filter(|event| event.r#type() == EventType::CutShort)
         .count();
-    assert_eq!(pressed, 1, "and it is counted");
+    assert_eq!(cut_short, 1, "and it is counted");
     let named = ipam::AllocateRequest {
         ips: vec!["10.0.0.2".into()],
         ..ask("blue", 4)

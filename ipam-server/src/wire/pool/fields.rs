@@ -1,8 +1,17 @@
-//! The fields of a pool's message: one table that says of each who changes it, and how it is taken from another message.
-//! UpdatePool, `ipamctl pool edit` and the flags of `ipamctl` read it; a test holds it against the contract.
+//! Each field of a pool: its value in a message and in the domain, what is wrong with it, and, in one table, who changes it
+//! and how it is taken from another message. UpdatePool, `ipamctl pool edit` and the flags of `ipamctl` read the table; a test
+//! holds it against the contract.
 
-use ipam_core::error::Error;
+use ipam_core::family::Family;
+use ipam_core::pool::Pool;
 use proto::ipam::v1 as ipam;
+
+use super::super::problems::Problems;
+use super::super::{Malformed, lease, shared, time};
+use super::{parts, subnet};
+
+/// The VRF of a pool that names none.
+const DEFAULT_VRF: &str = "default";
 
 /// Who changes a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +31,8 @@ pub struct Field {
     pub path: &'static str,
     /// Who changes it.
     pub kind: Kind,
-    take: fn(&mut ipam::Pool, &ipam::Pool),
-    keeps: fn(&ipam::Pool, &ipam::Pool) -> bool,
+    pub(super) take: fn(&mut ipam::Pool, &ipam::Pool),
+    pub(super) keeps: fn(&ipam::Pool, &ipam::Pool) -> bool,
 }
 
 macro_rules! field {
@@ -100,64 +109,91 @@ pub fn paths(kind: Kind) -> impl Iterator<Item = &'static str> {
     fields.map(|field| field.path)
 }
 
-/// A pool without what the server says of it.
-pub fn configuration(pool: &ipam::Pool) -> ipam::Pool {
-    let mut pool = pool.clone();
-    for field in FIELDS.iter().filter(|field| field.kind == Kind::Output) {
-        (field.take)(&mut pool, &ipam::Pool::default());
+/// A pool as messages have it, without counts.
+pub fn encode(pool: Pool) -> ipam::Pool {
+    ipam::Pool {
+        name: pool.name.as_ref().to_owned(),
+        vrf: pool.vrf.as_ref().to_owned(),
+        ipv4: pool.ipv4.as_ref().map(subnet::encode),
+        ipv6: pool.ipv6.as_ref().map(subnet::encode),
+        dns: pool.dns.map(parts::encode_dns),
+        pairing: parts::encode_pairing(pool.pairing).into(),
+        families_required: lease::encode_families(pool.families_required).into(),
+        strategy: parts::encode_strategy(pool.strategy).into(),
+        quarantine: pool.quarantine.map(time::encode_duration),
+        default_ttl: pool.default_ttl.map(time::encode_duration),
+        max_ttl: pool.max_ttl.map(time::encode_duration),
+        state: parts::encode_state(pool.state).into(),
+        labels: pool.labels,
+        etag: pool.etag,
+        create_time: pool.create_time.map(time::encode),
+        update_time: pool.update_time.map(time::encode),
+        ipv4_usage: None,
+        ipv6_usage: None,
+        allowed_namespaces: pool.allowed_namespaces,
+        requested_addresses: parts::encode_requested(pool.requested_addresses).into(),
+        namespace_quota: pool.namespace_quota,
     }
-    pool
 }
 
-/// The first immutable field in which `wanted` differs from `present`. An unset `vrf` or `pairing` does not differ.
-pub fn changed_immutable(present: &ipam::Pool, wanted: &ipam::Pool) -> Option<&'static str> {
-    let mut fields = FIELDS.iter();
-    fields
-        .find(|field| field.kind == Kind::Immutable && !(field.keeps)(present, wanted))
-        .map(|field| field.path)
-}
-
-/// Takes the fields of a mask from `wanted`; without a mask, all mutable ones.
-///
-/// # Errors
-/// [`Error::InvalidFields`] for a mask that names another field or one of a family that the pool lacks, and without a mask for
-/// a changed immutable field.
-pub fn update(pool: &mut ipam::Pool, wanted: &ipam::Pool, mask: &[String]) -> Result<(), Error> {
-    let mutable = FIELDS.iter().filter(|field| field.kind == Kind::Mutable);
-    if mask.is_empty() {
-        if let Some(path) = changed_immutable(pool, wanted) {
-            let problem = "cannot change; make another pool";
-            return Err(Error::field(format!("pool.{path}"), problem));
-        }
-        mutable.for_each(|field| (field.take)(pool, wanted));
-        return Ok(());
+/// Reads a message, and adds what is wrong with it to `problems`; malformed is what has no value in the domain.
+pub(super) fn read(message: ipam::Pool, problems: &mut Problems) -> Result<Pool, Malformed> {
+    problems.name("pool.name", &message.name);
+    let vrf = match message.vrf.is_empty() {
+        true => DEFAULT_VRF.into(),
+        false => shared(message.vrf),
+    };
+    problems.name("pool.vrf", &vrf);
+    let has = (message.ipv4.is_some(), message.ipv6.is_some());
+    let mut decoded = |family, subnet: Option<ipam::Subnet>| {
+        subnet
+            .map(|subnet| subnet::decode(family, subnet, problems))
+            .transpose()
+    };
+    let ipv4 = decoded(Family::V4, message.ipv4);
+    let ipv6 = decoded(Family::V6, message.ipv6);
+    if has == (false, false) {
+        problems.add("pool.ipv4", "a pool needs ipv4 or ipv6, with a cidr");
     }
-    for path in mask {
-        let Some(field) = mutable.clone().find(|field| field.path == path) else {
-            let known: Vec<_> = paths(Kind::Mutable).collect();
-            let problem = format!(
-                "{path:?} cannot be changed; it may name {}",
-                known.join(", ")
-            );
-            return Err(Error::field("update_mask", problem));
-        };
-        if lacks_family(pool, path) {
-            let problem = format!(
-                "{path:?}: the pool has no such family, and a family cannot be added; make another pool"
-            );
-            return Err(Error::field("update_mask", problem));
-        }
-        (field.take)(pool, wanted);
-    }
-    Ok(())
-}
-
-fn lacks_family(pool: &ipam::Pool, path: &str) -> bool {
-    match path.split_once('.') {
-        Some(("ipv4", _)) => pool.ipv4.is_none(),
-        Some(("ipv6", _)) => pool.ipv6.is_none(),
-        _ => false,
-    }
+    let families_required = parts::families(message.families_required, has, problems);
+    let strategy = parts::strategy(message.strategy);
+    problems.known("pool.strategy", strategy.is_some());
+    let pairing = parts::pairing(message.pairing);
+    problems.known("pool.pairing", pairing.is_some());
+    let state = parts::state(message.state);
+    problems.known("pool.state", state.is_some());
+    let quarantine = problems.duration("pool.quarantine", message.quarantine.as_ref());
+    let default_ttl = problems.duration("pool.default_ttl", message.default_ttl.as_ref());
+    let max_ttl = problems.duration("pool.max_ttl", message.max_ttl.as_ref());
+    let requested_addresses = parts::requested_addresses(message.requested_addresses);
+    problems.known("pool.requested_addresses", requested_addresses.is_some());
+    problems.labels("pool.labels", &message.labels);
+    let dns = message.dns.map(|dns| parts::decode_dns(dns, problems));
+    let missing = |field: &str| Malformed {
+        what: format!("{field} has a value of a newer version"),
+    };
+    Ok(Pool {
+        name: shared(message.name),
+        vrf,
+        ipv4: ipv4?,
+        ipv6: ipv6?,
+        dns: dns.transpose()?,
+        pairing: pairing.ok_or_else(|| missing("pool.pairing"))?,
+        families_required: families_required.ok_or_else(|| missing("pool.families_required"))?,
+        strategy: strategy.ok_or_else(|| missing("pool.strategy"))?,
+        quarantine,
+        default_ttl,
+        max_ttl,
+        state: state.ok_or_else(|| missing("pool.state"))?,
+        labels: message.labels,
+        etag: message.etag,
+        create_time: time::stored("pool.create_time", message.create_time.as_ref())?,
+        update_time: time::stored("pool.update_time", message.update_time.as_ref())?,
+        allowed_namespaces: parts::namespaces(message.allowed_namespaces, problems),
+        requested_addresses: requested_addresses
+            .ok_or_else(|| missing("pool.requested_addresses"))?,
+        namespace_quota: message.namespace_quota,
+    })
 }
 
 #[cfg(test)]

@@ -27,6 +27,20 @@ fn del_asks_the_others_first_and_the_default_network_at_the_end() {
 }
 
 #[test]
+fn interfaces_are_removed_together_but_for_those_on_which_others_may_stand() {
+    let record = added(&["eth0", "net1", "net2", "net3"]);
+    let levels = [vec![3], vec![2, 1], vec![0]];
+    let removed = |others: &[&str]| {
+        removed_alone(&record, &levels, |entry| {
+            !others.contains(&entry.attachment.ifname.as_str())
+        })
+    };
+    assert_eq!(removed(&[]), ["net3", "net2", "net1", "eth0"]);
+    assert_eq!(removed(&["net1"]), ["net3", "net2"]);
+    assert_eq!(removed(&["net3"]), [""; 0]);
+}
+
+#[test]
 fn del_of_what_was_begun_only_has_no_result_to_give() {
     let exec = Recording::new(made);
     let runner = Runner {

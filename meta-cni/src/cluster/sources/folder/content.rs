@@ -21,7 +21,7 @@ pub(super) const FILE_LIMIT: u64 = 4 * 1024 * 1024;
 /// Lists in lists deeper than this are refused.
 const LIST_DEPTH_LIMIT: usize = 8;
 
-/// Everything that the files of a folder say.
+/// What files of a folder say.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     /// Pods, by namespace and name.
@@ -56,13 +56,16 @@ fn document_suffix(document: Option<usize>) -> String {
     document.map_or_else(String::new, |number| format!(", document {number}"))
 }
 
-impl Content {
-    /// Reads the `*.yaml`, `*.yml` and `*.json` files of a folder, in the order of their names. Hidden
-    /// files and subfolders are left alone.
+/// The files of a folder, in the order of their names: each its text, or why that cannot be read.
+#[derive(Debug)]
+pub(super) struct Files(Vec<(PathBuf, Result<String, String>)>);
+
+impl Files {
+    /// Reads the `*.yaml`, `*.yml` and `*.json` files of a folder. Hidden files and subfolders are left alone.
     ///
     /// # Errors
-    /// The folder itself cannot be read; a broken file is kept in [`Content::broken`].
-    pub(super) fn read(dir: &Path) -> io::Result<Content> {
+    /// The folder itself cannot be read.
+    pub(super) fn read(dir: &Path) -> io::Result<Files> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
@@ -72,20 +75,44 @@ impl Content {
             }
         }
         paths.sort();
+        let with_text = |path: PathBuf| {
+            let text = read_limited(&path);
+            (path, text)
+        };
+        Ok(Files(paths.into_iter().map(with_text).collect()))
+    }
+
+    /// What all files say.
+    pub(super) fn content(&self) -> Content {
+        self.content_if(|_| true)
+    }
+
+    /// What those files say that can have one of these words: parsing is what costs, and a question is about few of many objects.
+    pub(super) fn content_with(&self, words: &[&str]) -> Content {
+        self.content_if(|text| {
+            // Behind a backslash a word may be written in another way.
+            text.contains('\\') || words.iter().any(|word| text.contains(word))
+        })
+    }
+
+    fn content_if(&self, is_wanted: impl Fn(&str) -> bool) -> Content {
         let mut content = Content::default();
-        for path in paths {
-            match read_limited(&path) {
-                Ok(text) => content.add_file(&path, &text),
+        for (path, text) in &self.0 {
+            match text {
+                Ok(text) if is_wanted(text) => content.add_file(path, text),
+                Ok(_) => {}
                 Err(detail) => content.broken.push(Broken {
-                    path,
+                    path: path.clone(),
                     document: None,
-                    detail,
+                    detail: detail.clone(),
                 }),
             }
         }
-        Ok(content)
+        content
     }
+}
 
+impl Content {
     /// Takes in the text of one file.
     fn add_file(&mut self, path: &Path, text: &str) {
         for (index, document) in documents(path, text).into_iter().enumerate() {
@@ -219,7 +246,7 @@ mod tests {
         for (name, text) in files {
             fs::write(dir.path().join(name), text).unwrap();
         }
-        Content::read(dir.path()).unwrap()
+        Files::read(dir.path()).unwrap().content()
     }
 
     fn nads(content: &Content) -> Vec<String> {
@@ -307,7 +334,7 @@ mod tests {
         fs::create_dir(dir.path().join("4.yaml")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("5.yaml")).unwrap();
         std::os::unix::fs::symlink("absent", dir.path().join("6.yaml")).unwrap();
-        let content = Content::read(dir.path()).unwrap();
+        let content = Files::read(dir.path()).unwrap().content();
         assert_eq!(
             broken(&content),
             ["2.yaml", "3.yaml", "5.yaml", "6.yaml"].map(|name| (name.to_owned(), None))

@@ -21,8 +21,8 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::api::ApiCluster;
-use super::object::check_uid;
-use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
+use crate::cluster::object::check_uid;
+use crate::cluster::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::{rpc, trace};
 
 /// The pause between two tries to reach an agent that is away.

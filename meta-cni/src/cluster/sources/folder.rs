@@ -11,23 +11,25 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use self::content::Content;
-use super::object::{NETWORK_STATUS, check_names, check_uid, with_name};
-use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
+use self::content::{Content, Files};
+use crate::cluster::object::{NETWORK_STATUS, check_names, check_uid, with_name};
 use crate::cluster::selector::selects;
+use crate::cluster::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::limits::TooLarge;
 
 /// A [`Cluster`] that is a folder of manifests: `*.yaml`, `*.yml` and `*.json`, of up to 4 MiB each, with
 /// Pods, NetworkAttachmentDefinitions, Namespaces, AttachmentPolicies and Lists of them in any number of documents. Other kinds are
 /// left alone.
 ///
-/// The files are read when the first question is asked, and once. A broken document hides only itself:
+/// The files are read when the first question is asked, and once; parsed are those that can have an answer, and all if they
+/// have none. A broken document hides only itself:
 /// an object that is found elsewhere is answered, one that is not found is answered with
 /// [`ClusterError::Invalid`] that names the broken file, for it may be in there.
 #[derive(Debug)]
 pub struct FolderCluster {
     dir: PathBuf,
-    content: OnceLock<Result<Content, String>>,
+    files: OnceLock<Result<Files, String>>,
+    everything: OnceLock<Content>,
 }
 
 /// What the files of a folder say.
@@ -60,13 +62,14 @@ impl FolderCluster {
     pub fn new(dir: impl Into<PathBuf>) -> FolderCluster {
         FolderCluster {
             dir: dir.into(),
-            content: OnceLock::new(),
+            files: OnceLock::new(),
+            everything: OnceLock::new(),
         }
     }
 
-    fn content(&self) -> Result<&Content, ClusterError> {
-        self.content
-            .get_or_init(|| Content::read(&self.dir).map_err(|error| error.to_string()))
+    fn files(&self) -> Result<&Files, ClusterError> {
+        self.files
+            .get_or_init(|| Files::read(&self.dir).map_err(|error| error.to_string()))
             .as_ref()
             .map_err(|detail| ClusterError::Unavailable {
                 what: format!("read the folder {}", self.dir.display()),
@@ -75,6 +78,12 @@ impl FolderCluster {
                     detail: detail.clone(),
                 }),
             })
+    }
+
+    /// What all files say.
+    fn content(&self) -> Result<&Content, ClusterError> {
+        let files = self.files()?;
+        Ok(self.everything.get_or_init(|| files.content()))
     }
 
     /// The pod with the network-status that was reported last, which is beside its manifest.
@@ -103,15 +112,19 @@ impl FolderCluster {
         })
     }
 
-    fn network(&self, name: &NadName) -> Result<Nad, ClusterError> {
+    /// A network, as far as `some` files know it, else of all.
+    fn network(&self, some: &Content, name: &NadName) -> Result<Nad, ClusterError> {
+        let of = |content: &Content| match (content.large.get(name), content.nads.get(name)) {
+            (Some(&bytes), _) => Some(Err(ClusterError::too_large(name, TooLarge { bytes }))),
+            (None, found) => found.cloned().map(Ok),
+        };
+        if let Some(found) = of(some) {
+            return found;
+        }
         let content = self.content()?;
-        if let Some(&bytes) = content.large.get(name) {
-            return Err(ClusterError::too_large(name, TooLarge { bytes }));
-        }
-        match content.nads.get(name) {
-            Some(nad) => Ok(nad.clone()),
-            None => Err(self.missing(content, format!("network-attachment-definition {name}"))),
-        }
+        of(content).unwrap_or_else(|| {
+            Err(self.missing(content, format!("network-attachment-definition {name}")))
+        })
     }
 
     /// The error for an object that none of the files holds.
@@ -138,12 +151,16 @@ impl FolderCluster {
 
 impl Cluster for FolderCluster {
     fn pod(&self, pod: &PodRef) -> Result<Pod, ClusterError> {
-        let content = self.content()?;
         let key = (pod.namespace.clone(), pod.name.clone());
-        let Some(found) = content.pods.get(&key) else {
-            return Err(self.missing(content, format!("pod {pod}")));
+        let mut some = self.files()?.content_with(&[&pod.name]);
+        let mut found = match some.pods.remove(&key) {
+            Some(found) => found,
+            None => {
+                let content = self.content()?;
+                let found = content.pods.get(&key).cloned();
+                found.ok_or_else(|| self.missing(content, format!("pod {pod}")))?
+            }
         };
-        let mut found = found.clone();
         if found.uid.is_empty() {
             // Nobody gave out UIDs here: whichever the runtime uses is the pod's.
             found.uid = pod.uid.clone().unwrap_or_default();
@@ -153,11 +170,16 @@ impl Cluster for FolderCluster {
     }
 
     fn networks(&self, names: &[NadName]) -> Vec<Result<Nad, ClusterError>> {
-        names.iter().map(|name| self.network(name)).collect()
+        let words: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
+        let some = self.files().map(|files| files.content_with(&words));
+        // Without files, the search in all of them has the error.
+        let some = some.unwrap_or_default();
+        names.iter().map(|name| self.network(&some, name)).collect()
     }
 
     fn policies(&self, namespaces: &[String]) -> Result<Vec<Vec<Policy>>, ClusterError> {
-        let content = self.content()?;
+        let kinds = ["AttachmentPolicy", "Namespace"];
+        let content = self.files()?.content_with(&kinds);
         let of = |namespace: &String| {
             let labels = content.namespaces.get(namespace).cloned();
             let labels = with_name(labels.unwrap_or_default(), namespace);
@@ -296,6 +318,24 @@ items:
         let answers = cluster.networks(&[nad_name("red"), nad_name("blue")]);
         assert!(matches!(answers[0], Err(ClusterError::NotFound { .. })));
         assert_eq!(answers[1].as_ref().unwrap().config, "{}");
+    }
+
+    #[test]
+    fn what_is_written_with_escapes_or_beside_files_that_name_it_is_found() {
+        let escaped = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w\u0065b", "uid": "u-2"}}"#;
+        let mentions =
+            "{apiVersion: v1, kind: Pod, metadata: {name: other, annotations: {k: web}}}";
+        let policy = r#"{"apiVersion": "meta-cni.io/v1alpha1", "kind": "AttachmentPolic\u0079", "metadata": {"name": "p"}, "spec": {}}"#;
+        let files = [
+            ("1.yaml", mentions),
+            ("2.json", escaped),
+            ("3.json", policy),
+        ];
+        let (_dir, cluster) = folder(&files);
+        let web = cluster.pod(&pod_ref("default", "web", None)).unwrap();
+        assert_eq!(web.uid, "u-2");
+        let policies = cluster.policies(&["default".to_owned()]).unwrap();
+        assert_eq!(policies[0].len(), 1);
     }
 
     #[test]

@@ -25,9 +25,9 @@ pub use self::connection::{Connection, new_client};
 pub use self::retry::Patience;
 pub use self::review::{Credentials, Listed, Right};
 pub use self::source::{Source, SourceError};
-use super::object::{Labels, NETWORK_STATUS, check_names, check_uid};
-use super::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
+use crate::cluster::object::{Labels, NETWORK_STATUS, check_names, check_uid};
 use crate::cluster::selector::selects;
+use crate::cluster::{Cluster, ClusterError, Event, Nad, NadName, Pod, PodRef, Policy};
 use crate::host::host_name;
 use crate::limits::GETS_AT_ONCE;
 
