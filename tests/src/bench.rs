@@ -216,9 +216,23 @@ impl Report {
 /// # Panics
 /// When there is no such process.
 pub fn resident_bytes(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// Those of them that are in no file, as its executable is: RssAnon of proc(5).
+///
+/// # Panics
+/// As [`resident_bytes`].
+pub fn anonymous_bytes(pid: u32) -> u64 {
+    memory(pid, "RssAnon:")
+}
+
+fn memory(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.expect("the kernel shows VmRSS").trim();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line
+        .expect("the kernel shows the memory of a process")
+        .trim();
     kib.trim_end_matches(" kB")
         .parse::<u64>()
         .expect("a number")

@@ -89,7 +89,7 @@ impl Node {
         for entry in fs::read_dir(plugins).expect("read the folder of plugins") {
             node.install(&entry.expect("read the folder of plugins").path());
         }
-        node.install(&locate::recording_plugin());
+        node.install(&locate::test_program("recording-plugin"));
         node.conf = node.default_conf();
         node
     }

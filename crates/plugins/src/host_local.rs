@@ -141,7 +141,9 @@ impl Plugin for HostLocal {
 
     fn gc(&self, request: &Request<'_>) -> Result<(), Failure> {
         let conf = Conf::read(request)?;
-        let valid = valid_attachments(request)?;
+        let Some(valid) = valid_attachments(request)? else {
+            return Ok(());
+        };
         let mut folder = open(&conf, request)?;
         Ok(folder.keep_only(&valid).map_err(LeaseError::from)?)
     }

@@ -103,18 +103,15 @@ impl<'a> Ipam<'a> {
     }
 }
 
-/// The attachments that a GC is to keep.
+/// The attachments that a GC is to keep; none if the caller lists nothing (cnitool does), which says nothing of any.
 ///
 /// # Errors
 /// [`Failure::Field`] if the list is not one.
-pub(crate) fn valid_attachments(request: &Request<'_>) -> Result<Vec<AttachmentId>, Failure> {
+pub(crate) fn valid_attachments(
+    request: &Request<'_>,
+) -> Result<Option<Vec<AttachmentId>>, Failure> {
     let read = cni::valid_attachments::valid_attachments(request.conf);
-    let listed =
-        read.map_err(|error| Failure::field("cni.dev/valid-attachments", error.to_string()))?;
-    listed.ok_or_else(|| {
-        let problem = "is missing; the runtime must list what it has";
-        Failure::field("cni.dev/valid-attachments", problem)
-    })
+    read.map_err(|error| Failure::field("cni.dev/valid-attachments", error.to_string()))
 }
 
 /// STATUS of the plugin for addresses, if there is one.

@@ -4,6 +4,7 @@
 //!
 //! An attachment is a bridge or a macvlan with host-local, IPv4 and IPv6.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const SIZES: [usize; 3] = [0, 1, 4];
 const BURST_PODS: usize = 50;
 const BURST_AT_ONCE: usize = 8;
 const BURST_ROUNDS: usize = 5;
+/// Pods of a node that starts.
+const TOGETHER: usize = 30;
 const START_ROUNDS: usize = 400;
 /// What the kernel still has to do after an ADD or DEL (links, addresses, namespaces) is over by then.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -71,6 +74,7 @@ impl Comparison<'_> {
                 self.pairs(size, pod, report);
             }
             self.burst(report);
+            self.together(report);
         });
     }
 
@@ -143,9 +147,9 @@ impl Comparison<'_> {
         let mut rates: [Samples; 3] = Default::default();
         for _ in 0..BURST_ROUNDS {
             for (attacher, samples) in attachers.iter().zip(&mut rates) {
-                let took = at_once(&self.burst, |pod| attacher.add(pod));
+                let took = at_once(BURST_AT_ONCE, &self.burst, |pod| attacher.add(pod));
                 samples.push_value(BURST_PODS as f64 / took.as_secs_f64());
-                at_once(&self.burst, |pod| attacher.del(pod));
+                at_once(BURST_AT_ONCE, &self.burst, |pod| attacher.del(pod));
             }
         }
         let [bare, built_in, executed] = &rates;
@@ -155,6 +159,36 @@ impl Comparison<'_> {
         report.figure("burst bare", "pods/s", bare);
         report.figure("burst built in", "pods/s", built_in);
         report.figure("burst executed", "pods/s", executed);
+    }
+
+    /// How long one of many takes that come together, each with one secondary network, beside one alone.
+    fn together(&self, report: &mut Report) {
+        let built_in = Meta::new(self.node, &json!({}));
+        let (mut alone, together) = (Samples::default(), Mutex::new(Samples::default()));
+        let pods = &self.burst[..TOGETHER];
+        for _ in 0..BURST_ROUNDS {
+            for pod in pods.iter().take(BURST_ROUNDS) {
+                std::thread::sleep(SETTLE);
+                alone.push(built_in.add(pod));
+                built_in.del(pod);
+            }
+            at_once(TOGETHER, pods, |pod| {
+                let took = built_in.add(pod);
+                together.lock().expect("no thread panicked").push(took);
+            });
+            at_once(TOGETHER, pods, |pod| built_in.del(pod));
+        }
+        let together = together.into_inner().expect("no thread panicked");
+        // The work of all on two processors.
+        let goal = TOGETHER as f64 / 2.0;
+        report.ratio(
+            "add_30_together_over_alone",
+            together.over(&alone),
+            goal,
+            Better::Lower,
+        );
+        report.figure("ADD of 30 together", "ms", &together);
+        report.figure("ADD alone", "ms", &alone);
     }
 }
 
@@ -175,11 +209,12 @@ fn start(report: &mut Report) {
     report.figure("meta-cni VERSION", "ms", &version);
 }
 
-fn at_once(pods: &[Pod], work: impl Fn(&Pod) -> Duration + Sync) -> Duration {
+/// Does `work` for each pod, so many at once; how long all took.
+fn at_once<T>(threads: usize, pods: &[Pod], work: impl Fn(&Pod) -> T + Sync) -> Duration {
     let next = AtomicUsize::new(0);
     let started = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..BURST_AT_ONCE {
+        for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(pod) = pods.get(next.fetch_add(1, Ordering::Relaxed)) {
                     work(pod);

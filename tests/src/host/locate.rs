@@ -28,13 +28,12 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
-/// The recording plugin (`src/bin/recording-plugin.rs`), which Cargo builds with every test of this
-/// crate.
+/// A program of `src/bin`, for example `recording-plugin`; Cargo builds them with every test of this crate.
 ///
 /// # Panics
 /// When it is not there.
-pub fn recording_plugin() -> PathBuf {
-    let path = profile_folder().join("recording-plugin");
+pub fn test_program(name: &str) -> PathBuf {
+    let path = profile_folder().join(name);
     assert!(
         path.is_file(),
         "{} is not there: run `cargo build -p e2e --bins`",

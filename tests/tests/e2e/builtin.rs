@@ -5,6 +5,7 @@
 
 mod addressed;
 mod bridge;
+mod called;
 mod dummy;
 mod host_device;
 mod host_local;

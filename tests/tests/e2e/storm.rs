@@ -1,5 +1,6 @@
 //! Sandboxes come and go at 20 a second at most, while the agent, ipam-server, the API server and the programs in the
-//! plugin folder are restarted and replaced around them. No call may fail, and nothing may stay.
+//! plugin folder are restarted and replaced around them, and built-in plugins are switched off and on. No call may fail, and
+//! nothing may stay.
 
 mod account;
 mod fixture;

@@ -169,7 +169,7 @@ fn busy() -> (Node, Pod, File) {
         conf
     });
     let path = node.bin_dir().join("busy-plugin");
-    fs::copy(locate::recording_plugin(), &path).expect("copy the plugin");
+    fs::copy(locate::test_program("recording-plugin"), &path).expect("copy the plugin");
     let writer = File::options().append(true).open(&path);
     (node, pod, writer.expect("open the plugin"))
 }

@@ -16,7 +16,11 @@ fn called(node: &Node, kind: &str) -> Value {
 }
 
 fn install(node: &Node, kind: &str) {
-    symlink(locate::recording_plugin(), node.bin_dir().join(kind)).unwrap();
+    symlink(
+        locate::test_program("recording-plugin"),
+        node.bin_dir().join(kind),
+    )
+    .unwrap();
 }
 
 fn uninstall(node: &Node, kind: &str) {

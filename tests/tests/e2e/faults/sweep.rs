@@ -3,7 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use e2e::{Node, Outcome, Pod};
+use e2e::{Node, Outcome, Pod, locate};
 use serde_json::json;
 
 use crate::faults::scene::{link, pod};
@@ -15,6 +15,18 @@ const FILES: [&str; 7] = [
 
 /// Delegates: their pipes, their start, their answer, their end.
 const DELEGATES: [&str; 4] = ["pipe2", "clone3,vfork,clone", "poll", "wait4,waitid"];
+
+/// Requests to the kernel by netlink, of all threads.
+const REQUESTS: &str = "requests";
+
+/// A node whose plugins are built in.
+fn built_in(name: &str) -> Node {
+    let node = Node::new(name);
+    node.master("mv0");
+    let red = node.macvlan("mv0", &["10.9.0.0/24", "fd00:9::/64"]);
+    node.nad("default", "red", red);
+    node
+}
 
 /// The default network is a bridge with real leases, the other one makes a link.
 fn node(name: &str) -> Node {
@@ -31,6 +43,15 @@ fn node(name: &str) -> Node {
 /// Runs `verb` and kills it when it comes to the `count`th of these calls. It is killed alone: its
 /// delegates go on.
 fn killed_at(node: &Node, verb: &str, pod: &Pod, calls: &str, count: u32) -> Outcome {
+    if calls == REQUESTS {
+        let count = count.to_string();
+        let kill_at = locate::test_program("kill-at").into_os_string();
+        return node
+            .call(verb)
+            .pod(pod)
+            .under([kill_at, count.into()])
+            .run();
+    }
     let inject = format!("inject={calls}:signal=SIGKILL:when={count}");
     let strace = ["strace", "-o", "/dev/null", "-e", &inject];
     node.call(verb).pod(pod).under(strace).run()
@@ -88,6 +109,23 @@ fn an_add_killed_at_any_rename_or_start_of_a_delegate_is_done_over_by_the_next()
         }
         node.del(pod).ok();
     });
+}
+
+#[test]
+fn an_add_killed_at_any_request_to_the_kernel_is_undone_by_del() {
+    let node = built_in("requests-add");
+    let del = |pod: &Pod| _ = node.del(pod).ok();
+    let kills = sweep(&node, "ADD", REQUESTS, |_| {}, del);
+    assert!(kills > 10, "two links are made: {kills}");
+}
+
+#[test]
+fn a_del_killed_at_any_request_to_the_kernel_is_completed_by_the_next() {
+    let node = built_in("requests-del");
+    let add = |pod: &Pod| _ = node.add(pod).ok();
+    let del = |pod: &Pod| _ = node.del(pod).ok();
+    let kills = sweep(&node, "DEL", REQUESTS, add, del);
+    assert!(kills > 2, "two links are grouped and removed: {kills}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! What the servers around the sandboxes have of memory: each process when it begins to serve, and before its end.
+//! What the servers around the sandboxes have of memory, but for their executables: each process when it begins to serve, and before
+//! its end.
 
-use e2e::bench::resident_bytes;
+use e2e::bench::anonymous_bytes;
 use e2e::{Agent, IpamServer};
 
 /// What an agent may have more before its end than when it began to serve.
@@ -38,7 +39,7 @@ impl Memory {
     }
 
     fn note(&mut self, name: &'static str, pid: u32, growth: u64) {
-        let bytes = resident_bytes(pid);
+        let bytes = anonymous_bytes(pid);
         match self.0.iter_mut().find(|process| process.pid == pid) {
             Some(process) => process.last = bytes,
             None => self.0.push(Process {

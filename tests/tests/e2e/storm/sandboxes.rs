@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::{Node, Outcome, Pod, wait_until};
+use serde_json::json;
 
 use crate::storm::fixture::{Bound, NAMESPACE};
 
@@ -17,6 +18,9 @@ const AT_ONCE: usize = 32;
 const LIFE: usize = 40;
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How many begin before the built-in plugins are switched off or on: a sandbox that lives for [`LIFE`] others ends under the
+/// other setting.
+const SWITCHED_EVERY: usize = 30;
 /// Of so many sandboxes one is looked into.
 const SAMPLE: usize = 10;
 
@@ -100,11 +104,22 @@ impl Runtime<'_> {
             self.begun.fetch_add(1, Ordering::Relaxed);
             self.seen().begun_within = self.start.elapsed();
         }
+        let built_in = self.built_in();
         let call = self.node.call(verb).pod(sandbox);
+        let call = call.conf(json!({ "builtinPlugins": built_in }));
         let outcome = call.program(&self.node.bin_dir().join("meta-cni")).run();
         *self.in_flight.lock().expect("no sandbox panicked") -= 1;
         self.ended.notify_one();
         outcome
+    }
+
+    /// Somebody switches the built-in plugins off and on: what one kind made, the other deletes.
+    fn built_in(&self) -> &'static str {
+        let begun = self.begun.load(Ordering::Relaxed);
+        match (begun / SWITCHED_EVERY).is_multiple_of(2) {
+            true => "auto",
+            false => "off",
+        }
     }
 
     fn note(&self, outcome: &Outcome, times: fn(&mut Seen) -> &mut Vec<Duration>) {
