@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{doctor, explain, list_plugins};
+use crate::{doctor, explain, install, list_plugins};
 
 /// A CNI plugin that attaches a pod to several networks, by delegating to the CNI plugins that
 /// NetworkAttachmentDefinitions name.
@@ -31,6 +31,10 @@ pub enum Action {
     Explain(explain::Options),
     #[expect(missing_docs, reason = "the type's text is the help")]
     Plugins(list_plugins::Options),
+    #[expect(missing_docs, reason = "the type's text is the help")]
+    Install(install::Options),
+    #[expect(missing_docs, reason = "the type's text is the help")]
+    Uninstall(install::UninstallOptions),
     /// Delete the sandboxes that the agent marked; a configuration comes on standard input, as for a verb
     #[command(hide = true)]
     CollectOrphans,

@@ -24,6 +24,7 @@ pub mod gather;
 pub mod held;
 pub mod host;
 pub mod host_device;
+pub mod install;
 pub mod ipam;
 pub mod journal;
 pub mod lease;

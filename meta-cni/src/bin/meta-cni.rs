@@ -9,7 +9,8 @@ use cni::error::{Code, ErrorObject, with_causes};
 use cni::skel::{Command, Environment, Request};
 use meta_cni::arguments::{Action, MetaCni};
 use meta_cni::delegates::DELEGATE_MARK;
-use meta_cni::{called_as, doctor, explain, list_plugins, verbs};
+use meta_cni::install::{InstallError, Outcome};
+use meta_cni::{called_as, doctor, explain, install, list_plugins, verbs};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -105,6 +106,17 @@ fn run_by_a_person(arguments: &MetaCni) -> ExitCode {
                 Err(error) => unwritten(&error),
             }
         }
+        Some(Action::Install(options)) => match install::run(options, &mut io::stdout().lock()) {
+            Ok(Outcome::Done) => ExitCode::SUCCESS,
+            Ok(Outcome::Missing) => ExitCode::FAILURE,
+            Err(error) => not_installed(&error),
+        },
+        Some(Action::Uninstall(options)) => {
+            match install::uninstall(options, &mut io::stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => not_installed(&error),
+            }
+        }
         Some(Action::Completion { shell }) => {
             clap_complete::generate(
                 *shell,
@@ -148,6 +160,15 @@ fn explain(options: &explain::Options) -> ExitCode {
             eprintln!("meta-cni: {}", with_causes(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Why `meta-cni install` or `uninstall` failed.
+fn not_installed(error: &InstallError) -> ExitCode {
+    eprintln!("meta-cni: {}", with_causes(error));
+    match error {
+        InstallError::InVain { .. } => ExitCode::from(3),
+        _ => ExitCode::FAILURE,
     }
 }
 
