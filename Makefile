@@ -13,11 +13,11 @@ RUNGS := unit fuzz harness builtin conformance delegates faults kubernetes agent
 # Which executables the tests run: `release`, or `dev`, which are built with the tests at once and checked for overflows. CI takes
 # the latter: half of the compiler's time.
 PROFILE ?= release
-export META_CNI_BIN_DIR = $(if $(filter dev,$(PROFILE)),$(CURDIR)/target/$(TARGET)/debug,$(RELEASE))
+export META_CNI_BIN_DIR ?= $(if $(filter dev,$(PROFILE)),$(CURDIR)/target/$(TARGET)/debug,$(RELEASE))
 # What install.sh puts there are programs that the machine lacks.
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build build-demo demo test lint bench bench-attach bench-ipam bench-agent docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo test lint image manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,16 @@ demo: ## Two pods with three interfaces each, no cluster needed (root)
 build-demo: # The executables without optimisation: half the time of `build`
 	@[[ -x $(DEMO)/ipamctl ]] || tests/tools/announce-build.sh 8
 	cargo build --profile demo --locked --package meta-cni --package meta-cnid --package ipam-server --package ipamctl --bins
+
+image: ## The image, target/image/meta-cni.tar, with its SBOM; META_CNI_BIN_DIR names other executables
+	@[[ $(META_CNI_BIN_DIR) != $(RELEASE) ]] || $(MAKE) --no-print-directory build
+	@tests/tools/install.sh jq
+	deploy/image/build.sh target/image
+
+manifests: ## Writes the manifests of deploy/ from the chart, and the chart's page
+	@tests/tools/install.sh helm
+	deploy/manifests.sh
+	deploy/chart/readme.sh
 
 test: ## Everything (root); the count of tests by rung comes last
 	@rm -f target/test-lacking.txt target/test-*.log
@@ -111,9 +121,18 @@ lint: ## Format, clippy, licences, shellcheck, documentation with its links; war
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	@tests/tools/install.sh shellcheck
-	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh tests/tools/kernel/*.sh findings/*.sh
+	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh tests/tools/kernel/*.sh findings/*.sh deploy/*.sh deploy/*/*.sh
 	tests/tools/rpcs.sh check
-	$(MAKE) --no-print-directory docs
+	$(MAKE) --no-print-directory lint-deploy docs
+
+lint-deploy: ## The chart with many files of values, the manifests that are made from it, and the image twice
+	@tests/tools/install.sh jq kubectl helm
+	deploy/chart/test.sh
+	deploy/image/test.sh
+
+validate-chart: ## What the chart makes of many files of values, before a real kube-apiserver
+	@tests/tools/install.sh packages apiserver kubectl helm
+	deploy/chart/validate.sh
 
 bench: bench-attach bench-ipam bench-agent ## All benchmarks
 

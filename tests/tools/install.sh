@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
-#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
+#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -10,6 +10,7 @@
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
 # kubectl    kubectl pinned in kubectl/go.mod, into target/tools/bin, if none is in PATH
+# helm       Helm pinned in helm/go.mod, into target/tools/bin
 # multus     Multus pinned in multus/go.mod, thin and thick, into target/tools/multus
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
@@ -127,6 +128,10 @@ kubectl() {
     local found
     found=$(type -P kubectl) && [[ $found != "$tools/bin/kubectl" ]] && return
     build kubectl "$tools/bin/kubectl" k8s.io/kubernetes/cmd/kubectl
+}
+
+helm() {
+    build helm "$tools/bin/helm" helm.sh/helm/v4/cmd/helm
 }
 
 multus() {
@@ -257,8 +262,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | jq | plugins | apiserver | kubectl | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, multus, containerd, clients, deny, mdbook, shellcheck, kernel)" ;;
+        packages | jq | plugins | apiserver | kubectl | helm | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, containerd, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done
     exit

@@ -1,4 +1,4 @@
-//! "Install" of the book, word for word: its commands with a real kubectl and a real API server, on a node whose folders
+//! "By hand" in "Install" of the book, word for word: its commands with a real kubectl and a real API server, on a node whose folders
 //! lie elsewhere.
 
 use std::fs;
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 const README: &str = include_str!("../../../../README.md");
 const BOOK: &str = include_str!("../../../../docs/src/install.md");
 
-/// The commands of a page's first code blocks behind a heading.
-fn commands(page: &'static str, heading: &str) -> [&'static str; 2] {
+/// The commands of a page's first `N` code blocks behind a heading.
+fn commands<const N: usize>(page: &'static str, heading: &str) -> [&'static str; N] {
     let (_, text) = page.split_once(heading).expect("the page has the heading");
     let mut blocks = text.split("```sh\n").skip(1).map(|block| {
         let (commands, _) = block.split_once("```").expect("a block ends");
         commands
     });
-    [(); 2].map(|()| blocks.next().expect("two blocks"))
+    [(); N].map(|()| blocks.next().expect("another block"))
 }
 
 /// A folder as the page has it: the repository's, and what `make build` left.
@@ -73,8 +73,8 @@ fn run(node: &Node, folder: &Path, kubeconfig: &Path, commands: &str) -> String 
 #[test]
 fn readme_and_book_install_by_the_same_commands() {
     assert_eq!(
-        commands(README, "\n## Install\n"),
-        commands(BOOK, "# Install\n")
+        commands::<1>(README, "\n## Install\n"),
+        commands::<1>(BOOK, "\n## In a cluster\n")
     );
 }
 
@@ -87,7 +87,7 @@ fn the_books_install_makes_a_node_without_a_fault() {
     let api = &ApiServer::start();
     let node = Node::new("install").with_api(api);
     let folder = folder_of_a_newcomer(&node);
-    let [in_the_cluster, on_each_node] = commands(BOOK, "# Install\n");
+    let [in_the_cluster, on_each_node] = commands(BOOK, "\n## By hand\n");
     let in_the_cluster = in_the_cluster.replace("worker-1", node.name());
     let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node.name() } });
     api.apply_value(&object);

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Applies what the chart makes of every file of ci/, the manifests of deploy/ and both kustomizations to a real kube-apiserver, which
+# validates each field. Kinds of others (Prometheus, cert-manager) are known to it by their names alone.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+tools=$(realpath "${E2E_TOOLS_DIR:-../../target/tools}")
+helm=${HELM:-$tools/bin/helm}
+[[ -x $helm ]] || helm=helm
+assets=${KUBEBUILDER_ASSETS:-$tools}
+etcd=$assets/etcd
+[[ -x $etcd ]] || etcd=etcd
+work=$(mktemp -d)
+export KUBECONFIG=$work/kubeconfig
+started=()
+finish() {
+    local pid
+    for pid in "${started[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    rm -rf "$work"
+}
+trap finish EXIT
+fail() {
+    printf 'validate.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# wait_for WHAT COMMAND…: until the command succeeds; a program that was started must live meanwhile.
+wait_for() {
+    local deadline=$((SECONDS + 120)) pid
+    until "${@:2}" >/dev/null 2>&1; do
+        for pid in "${started[@]}"; do
+            kill -0 "$pid" 2>/dev/null || fail "$1: a server ended: $(tail -n 5 "$work"/*.log)"
+        done
+        ((SECONDS < deadline)) || fail "$1: not within two minutes: $(tail -n 5 "$work"/*.log)"
+        sleep 0.2
+    done
+}
+
+command -v openssl >/dev/null || fail "openssl is missing: apt-get install openssl"
+openssl genrsa -out "$work/key.pem" 2048 2>/dev/null
+openssl rsa -in "$work/key.pem" -pubout -out "$work/key.pub" 2>/dev/null
+printf 'admin,admin,admin,system:masters\n' >"$work/tokens.csv"
+(cd "$work" && exec "$etcd" --data-dir=etcd-data --unsafe-no-fsync --listen-client-urls=unix://etcd:0 \
+    --advertise-client-urls=unix://etcd:0 --listen-peer-urls=unix://peer:0 --initial-advertise-peer-urls=unix://peer:0 \
+    --initial-cluster=default=unix://peer:0) >"$work/etcd.log" 2>&1 &
+started+=($!)
+port=$((20000 + RANDOM % 12000))
+(cd "$work" && exec "$assets/kube-apiserver" --etcd-servers=unix://etcd:0 --cert-dir=certificates --bind-address=127.0.0.1 \
+    --advertise-address=127.0.0.1 --secure-port=$port --service-cluster-ip-range=10.0.0.0/24 --authorization-mode=RBAC \
+    --token-auth-file=tokens.csv --service-account-issuer=https://validate.invalid --service-account-signing-key-file=key.pem \
+    --service-account-key-file=key.pub --disable-admission-plugins=ServiceAccount) >"$work/apiserver.log" 2>&1 &
+started+=($!)
+cat >"$KUBECONFIG" <<END
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:$port", certificate-authority: "$work/certificates/apiserver.crt"}}]
+users: [{name: u, user: {token: admin}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+END
+wait_for "the API server" kubectl get --raw=/readyz
+
+# kind_of GROUP VERSION KIND PLURAL: makes a kind of others known.
+kind_of() {
+    kubectl apply --server-side --filename - >/dev/null <<END
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: $4.$1}
+spec:
+  group: $1
+  scope: Namespaced
+  names: {kind: $3, plural: $4}
+  versions:
+  - name: $2
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+END
+}
+kubectl apply --server-side --filename ../../crds/yaml >/dev/null
+kind_of monitoring.coreos.com v1 ServiceMonitor servicemonitors
+kind_of monitoring.coreos.com v1 PodMonitor podmonitors
+kind_of monitoring.coreos.com v1 PrometheusRule prometheusrules
+kind_of cert-manager.io v1 Certificate certificates
+kubectl wait --for=condition=Established --timeout=60s crd --all >/dev/null
+
+applied=0
+# apply FILE WHAT: each field is known to the API server, and valid.
+apply() {
+    kubectl apply --server-side --force-conflicts --validate=strict --filename "$1" >/dev/null || fail "$2"
+    applied=$((applied + 1))
+}
+for values in ci/*.yaml; do
+    name=$(basename "$values" .yaml)
+    kubectl create namespace "$name" >/dev/null
+    "$helm" template meta-cni . --namespace "$name" --values "$values" >"$work/rendered.yaml"
+    apply "$work/rendered.yaml" "$values"
+done
+wait_for "kube-system" kubectl get namespace kube-system
+for file in rbac agent-rbac admission agent ipam-server; do apply "../$file.yaml" "$file.yaml"; done
+for base in base ipam; do
+    kubectl kustomize "../kustomize/$base" >"$work/rendered.yaml"
+    apply "$work/rendered.yaml" "kustomize/$base"
+done
+printf 'chart: the API server took %d sets of manifests\n' "$applied"
