@@ -16,8 +16,12 @@ const FILES: [&str; 7] = [
     "ipam/v1/reservation.proto",
 ];
 
+/// The calls of etcd: no contract of this project.
+const ETCD_FILES: [&str; 2] = ["etcd/etcd.proto", "etcd/kv.proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=agent");
+    println!("cargo:rerun-if-changed=etcd");
     println!("cargo:rerun-if-changed=ipam");
     let descriptors = protox::compile(FILES, ["."])?;
     let bytes = descriptors.encode_to_vec();
@@ -38,5 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .register_descriptors(&bytes)?
         .btree_map([".ipam"])
         .build(&[".ipam"])?;
+    // Values are not copied once more than they must.
+    tonic_prost_build::configure()
+        .build_server(false)
+        .bytes(".")
+        .compile_fds(protox::compile(ETCD_FILES, ["."])?)?;
     Ok(())
 }

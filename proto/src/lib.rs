@@ -1,4 +1,4 @@
-//! The gRPC contracts, generated from the `.proto` files and nothing else. Messages also have the canonical
+//! The gRPC contracts, and what is called of etcd, generated from the `.proto` files and nothing else. Messages also have the canonical
 //! JSON form of protobuf, through serde.
 
 /// What the agent of a node knows, and what meta-cni reports to it.
@@ -15,6 +15,17 @@ pub mod ipam {
     pub mod v1 {
         tonic::include_proto!("ipam.v1");
         include!(concat!(env!("OUT_DIR"), "/ipam.v1.serde.rs"));
+    }
+}
+
+/// The calls of etcd that ipam-server makes, by etcd's own names.
+#[expect(missing_docs, clippy::all, reason = "generated")]
+pub mod etcd {
+    pub mod mvccpb {
+        tonic::include_proto!("mvccpb");
+    }
+    pub mod etcdserverpb {
+        tonic::include_proto!("etcdserverpb");
     }
 }
 
