@@ -102,6 +102,11 @@ impl Ledger {
         state.restore_wait = i64::try_from(limits.restore_wait.as_millis()).unwrap_or(i64::MAX);
         let state = with_origin(state, store.as_ref())?;
         let (queue, jobs) = std::sync::mpsc::channel();
+        let woken = queue.clone();
+        store.on_append_of_others(Box::new(move || {
+            // A thread that has ended takes in nothing more.
+            let _ = woken.send(Message::Wake);
+        }));
         let (revision_sender, revision) = watch::channel(state.revision);
         let (oldest_sender, oldest) = watch::channel(state.oldest_revision);
         let (health_sender, health) = watch::channel(Ok(()));

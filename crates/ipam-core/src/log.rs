@@ -100,19 +100,28 @@ pub trait Log: Send + Sync + 'static {
     /// acknowledging and calls [`Log::recover`].
     fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError>;
 
-    /// Tries whether writing works again after an append failed, and makes sure that nothing of that one is or becomes
-    /// visible. Success: `append` may be called again.
+    /// Tries whether writing works again after an append failed, and settles what became of that one: nothing of it is or becomes
+    /// visible, or, in a log with several writers, it is one of the groups that the next append returns as missed. Success: `append`
+    /// may be called again.
     ///
     /// # Errors
     /// Why it does not.
     fn recover(&self) -> Result<(), StoreError>;
+
+    /// Has `wake` called soon after another writer has appended. A log with one writer never calls it.
+    fn on_append_of_others(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
 }
 
 /// Keeps everything. The methods block. Reading goes on beside an append; what is read is durable, and a reader that begins
 /// after an append has returned finds its group.
 pub trait Store: Log {
-    /// What it is, for logs and `GetServer`: `sled`, `memory`.
+    /// What it is, for logs and `GetServer`: `sled`, `memory`, `etcd`.
     fn name(&self) -> &'static str;
+
+    /// Whether other processes append to it. What is read is then as new as the last call of [`Log::append`] found the log.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// How far it is.
     ///
@@ -203,6 +212,34 @@ pub enum StoreError {
         found: u32,
         /// The newest that is known.
         known: u32,
+    },
+    /// The servers that keep it do not answer, or fail.
+    #[error(
+        "{store} does not answer ({problem}); check its members and the way to them, the server goes on by itself"
+    )]
+    Unreachable {
+        /// Where the store is: its address.
+        store: Arc<str>,
+        /// What was seen.
+        problem: String,
+    },
+    /// The servers that keep it do not let this server do what it needs.
+    #[error(
+        "{store} refuses this server ({problem}); check --etcd-user, --etcd-password-file and the user's rights below the prefix"
+    )]
+    Denied {
+        /// Where the store is: its address.
+        store: Arc<str>,
+        /// What they say.
+        problem: String,
+    },
+    /// The servers that keep it take nothing more before somebody has made room.
+    #[error(
+        "{store} is full (NOSPACE); compact, defragment and disarm the alarm with etcdctl, the server goes on by itself"
+    )]
+    Quota {
+        /// Where the store is: its address.
+        store: Arc<str>,
     },
     /// Other servers appended first, each time.
     #[error("{store}: other servers appended first {times} times in a row; try again")]

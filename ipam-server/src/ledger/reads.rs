@@ -62,14 +62,30 @@ pub struct ServerStatus {
 }
 
 impl Ledger {
-    /// Reads from the store, off the async threads.
+    /// Takes in what other servers have appended, if they can.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// [`Error::Refused`] if the store cannot be asked; [`Error::Stopping`].
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        match self.store.is_shared() {
+            true => {
+                self.run(&Caller::default(), Mode::Validate, |_| Ok(()))
+                    .await
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Reads from the store, off the async threads. A store that other servers append to is brought up to date first: what
+    /// somebody was told before is in what is read.
+    ///
+    /// # Errors
+    /// Those of `read`; of a shared store also [`Error::Refused`] if it cannot be asked, and [`Error::Stopping`].
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.catch_up().await?;
         let store = self.store.clone();
         let read = tokio::task::spawn_blocking(move || read(store.as_ref()));
         read.await.map_err(|_| Error::Stopping)?

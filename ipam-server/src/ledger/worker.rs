@@ -56,6 +56,8 @@ pub(super) enum Message {
     Job(Job),
     /// One step of a check: the first one without a cursor.
     Check(Option<Cursor>, oneshot::Sender<Result<Step, Refusal>>),
+    /// Another server has appended: what it appended is taken in with the next group, which may be empty.
+    Wake,
     Stop,
 }
 
@@ -91,6 +93,7 @@ impl Worker {
                 match message {
                     Message::Job(job) => jobs.push(job),
                     Message::Check(cursor, answer) => checks.push((cursor, answer)),
+                    Message::Wake => {}
                     Message::Stop => stopping = true,
                 }
                 if jobs.len() >= self.limits.group {
@@ -109,7 +112,7 @@ impl Worker {
         let rest = std::iter::from_fn(|| queue.try_recv().ok());
         let jobs = rest.filter_map(|message| match message {
             Message::Job(job) => Some(job),
-            Message::Check(..) | Message::Stop => None,
+            Message::Check(..) | Message::Wake | Message::Stop => None,
         });
         let jobs = jobs.collect();
         self.group(jobs);
@@ -166,13 +169,18 @@ impl Worker {
     /// Decides, appends, answers; decides again where another server was first.
     fn group(&mut self, jobs: Vec<Job>) {
         let failed = self.health.borrow().clone().err();
+        // What other servers have appended meanwhile is not known: an answer could be old.
+        let is_known = failed.is_none() || !self.store.is_shared();
         let (mut decided, refused): (Vec<_>, Vec<_>) = jobs
             .into_iter()
-            .partition(|job| failed.is_none() || !job.mode.keeps());
+            .partition(|job| is_known && (failed.is_none() || !job.mode.keeps()));
         let mut lines = Vec::new();
         let mut times = 0;
         let outcome = loop {
             lines.clear();
+            if !is_known {
+                break Ok(());
+            }
             match self.attempt(failed.is_none(), &mut decided, &mut lines) {
                 Outcome::Settled => break Ok(()),
                 Outcome::Overtaken => {
@@ -293,7 +301,12 @@ impl Worker {
     }
 
     fn fail(&mut self, error: StoreError) -> Outcome {
-        tracing::error!(%error, "the store failed; nothing of this group is acknowledged");
+        match self.retry_at {
+            None => {
+                tracing::error!(%error, "the store failed; nothing of this group is acknowledged");
+            }
+            Some(_) => tracing::debug!(%error, "the store still fails"),
+        }
         self.retry_at.get_or_insert(Instant::now() + RETRY_INTERVAL);
         self.report_health(Err(error.clone()));
         Outcome::Failed(error)

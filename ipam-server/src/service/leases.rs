@@ -171,8 +171,8 @@ impl LeaseService for Service {
         request: Request<ipam::WatchRequest>,
     ) -> Result<Response<Changes>, Status> {
         let caller = caller(&request);
-        self.changes(caller, request.into_inner())
-            .map(Response::new)
+        let changes = self.changes(caller, request.into_inner()).await;
+        changes.map(Response::new)
     }
 
     async fn explain(

@@ -62,7 +62,7 @@ impl Seen {
 }
 
 impl Service {
-    pub(super) fn changes(
+    pub(super) async fn changes(
         &self,
         caller: Caller,
         request: ipam::WatchRequest,
@@ -71,6 +71,8 @@ impl Service {
             filter: lease_filter(&request.filter)?,
             caller,
         };
+        // A revision that another server returned is one that this store has.
+        self.ledger.catch_up().await?;
         self.check_resumable(&request)?;
         let (sender, receiver) = channel(AHEAD);
         self.watchers.fetch_add(1, Ordering::Relaxed);
