@@ -1,6 +1,7 @@
 //! Settings of an ipam-server: flags, then the environment, then a file, then defaults.
 
 mod arguments;
+mod etcd;
 mod file;
 
 use std::path::PathBuf;
@@ -12,7 +13,9 @@ use crate::access::Setup;
 use crate::listen::Address;
 use crate::listen::crowd::Most;
 pub use crate::store::StoreKind;
+use crate::store::etcd::EtcdSettings;
 pub use arguments::{Arguments, Command};
+pub use etcd::EtcdOptions;
 
 /// Everything settled.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +36,9 @@ pub struct Config {
     pub access: Setup,
     /// What keeps the leases.
     pub store: StoreKind,
-    /// Its folder.
+    /// How etcd is reached.
+    pub etcd: Option<EtcdSettings>,
+    /// The folder of sled.
     pub store_dir: PathBuf,
     /// What it may keep in memory, in bytes.
     pub store_cache_bytes: u64,
@@ -173,7 +178,16 @@ impl Config {
         let log_level = level
             .parse()
             .map_err(|_| wrong("log-level", &level, "use error, warn, info or debug"))?;
+        let store = arguments.store.or(file.store).unwrap_or(StoreKind::Sled);
+        let etcd = EtcdOptions {
+            ca: arguments.etcd_ca.or(file.etcd_ca),
+            cert: arguments.etcd_cert.or(file.etcd_cert),
+            key: arguments.etcd_key.or(file.etcd_key),
+            user: arguments.etcd_user.or(file.etcd_user),
+            password_file: arguments.etcd_password_file.or(file.etcd_password_file),
+        };
         Ok(Config {
+            etcd: etcd.settle(&store)?,
             listen,
             tls,
             tls_client_ca,
@@ -181,7 +195,7 @@ impl Config {
             token_review,
             kubeconfig: arguments.kubeconfig.or(file.kubeconfig),
             access,
-            store: arguments.store.or(file.store).unwrap_or(StoreKind::Sled),
+            store,
             store_dir: arguments
                 .store_dir
                 .or(file.store_dir)

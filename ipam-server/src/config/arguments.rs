@@ -20,6 +20,8 @@ use super::StoreKind;
         one machine: /run/meta-cni/ipam.sock, store in /var/lib/ipam-server, root may do everything
   ipam-server --listen tcp://0.0.0.0:7443 --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt --policy policy.yaml
         many machines, with certificates on both sides
+  ipam-server --store etcd://etcd-1:2379,etcd-2:2379,etcd-3:2379 --etcd-ca ca.crt --etcd-cert tls.crt --etcd-key tls.key …
+        one of several servers over one etcd cluster
 
 Policy: a list `rules`, each with `name` (common name or SPIFFE URI of a certificate; one * is any text) or `uid` (on the
 Unix socket), and `roles` (node, reader, reclaimer, operator). What no rule names may do nothing.
@@ -69,9 +71,25 @@ pub struct Arguments {
     /// Allow TCP without TLS, on loopback only: every process of this machine may do everything.
     #[arg(long, env = "IPAM_SERVER_INSECURE")]
     pub insecure: bool,
-    /// What keeps the leases: sled survives everything, memory nothing. [default: sled]
-    #[arg(long, env = "IPAM_SERVER_STORE")]
+    /// What keeps the leases: sled (a folder, for one server), memory (this process, for trials), or
+    /// etcd://HOST:PORT,HOST:PORT/PREFIX (an etcd cluster, for any number of servers; prefix /meta-cni.io/ipam). [default: sled]
+    #[arg(long, env = "IPAM_SERVER_STORE", value_name = "STORE")]
     pub store: Option<StoreKind>,
+    /// Authorities of etcd's certificates, PEM. Without it etcd must be on loopback.
+    #[arg(long, env = "IPAM_SERVER_ETCD_CA", value_name = "FILE")]
+    pub etcd_ca: Option<PathBuf>,
+    /// Certificate of this server for etcd, PEM. The three files are read anew for each connection.
+    #[arg(long, env = "IPAM_SERVER_ETCD_CERT", value_name = "FILE")]
+    pub etcd_cert: Option<PathBuf>,
+    /// Key of --etcd-cert, PEM.
+    #[arg(long, env = "IPAM_SERVER_ETCD_KEY", value_name = "FILE")]
+    pub etcd_key: Option<PathBuf>,
+    /// User of this server in etcd; needs --etcd-password-file.
+    #[arg(long, env = "IPAM_SERVER_ETCD_USER", value_name = "NAME")]
+    pub etcd_user: Option<String>,
+    /// File with the password of --etcd-user; read anew for each token.
+    #[arg(long, env = "IPAM_SERVER_ETCD_PASSWORD_FILE", value_name = "FILE")]
+    pub etcd_password_file: Option<PathBuf>,
     /// Folder of the sled store; made if missing. [default: /var/lib/ipam-server]
     #[arg(long, env = "IPAM_SERVER_STORE_DIR", value_name = "DIR")]
     pub store_dir: Option<PathBuf>,

@@ -12,6 +12,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, StoreKind};
 use crate::ledger::{Ledger, Limits};
 use crate::metrics::Metrics;
+use crate::store::etcd::EtcdStore;
 use crate::store::folder::Folder;
 use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
@@ -52,15 +53,13 @@ async fn try_open(
         restore_wait: config.restore_wait,
         ..Limits::default()
     };
-    let (kind, path, cache) = (
-        config.store,
-        config.store_dir.clone(),
-        config.store_cache_bytes,
-    );
+    let (path, cache) = (config.store_dir.clone(), config.store_cache_bytes);
+    let (kind, etcd) = (config.store.clone(), config.etcd.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        let (store, folder): (Arc<dyn Store>, _) = match kind {
-            StoreKind::Memory => (Arc::new(MemoryStore::default()), None),
-            StoreKind::Sled => {
+        let (store, folder): (Arc<dyn Store>, _) = match (etcd, kind) {
+            (Some(settings), _) => (Arc::new(EtcdStore::open(&settings)?), None),
+            (None, StoreKind::Memory) => (Arc::new(MemoryStore::default()), None),
+            (None, _) => {
                 keep_private(&path);
                 let store = SledStore::open(&path, cache)?;
                 let folder = store.folder().clone();

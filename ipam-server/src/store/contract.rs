@@ -1,15 +1,12 @@
-//! What every store must do: one suite, run on each.
+//! What every store must do: one suite, run on each. `store::tests` runs the suite on memory and sled, `tests/etcd` on etcd.
 
 use std::sync::Arc;
 
 use ipam_core::event::{Change, Event, EventType};
 use ipam_core::lease::{Lease, LeaseId};
+use ipam_core::log::{Append, Extent, Group, Origin, OriginChange, Position, Store};
 use ipam_core::pool::Pool;
 use ipam_core::reservation::Reservation;
-
-use super::memory::MemoryStore;
-use super::sled::SledStore;
-use super::{Append, Extent, Group, Log as _, Origin, OriginChange, Position, Store};
 
 fn lease(number: u64, pool: &str) -> Lease {
     let address = format!("10.0.{}.{}/16", number / 256, number % 256);
@@ -233,17 +230,25 @@ fn readers_beside_a_writer_see_each_group_whole(store: &dyn Store) {
     });
 }
 
-/// Of stores that several writers have: here two handles to one memory store.
-#[test]
-fn who_is_behind_gets_the_groups_that_others_appended_and_appends_nothing() {
-    let (one, two) = {
-        let store = MemoryStore::default();
-        (store.clone(), store)
-    };
-    append(&one, &leases(1, 2));
-    append(&one, &leases(3, 3));
+/// Takes in what other writers have appended.
+fn follow(store: &dyn Store) {
+    loop {
+        let at = store.extent().unwrap().position;
+        let asked = store.append(at, &Group::default()).unwrap();
+        if asked == Append::Appended(at) {
+            return;
+        }
+    }
+}
+
+fn who_is_behind_gets_the_groups_that_others_appended_and_appends_nothing(
+    one: &dyn Store,
+    two: &dyn Store,
+) {
+    append(one, &leases(1, 2));
+    append(one, &leases(3, 3));
     let renamed = of([change(4, Some(lease(1, "blue")), Some(lease(1, "red")))]);
-    append(&one, &renamed);
+    append(one, &renamed);
     let late = leases(3, 4);
     let behind = |at, groups: &[Group]| {
         let expected = Append::Behind(groups.to_vec(), Position(3));
@@ -253,33 +258,59 @@ fn who_is_behind_gets_the_groups_that_others_appended_and_appends_nothing() {
     behind(0, &[leases(1, 2), leases(3, 3), renamed.clone()]);
     behind(1, &[leases(3, 3), renamed.clone()]);
     behind(2, &[renamed]);
-    append(&two, &leases(5, 5));
+    append(two, &leases(5, 5));
+    follow(one);
     assert_eq!(one.lease(LeaseId(5)).unwrap(), Some(lease(5, "blue")));
-    // Too far behind: there is an error, and no answer that lacks groups.
+    // Too far behind: the answer is another one, and no answer lacks groups.
     for revision in 6..600 {
-        append(&one, &leases(revision, revision));
+        append(one, &leases(revision, revision));
     }
     let late = two.append(Position(4), &leases(6, 6)).unwrap();
     assert_eq!(late, Append::Compacted);
+    assert_eq!(two.extent().unwrap(), one.extent().unwrap());
 }
 
-macro_rules! contract {
-    ($($name:ident)*) => {
-        mod memory {
-            use super::*;
-            $(#[test] fn $name() { super::$name(&MemoryStore::default()) })*
+fn two_writers_see_the_same_and_append_in_turns(one: &dyn Store, two: &dyn Store) {
+    for turn in 0..10 {
+        let writer = [one, two][turn % 2];
+        follow(writer);
+        let begin = turn as u64 * 30;
+        append(writer, &leases(begin + 1, begin + 30));
+        if turn == 7 {
+            let removed = change(begin + 31, Some(lease(1, "blue")), None);
+            let at = writer.extent().unwrap().position;
+            let group = of([removed]);
+            // The next turn's revisions follow on the last one: this group is not appended.
+            let other = [two, one][turn % 2];
+            follow(other);
+            assert!(matches!(
+                other.append(Position(at.0 - 1), &group).unwrap(),
+                Append::Behind(missed, end) if missed.len() == 1 && end == at
+            ));
         }
-        mod sled {
-            use super::*;
-            $(#[test] fn $name() {
-                let dir = tempfile::tempdir().unwrap();
-                super::$name(&SledStore::open(&dir.path().join("store"), 1 << 24).unwrap())
-            })*
-        }
+    }
+    follow(one);
+    follow(two);
+    let all = |store: &dyn Store| {
+        let events = store.events(0, 1000).unwrap();
+        assert_eq!(revisions(&events), Vec::from_iter(1..=300));
+        (store.leases(LeaseId(0), 1000).unwrap(), events)
     };
+    assert_eq!(all(one), all(two));
 }
 
-contract! {
+/// A name, and what checks a store that is empty.
+pub(crate) type Requirement = (&'static str, fn(&dyn Store));
+
+/// The same of two writers of one empty log.
+pub(crate) type RequirementOfTwo = (&'static str, fn(&dyn Store, &dyn Store));
+
+macro_rules! named {
+    ($($name:ident)*) => { &[$((stringify!($name), $name)),*] };
+}
+
+/// What every store must do.
+pub(crate) const REQUIREMENTS: &[Requirement] = named! {
     a_new_store_is_empty
     a_group_is_there_whole
     the_last_event_about_a_lease_or_pool_counts
@@ -289,4 +320,10 @@ contract! {
     which_store_it_is_is_kept
     it_goes_on_after_a_recovery
     readers_beside_a_writer_see_each_group_whole
-}
+};
+
+/// What a store with several writers must do.
+pub(crate) const REQUIREMENTS_OF_TWO: &[RequirementOfTwo] = named! {
+    who_is_behind_gets_the_groups_that_others_appended_and_appends_nothing
+    two_writers_see_the_same_and_append_in_turns
+};

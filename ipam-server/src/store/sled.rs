@@ -15,7 +15,7 @@ mod failure;
 mod history;
 mod index;
 mod older;
-mod origin;
+
 mod read;
 mod schema;
 mod survey;
@@ -31,9 +31,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::StoreError;
 use super::folder::Folder;
 use super::journal::{self, Journal};
+use super::{StoreError, origin};
 pub(super) use failure::io;
 pub(super) use index::{files, open_to_save};
 use tree::{Follower, Tree};

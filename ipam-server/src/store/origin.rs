@@ -17,7 +17,7 @@ struct Stored {
 }
 
 /// The value of an origin.
-pub(super) fn encode(origin: &Origin) -> Vec<u8> {
+pub(in crate::store) fn encode(origin: &Origin) -> Vec<u8> {
     let origin = origin.clone();
     let stored = Stored {
         id: origin.id,
@@ -35,7 +35,7 @@ pub(super) fn encode(origin: &Origin) -> Vec<u8> {
 ///
 /// # Errors
 /// If it is not JSON of this form.
-pub(super) fn decode(value: &[u8]) -> Result<Origin, serde_json::Error> {
+pub(in crate::store) fn decode(value: &[u8]) -> Result<Origin, serde_json::Error> {
     let stored: Stored = serde_json::from_slice(value)?;
     Ok(Origin {
         id: stored.id,
