@@ -8,7 +8,7 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 RELEASE := $(CURDIR)/target/$(TARGET)/release
 DEMO := $(CURDIR)/target/$(TARGET)/demo
 TOOLS := $(CURDIR)/target/tools
-RUNGS := unit fuzz harness builtin conformance delegates faults kubernetes agent doctor runtime storm ipam damage security clients demo kernel
+RUNGS := unit fuzz harness builtin conformance delegates faults kubernetes agent doctor runtime storm ipam damage replicas security clients demo kernel
 
 # Which executables the tests run: `release`, or `dev`, which are built with the tests at once and checked for overflows. CI takes
 # the latter: half of the compiler's time.
@@ -100,6 +100,10 @@ test-ipam: build tools ## The address service: kill -9, full disks, everybody at
 
 test-damage: build tools ## The store on damaged disks: random damages, power cuts at every fsync, kills, a full disk
 	@tests/tools/rung.sh damage --nocapture
+
+test-replicas: ## The store in etcd, and several servers over one etcd; members that are killed, hang, refuse
+	@tests/tools/install.sh packages
+	@tests/tools/rung.sh replicas --test-threads=2 --nocapture
 
 test-security: build tools ## What tenants, nodes and strangers must not be able to do
 	@tests/tools/rung.sh security

@@ -3,6 +3,7 @@
 #
 #   rung.sh NAME [LIBTEST-ARGUMENT…]   the module NAME of the end-to-end tests
 #   rung.sh unit                       the tests of all other crates, and the examples in their documentation
+#   rung.sh replicas [LIBTEST-ARGUMENT…]   the tests of ipam-server that need an etcd
 #
 # All rungs are built as one: with other packages chosen, cargo would build their dependencies a second time.
 set -euo pipefail
@@ -22,10 +23,18 @@ run_in() {
 unit() {
     local kind name folder executable ended=0
     while IFS=$'\t' read -r kind name folder executable; do
-        [[ $folder == "$PWD/tests" ]] || run_in "$folder" "$executable" </dev/null || ended=1
+        [[ $folder == "$PWD/tests" || $name == etcd ]] || run_in "$folder" "$executable" </dev/null || ended=1
     done <<<"$built"
     cargo test --locked --workspace --exclude fuzz --doc || ended=1
     return "$ended"
+}
+
+replicas() {
+    local kind name folder executable
+    while IFS=$'\t' read -r kind name folder executable; do
+        [[ $kind == test && $name == etcd ]] && break
+    done <<<"$built"
+    run_in "$folder" "$executable" "$@" </dev/null
 }
 
 end_to_end() {
@@ -45,6 +54,7 @@ run() {
     built=$(tests/tools/test-executables.sh)
     case $rung in
         unit) unit ;;
+        replicas) replicas "$@" ;;
         *) end_to_end "$@" ;;
     esac
 }
