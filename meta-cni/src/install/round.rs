@@ -125,7 +125,9 @@ impl<'o> Installer<'o> {
             return None;
         }
         let why = agent::answers(&self.places.here(socket)).err()?;
-        let what = format!("before the configuration is written: {why}");
+        let what = format!(
+            "before the configuration is written: {why}; is meta-cnid running on this node? --agent-socket \"\" does without it"
+        );
         Some(State::Waits {
             what,
             pause: AGENT_INTERVAL,

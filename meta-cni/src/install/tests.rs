@@ -1,5 +1,6 @@
 //! Installations into folders that look like a node's.
 
+mod answering;
 mod node;
 mod undone;
 
