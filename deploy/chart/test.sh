@@ -58,6 +58,10 @@ for values in ci/refused/*.yaml; do
     refused=$((refused + 1))
 done
 
+if "$helm" template meta-cni . --kube-version 1.31.9 >"$work/out" 2>"$work/error"; then fail "Kubernetes 1.31 is not refused"; fi
+grep -qF 'the policies of admission need 1.32' "$work/error" || fail "$(<"$work/error")"
+"$helm" template meta-cni . --kube-version 1.31.9 --set admission.enabled=false >"$work/out"
+
 ../manifests.sh check
 ./readme.sh check
 jq -e '.panels | length > 0 and all(.targets | length > 0)' dashboards/meta-cni.json >/dev/null || fail "the dashboard"

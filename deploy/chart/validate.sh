@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Applies what the chart makes of every file of ci/, the manifests of deploy/ and both kustomizations to a real kube-apiserver, which
-# validates each field. Kinds of others (Prometheus, cert-manager) are known to it by their names alone.
+# validates each field; then installs, upgrades and uninstalls the chart there. Kinds of others (Prometheus, cert-manager) are known to it by their names alone.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -14,11 +14,8 @@ work=$(mktemp -d)
 export KUBECONFIG=$work/kubeconfig
 started=()
 finish() {
-    local pid
-    for pid in "${started[@]}"; do
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
+    # Nothing of theirs is kept, and an API server without etcd takes minutes to end by itself.
+    { ((${#started[@]} == 0)) || kill -KILL "${started[@]}" && wait; } 2>/dev/null || true
     rm -rf "$work"
 }
 trap finish EXIT
@@ -105,4 +102,28 @@ for base in base ipam; do
     kubectl kustomize "../kustomize/$base" >"$work/rendered.yaml"
     apply "$work/rendered.yaml" "kustomize/$base"
 done
+
+# The certificate that Helm makes stays the same in upgrades; renewed, agents trust the authority from before, too.
+kubectl delete --filename "$work/rendered.yaml" --wait=false >/dev/null
+kubectl delete validatingadmissionpolicies,validatingadmissionpolicybindings,clusterroles,clusterrolebindings \
+    meta-cnid meta-cni ipam-server meta-cni-own-pods meta-cni-network-status meta-cni-networks --ignore-not-found >/dev/null
+kubectl create namespace installed >/dev/null
+certificate() { kubectl --namespace installed get secret ipam-server-tls -o jsonpath='{.data.tls\.crt}'; }
+authorities() { kubectl --namespace installed get configmap ipam-server-ca -o jsonpath='{.data.ca\.crt}'; }
+release() { "$helm" "$1" meta-cni . --namespace installed "${@:2}" >/dev/null || fail "helm $*"; }
+release install
+made=$(certificate)
+release upgrade --set agent.logLevel=debug
+[[ $(certificate) == "$made" ]] || fail "an upgrade made another certificate"
+release upgrade --set ipamServer.tls.renew=true
+[[ $(certificate) != "$made" ]] || fail "the certificate is not renewed"
+[[ $(authorities | grep -c 'BEGIN CERTIFICATE') == 2 ]] || fail "agents do not trust the authority from before: $(authorities)"
+base64 -d <<<"$made" >"$work/before.crt"
+certificate | base64 -d >"$work/after.crt"
+authorities >"$work/ca.crt"
+for file in before after; do
+    openssl verify -CAfile "$work/ca.crt" "$work/$file.crt" >/dev/null || fail "$file.crt is not of ca.crt"
+    openssl x509 -in "$work/$file.crt" -noout -checkhost ipam-server.installed.svc | grep -q 'does match' || fail "$file.crt has another name"
+done
+"$helm" uninstall meta-cni --namespace installed >/dev/null || fail "helm uninstall"
 printf 'chart: the API server took %d sets of manifests\n' "$applied"
