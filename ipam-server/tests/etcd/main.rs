@@ -16,6 +16,7 @@ mod loading;
 mod member;
 mod outages;
 mod refusals;
+mod servers;
 #[path = "../../src/store/contract.rs"]
 mod suite;
 mod tls;
