@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ipam_core::event::Event;
+use ipam_core::lease::{Lease, LeaseId};
 use ipam_server::api::Api;
 use ipam_server::ledger::Ledger;
 use proto::ipam::v1 as ipam;
 use tokio::task::JoinSet;
 
-use crate::ledgers::{ask, caller, create_pool, leases, ledger};
+use crate::ledgers::{ask, caller, create_pool, ledger};
 use crate::member::{Member, settings};
 
 /// Callers at once.
@@ -90,7 +92,7 @@ impl Scene {
             held.extend(one.unwrap());
         }
         for ledger in &self.ledgers {
-            let all = leases(ledger).await;
+            let (all, events) = settled(ledger).await;
             let active = all.iter().filter(|lease| lease.is_active());
             let found: BTreeSet<_> = active.map(|lease| lease.id.to_string()).collect();
             assert_eq!(found, held.keys().cloned().collect(), "{what}");
@@ -98,7 +100,6 @@ impl Scene {
             let ipv6: BTreeSet<_> = all.iter().map(|lease| lease.ipv6).collect();
             assert_eq!((ipv4.len(), ipv6.len()), (all.len(), all.len()), "{what}");
             assert_eq!(ledger.check_consistency().await.unwrap().problems, [""; 0]);
-            let events = ledger.events(0, usize::MAX).await.unwrap();
             let revisions = events.iter().map(|event| event.revision);
             let last = *ledger.revision().borrow();
             assert!(revisions.eq(1..=last), "{what}: every revision once");
@@ -182,6 +183,23 @@ impl Shared {
     }
 }
 
+/// All leases and events, once the ledger's store is well again.
+async fn settled(ledger: &Ledger) -> (Vec<Lease>, Vec<Event>) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let leases = ledger.leases(LeaseId(0), usize::MAX).await;
+        let events = ledger.events(0, usize::MAX).await;
+        match (leases, events) {
+            (Ok(leases), Ok(events)) => return (leases, events),
+            (Err(error), _) | (_, Err(error)) => {
+                assert_eq!(error.reason(), "STORE_UNAVAILABLE");
+                assert!(Instant::now() < end, "{error}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leading_member_is_killed_and_comes_back() {
     let mut scene = Scene::start().await;
@@ -220,7 +238,7 @@ async fn the_quorum_is_lost_and_comes_back() {
         let mut health = ledger.health();
         let noticed = tokio::time::timeout(PATIENCE, health.wait_for(Result::is_err)).await;
         drop(noticed.unwrap().unwrap());
-        let refused = ledger.leases(ipam_core::lease::LeaseId(0), 1).await;
+        let refused = ledger.leases(LeaseId(0), 1).await;
         assert_eq!(refused.unwrap_err().reason(), "STORE_UNAVAILABLE");
     }
     scene.members.iter_mut().for_each(Member::launch_if_dead);
