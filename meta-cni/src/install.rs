@@ -1,7 +1,7 @@
 //! `meta-cni install` and `meta-cni uninstall`: this program in the node's folder of plugins, and its configuration as the
 //! first one of the container runtime. Run in a container of a DaemonSet, with the node's folders mounted, or by hand.
 //!
-//! [`changes`] alone changes files; [`receipt`] knows what was there before. [`round`] is the straight line: executables,
+//! `changes` alone changes files; `receipt` knows what was there before. `round` is the straight line: executables,
 //! primary network, agent, configuration.
 
 mod agent;
