@@ -7,7 +7,7 @@
 #
 # It holds the executables of META_CNI_BIN_DIR (default: target/<host>/release) and nothing else: they are static. The same executables
 # give the same digest. Environment:
-#   IMAGE              name of the image (ghcr.io/meta-cni/meta-cni); its tag is the version of the workspace, or IMAGE_TAG
+#   IMAGE              name of the image (meta-cni.io/meta-cni); its tag is the version of the workspace, or IMAGE_TAG
 #   SOURCE_DATE_EPOCH  its time (default: of the last commit)
 set -euo pipefail
 export LC_ALL=C TZ=UTC
@@ -38,7 +38,7 @@ done
 # A package of the sources has no history.
 of_git() { git -C "$workspace" "$@" 2>/dev/null || true; }
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$workspace/Cargo.toml" | head -n 1)
-name=${IMAGE:-ghcr.io/meta-cni/meta-cni}
+name=${IMAGE:-meta-cni.io/meta-cni}
 tag=${IMAGE_TAG:-$version}
 seconds=${SOURCE_DATE_EPOCH:-$(of_git log -1 --format=%ct)}
 seconds=${seconds:-0}
