@@ -2,6 +2,7 @@
 //! Multus gives them.
 
 use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use e2e::{ApiServer, Node, Pod};
 use serde_json::{Value, json};
@@ -62,6 +63,13 @@ fn networks(node: &Node) -> Value {
     default
 }
 
+/// The networks of these tests have the same names in one API server, and lease from the folder of the node that made them last: one
+/// test after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn runs(node: &Node, conf: &Value, pod: &Pod, verb: &str) -> Value {
     node.call(verb).pod(pod).whole_conf(conf.clone()).run().ok()
 }
@@ -77,6 +85,7 @@ fn attached(pod: &Pod) -> Vec<String> {
 
 #[test]
 fn a_multus_configuration_with_cluster_network_attaches_the_same_interfaces() {
+    let _alone = alone();
     let node = node("thin");
     networks(&node);
     let named = json!({ "clusterNetwork": "first", "defaultNetworks": ["every"] });
@@ -110,6 +119,7 @@ fn a_multus_configuration_with_cluster_network_attaches_the_same_interfaces() {
 
 #[test]
 fn a_multus_configuration_with_delegates_attaches_the_same_interfaces() {
+    let _alone = alone();
     let node = node("thick");
     let default = networks(&node);
     // Multus looks at defaultNetworks only beside clusterNetwork.
@@ -134,6 +144,7 @@ fn a_multus_configuration_with_delegates_attaches_the_same_interfaces() {
 
 #[test]
 fn a_pod_of_a_system_namespace_gets_no_default_networks() {
+    let _alone = alone();
     let node = node("system");
     networks(&node);
     let named = json!({ "clusterNetwork": "first", "defaultNetworks": ["every"] });
@@ -156,6 +167,7 @@ fn a_pod_of_a_system_namespace_gets_no_default_networks() {
 
 #[test]
 fn the_default_network_annotation_replaces_the_default_network() {
+    let _alone = alone();
     let node = node("default");
     networks(&node);
     let conf = multus_conf(
@@ -186,6 +198,7 @@ fn the_default_network_annotation_replaces_the_default_network() {
 
 #[test]
 fn an_empty_nad_and_a_cluster_network_without_nad_name_files_of_conf_dir() {
+    let _alone = alone();
     let node = node("files");
     let write = |file: &str, name: &str, network: Value| {
         let mut network = network;
