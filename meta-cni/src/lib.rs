@@ -51,6 +51,8 @@ pub mod tenant;
 #[cfg(test)]
 #[path = "../../crates/netlink/src/test_netns.rs"]
 mod test_netns;
+#[cfg(test)]
+mod test_server;
 pub mod trace;
 mod underlay;
 pub mod verbs;

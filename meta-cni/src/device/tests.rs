@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use tempfile::TempDir;
-use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
@@ -21,6 +20,7 @@ use super::podresources::{
     PodResources,
 };
 use super::*;
+use crate::test_server;
 
 const RESOURCE: &str = "intel.com/sriov";
 
@@ -109,21 +109,8 @@ fn folder() -> (TempDir, DeviceSource) {
 
 /// Serves until the runtime is dropped.
 fn serve(dir: &TempDir, kubelet: Kubelet) -> tokio::runtime::Runtime {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let listener = {
-        let _guard = runtime.enter();
-        UnixListener::bind(dir.path().join("pod-resources/kubelet.sock")).unwrap()
-    };
-    runtime.spawn(
-        tonic::transport::Server::builder()
-            .add_service(kubelet)
-            .serve_with_incoming(UnixListenerStream::new(listener)),
-    );
-    runtime
+    let socket = dir.path().join("pod-resources/kubelet.sock");
+    test_server::serve(&socket, Routes::new(kubelet))
 }
 
 fn kubelet(has_get: bool) -> Kubelet {

@@ -175,57 +175,19 @@ fn of_status(status: &GetStatusResponse) -> Vec<Finding> {
 mod tests {
     use std::os::unix::net::UnixListener as StdListener;
 
-    use proto::agent::v1::agent_service_server::{AgentService, AgentServiceServer};
-    use proto::agent::v1::{ReportRequest, ReportResponse, ResolveRequest, ResolveResponse, Watch};
-    use tokio_stream::wrappers::UnixListenerStream;
-    use tonic::{Request, Response, Status};
+    use proto::agent::v1::Watch;
 
     use super::super::finding::Severity;
     use super::*;
+    use crate::test_server::{self, serve};
 
     const LIMIT: Duration = Duration::from_secs(10);
-
-    /// An agent that has only a status.
-    struct Agent(GetStatusResponse);
-
-    #[tonic::async_trait]
-    impl AgentService for Agent {
-        async fn resolve(
-            &self,
-            _: Request<ResolveRequest>,
-        ) -> Result<Response<ResolveResponse>, Status> {
-            Err(Status::unimplemented(""))
-        }
-        async fn report(
-            &self,
-            _: Request<ReportRequest>,
-        ) -> Result<Response<ReportResponse>, Status> {
-            Err(Status::unimplemented(""))
-        }
-        async fn get_status(
-            &self,
-            _: Request<GetStatusRequest>,
-        ) -> Result<Response<GetStatusResponse>, Status> {
-            Ok(Response::new(self.0.clone()))
-        }
-    }
 
     /// What is found of an agent with this status that listens in `dir`.
     fn found(dir: &Path, status: GetStatusResponse) -> Vec<Finding> {
         let socket = dir.join("agent.sock");
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = {
-            let _entered = runtime.enter();
-            tokio::net::UnixListener::bind(&socket).unwrap()
-        };
+        let _agent = serve(&socket, test_server::agent(status));
         fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let served =
-            tonic::transport::Server::builder().add_service(AgentServiceServer::new(Agent(status)));
-        runtime.spawn(served.serve_with_incoming(UnixListenerStream::new(listener)));
         let mut seen = inspect(&socket, LIMIT);
         // Tests need not run as root.
         seen.file.as_mut().unwrap().owner = 0;

@@ -97,50 +97,43 @@ impl<'w> Changes<'w> {
 
     /// Writes a note of our own, which is not reported.
     pub(super) fn note(&self, path: &Path, text: &[u8]) -> Result<(), InstallError> {
-        if self.is_pretended() {
-            return Ok(());
-        }
-        let folder = path.parent().unwrap_or(path);
-        private_folder(folder).map_err(InstallError::write(folder))?;
-        replace(path, 0o600, |file| file.write_all(text)).map_err(InstallError::write(path))
+        self.private_folder(path.parent().unwrap_or(path))?;
+        self.unreported(path, || replace(path, 0o600, |file| file.write_all(text)))
     }
 
     /// Removes a note of our own.
     pub(super) fn forget(&self, path: &Path) -> Result<(), InstallError> {
-        match self.mode {
-            Mode::Pretend => Ok(()),
-            Mode::Apply => match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(InstallError::write(path)(error))
-                }
-                _ => Ok(()),
-            },
-        }
+        self.unreported(path, || if_there(fs::remove_file(path)))
     }
 
     /// Keeps a copy of a file in a folder of our own.
     pub(super) fn keep(&self, from: &Path, to: &Path) -> Result<(), InstallError> {
+        self.private_folder(to.parent().unwrap_or(to))?;
         if self.is_pretended() {
             return Ok(());
         }
-        let folder = to.parent().unwrap_or(to);
-        private_folder(folder).map_err(InstallError::write(folder))?;
         let mode = fs::metadata(from).map_err(InstallError::read(from))?;
         copy(from, to, mode.permissions().mode() & 0o777)
     }
 
     /// Makes a private folder, if it does not exist.
     pub(super) fn private_folder(&self, path: &Path) -> Result<(), InstallError> {
-        match self.mode {
-            Mode::Apply => private_folder(path).map_err(InstallError::write(path)),
-            Mode::Pretend => Ok(()),
-        }
+        self.unreported(path, || private_folder(path))
     }
 
     /// Makes a folder that everybody may read, if it does not exist.
     pub(super) fn folder(&self, path: &Path) -> Result<(), InstallError> {
+        self.unreported(path, || fs::create_dir_all(path))
+    }
+
+    /// Makes a change of which nobody needs to hear.
+    fn unreported(
+        &self,
+        path: &Path,
+        change: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), InstallError> {
         match self.mode {
-            Mode::Apply => fs::create_dir_all(path).map_err(InstallError::write(path)),
+            Mode::Apply => change().map_err(InstallError::write(path)),
             Mode::Pretend => Ok(()),
         }
     }
@@ -161,15 +154,7 @@ impl<'w> Changes<'w> {
 
     /// Removes a folder of our own with what it holds; one that does not exist is as good as removed.
     pub(super) fn remove_folder(&self, path: &Path) -> Result<(), InstallError> {
-        match self.mode {
-            Mode::Pretend => Ok(()),
-            Mode::Apply => match fs::remove_dir_all(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(InstallError::write(path)(error))
-                }
-                _ => Ok(()),
-            },
-        }
+        self.unreported(path, || if_there(fs::remove_dir_all(path)))
     }
 
     /// Removes a folder if it is empty.
@@ -178,6 +163,14 @@ impl<'w> Changes<'w> {
             // What others keep there stays.
             let _ = fs::remove_dir(path);
         }
+    }
+}
+
+/// The end of a removal: what does not exist is as good as removed.
+fn if_there(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
