@@ -87,11 +87,11 @@ pub enum ConfigError {
         problem: String,
     },
     /// A setting is wrong.
-    #[error("--{flag} {value}: {problem}")]
+    #[error("--{flag}{}{value}: {problem}", if .value.is_empty() { "" } else { " " })]
     Setting {
         /// Its flag.
         flag: &'static str,
-        /// Its value.
+        /// Its value; empty: it has none.
         value: String,
         /// What is wrong and what to do.
         problem: String,

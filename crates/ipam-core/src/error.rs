@@ -87,13 +87,13 @@ pub enum Error {
         seconds: u64,
     },
     /// POOL_EXISTS.
-    #[error("pool {pool} exists already, and is not as in this request")]
+    #[error("pool {pool} exists already")]
     PoolExists {
         /// Its name.
         pool: String,
     },
     /// RESERVATION_EXISTS.
-    #[error("reservation {name} exists already, and is not as in this request")]
+    #[error("reservation {name} exists already")]
     ReservationExists {
         /// Its name.
         name: String,

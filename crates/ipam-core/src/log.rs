@@ -214,18 +214,24 @@ pub enum StoreError {
         known: u32,
     },
     /// The servers that keep it do not answer, or fail.
-    #[error(
-        "{store} does not answer ({problem}); check its members and the way to them, the server goes on by itself"
-    )]
+    #[error("{store} does not answer ({problem}); check its members and the way to them")]
     Unreachable {
         /// Where the store is: its address.
         store: Arc<str>,
         /// What was seen.
         problem: String,
     },
+    /// A file that it takes to ask those servers cannot be used.
+    #[error("{store} cannot be asked: {problem}; correct the file, it is read again by itself")]
+    Credentials {
+        /// Where the store is: its address.
+        store: Arc<str>,
+        /// Which file, and what is wrong with it.
+        problem: String,
+    },
     /// The servers that keep it do not let this server do what it needs.
     #[error(
-        "{store} refuses this server ({problem}); check --etcd-user, --etcd-password-file and the user's rights below the prefix"
+        "{store} refuses this server ({problem}); check --etcd-user, the password and the user's rights below the prefix"
     )]
     Denied {
         /// Where the store is: its address.
@@ -234,9 +240,7 @@ pub enum StoreError {
         problem: String,
     },
     /// The servers that keep it take nothing more before somebody has made room.
-    #[error(
-        "{store} is full (NOSPACE); compact, defragment and disarm the alarm with etcdctl, the server goes on by itself"
-    )]
+    #[error("{store} is full (NOSPACE); compact, defragment and disarm the alarm with etcdctl")]
     Quota {
         /// Where the store is: its address.
         store: Arc<str>,

@@ -18,8 +18,8 @@ use crate::store::memory::MemoryStore;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
 
-/// Opens the store and loads what it holds; also the store's folder, if it has one. A store that an earlier server has open
-/// is tried until `patience` ends.
+/// Opens the store and loads what it holds; also the store's folder, if it has one. A store that an earlier server has open, and
+/// an etcd that does not answer, are tried until `patience` ends.
 pub(super) async fn open(
     config: &Config,
     clock: &Arc<SystemClock>,
@@ -29,11 +29,11 @@ pub(super) async fn open(
     let mut waited = false;
     loop {
         match try_open(config, clock.clone(), metrics.clone()).await {
-            Err(ServerError::Store(error @ StoreError::Locked { .. }))
-                if Instant::now() < patience =>
-            {
+            Err(ServerError::Store(
+                error @ (StoreError::Locked { .. } | StoreError::Unreachable { .. }),
+            )) if Instant::now() < patience => {
                 if !waited {
-                    tracing::warn!(%error, "waiting for the end of the server that has the store open");
+                    tracing::warn!(%error, "waiting for the store");
                 }
                 waited = true;
                 tokio::time::sleep(POLL_INTERVAL / 10).await;

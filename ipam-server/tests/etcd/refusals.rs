@@ -61,6 +61,7 @@ fn a_user_is_needed_where_etcd_has_users_and_a_refusal_says_what_to_check() {
     let gone = EtcdStore::open(&settings(Some(user)))
         .map(|_| ())
         .unwrap_err();
+    assert!(matches!(gone, StoreError::Credentials { .. }), "{gone}");
     assert!(gone.to_string().contains("--etcd-password-file"), "{gone}");
 }
 

@@ -253,10 +253,10 @@ fn silent(member: &Member) -> Failure {
 
 fn read_password(user: &User) -> Result<String, Failure> {
     let file = &user.password_file;
-    let denied = |problem: String| Failure::Denied {
+    let wrong = |problem: String| Failure::File {
         problem: format!("{} (--etcd-password-file): {problem}", file.display()),
     };
-    let bytes = dial::regular::read(file).map_err(|error| denied(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| denied("is not text".to_owned()))?;
+    let bytes = dial::regular::read(file).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("is not text".to_owned()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

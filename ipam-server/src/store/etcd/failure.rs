@@ -26,6 +26,12 @@ pub(super) enum Failure {
         /// The member.
         member: Arc<str>,
     },
+    /// A file of this side cannot be used: of TLS, or of the password.
+    #[error("{problem}")]
+    File {
+        /// The flag, the file, and what is wrong with it.
+        problem: String,
+    },
     /// The space of the database is used up.
     #[error("the quota of its database is used up (NOSPACE)")]
     NoSpace,
@@ -83,6 +89,9 @@ impl Failure {
         if let Some((_, failure)) = TEXTS.iter().find(|(text, _)| message.contains(text)) {
             return failure.clone();
         }
+        if let Some(problem) = file(status) {
+            return Failure::File { problem };
+        }
         let problem = said(status);
         if DENIALS.iter().any(|text| message.contains(text)) {
             return Failure::Denied { problem };
@@ -111,7 +120,11 @@ impl Failure {
 
     /// Whether another member, or the same one later, may answer.
     pub(super) fn is_transient(&self) -> bool {
-        matches!(self, Failure::Away { .. } | Failure::OtherCluster { .. })
+        // A file may be about to be replaced.
+        matches!(
+            self,
+            Failure::Away { .. } | Failure::OtherCluster { .. } | Failure::File { .. }
+        )
     }
 
     /// The failure as the store's.
@@ -119,6 +132,7 @@ impl Failure {
         let store = store.clone();
         match self {
             Failure::NoSpace => StoreError::Quota { store },
+            Failure::File { problem } => StoreError::Credentials { store, problem },
             Failure::Denied { problem } => StoreError::Denied { store, problem },
             Failure::Token => StoreError::Denied {
                 store,
@@ -132,18 +146,21 @@ impl Failure {
     }
 }
 
-/// What a status says: the innermost cause, since what is around it says only that a transport failed; of a file, its name too.
+/// The causes of a status, from the outermost one.
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(status.source(), |&error| error.source())
+}
+
+/// What is wrong with a file of this side, if that is the cause.
+fn file(status: &Status) -> Option<String> {
+    let found = causes(status).find_map(|cause| cause.downcast_ref::<FilesError>())?;
+    let source = found.source().map(|source| format!(": {source}"));
+    Some(format!("{}{}", found.what(), source.unwrap_or_default()))
+}
+
+/// What a status says: the innermost cause, since what is around it says only that a transport failed.
 fn said(status: &Status) -> String {
-    let mut cause: Option<&dyn std::error::Error> = status.source();
-    let mut inner = None;
-    while let Some(error) = cause {
-        if let Some(files) = error.downcast_ref::<FilesError>() {
-            let source = files.source().map(|source| format!(": {source}"));
-            return format!("{}{}", files.what(), source.unwrap_or_default());
-        }
-        inner = Some(error.to_string());
-        cause = error.source();
-    }
+    let inner = causes(status).last().map(ToString::to_string);
     inner.unwrap_or_else(|| {
         let message = status.message().trim_start_matches("etcdserver: ");
         match message {
