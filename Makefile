@@ -17,7 +17,7 @@ export META_CNI_BIN_DIR ?= $(if $(filter dev,$(PROFILE)),$(CURDIR)/target/$(TARG
 # What install.sh puts there are programs that the machine lacks.
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build build-demo demo test lint image manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo cluster cluster-stop test lint image manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,16 @@ demo: ## Two pods with three interfaces each, no cluster needed (root)
 build-demo: # The executables without optimisation: half the time of `build`
 	@[[ -x $(DEMO)/ipamctl ]] || tests/tools/announce-build.sh 8
 	cargo build --profile demo --locked --package meta-cni --package meta-cnid --package ipam-server --package ipamctl --bins
+
+cluster: ## A real cluster of one node with meta-cni in it, which stays; again: what you changed (root; the first time Go builds Kubernetes)
+	@[[ $$EUID == 0 ]] || { echo "cluster: it makes namespaces, so run it as root" >&2; exit 1; }
+	@tests/tools/install.sh packages jq plugins apiserver kubectl helm containerd cluster
+	@if [[ -x $(RELEASE)/ipamctl || $(META_CNI_BIN_DIR) != $(RELEASE) ]]; then $(MAKE) --no-print-directory image; \
+	else $(MAKE) --no-print-directory build-demo && $(MAKE) --no-print-directory image META_CNI_BIN_DIR=$(DEMO); fi
+	@tests/cluster/first.sh
+
+cluster-stop: ## Ends that cluster, and removes all of it
+	@tests/cluster/cluster.sh stop
 
 image: ## The image, target/image/meta-cni.tar, with its SBOM; META_CNI_BIN_DIR names other executables
 	@[[ $(META_CNI_BIN_DIR) != $(RELEASE) ]] || $(MAKE) --no-print-directory build
@@ -125,7 +135,7 @@ lint: ## Format, clippy, licences, shellcheck, documentation with its links; war
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(TOOLS)/cargo-deny/bin/cargo-deny --locked check bans licenses sources
 	@tests/tools/install.sh shellcheck
-	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/tools/*.sh tests/tools/kernel/*.sh findings/*.sh deploy/*.sh deploy/*/*.sh
+	$(TOOLS)/shellcheck/usr/bin/shellcheck --exclude SC2317 .ci/run examples/demo.sh tests/cluster/*.sh tests/tools/*.sh tests/tools/kernel/*.sh findings/*.sh deploy/*.sh deploy/*/*.sh
 	tests/tools/rpcs.sh check
 	$(MAKE) --no-print-directory lint-deploy docs
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
-#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [containerd] [clients] [deny] [mdbook] [shellcheck] [kernel]
+#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [containerd] [cluster] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -15,6 +15,8 @@
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
 #            service starts, and the ones that a machine has stay
+# cluster    kubelet, kube-controller-manager, kube-scheduler and kube-proxy pinned in kube-apiserver/go.mod, and CoreDNS in
+#            coredns/go.mod, into target/tools/cluster
 # clients    what each example client needs: a Python with its packages, into target/tools/python-client; those of Node,
 #            into target/tools/node-client; examples/clients/go and java built into target/tools/go-client and
 #            java-client. Node, npm, a JDK and Maven come by apt-get if they are not in PATH
@@ -101,7 +103,8 @@ need_go() {
 
 # build NAME OUTPUT WHAT...: builds tools of the module NAME unless its pins are those of the last build.
 build() {
-    local module=$here/$1 output=$2 stamp=$tools/.$1.stamp pins
+    local module=$here/$1 output=$2 stamp pins
+    stamp=$tools/.$(basename "$output").stamp
     pins=$(cat "$module/go.mod" "$module/go.sum" | sha256sum)
     [[ -e $output && -f $stamp && $(<"$stamp") == "$pins" ]] && return
     need_go "$1"
@@ -128,6 +131,13 @@ kubectl() {
     local found
     found=$(type -P kubectl) && [[ $found != "$tools/bin/kubectl" ]] && return
     build kubectl "$tools/bin/kubectl" k8s.io/kubernetes/cmd/kubectl
+}
+
+# Of the module of kube-apiserver, which has nearly all that they are made of.
+cluster() {
+    build kube-apiserver "$tools/cluster/" k8s.io/kubernetes/cmd/{kubelet,kube-controller-manager,kube-scheduler,kube-proxy}
+    build coredns "$tools/cluster/coredns" .
+    need_commands openssl=openssl
 }
 
 helm() {
@@ -262,8 +272,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | jq | plugins | apiserver | kubectl | helm | multus | containerd | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, containerd, clients, deny, mdbook, shellcheck, kernel)" ;;
+        packages | jq | plugins | apiserver | kubectl | helm | multus | containerd | cluster | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, containerd, cluster, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done
     exit
