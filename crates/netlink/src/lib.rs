@@ -104,6 +104,20 @@ pub struct Link {
     pub tx_queue: u32,
     /// What only its kind has, if it is a kind of which that is of interest.
     pub details: Details,
+    /// Its IPv6; none if it has none: the kernel is without IPv6, or its MTU is below 1280.
+    pub ipv6: Option<Ipv6Settings>,
+}
+
+/// How IPv6 is set on a link: some of `net.ipv6.conf.LINK`, which come along with the link (IFLA_INET6_CONF) for less than the
+/// files of /proc/sys cost, whose look-up also grows with the namespaces of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ipv6Settings {
+    /// `disable_ipv6`.
+    pub is_disabled: bool,
+    /// `accept_ra`: 0 for no router advertisement.
+    pub accept_ra: i32,
+    /// `accept_dad`: 0 for no duplicate address detection.
+    pub accept_dad: i32,
 }
 
 /// What only links of one kind have.

@@ -6,15 +6,15 @@ use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoIpVlan, InfoMacVlan, InfoVlan, InfoVrf, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage, Prop, State,
+    AfSpecInet6, AfSpecUnspec, InfoBridge, InfoData, InfoIpVlan, InfoMacVlan, InfoVlan, InfoVrf,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop, State,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop,
     RouteNextHopFlags, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 
-use super::{Details, Family, Hop, Link, Route};
+use super::{Details, Family, Hop, Ipv6Settings, Link, Route};
 
 pub(super) fn address_family(family: Family) -> AddressFamily {
     match family {
@@ -63,6 +63,7 @@ pub(super) fn link(message: LinkMessage) -> Link {
             LinkAttribute::Promiscuity(users) => link.promiscuity = users,
             LinkAttribute::TxQueueLen(packets) => link.tx_queue = packets,
             LinkAttribute::OperState(state) => link.is_operational = state == State::Up,
+            LinkAttribute::AfSpecUnspec(families) => link.ipv6 = families.iter().find_map(ipv6),
             LinkAttribute::LinkInfo(info) => {
                 link.details = info.iter().find_map(details).unwrap_or_default();
                 link.kind = info.into_iter().find_map(kind).unwrap_or_default();
@@ -71,6 +72,20 @@ pub(super) fn link(message: LinkMessage) -> Link {
         }
     }
     link
+}
+
+fn ipv6(family: &AfSpecUnspec) -> Option<Ipv6Settings> {
+    let AfSpecUnspec::Inet6(attributes) = family else {
+        return None;
+    };
+    attributes.iter().find_map(|attribute| match attribute {
+        AfSpecInet6::DevConf(settings) => Some(Ipv6Settings {
+            is_disabled: settings.disable_ipv6 != 0,
+            accept_ra: settings.accept_ra,
+            accept_dad: settings.accept_dad,
+        }),
+        _ => None,
+    })
 }
 
 fn alternative_name(property: Prop) -> Option<String> {

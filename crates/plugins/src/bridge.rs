@@ -140,11 +140,7 @@ fn ensure_bridge(host: &mut Netlink, conf: &Conf) -> Result<Link, Failure> {
     if wanted.is_up.is_some() || wanted.is_promiscuous.is_some() {
         host.change(&format!("set {name} up"), found.index, &wanted)?;
     }
-    // Its routes are ours alone.
-    sysctl::write_if_possible(
-        &sysctl::path(&["net", "ipv6", "conf", name, "accept_ra"]),
-        "0",
-    );
+    sysctl::refuse_advertisements(&found);
     Ok(found)
 }
 
@@ -205,20 +201,20 @@ fn give_addresses(
     let ifname = request.target.ifname;
     let result_now = &*result;
     namespace.within(|| {
+        let mut netlink = Netlink::open()?;
+        let link = sandbox::interface(&mut netlink, ifname)?;
         let ipv6 = |setting, value: &str| {
-            let path = sysctl::path(&["net", "ipv6", "conf", ifname, setting]);
-            sysctl::write_if_possible(&path, value);
+            sysctl::write_if_possible(&sysctl::ipv6(ifname, setting), value);
         };
         if conf.enable_dad {
             ipv6("enhanced_dad", "1");
             ipv6("accept_dad", "1");
-        } else {
+        } else if link.ipv6.is_none_or(|ipv6| ipv6.accept_dad != 0) {
             ipv6("accept_dad", "0");
         }
         let notify = sysctl::path(&["net", "ipv4", "conf", ifname, "arp_notify"]);
         sysctl::write_if_possible(&notify, "1");
-        let mut netlink = Netlink::open()?;
-        sandbox::configure(&mut netlink, ifname, result_now, request.deadline)
+        sandbox::configure(&mut netlink, &link, result_now, request.deadline)
     })??;
     if conf.is_gateway() {
         let made = gateway::give(host, conf, bridge, &gateways)?;

@@ -19,7 +19,7 @@ use crate::plugin::{Plugin, Request};
 use crate::shape::{Others, Shape};
 use conf::{Conf, KEYS};
 pub use folder::FolderError;
-use folder::{Folder, Holder};
+use folder::{Draft, Folder, Holder};
 use range::{Range, RangeSet};
 
 /// After so many leased addresses in a row the folder is listed.
@@ -96,8 +96,10 @@ impl Plugin for HostLocal {
             result.dns = resolv_conf::read(path)?;
         }
         let holder = holder(request);
+        let folder = open(&conf, request)?;
         let mut leases = Leases {
-            folder: open(&conf, request)?,
+            draft: folder.draft(&holder),
+            folder,
             container_id: request.target.container_id,
             holder: &holder,
             of_holder: None,
@@ -159,6 +161,7 @@ fn holder(request: &Request<'_>) -> Holder {
 
 /// The leases of one ADD.
 struct Leases<'a> {
+    draft: Draft<'a>,
     folder: Folder,
     container_id: &'a str,
     holder: &'a Holder,
@@ -204,8 +207,7 @@ impl Leases<'_> {
         if address == range.gateway {
             return Err(LeaseError::Gateway { address });
         }
-        let draft = self.folder.draft(self.holder);
-        match self.folder.reserve(&draft, address)? {
+        match self.folder.reserve(&self.draft, address)? {
             true => self.note(set, address),
             false => Err(LeaseError::Leased { address }),
         }
@@ -229,7 +231,6 @@ impl Leases<'_> {
                 address,
             });
         }
-        let draft = self.folder.draft(self.holder);
         let mut leased = None;
         for (tried, (ip, range)) in set
             .addresses_after(self.folder.last_reserved(at))
@@ -241,7 +242,7 @@ impl Leases<'_> {
             if leased.as_ref().is_some_and(|leased| leased.contains(&ip)) {
                 continue;
             }
-            if self.folder.reserve(&draft, ip)? {
+            if self.folder.reserve(&self.draft, ip)? {
                 self.note(at, ip)?;
                 return Ok((ip, range));
             }

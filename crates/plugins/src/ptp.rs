@@ -117,8 +117,7 @@ fn attach(
     pair: &Pair,
 ) -> Result<CniResult, Failure> {
     // Its routes are ours alone.
-    let accept = sysctl::path(&["net", "ipv6", "conf", &pair.host, "accept_ra"]);
-    sysctl::write_if_possible(&accept, "0");
+    sysctl::write_if_possible(&sysctl::ipv6(&pair.host, "accept_ra"), "0");
     let ipam = Ipam::needed(request)?;
     let mut result = ipam.add()?;
     let connected = connect(host, request, namespace, pair, &mut result);
@@ -159,7 +158,8 @@ fn connect(
     let ifname = request.target.ifname;
     namespace.within(|| {
         let mut netlink = Netlink::open()?;
-        let link = sandbox::configure(&mut netlink, ifname, result, request.deadline)?;
+        let link = sandbox::interface(&mut netlink, ifname)?;
+        sandbox::configure(&mut netlink, &link, result, request.deadline)?;
         let mut hops = hops.iter();
         hops.try_for_each(|hop| hop.lead_out(&mut netlink, link.index))
     })??;

@@ -122,27 +122,33 @@ pub(crate) fn undo_link(namespace: &Namespace, name: &str) {
     }
 }
 
-/// Gives the interface the addresses and routes of `result`, and sets it up; returns it as it was before. To be called
-/// inside the sandbox.
+/// The interface of the attachment, which is to be configured.
+///
+/// # Errors
+/// [`Failure::NoLink`].
+pub(crate) fn interface(netlink: &mut Netlink, ifname: &str) -> Result<Link, Failure> {
+    link(netlink, ifname, "another plugin of the chain removed it")
+}
+
+/// Gives the interface the addresses and routes of `result`, and sets it up. To be called inside the sandbox.
 ///
 /// # Errors
 /// [`Failure`] of the first step that the kernel refused.
 pub(crate) fn configure(
     netlink: &mut Netlink,
-    ifname: &str,
+    link: &Link,
     result: &CniResult,
     deadline: Instant,
-) -> Result<Link, Failure> {
-    let link = link(netlink, ifname, "another plugin of the chain removed it")?;
+) -> Result<(), Failure> {
     let ours = result.ips.iter().filter(|ip| ip.interface.is_some());
     let ours: Vec<_> = ours.collect();
     if ours.iter().any(|ip| ip.address.is_ipv6()) {
-        enable_ipv6(ifname)?;
+        enable_ipv6(netlink, link)?;
     }
     for ip in &ours {
         netlink.add_address(link.index, ip.address)?;
     }
-    set_up(netlink, &link)?;
+    set_up(netlink, link)?;
     let gateway = |family: Family| {
         let gateways = ours.iter().filter_map(|ip| ip.gateway);
         gateways
@@ -152,14 +158,14 @@ pub(crate) fn configure(
     let gateways = Family::BOTH.map(gateway);
     if gateways[1].is_some() {
         let addresses = ours.iter().map(|ip| ip.address.ip());
-        settle(netlink, &link, addresses, deadline)?;
+        settle(netlink, link, addresses, deadline)?;
     }
     for route in &result.routes {
         let family = usize::from(route.dst.is_ipv6());
         let gateway = route.gw.or(gateways[family]);
         netlink.add_route(&of_result(route, link.index, gateway))?;
     }
-    Ok(link)
+    Ok(())
 }
 
 /// A route of a result over a link.
@@ -175,19 +181,14 @@ pub(crate) fn of_result(route: &Route, link: u32, gateway: Option<IpAddr>) -> Ne
 }
 
 /// IPv6 on the interface, and its addresses kept while it is down.
-fn enable_ipv6(ifname: &str) -> Result<(), Failure> {
-    for name in ["lo", ifname] {
-        let path = sysctl::path(&["net", "ipv6", "conf", name, "disable_ipv6"]);
-        match sysctl::read(&path) {
-            Ok(value) if value != "0" => sysctl::write(&path, "0")?,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(path = %path.display(), %error, "a kernel setting cannot be read");
-            }
+fn enable_ipv6(netlink: &mut Netlink, link: &Link) -> Result<(), Failure> {
+    let own = netlink.link("lo")?;
+    for link in own.iter().chain([link]) {
+        if link.ipv6.is_some_and(|ipv6| ipv6.is_disabled) {
+            sysctl::write(&sysctl::ipv6(&link.name, "disable_ipv6"), "0")?;
         }
     }
-    let path = sysctl::path(&["net", "ipv6", "conf", ifname, "keep_addr_on_down"]);
-    sysctl::write(&path, "1")
+    sysctl::write(&sysctl::ipv6(&link.name, "keep_addr_on_down"), "1")
 }
 
 /// Waits until none of these addresses of the link is tentative; those of IPv4 never are.

@@ -83,7 +83,9 @@ impl Made<'_> {
                 announce(ifname);
             }
             let mut netlink = Netlink::open()?;
-            sandbox::configure(&mut netlink, ifname, &result, request.deadline)
+            let link = sandbox::interface(&mut netlink, ifname)?;
+            sandbox::configure(&mut netlink, &link, &result, request.deadline)?;
+            Ok::<_, Failure>(link)
         })??;
         result.interfaces = vec![interface(ifname, &link, request.target.netns)];
         Ok(result)
@@ -94,8 +96,7 @@ impl Made<'_> {
 fn announce(ifname: &str) {
     let arp = sysctl::path(&["net", "ipv4", "conf", ifname, "arp_notify"]);
     sysctl::write_if_possible(&arp, "1");
-    let neighbours = sysctl::path(&["net", "ipv6", "conf", ifname, "ndisc_notify"]);
-    sysctl::write_if_possible(&neighbours, "1");
+    sysctl::write_if_possible(&sysctl::ipv6(ifname, "ndisc_notify"), "1");
 }
 
 fn interface(ifname: &str, link: &Link, netns: &str) -> Interface {

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use netlink::Link;
+
 use crate::failure::Failure;
 
 /// The file of a setting, named by its parts: the name of an interface may have dots.
@@ -11,6 +13,18 @@ pub(crate) fn path(parts: &[&str]) -> PathBuf {
     let mut path = PathBuf::from("/proc/sys");
     path.extend(parts);
     path
+}
+
+/// The file of a setting of IPv6 on an interface.
+pub(crate) fn ipv6(ifname: &str, setting: &str) -> PathBuf {
+    path(&["net", "ipv6", "conf", ifname, setting])
+}
+
+/// Makes the kernel take no router advertisement on a link of the host, whose routes are ours alone.
+pub(crate) fn refuse_advertisements(link: &Link) {
+    if link.ipv6.is_none_or(|ipv6| ipv6.accept_ra != 0) {
+        write_if_possible(&ipv6(&link.name, "accept_ra"), "0");
+    }
 }
 
 /// The value of a setting without the line's end.

@@ -1,9 +1,11 @@
 //! Real namespaces: `net1` is one end of a veth pair whose other end is in the namespace as well.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::Ipv6Settings;
 use crate::netns::within;
 use crate::test_netns::TestNetns;
 
@@ -45,6 +47,30 @@ fn a_link_is_found_by_its_index() {
     assert_eq!(by_index.unwrap(), by_name);
     let absent = ask(&netns, |netlink| netlink.link_of_index(index + 100));
     assert_eq!(absent.unwrap(), None);
+}
+
+#[test]
+fn a_link_says_how_ipv6_is_set_on_it() {
+    let netns = sandbox();
+    let path = |setting: &str| format!("/proc/sys/net/ipv6/conf/net1/{setting}");
+    for (accept_ra, accept_dad, is_disabled) in [(1, 0, true), (0, 2, false)] {
+        let settings = ask(&netns, |netlink| {
+            fs::write(path("accept_ra"), accept_ra.to_string()).unwrap();
+            fs::write(path("accept_dad"), accept_dad.to_string()).unwrap();
+            fs::write(path("disable_ipv6"), u8::from(is_disabled).to_string()).unwrap();
+            netlink.link("net1").unwrap().unwrap().ipv6
+        });
+        let wanted = Ipv6Settings {
+            is_disabled,
+            accept_ra,
+            accept_dad,
+        };
+        assert_eq!(settings, Some(wanted));
+    }
+    // Too small for IPv6.
+    netns.ip("link set net1 mtu 1000");
+    let small = ask(&netns, |netlink| netlink.link("net1")).unwrap();
+    assert_eq!(small.unwrap().ipv6, None);
 }
 
 #[test]

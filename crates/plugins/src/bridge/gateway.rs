@@ -71,19 +71,21 @@ pub(super) fn give(
     bridge: &Link,
     gateways: &[IpNetwork],
 ) -> Result<Option<Interface>, Failure> {
-    let mut made = None;
-    for &gateway in gateways {
-        let router = match conf.vlan() {
-            // As it was before its first port: a bridge that took the hardware address of a port would share it for ever.
-            None => bridge.clone(),
-            Some(vlan) => ensure_vlan(host, conf, bridge, vlan)?,
-        };
-        if conf.vlan().is_some() && made.is_none() {
+    if gateways.is_empty() {
+        return Ok(None);
+    }
+    let (router, made) = match conf.vlan() {
+        // As it was before its first port: a bridge that took the hardware address of a port would share it for ever.
+        None => (bridge.clone(), None),
+        Some(vlan) => {
+            let router = ensure_vlan(host, conf, bridge, vlan)?;
             let mut interface = Interface::default();
             interface.name = router.name.clone();
             interface.mac = Some(router.mac.clone());
-            made = Some(interface);
+            (router, Some(interface))
         }
+    };
+    for &gateway in gateways {
         ensure_address(host, &router, gateway, conf.force_address)?;
         let forwarding = match gateway {
             IpNetwork::V4(_) => sysctl::path(&["net", "ipv4", "ip_forward"]),
@@ -91,6 +93,7 @@ pub(super) fn give(
         };
         sysctl::ensure(&forwarding, "1")?;
     }
+    pin_mac(host, &router)?;
     Ok(made)
 }
 
@@ -119,14 +122,14 @@ fn ensure_address(
     wanted: IpNetwork,
     force: bool,
 ) -> Result<(), Failure> {
-    if !has_address(host, router, wanted)? {
-        replace_others(host, router, wanted, force)?;
-        match host.add_address(router.index, wanted) {
-            Err(error) if error.errno() == Some(nix::libc::EEXIST) => {}
-            added => added?,
-        }
+    if has_address(host, router, wanted)? {
+        return Ok(());
     }
-    pin_mac(host, router)
+    replace_others(host, router, wanted, force)?;
+    match host.add_address(router.index, wanted) {
+        Err(error) if error.errno() == Some(nix::libc::EEXIST) => Ok(()),
+        added => Ok(added?),
+    }
 }
 
 /// Whether the router has the address already, asked by two look-ups of routes, which cost the same however many addresses the

@@ -32,8 +32,7 @@ pub(super) fn make(
 }
 
 fn set_up(host: &mut Netlink, conf: &Conf, bridge: &Link, pair: &Pair) -> Result<(), Failure> {
-    let own = sysctl::path(&["net", "ipv6", "conf", &pair.host, "accept_ra"]);
-    sysctl::write_if_possible(&own, "0");
+    sysctl::write_if_possible(&sysctl::ipv6(&pair.host, "accept_ra"), "0");
     // Both are off on a new port.
     if conf.hairpin_mode || conf.port_isolation {
         host.set_bridge_port(pair.host_index, conf.hairpin_mode, conf.port_isolation)?;

@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -151,14 +151,20 @@ impl Folder {
     /// Remembers the address that was reserved last in a set.
     pub(super) fn set_last_reserved(&self, set: usize, ip: IpAddr) -> Result<(), FolderError> {
         let path = self.path.join(format!("{LAST_PREFIX}{set}"));
+        let text = ip.to_string();
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let written = options.open(&path);
-        let written = written.and_then(|mut file| file.write_all(ip.to_string().as_bytes()));
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let written = options.open(&path).and_then(|file| {
+            // Emptied only if something longer would stay behind it: ext4 writes out what was emptied as soon as it is closed.
+            if file.metadata()?.len() > text.len() as u64 {
+                file.set_len(0)?;
+            }
+            file.write_all_at(text.as_bytes(), 0)
+        });
         written.map_err(|source| file("write", &path, source))
     }
 
-    /// A lease of this holder, without an address yet.
+    /// Leases of this holder, without an address yet.
     pub(super) fn draft<'h>(&self, holder: &'h Holder) -> Draft<'h> {
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
@@ -301,8 +307,8 @@ impl Folder {
     }
 }
 
-/// A file with the text of a lease and without a name. The name makes it a lease: a plugin that is killed leaves no lease
-/// without a holder.
+/// A file with the text of a lease and without a name. A name makes it a lease: a plugin that is killed leaves no lease
+/// without a holder. Each lease of an ADD is one more name.
 pub(super) struct Draft<'h> {
     holder: &'h Holder,
     unnamed: Option<File>,

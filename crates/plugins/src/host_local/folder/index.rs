@@ -19,7 +19,7 @@ pub(super) const FOLDER: &str = "/run/cni/host-local";
 /// The first line: the state of the folder that the rest is about.
 const HEADER_BYTES: usize = 128;
 /// A folder of fewer leases is read as fast.
-const LEASES: usize = 256;
+const LEASES: usize = 32;
 /// An index that has grown by so much beyond twice of what it was is made anew.
 const GROWTH_BYTES: usize = 64 * 1024;
 

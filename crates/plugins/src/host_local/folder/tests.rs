@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::thread;
 use std::time::Duration;
 
@@ -39,6 +39,33 @@ fn a_lease_is_a_file_as_the_reference_writes_it() {
     assert_eq!(folder.last_reserved(0), Some(ip("10.0.0.2")));
     assert_eq!(folder.last_reserved(1), None);
     assert_eq!(names(&path), ["10.0.0.2", "last_reserved_ip.0", "lock"]);
+}
+
+#[test]
+fn what_was_reserved_last_is_replaced_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::open(dir.path(), later()).unwrap();
+    for address in ["10.0.0.9", "10.0.0.10", "10.0.0.9", "10.0.0.8", "fd00::1"] {
+        folder.set_last_reserved(0, ip(address)).unwrap();
+        let text = fs::read_to_string(dir.path().join("last_reserved_ip.0")).unwrap();
+        assert_eq!(text, address);
+    }
+}
+
+#[test]
+fn all_leases_of_an_add_are_names_of_one_file_and_released_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut folder = Folder::open(dir.path(), later()).unwrap();
+    let holder = Holder::new("c1", "eth0");
+    let draft = folder.draft(&holder);
+    for address in ["10.0.0.2", "fd00::2"] {
+        assert!(folder.reserve(&draft, ip(address)).unwrap());
+    }
+    let both = fs::metadata(dir.path().join("fd00::2")).unwrap();
+    assert_eq!(both.nlink(), 2);
+    folder.release(ip("10.0.0.2")).unwrap();
+    let left = fs::read_to_string(dir.path().join("fd00::2")).unwrap();
+    assert_eq!(left, "c1\r\neth0");
 }
 
 #[test]

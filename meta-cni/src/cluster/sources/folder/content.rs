@@ -193,7 +193,9 @@ fn read_limited(path: &Path) -> Result<String, String> {
     if !metadata.is_file() {
         return Err("not a regular file".to_owned());
     }
-    let mut text = String::new();
+    // With room beyond the end, which is looked for by one more read.
+    let length = usize::try_from(metadata.len().min(FILE_LIMIT)).unwrap_or_default();
+    let mut text = String::with_capacity(length + 64);
     File::open(path)
         .and_then(|file| file.take(FILE_LIMIT + 1).read_to_string(&mut text))
         .map_err(|error| error.to_string())?;
