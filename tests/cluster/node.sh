@@ -30,6 +30,7 @@ make_node() {
         printf '%s\n' "${entry#*=}" >"$machine/sys/${entry%=*}"
     done
     printf '127.0.0.1 %s\n' "$node" >>"$machine/etc/hosts"
+    printf 'nameserver %s\n' "$(node_ip)" >"$machine/etc/resolv.conf"
     cp "$tools"/cni-plugins/{bridge,host-local,loopback,portmap} "$machine/opt/cni/bin/"
     # The volume of ipam-server, whose user has this number.
     chown 65532:65532 "$machine/var/lib/volumes/leases"

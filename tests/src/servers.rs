@@ -1,6 +1,7 @@
-//! The servers around a node, each a real one: etcd with kube-apiserver, ipam-server. With what a client of a server needs.
+//! The servers around a node, each a real one: etcd with kube-apiserver, ipam-server; and a whole cluster. With what a client of a server needs.
 
 pub mod certificates;
+pub(crate) mod cluster;
 pub mod dial;
 pub mod ipam;
 pub mod kube;

@@ -24,6 +24,13 @@ impl Reaper {
         )
     }
 
+    /// Will end a cluster that `script` started under this name, with this folder.
+    pub(crate) fn of_cluster(script: &Path, name: &str, folder: &Path) -> Reaper {
+        let folder = folder.display();
+        let work = format!("CLUSTER_NAME='{name}' CLUSTER_DIR='{folder}' exec \"$0\" stop");
+        Reaper::start(&work, script.as_os_str())
+    }
+
     /// The shell is the leader of a process group, so that no Ctrl-C reaches it, and holds none of our
     /// outputs open.
     fn start(work: &str, subject: &OsStr) -> Reaper {

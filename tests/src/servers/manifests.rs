@@ -45,7 +45,7 @@ pub(crate) fn bound_manifest(
 }
 
 /// The manifest of a NetworkAttachmentDefinition; a string is taken as it stands.
-pub(crate) fn nad_manifest(namespace: &str, name: &str, config: Value) -> Value {
+pub fn nad_manifest(namespace: &str, name: &str, config: Value) -> Value {
     let text = match config {
         Value::String(text) => text,
         object => object.to_string(),

@@ -4,6 +4,7 @@
 mod agent;
 mod builtin;
 mod clients;
+mod cluster;
 mod conformance;
 mod damage;
 mod delegates;

@@ -1,14 +1,20 @@
 //! Our Events as core/v1 objects. Values in, JSON out.
 
+use std::hash::{Hash, Hasher};
+
+use fnv::FnvHasher;
 use serde_json::{Value, json};
 
-use crate::cluster::{Event, PodRef};
+use crate::cluster::{Event, EventReason, PodRef};
 
 /// Who reports: shown as `From` by `kubectl describe`.
 const COMPONENT: &str = "meta-cni";
 
 /// The API server's limit of `message` (core/v1 Event, NoteLengthLimit in validation/events.go).
 const MESSAGE_LIMIT: usize = 1024;
+
+/// In seconds.
+const HOUR: i64 = 3600;
 
 /// The longest name of an object (RFC 1123 subdomain).
 const NAME_LIMIT: usize = 253;
@@ -46,6 +52,23 @@ pub(super) fn object(
     })
 }
 
+/// What tells an Event from the others of its pod. The kubelet tries again every few seconds: a failure that stays the same is one
+/// Event an hour, which is for how long the API server keeps Events.
+pub(super) fn number(pod: &PodRef, event: &Event, now: jiff::Timestamp, random: u64) -> u64 {
+    if event.reason != EventReason::FailedAttach {
+        return random;
+    }
+    let mut hasher = FnvHasher::default();
+    (
+        &pod.name,
+        &pod.uid,
+        event.note.to_string(),
+        now.as_second() / HOUR,
+    )
+        .hash(&mut hasher);
+    hasher.finish()
+}
+
 fn name(pod: &str, unique: u64) -> String {
     let suffix = format!(".{unique:016x}");
     let stem = &pod[..pod.floor_char_boundary(NAME_LIMIT - suffix.len())];
@@ -55,7 +78,6 @@ fn name(pod: &str, unique: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::EventReason;
     use crate::diagnosis::Diagnosis;
 
     #[test]
@@ -78,6 +100,32 @@ mod tests {
         assert_eq!(object["message"], "no; do");
         assert_eq!(object["firstTimestamp"], "2026-01-02T03:04:05Z");
         assert_eq!(object["reportingInstance"], "node-1");
+    }
+
+    #[test]
+    fn a_failure_that_stays_the_same_is_one_event_an_hour() {
+        let pod = |name: &str, uid: &str| PodRef {
+            namespace: "a".into(),
+            name: name.into(),
+            uid: Some(uid.into()),
+        };
+        let event = |reason, cause: &str| Event {
+            reason,
+            note: Diagnosis::new(cause, "do"),
+        };
+        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
+        let failed = event(EventReason::FailedAttach, "no");
+        let (web, again) = (pod("web", "u"), pod("web", "v"));
+        let first = number(&web, &failed, at(7200), 1);
+        assert_eq!(number(&web, &failed, at(10_799), 2), first);
+        let others = [
+            number(&web, &failed, at(10_800), 1),
+            number(&again, &failed, at(7200), 1),
+            number(&web, &event(EventReason::FailedAttach, "not"), at(7200), 1),
+        ];
+        assert!(!others.contains(&first));
+        let added = event(EventReason::AddedInterface, "no");
+        assert_eq!([1, 2].map(|n| number(&web, &added, at(7200), n)), [1, 2]);
     }
 
     #[test]

@@ -171,19 +171,15 @@ impl Connection {
 
     /// Posts an Event about the pod; an Event that cannot be posted is logged.
     pub async fn post(&self, pod: &PodRef, event: &Event, instance: &str) {
-        let object = event::object(
-            pod,
-            event,
-            instance,
-            jiff::Timestamp::now(),
-            random::number(),
-        );
+        let now = jiff::Timestamp::now();
+        let number = event::number(pod, event, now, random::number());
+        let object = event::object(pod, event, instance, now, number);
         let path = format!("/api/v1/namespaces/{}/events", pod.namespace);
         match self
             .ask_within(&Call::create(path, &object), &EVENT_PATIENCE)
             .await
         {
-            // An earlier try arrived, only its answer did not.
+            // An earlier try arrived, only its answer did not; or it is the same failure again.
             Ok(_)
             | Err(Failure::Answer {
                 about: About::Exists,
