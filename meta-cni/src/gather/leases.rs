@@ -4,12 +4,13 @@
 use std::cell::OnceCell;
 
 use cni::netconf::NetConfList;
+use serde_json::{Map, Value};
 
 use super::Found;
 use crate::cluster::NadName;
 use crate::config::Config;
 use crate::diagnosis::Explain as _;
-use crate::ipam::config::TYPE;
+use crate::ipam::config::{LONGEST_SECONDS, SOCKET, TYPE};
 use crate::ipam::node_file::{NodeFile, NodeFileError};
 use crate::ipam::request::set_network;
 use crate::problem::{Fault, Problem};
@@ -47,9 +48,24 @@ impl<'a> Settings<'a> {
             if let Some(ipam) = plugin.object_mut("ipam") {
                 file.complete(ipam, found.author, Some(&self.config.state_dir))
                     .map_err(|error| Problem::permanent("", error.diagnosis()))?;
+                wait_as_for_the_agent(ipam, self.config);
             }
         }
         Ok(found)
+    }
+}
+
+/// Where the agent passes leases on, whatever stands behind its socket is waited for as long as the agent itself, unless the
+/// node's file says otherwise: an upgrade replaces agent and ipam-server, and no ADD fails by it.
+fn wait_as_for_the_agent(ipam: &mut Map<String, Value>, config: &Config) {
+    let has_agent = config
+        .agent_socket
+        .as_deref()
+        .is_some_and(|socket| !socket.is_empty());
+    let server = ipam.get("server").and_then(Value::as_str);
+    if has_agent && server.and_then(|server| server.strip_prefix("unix://")) == Some(SOCKET) {
+        let seconds = config.agent_timeout_seconds.clamp(1, LONGEST_SECONDS);
+        ipam.entry("timeoutSeconds").or_insert(seconds.into());
     }
 }
 
@@ -59,5 +75,49 @@ pub(super) fn file_leases(list: &mut NetConfList, name: &NadName) {
     let owner = name.to_string();
     for plugin in &mut list.plugins {
         set_network(plugin, &owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_waits_as_long_as_for_the_agent_that_passes_it_on() {
+        let own = format!("unix://{SOCKET}");
+        let agent = Some("/run/meta-cni/agent.sock");
+        for (case, ipam, socket, seconds, expected) in [
+            ("agent", json!({"server": own}), agent, 20, json!(20)),
+            ("longest", json!({"server": own}), agent, 300, json!(60)),
+            ("at once", json!({"server": own}), agent, 0, json!(1)),
+            ("no agent", json!({"server": own}), None, 20, json!(null)),
+            ("off", json!({"server": own}), Some(""), 20, json!(null)),
+            (
+                "of the file",
+                json!({"server": own, "timeoutSeconds": 3}),
+                agent,
+                20,
+                json!(3),
+            ),
+            (
+                "another server",
+                json!({"server": "https://ipam:7443"}),
+                agent,
+                20,
+                json!(null),
+            ),
+        ] {
+            let config = Config {
+                agent_socket: socket.map(str::to_owned),
+                agent_timeout_seconds: seconds,
+                ..Config::default()
+            };
+            let mut ipam = ipam.as_object().unwrap().clone();
+            wait_as_for_the_agent(&mut ipam, &config);
+            let timeout = ipam.get("timeoutSeconds").unwrap_or(&Value::Null);
+            assert_eq!(*timeout, expected, "{case}");
+        }
     }
 }

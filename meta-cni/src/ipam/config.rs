@@ -21,7 +21,7 @@ pub(crate) const NETWORK: &str = "network";
 pub const SOCKET: &str = "/run/meta-cni/ipam.sock";
 
 /// The most that a call may take.
-const LONGEST_SECONDS: u64 = 60;
+pub(crate) const LONGEST_SECONDS: u64 = 60;
 
 /// Where to lease from, and what.
 #[derive(Clone, Debug, PartialEq)]

@@ -125,7 +125,8 @@ pub fn release<'a>(
 ) -> Result<(), IpamFailure> {
     let releases: Vec<_> = releases.into_iter().collect();
     let limit = releases.iter().map(|(config, _)| config.timeout).max();
-    let client = Client::connect(server, limit.unwrap_or_default(), false)
+    let limit = limit.unwrap_or_default().min(RELEASE_LIMIT);
+    let client = Client::connect(server, limit, false)
         .inspect_err(warn_kept)
         .ok();
     let mut kept = Ok(());
@@ -234,6 +235,8 @@ fn status(config: &IpamConfig) -> Result<(), IpamFailure> {
     last
 }
 
+/// How long a server may take for releases, whatever the time of a call is: what is not delivered is kept, and a DEL waits for nobody.
+const RELEASE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 /// STATUS must be quick.
 const STATUS_LIMIT: std::time::Duration = std::time::Duration::from_millis(1500);
 
