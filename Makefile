@@ -17,7 +17,7 @@ export META_CNI_BIN_DIR ?= $(if $(filter dev,$(PROFILE)),$(CURDIR)/target/$(TARG
 # What install.sh puts there are programs that the machine lacks.
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build build-demo demo cluster cluster-stop test lint image manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo cluster cluster-stop test lint image manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-cluster test-cluster docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,11 @@ test-runtime: build tools ## Sandboxes of a real containerd, driven over CRI; re
 	@tests/tools/install.sh containerd
 	@tests/tools/rung.sh runtime
 
+test-cluster: build tools ## Image and chart in a real cluster: kubelet, containerd; 60 pods, upgrades and a reboot under load (not part of `make test`)
+	@tests/tools/install.sh jq kubectl helm containerd cluster
+	@$(MAKE) --no-print-directory image
+	@tests/tools/rung.sh cluster --test-threads=1 --nocapture
+
 test-doctor: build tools ## meta-cni doctor: the first line names each of many faults, a healthy node has none
 	@tests/tools/rung.sh doctor
 
@@ -161,6 +166,11 @@ bench-ipam: build tools ## Leases beside their floors; target/bench/ipam.json an
 bench-agent: build tools ## The same through the agent, and its memory; target/bench/agent.json and .svg
 	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench agent
+
+bench-cluster: build tools ## 60 pods with three interfaces under a kubelet, beside the primary network alone, and beside Multus with whereabouts
+	@tests/tools/install.sh jq kubectl helm containerd cluster multus whereabouts
+	@$(MAKE) --no-print-directory image
+	cargo bench --locked --package e2e --bench cluster
 
 docs: book ## The documentation of the crates, in target/<host>/doc, and the book
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
-#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [containerd] [cluster] [clients] [deny] [mdbook] [shellcheck] [kernel]
+#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [whereabouts] [containerd] [cluster] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -12,6 +12,8 @@
 # kubectl    kubectl pinned in kubectl/go.mod, into target/tools/bin, if none is in PATH
 # helm       Helm pinned in helm/go.mod, into target/tools/bin
 # multus     Multus pinned in multus/go.mod, thin and thick, into target/tools/multus
+# whereabouts
+#            whereabouts pinned in whereabouts/go.mod, with the kinds that it keeps leases in, into target/tools/whereabouts
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
 #            service starts, and the ones that a machine has stay
@@ -148,6 +150,13 @@ multus() {
     build multus "$tools/multus/" tool
 }
 
+whereabouts() {
+    local into=$tools/whereabouts
+    build whereabouts "$into/whereabouts" github.com/k8snetworkplumbingwg/whereabouts/cmd
+    [[ -d $into/crds ]] || install -D -m 644 -t "$into/crds" \
+        "$(cd "$here/whereabouts" && go list -m -f '{{.Dir}}' github.com/k8snetworkplumbingwg/whereabouts)"/doc/crds/whereabouts.cni.cncf.io_*.yaml
+}
+
 containerd() {
     build containerd "$tools/containerd/" -tags no_btrfs,no_zfs,no_aufs,no_devmapper tool
     local into=$tools/distribution
@@ -272,8 +281,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | jq | plugins | apiserver | kubectl | helm | multus | containerd | cluster | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, containerd, cluster, clients, deny, mdbook, shellcheck, kernel)" ;;
+        packages | jq | plugins | apiserver | kubectl | helm | multus | whereabouts | containerd | cluster | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, whereabouts, containerd, cluster, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done
     exit

@@ -68,6 +68,11 @@ impl Cluster {
         self.folder.join("node")
     }
 
+    /// The kubeconfig of one who may do anything; it can be read on the node, too.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
     /// Runs a program on the node; gives its stdout.
     ///
     /// # Panics
@@ -148,7 +153,7 @@ impl Cluster {
         let mut command = Command::new(program);
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         command.current_dir(workspace).env("PATH", path());
-        command.env("KUBECONFIG", self.folder.join("kubeconfig"));
+        command.env("KUBECONFIG", self.kubeconfig());
         command
     }
 
