@@ -29,7 +29,6 @@ fn sixty_pods_with_three_interfaces_come_roll_and_go_and_nothing_stays() {
     let (whole, short) = site.counted();
     assert_eq!(short, [] as [String; 0]);
     assert!(whole >= 2 * PODS, "{whole}");
-    assert_eq!(site.failures(), [] as [String; 0]);
     assert_probes_are_green(&site);
     a_network_that_does_not_work_is_one_event_with_the_remedy(&site);
 }

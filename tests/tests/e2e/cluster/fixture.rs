@@ -144,9 +144,23 @@ impl Site {
         let deployment = format!("deployment/{name}");
         self.cluster
             .kubectl(&["rollout", "status", &deployment, TIMEOUT]);
-        wait_until("old pods are gone", PATIENCE, || {
-            (self.pods(name).len() == pods).then_some(())
-        });
+        // A Deployment does not count what is being deleted.
+        loop {
+            let going = self.going(name);
+            let Some(one) = going.first() else { break };
+            let gone = ["wait", "--for=delete", one, TIMEOUT];
+            self.cluster.kubectl(&gone);
+        }
+        assert_eq!(self.pods(name).len(), pods);
+    }
+
+    /// The pods of a Deployment that are being deleted, as kubectl names them.
+    fn going(&self, deployment: &str) -> Vec<String> {
+        let pods = self.pods(deployment).into_iter();
+        let going = pods.filter(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+        going
+            .filter_map(|pod| Some(format!("pod/{}", pod["metadata"]["name"].as_str()?)))
+            .collect()
     }
 
     /// The pods of a Deployment.
