@@ -60,6 +60,11 @@ impl Incumbent {
             "cniVersion": "1.0.0", "name": "multus", "type": "multus",
             "kubeconfig": kubeconfig, "delegates": [primary],
         });
+        // whereabouts does not start without a file of its own.
+        let own = json!({ "datastore": "kubernetes", "kubernetes": { "kubeconfig": kubeconfig } });
+        let own_folder = folder.join("whereabouts.d");
+        fs::create_dir_all(&own_folder).expect("make a folder");
+        fs::write(own_folder.join("whereabouts.conf"), own.to_string()).expect("write it");
         let conf_file = folder.join(CONF);
         fs::write(&conf_file, conf.to_string()).expect("write a configuration");
         Incumbent { conf: conf_file }
