@@ -247,33 +247,30 @@ impl Work<'_> {
             if events.is_empty() {
                 break;
             }
-            self.append(
-                target,
-                &Group {
-                    events,
-                    ..Group::default()
-                },
-            )?;
+            let forget_events_to = Some(begin).filter(|&begin| after == begin && begin > 0);
+            let group = Group {
+                events,
+                forget_events_to,
+                origin: None,
+            };
+            self.append(target, &group)?;
             let done = target.extent()?.revision.saturating_sub(begin);
             (self.control.progress)(copied + done, all);
         }
-        let origin = self.source.origin()?;
-        if let Some(after) =
-            origin.filter(|origin| target.origin().ok().flatten().as_ref() != Some(origin))
-        {
-            let origin = Some(OriginChange {
-                before: None,
+        let (origin, present) = (self.source.origin()?, target.origin()?);
+        let Some(after) = origin.filter(|origin| present.as_ref() != Some(origin)) else {
+            return Ok(());
+        };
+        let group = Group {
+            events: Vec::new(),
+            // Of a history that keeps nothing.
+            forget_events_to: Some(begin).filter(|_| self.sum.events == 0),
+            origin: Some(OriginChange {
+                before: present,
                 after,
-            });
-            self.append(
-                target,
-                &Group {
-                    origin,
-                    ..Group::default()
-                },
-            )?;
-        }
-        Ok(())
+            }),
+        };
+        self.append(target, &group)
     }
 
     fn append(&self, target: &dyn Store, group: &Group) -> Result<(), CopyError> {

@@ -1,5 +1,6 @@
 //! What a store holds and its history does not tell: what was changed last before the oldest event that is kept. It is put into
-//! the target by events that nobody keeps: their revisions are below those of the history, and each group forgets its own.
+//! the target by events that nobody keeps: their revisions are below those of the history, and each group forgets its own but
+//! the last one, which tells how far the copy is until the history follows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl<'a> Base<'a> {
     }
 }
 
-/// A group whose events are numbered from `first` on, the last one by `last`, and not kept.
+/// A group whose events are numbered from `first` on, the last one by `last`, which alone is kept.
 fn group(changes: Vec<Change>, first: u64, last: u64) -> Group {
     let events = (first..).zip(changes).map(|(revision, change)| Event {
         revision,
@@ -131,7 +132,7 @@ fn group(changes: Vec<Change>, first: u64, last: u64) -> Group {
     }
     Group {
         events,
-        forget_events_to: Some(last),
+        forget_events_to: last.checked_sub(1).filter(|&to| to > 0),
         origin: None,
     }
 }

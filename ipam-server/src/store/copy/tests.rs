@@ -121,7 +121,7 @@ fn groups(kept: u64) -> Vec<Group> {
 
 #[test]
 fn a_store_is_copied_with_its_history_and_identity() {
-    for kept in [KEPT, REVISIONS, 0] {
+    for kept in [KEPT, REVISIONS, 1] {
         let scene = Scene::new(kept);
         let copied = scene.copy("target", None).unwrap();
         assert_eq!(copied.began, Began::Empty);

@@ -89,8 +89,7 @@ impl Status {
         if !wrong.is_empty() {
             return Some(format!("it holds {}", wrong.join(", ")));
         }
-        // Without an event, nothing that is found tells the revisions.
-        if self.events > 0 && (found.oldest, found.head) != (self.oldest, self.head) {
+        if (found.oldest, found.head) != (self.oldest, self.head) {
             return Some(format!(
                 "its history is of revisions {} to {}, not {} to {}",
                 found.oldest, found.head, self.oldest, self.head
