@@ -116,8 +116,8 @@ test-ipam: build tools ## The address service: kill -9, full disks, everybody at
 test-damage: build tools ## The store on damaged disks: random damages, power cuts at every fsync, kills, a full disk
 	@tests/tools/rung.sh damage --nocapture
 
-test-replicas: ## The store in etcd, and several servers over one etcd; members that are killed, hang, refuse
-	@tests/tools/install.sh packages
+test-replicas: ## The store in etcd, and several servers over one etcd; members that are killed, hang, refuse. On etcd 3.4 and 3.7; ETCD names one
+	@tests/tools/install.sh packages $(if $(ETCD),,etcd)
 	@tests/tools/rung.sh replicas --test-threads=2 --nocapture
 
 test-security: build tools ## What tenants, nodes and strangers must not be able to do

@@ -119,6 +119,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
         if self.ended {
             return Poll::Ready(None);
         }
+        // What the answer has ready comes first: health says NOT_SERVING before its stream ends.
+        if self.of == Side::Answer
+            && let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context)
+        {
+            return Poll::Ready(frame);
+        }
         if let Some(stop) = &mut self.stop
             && stop.as_mut().poll(context).is_ready()
         {
@@ -131,7 +137,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
             let _ = Status::from(Error::Stopping).add_header(&mut trailers);
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
-        Pin::new(&mut self.inner).poll_frame(context)
+        match self.of {
+            Side::Request => Pin::new(&mut self.inner).poll_frame(context),
+            Side::Answer => Poll::Pending,
+        }
     }
 
     fn is_end_stream(&self) -> bool {

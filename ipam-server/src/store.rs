@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod contract;
+pub mod copy;
 pub mod etcd;
 pub mod folder;
 mod journal;

@@ -102,6 +102,9 @@ pub enum CliError {
     /// A store cannot be opened.
     #[error(transparent)]
     Store(ipam_server::store::StoreError),
+    /// A store is not copied.
+    #[error(transparent)]
+    Copy(ipam_server::store::copy::CopyError),
     /// The command was done, and found or left something that a person must check.
     #[error("{what}")]
     Incomplete {

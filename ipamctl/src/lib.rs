@@ -24,6 +24,7 @@ mod refusal;
 mod remote;
 mod reservation;
 mod server;
+mod store;
 mod time;
 mod top;
 mod whohas;
@@ -84,6 +85,8 @@ enum Command {
     Import(import::ImportArgs),
     Top(top::TopArgs),
     Server(server::ServerArgs),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     Completion(completion::CompletionArgs),
 }
 
@@ -187,6 +190,7 @@ async fn run(invocation: Invocation, out: &mut Out) -> Result<(), CliError> {
         Command::Import(args) => import::run(args, &remote, out).await,
         Command::Top(args) => top::run(args, &remote, out).await,
         Command::Server(_) => server::run(&remote, out).await,
+        Command::Store(command) => store::run(command, out).await,
         Command::Completion(args) => completion::run(args, invocation.program.commands(), out),
     }
 }

@@ -1,8 +1,9 @@
-//! The server as commands see it: where it is, how it is reached, and how long an answer may take. Nothing is
-//! dialled before a command needs it.
+//! The server as commands see it, or several servers of one store: where it is, how it is reached, and how long an answer may
+//! take. Nothing is dialled before a command needs it.
 
 mod dial;
 mod flags;
+mod servers;
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,11 +14,9 @@ use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::reservation_service_client::ReservationServiceClient;
 use proto::ipam::v1::{Lease, ListLeasesRequest};
-use tokio::sync::OnceCell;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::dial::Server;
+use self::servers::Servers;
 use super::error::CliError;
 use super::refusal::Refusal;
 pub(crate) use flags::RemoteFlags;
@@ -27,12 +26,11 @@ const PAGE: i32 = 1000;
 /// A page of 1000 leases with all their labels, of servers that do not limit a page by size.
 const MESSAGE_BYTES: usize = 64 << 20;
 
-/// A server.
+/// A server, or several of one store.
 pub(crate) struct Remote {
-    server: Server,
+    servers: Servers,
     timeout: Duration,
     token: Option<Token>,
-    channel: OnceCell<Channel>,
 }
 
 impl Remote {
@@ -43,51 +41,48 @@ impl Remote {
     pub(crate) fn new(mut flags: RemoteFlags) -> Result<Remote, CliError> {
         let token_file = flags.token_file.take();
         let timeout = Duration::from_secs(flags.timeout_seconds);
-        let server = Server::parse(flags)?;
-        if token_file.is_some() && !server.is_tls() {
+        let servers = Servers::parse(flags, timeout)?;
+        if token_file.is_some() && !servers.are_tls() {
             return Err(CliError::argument("--token-file", "goes with https"));
         }
         let token = token_file.map(|file| Token::open(file, "--token-file"));
         Ok(Remote {
-            server,
+            servers,
             timeout,
             token: token.transpose()?,
-            channel: OnceCell::new(),
         })
     }
 
     /// The address as the caller wrote it.
     pub(crate) fn name(&self) -> &str {
-        self.server.name()
+        self.servers.name()
     }
 
-    async fn channel(&self) -> Result<Channel, CliError> {
-        let channel = self
-            .channel
-            .get_or_try_init(|| dial::dial(&self.server, self.timeout));
-        channel.await.cloned()
+    async fn channel(&self) -> Result<Servers, CliError> {
+        self.servers.connect().await?;
+        Ok(self.servers.clone())
     }
 
     /// The pools.
-    pub(crate) async fn pools(&self) -> Result<PoolServiceClient<Channel>, CliError> {
+    pub(crate) async fn pools(&self) -> Result<PoolServiceClient<Servers>, CliError> {
         let client = PoolServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES))
     }
 
     /// The leases.
-    pub(crate) async fn leases(&self) -> Result<LeaseServiceClient<Channel>, CliError> {
+    pub(crate) async fn leases(&self) -> Result<LeaseServiceClient<Servers>, CliError> {
         let client = LeaseServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES))
     }
 
     /// The reservations.
-    pub(crate) async fn reservations(&self) -> Result<ReservationServiceClient<Channel>, CliError> {
+    pub(crate) async fn reservations(&self) -> Result<ReservationServiceClient<Servers>, CliError> {
         let client = ReservationServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES))
     }
 
     /// The administration of the server.
-    pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Channel>, CliError> {
+    pub(crate) async fn admin(&self) -> Result<AdminServiceClient<Servers>, CliError> {
         let client = AdminServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES))
     }
@@ -170,7 +165,7 @@ impl Remote {
             Code::Unavailable | Code::Unknown | Code::Internal
                 if bare && std::error::Error::source(status).is_some() =>
             {
-                dial::unreachable(&self.server, status)
+                self.servers.unreachable(status)
             }
             _ => CliError::Refused(refusal),
         }
@@ -179,8 +174,13 @@ impl Remote {
     /// The error of an answer that did not come in time.
     pub(crate) fn late(&self) -> CliError {
         CliError::Deadline {
-            server: self.server.name().to_owned(),
+            server: self.servers.name().to_owned(),
             seconds: self.timeout.as_secs(),
         }
     }
+}
+
+/// A name for a request that changes something: a request that is sent twice is done once.
+pub(crate) fn request_id() -> String {
+    format!("ipamctl-{:032x}", fastrand::u128(..))
 }

@@ -180,7 +180,7 @@ async fn create(args: CreateArgs, remote: &Remote, out: &mut Out) -> Result<(), 
     let request = remote.request(CreateReservationRequest {
         reservation: Some(reservation),
         validate_only: args.dry_run,
-        request_id: String::new(),
+        request_id: crate::remote::request_id(),
     });
     let mut client = remote.reservations().await?;
     let made = remote.answer(client.create_reservation(request)).await?;

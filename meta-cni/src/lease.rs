@@ -223,7 +223,8 @@ fn batch(
         .map(|one| one.config.timeout)
         .max()
         .unwrap_or_default();
-    let client = Client::connect(server, limit, true).map_err(LeaseError::Lease)?;
+    let client =
+        Client::connect(server, Some(state_dir), limit, true).map_err(LeaseError::Lease)?;
     let mut queues: BTreeMap<&Path, Queue> = BTreeMap::new();
     for one in wanted {
         let dir = one.config.state_dir.as_path();

@@ -1,7 +1,7 @@
 //! Settings of an agent: flags, or the environment, then defaults.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -11,7 +11,7 @@ use dial::token::Token;
 use process::daemon::LogFormat;
 use tracing::level_filters::LevelFilter;
 
-use super::proxy::{NAMES, Upstream, WrongUpstream};
+use super::proxy::{NAMES, Upstreams, WrongUpstream};
 
 /// The agent of a node: answers meta-cni from memory, and reports what it did to the API server.
 ///
@@ -59,7 +59,7 @@ pub struct Arguments {
     )]
     pub state_dir: PathBuf,
     /// The ipam-server to pass leases on to: https://HOST:PORT with --ipam-ca, unix:///PATH, or http:// on
-    /// loopback. [default: leases are not passed on]
+    /// loopback. Several of one etcd, with commas: the next one is asked when one fails. [default: leases are not passed on]
     #[arg(long, env = "META_CNID_IPAM_SERVER", value_name = "URL")]
     pub ipam_server: Option<String>,
     /// Authorities that its certificate must come from, PEM. Like the two below, it may be renewed at any time.
@@ -177,12 +177,13 @@ impl Arguments {
     ///
     /// # Errors
     /// [`WrongUpstream`].
-    pub fn upstream(&self) -> Result<Option<Upstream>, WrongUpstream> {
+    pub fn upstreams(&self) -> Result<Option<Upstreams>, WrongUpstream> {
         let Some(address) = &self.ipam_server else {
             return Ok(None);
         };
-        if address.strip_prefix("unix://").map(Path::new) == Some(&self.ipam_socket) {
-            let problem = format!("{address} is --ipam-socket itself; where is ipam-server?");
+        let own = format!("unix://{}", self.ipam_socket.display());
+        if address.split(',').any(|one| one.trim() == own) {
+            let problem = format!("{own} is --ipam-socket itself; where is ipam-server?");
             return Err(WrongUpstream { problem });
         }
         let files = self.ipam_ca.clone().map(|ca| Files {
@@ -190,15 +191,15 @@ impl Arguments {
             identity: self.ipam_cert.clone().zip(self.ipam_key.clone()),
             names: NAMES,
         });
-        let upstream = Upstream::new(address, files)?;
+        let upstreams = Upstreams::new(address, files)?;
         let Some(file) = &self.ipam_token_file else {
-            return Ok(Some(upstream));
+            return Ok(Some(upstreams));
         };
         let token = Token::open(file.clone(), "--ipam-token-file of meta-cnid");
         let token = token.map_err(|error| WrongUpstream {
             problem: with_causes(&error),
         })?;
-        upstream.with_token(token).map(Some)
+        upstreams.with_token(&token).map(Some)
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn run(
 
 fn report(state_dir: &Path, server: &Server, node: &str) -> Result<(), HeldError> {
     let known = Known::new(state_dir, server);
-    let client = Client::connect(server, LIMIT, true)?;
+    let client = Client::connect(server, None, LIMIT, true)?;
     // The leases name the node as meta-cni does, by the host's name, unless their network says otherwise.
     let host = host_name().unwrap_or_default();
     let noted = known.read().node;

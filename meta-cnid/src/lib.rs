@@ -154,7 +154,7 @@ struct Agent {
 impl Agent {
     /// Starts everything but answering meta-cni.
     async fn wire(arguments: &Arguments) -> Result<(Agent, Unpublished), AgentError> {
-        let upstream = arguments.upstream()?;
+        let upstreams = arguments.upstreams()?;
         let node = node_name(arguments)?;
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
@@ -172,10 +172,10 @@ impl Agent {
         let (stop, stopping) = signal::channel(false);
         let mut parts = Parts::default();
         let mut passed_on = None;
-        if let Some(upstream) = upstream {
+        if let Some(upstreams) = upstreams {
             let counts = proxy::Metrics::register(&mut registry);
             let socket = Unpublished::bind(&arguments.ipam_socket).await?;
-            let proxy = proxy::new(upstream, counts.clone(), stopping);
+            let proxy = proxy::new(upstreams, counts.clone(), stopping);
             tasks::start_reports(&mut parts, arguments, &node, &proxy.0);
             tasks::start_proxy(&mut parts, socket, proxy);
             passed_on = Some(counts);

@@ -1,4 +1,5 @@
-//! ipam.v1 for the plugins of this node, passed on to ipam-server over one connection that is always open (`link`).
+//! ipam.v1 for the plugins of this node, passed on to ipam-server over one connection that is always open (`link`); to several
+//! servers of one store, over one connection to each (`links`).
 //!
 //! A call is passed on as HTTP/2 has it (head, messages, trailers), whatever its method: no message is decoded. Only
 //! methods that plugins and people on a node need are let through (`allowed`).
@@ -7,6 +8,7 @@ mod allowed;
 mod answer;
 mod dial;
 mod link;
+mod links;
 mod metrics;
 mod upstream;
 
@@ -25,10 +27,10 @@ use tonic::Status;
 use tonic::service::Routes;
 
 use self::answer::Answer;
-use self::link::Link;
-pub use self::link::{Connections, Keeper};
+use self::links::Links;
+pub use self::links::{Connections, Keepers};
 pub use self::metrics::Metrics;
-pub use self::upstream::{Upstream, WrongUpstream};
+pub use self::upstream::{Upstreams, WrongUpstream};
 
 /// How errors call the files that authenticate ipam-server and this agent.
 pub const NAMES: ::dial::files::Names = ::dial::files::Names {
@@ -41,29 +43,29 @@ pub const NAMES: ::dial::files::Names = ::dial::files::Names {
 /// by themselves must find room beside those that do not.
 const STREAMS: usize = 32;
 
-/// Passes calls on. Clones share the connection.
+/// Passes calls on. Clones share the connections.
 #[derive(Clone)]
 pub struct Proxy {
-    link: Link,
+    links: Links,
     metrics: Metrics,
     streams: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
 }
 
-/// A proxy, and what keeps its connection once [`serve`] runs. From when `stopping` is true, it ends.
+/// A proxy, and what keeps its connections once [`serve`] runs. From when `stopping` is true, it ends.
 pub fn new(
-    upstream: Upstream,
+    upstreams: Upstreams,
     metrics: Metrics,
     stopping: watch::Receiver<bool>,
-) -> (Proxy, Keeper) {
-    let (link, keeper) = link::new(upstream, metrics.clone());
+) -> (Proxy, Keepers) {
+    let (links, keepers) = links::new(upstreams, &metrics);
     let proxy = Proxy {
-        link,
+        links,
         metrics,
         streams: Arc::new(Semaphore::new(STREAMS)),
         stopping,
     };
-    (proxy, keeper)
+    (proxy, keepers)
 }
 
 /// Serves the connections of `incoming` until it is stopped, then finishes the calls that were begun; streams are ended,
@@ -73,7 +75,7 @@ pub fn new(
 /// If accepting connections fails.
 pub async fn serve(
     proxy: Proxy,
-    keeper: Keeper,
+    keepers: Keepers,
     incoming: impl Stream<Item = io::Result<UnixStream>>,
 ) -> Result<(), tonic::transport::Error> {
     let stop = stopped(proxy.stopping.clone());
@@ -86,7 +88,7 @@ pub async fn serve(
         .serve_with_incoming_shutdown(incoming.map_ok(AnyAuthority::new), stop);
     tokio::select! {
         served = served => served,
-        never = keeper.keep() => match never {},
+        never = keepers.keep() => match never {},
     }
 }
 
@@ -98,33 +100,30 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
 impl Proxy {
     /// The connections to ipam-server, from now on.
     pub fn connections(&self) -> Connections {
-        self.link.connections()
+        self.links.connections()
     }
 
-    /// Ends once there is a connection to ipam-server.
+    /// Ends once there is a connection to ipam-server, to one of several.
     pub async fn connected(&self) {
-        self.link.connected().await;
+        self.links.connected().await;
     }
 
     async fn pass(&self, request: Request) -> Response {
         let Some(method) = allowed::method(request.uri().path()) else {
-            let refusal = allowed::refusal(request.uri().path(), self.link.server().as_str());
+            let refusal = allowed::refusal(request.uri().path(), self.links.server());
             return self.refuse(metrics::OTHER, &refusal);
         };
         let mut open = None;
         if method.streams {
             match Arc::clone(&self.streams).try_acquire_owned() {
                 Ok(permit) => open = Some((permit, stopped(self.stopping.clone()).boxed())),
-                Err(_) => return self.refuse(method.name, &crowded(self.link.server().as_str())),
+                Err(_) => return self.refuse(method.name, &crowded(self.links.server())),
             }
         }
         let call = self.metrics.call(method.name);
         tracing::debug!(rpc = method.name, "passes on");
-        match self.link.send(request).await {
-            Ok(answer) => {
-                let server = self.link.server().clone();
-                Answer::back(answer, call, server, open).map(Body::new)
-            }
+        match self.links.send(request, method.streams).await {
+            Ok((answer, server)) => Answer::back(answer, call, server, open).map(Body::new),
             Err(status) => {
                 call.ends(status.code());
                 status.into_http()

@@ -224,7 +224,7 @@ impl Away {
 fn deliver(queue: &Queue, server: &Server, names: &[String]) -> Outcome {
     let mut outcome = Outcome::default();
     for some in names.chunks(AT_ONCE) {
-        let client = match Client::connect(server, LIMIT, false) {
+        let client = match Client::connect(server, None, LIMIT, false) {
             Ok(client) => client,
             Err(error) => {
                 outcome.error = Some(with_causes(&error));

@@ -14,7 +14,7 @@ use super::config::Arguments;
 use super::deletions::{self, Failing};
 use super::index::Index;
 use super::parts::{Ended, Parts, ended};
-use super::proxy::{self, Keeper, Proxy};
+use super::proxy::{self, Keepers, Proxy};
 use super::releases::{self, Waiting};
 use super::service::Service;
 use super::traces::{self, WrongEndpoint};
@@ -26,7 +26,7 @@ use super::{accepted, held, operations, orphans, repair};
 pub(super) fn start_proxy(
     parts: &mut Parts,
     socket: Unpublished,
-    (proxy, keeper): (Proxy, Keeper),
+    (proxy, keepers): (Proxy, Keepers),
 ) {
     let (give, listener) = oneshot::channel();
     let own = proxy.clone();
@@ -48,7 +48,7 @@ pub(super) fn start_proxy(
             }
         };
         let incoming = stream::once(listener).flat_map(accepted::of_root);
-        let served = proxy::serve(proxy, keeper, incoming).await;
+        let served = proxy::serve(proxy, keepers, incoming).await;
         ended("passing ipam.v1 on", served)
     });
 }

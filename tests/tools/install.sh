@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
-#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [whereabouts] [containerd] [cluster] [clients] [deny] [mdbook] [shellcheck] [kernel]
+#   install.sh [packages] [jq] [plugins] [apiserver] [etcd] [kubectl] [helm] [multus] [whereabouts] [containerd] [cluster] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -9,6 +9,7 @@
 # plugins    the CNI reference plugins pinned in cni-plugins/go.mod, into target/tools/cni-plugins
 # apiserver  kube-apiserver pinned in kube-apiserver/go.mod, into target/tools; not if
 #            KUBEBUILDER_ASSETS names a folder that has one
+# etcd       the newest etcd, pinned in etcd/go.mod, into target/tools/etcd, beside the one of the distribution
 # kubectl    kubectl pinned in kubectl/go.mod, into target/tools/bin, if none is in PATH
 # helm       Helm pinned in helm/go.mod, into target/tools/bin
 # multus     Multus pinned in multus/go.mod, thin and thick, into target/tools/multus
@@ -127,6 +128,10 @@ apiserver() {
         return
     fi
     build kube-apiserver "$tools/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
+}
+
+etcd() {
+    build etcd "$tools/etcd/etcd" go.etcd.io/etcd/server/v3
 }
 
 kubectl() {
@@ -281,8 +286,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | jq | plugins | apiserver | kubectl | helm | multus | whereabouts | containerd | cluster | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, whereabouts, containerd, cluster, clients, deny, mdbook, shellcheck, kernel)" ;;
+        packages | jq | plugins | apiserver | etcd | kubectl | helm | multus | whereabouts | containerd | cluster | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, etcd, kubectl, helm, multus, whereabouts, containerd, cluster, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done
     exit

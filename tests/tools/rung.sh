@@ -3,7 +3,8 @@
 #
 #   rung.sh NAME [LIBTEST-ARGUMENT…]   the module NAME of the end-to-end tests
 #   rung.sh unit                       the tests of all other crates, and the examples in their documentation
-#   rung.sh replicas [LIBTEST-ARGUMENT…]   the tests of ipam-server that need an etcd
+#   rung.sh replicas [LIBTEST-ARGUMENT…]   the tests of ipam-server that need an etcd: on the one of the machine and on the newest
+#                                          one; ETCD names a program that is the only one
 #
 # All rungs are built as one: with other packages chosen, cargo would build their dependencies a second time.
 set -euo pipefail
@@ -34,7 +35,13 @@ replicas() {
     while IFS=$'\t' read -r kind name folder executable; do
         [[ $kind == test && $name == etcd ]] && break
     done <<<"$built"
+    if [[ -n ${ETCD:-} ]]; then
+        run_in "$folder" "$executable" "$@" </dev/null
+        return
+    fi
     run_in "$folder" "$executable" "$@" </dev/null
+    printf '\nonce more on etcd 3.7\n'
+    ETCD=${E2E_TOOLS_DIR:-$PWD/target/tools}/etcd/etcd run_in "$folder" "$executable" "$@" </dev/null
 }
 
 end_to_end() {

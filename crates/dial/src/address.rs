@@ -48,6 +48,12 @@ pub enum AddressError {
         /// The text.
         address: String,
     },
+    /// One of several addresses is the same as another one.
+    #[error("{address} is named twice")]
+    Twice {
+        /// The address.
+        address: String,
+    },
     /// Another scheme, or none.
     #[error("{address} is not unix:///path, https://host:port or http://127.0.0.1:port")]
     Scheme {

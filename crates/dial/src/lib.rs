@@ -1,4 +1,4 @@
-//! Reaching a server: its [`address`] is read once for all programs, its name is resolved without the C library
+//! Reaching a server: its [`address`] is read once for all programs, one of [`several`] servers gets each call, a name is resolved without the C library
 //! ([`resolver`]), files ([`files`]) or a token ([`token`]) authenticate both sides, and an error of TLS names the file and
 //! its flag ([`refusal`]). Being reached: TLS by files that are renewed ([`server`], [`renewed`]), and clients of a unix socket
 //! that send its path as the host (`authority`, feature `server`).
@@ -12,6 +12,7 @@ pub mod regular;
 pub mod renewed;
 pub mod resolver;
 pub mod server;
+pub mod several;
 pub mod stream;
 mod tls;
 pub mod token;

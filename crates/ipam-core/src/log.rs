@@ -201,6 +201,12 @@ pub enum StoreError {
         /// What was found where.
         what: String,
     },
+    /// Somebody has begun to copy another store into it.
+    #[error("{store} is a copy that is not finished; run `ipamctl store copy` again, or delete it")]
+    Unfinished {
+        /// Where the store is: its folder, its address.
+        store: Arc<str>,
+    },
     /// It was written by a newer version.
     #[error(
         "{store} has schema {found}, this version reads up to {known}; use a newer ipam-server"

@@ -35,7 +35,7 @@ impl EtcdOptions {
     ///
     /// # Errors
     /// [`ConfigError::Setting`] names the one that lacks another one, or that nothing reads.
-    pub(super) fn settle(self, store: &StoreKind) -> Result<Option<EtcdSettings>, ConfigError> {
+    pub fn settle(self, store: &StoreKind) -> Result<Option<EtcdSettings>, ConfigError> {
         let StoreKind::Etcd(address) = store else {
             return match self.first() {
                 Some(flag) => Err(wrong(flag, "goes with --store etcd://HOST:PORT only")),

@@ -61,6 +61,31 @@ pub(super) enum Message {
     Stop,
 }
 
+/// Messages that were taken out of the queue.
+#[derive(Default)]
+struct Taken {
+    jobs: Vec<Job>,
+    checks: Vec<(Option<Cursor>, oneshot::Sender<Result<Step, Refusal>>)>,
+    /// No more jobs come.
+    stopping: bool,
+}
+
+impl Taken {
+    /// Adds a message and those that wait, up to `room` jobs in all.
+    fn add(&mut self, first: Option<Message>, queue: &Receiver<Message>, room: usize) {
+        let mut first = first;
+        while self.jobs.len() < room {
+            match first.take().or_else(|| queue.try_recv().ok()) {
+                Some(Message::Job(job)) => self.jobs.push(job),
+                Some(Message::Check(cursor, answer)) => self.checks.push((cursor, answer)),
+                Some(Message::Wake) => {}
+                Some(Message::Stop) => self.stopping = true,
+                None => return,
+            }
+        }
+    }
+}
+
 pub(super) struct Worker {
     pub(super) state: State,
     pub(super) store: Arc<dyn Store>,
@@ -79,43 +104,25 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
-        let mut stopping = false;
-        while !stopping {
+        let mut taken = Taken::default();
+        while !taken.stopping {
             let first = match queue.recv_timeout(self.sleep()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut jobs = Vec::new();
-            let mut checks = Vec::new();
-            let waiting = std::iter::from_fn(|| queue.try_recv().ok());
-            for message in first.into_iter().chain(waiting) {
-                match message {
-                    Message::Job(job) => jobs.push(job),
-                    Message::Check(cursor, answer) => checks.push((cursor, answer)),
-                    Message::Wake => {}
-                    Message::Stop => stopping = true,
-                }
-                if jobs.len() >= self.limits.group {
-                    break;
-                }
-            }
+            taken.add(first, queue, self.limits.group);
             self.recover();
-            self.group(jobs);
-            for (cursor, answer) in checks {
+            self.group(&mut taken, queue);
+            for (cursor, answer) in std::mem::take(&mut taken.checks) {
                 let checked = self.check(cursor);
                 // A caller that has gone gets no answer.
                 let _ = answer.send(checked);
             }
         }
         // Whoever was queued before the end is still served.
-        let rest = std::iter::from_fn(|| queue.try_recv().ok());
-        let jobs = rest.filter_map(|message| match message {
-            Message::Job(job) => Some(job),
-            Message::Check(..) | Message::Wake | Message::Stop => None,
-        });
-        let jobs = jobs.collect();
-        self.group(jobs);
+        taken.add(None, queue, usize::MAX);
+        self.group(&mut taken, queue);
     }
 
     /// Until the next lease ends, and not for long.
@@ -166,12 +173,13 @@ impl Worker {
         drop(self.health.send_replace(health));
     }
 
-    /// Decides, appends, answers; decides again where another server was first.
-    fn group(&mut self, jobs: Vec<Job>) {
+    /// Decides, appends, answers; decides again where another server was first, with the jobs that have come meanwhile: a server
+    /// that waits for its turn appends all that its callers want at once.
+    fn group(&mut self, taken: &mut Taken, queue: &Receiver<Message>) {
         let failed = self.health.borrow().clone().err();
         // What other servers have appended meanwhile is not known: an answer could be old.
         let is_known = failed.is_none() || !self.store.is_shared();
-        let (mut decided, refused): (Vec<_>, Vec<_>) = jobs
+        let (mut decided, refused): (Vec<_>, Vec<_>) = std::mem::take(&mut taken.jobs)
             .into_iter()
             .partition(|job| is_known && (failed.is_none() || !job.mode.keeps()));
         let mut lines = Vec::new();
@@ -189,6 +197,11 @@ impl Worker {
                     if times == ATTEMPTS {
                         let store = self.store.name().into();
                         break Err(StoreError::Contended { store, times });
+                    }
+                    if failed.is_none() {
+                        let room = self.limits.group.saturating_sub(decided.len());
+                        taken.add(None, queue, room);
+                        decided.append(&mut taken.jobs);
                     }
                 }
                 Outcome::Failed(error) => {

@@ -20,6 +20,7 @@ mod load;
 mod mirror;
 mod pace;
 mod record;
+mod unfinished;
 mod value;
 mod watch;
 mod write;
@@ -47,6 +48,7 @@ use failure::Failure;
 use keys::Keys;
 use mirror::Mirror;
 use pace::Pace;
+pub(super) use unfinished::{Found, look};
 
 /// Bytes of the longest value, and of the values of a transaction together: a third of what a member takes by default.
 const VALUE_BYTES: usize = 512 << 10;
@@ -111,40 +113,29 @@ impl EtcdStore {
     /// Loads what is below the prefix.
     ///
     /// # Errors
-    /// [`StoreError::Unreachable`], [`StoreError::Denied`], [`StoreError::NewerSchema`], [`StoreError::Corrupt`].
+    /// [`StoreError::Unreachable`], [`StoreError::Denied`], [`StoreError::NewerSchema`], [`StoreError::Corrupt`];
+    /// [`StoreError::Unfinished`] for a copy that was not finished.
     pub fn open(settings: &EtcdSettings) -> Result<EtcdStore, StoreError> {
-        let name: Arc<str> = settings.address.to_string().into();
-        let unreachable = |problem: String| StoreError::Unreachable {
-            store: name.clone(),
-            problem,
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("etcd")
-            .enable_all()
-            .build()
-            .map_err(|error| unreachable(error.to_string()))?;
-        let shared = {
-            // The channels start tasks.
-            let _entered = runtime.enter();
-            let EtcdSettings { address, tls, user } = settings;
-            let client = Client::new(&address.members, tls.clone(), user.clone());
-            Shared {
-                client: client.map_err(unreachable)?,
-                keys: Keys::new(&address.prefix),
-                name: name.clone(),
-                mirror: RwLock::new(Mirror::new()),
-                writer: Mutex::default(),
-                is_reloaded: AtomicBool::new(false),
-                value_bytes: AtomicUsize::new(VALUE_BYTES),
-                operations: AtomicUsize::new(OPERATIONS),
-                trimmed: AtomicU64::new(0),
-                pace: Mutex::default(),
-                appended: Notify::new(),
-                wake: OnceLock::new(),
-            }
-        };
-        let shared = Arc::new(shared);
+        let (runtime, shared) = connect(settings)?;
+        let mark = runtime.block_on(shared.copy_mark())?;
+        match mark {
+            Some(_) => Err(StoreError::Unfinished {
+                store: shared.name.clone(),
+            }),
+            None => EtcdStore::start(runtime, shared),
+        }
+    }
+
+    /// The same for who copies.
+    ///
+    /// # Errors
+    /// As [`EtcdStore::open`].
+    pub(super) fn open_unfinished(settings: &EtcdSettings) -> Result<EtcdStore, StoreError> {
+        let (runtime, shared) = connect(settings)?;
+        EtcdStore::start(runtime, shared)
+    }
+
+    fn start(runtime: Runtime, shared: Arc<Shared>) -> Result<EtcdStore, StoreError> {
         let loaded = runtime.block_on(shared.load())?;
         *shared.mirror_mut() = loaded;
         runtime.spawn(shared.clone().keep_writing());
@@ -164,6 +155,42 @@ impl EtcdStore {
             None => Err(self.shared.error(Failure::closed())),
         }
     }
+}
+
+/// A client of etcd with its thread. Nothing is read yet.
+fn connect(settings: &EtcdSettings) -> Result<(Runtime, Arc<Shared>), StoreError> {
+    let EtcdSettings { address, tls, user } = settings;
+    let name: Arc<str> = address.to_string().into();
+    let unreachable = |problem: String| StoreError::Unreachable {
+        store: name.clone(),
+        problem,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("etcd")
+        .enable_all()
+        .build()
+        .map_err(|error| unreachable(error.to_string()))?;
+    let client = {
+        // The channels start tasks.
+        let _entered = runtime.enter();
+        Client::new(&address.members, tls.clone(), user.clone()).map_err(unreachable)?
+    };
+    let shared = Shared {
+        client,
+        keys: Keys::new(&address.prefix),
+        name,
+        mirror: RwLock::new(Mirror::new()),
+        writer: Mutex::default(),
+        is_reloaded: AtomicBool::new(false),
+        value_bytes: AtomicUsize::new(VALUE_BYTES),
+        operations: AtomicUsize::new(OPERATIONS),
+        trimmed: AtomicU64::new(0),
+        pace: Mutex::default(),
+        appended: Notify::new(),
+        wake: OnceLock::new(),
+    };
+    Ok((runtime, Arc::new(shared)))
 }
 
 impl Drop for EtcdStore {

@@ -46,6 +46,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Locked by the process that has the store open.
 pub(super) const LOCK: &str = "ipam-server.lock";
 
+/// The mark of a copy that is not finished.
+pub(super) const COPY: &str = "ipam-server.copy";
+
 /// Keeps everything in a folder.
 pub struct SledStore {
     folder: Folder,
@@ -90,6 +93,16 @@ impl SledStore {
     /// # Errors
     /// Every variant of [`StoreError`].
     pub fn open(path: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
+        match path.join(COPY).exists() {
+            true => Err(StoreError::Unfinished {
+                store: super::named(path),
+            }),
+            false => SledStore::open_unfinished(path, cache_bytes),
+        }
+    }
+
+    /// The same for who copies.
+    pub(super) fn open_unfinished(path: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
         let io = |error| failure::io(path, error);
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path)?;

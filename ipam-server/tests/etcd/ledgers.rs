@@ -8,11 +8,12 @@ use ipam_server::api::Api;
 use ipam_server::clock::SystemClock;
 use ipam_server::error::{Error, Refusal};
 use ipam_server::ledger::{Caller, Ledger, Limits};
+use ipam_server::store::Store as _;
 use ipam_server::store::etcd::EtcdSettings;
 use proto::ipam::v1 as ipam;
 use tokio::task::JoinSet;
 
-use crate::member::{Member, open};
+use crate::member::{Member, open, settings};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -208,5 +209,48 @@ async fn ledgers_go_on_by_themselves_when_their_member_is_back() {
         assert_eq!(leases(ledger).await.len(), 10);
         assert_eq!(ledger.check_consistency().await.unwrap().problems, [""; 0]);
         ledger.stop().await;
+    }
+}
+
+/// Callers of a crowd, and the calls of each.
+const CALLERS: usize = 256;
+const CALLS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_over_three_ledgers_meets_no_contention_and_gets_no_pair_twice() {
+    let member = Member::start(&[]);
+    for count in [1, 3] {
+        let settings = settings(std::slice::from_ref(&member));
+        let mut ledgers = Vec::new();
+        for _ in 0..count {
+            ledgers.push(ledger(&settings).await);
+        }
+        let apis: Vec<_> = ledgers.iter().cloned().map(Api::new).collect();
+        create_pool(&apis[0], "10.0.0.0/16", "fd00::/64", None).await;
+        let began = std::time::Instant::now();
+        let mut asking = JoinSet::new();
+        for number in 0..CALLERS {
+            let api = apis[number % count].clone();
+            asking.spawn(async move {
+                let mut pairs = Vec::new();
+                for call in 0..CALLS {
+                    let asked = ask(number * CALLS + call);
+                    let answer = api.allocate(&caller(), asked).await.unwrap();
+                    let lease = answer.lease.unwrap();
+                    pairs.push((lease.ipv4, lease.ipv6));
+                }
+                pairs
+            });
+        }
+        let pairs: BTreeSet<_> = asking.join_all().await.into_iter().flatten().collect();
+        let took = began.elapsed();
+        assert_eq!(pairs.len(), CALLERS * CALLS, "a pair was given twice");
+        let groups = tokio::task::spawn_blocking(move || open(&settings).extent().unwrap());
+        let groups = groups.await.unwrap().position.0;
+        let rate = (CALLERS * CALLS) as f64 / took.as_secs_f64();
+        println!("{CALLERS} callers, {count} servers: {rate:.0} pairs/s, in {groups} groups");
+        for ledger in &ledgers {
+            ledger.stop().await;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The store in etcd, on real members: the suite that every store passes, the limits of members, what members refuse, and
-//! members that go away and come back. It needs `etcd` in PATH or KUBEBUILDER_ASSETS, and belongs to the rung `replicas`.
+//! members that go away and come back. It needs `etcd` in PATH or KUBEBUILDER_ASSETS, or the program that ETCD names, and belongs to
+//! the rung `replicas`.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,7 +9,9 @@
     reason = "what fails here fails a test, and its cause is shown"
 )]
 
+mod callers;
 mod contract;
+mod copy;
 mod faults;
 mod ledgers;
 mod limits;

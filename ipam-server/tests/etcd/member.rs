@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A cluster of one member. Dropping it kills the member and removes its files.
 pub(crate) struct Member {
@@ -107,8 +107,11 @@ impl Member {
 
     /// Starts its process.
     fn launch(&mut self) {
-        let program = env::var_os("KUBEBUILDER_ASSETS")
-            .map_or_else(|| "etcd".into(), |folder| Path::new(&folder).join("etcd"));
+        let named = env::var_os("ETCD").map(PathBuf::from);
+        let assets = env::var_os("KUBEBUILDER_ASSETS");
+        let program = named
+            .or_else(|| Some(Path::new(&assets?).join("etcd")))
+            .unwrap_or_else(|| "etcd".into());
         let (scheme, ip) = (self.scheme, self.ip);
         let log = fs::File::create(self.folder.path().join("log")).unwrap();
         let child = Command::new(program)

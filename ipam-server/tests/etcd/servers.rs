@@ -17,6 +17,9 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::ledgers::ask;
 use crate::member::{Member, wait_for};
@@ -26,14 +29,14 @@ const CALL_LIMIT: Duration = Duration::from_secs(10);
 const CALLS: usize = 200;
 
 /// A server on a socket of its own. Dropping it kills it.
-struct Server {
+pub(crate) struct Server {
     folder: TempDir,
     store: String,
     child: Option<Child>,
 }
 
 impl Server {
-    fn start(store: &str) -> Server {
+    pub(crate) fn start(store: &str) -> Server {
         let mut server = Server {
             folder: tempfile::tempdir().unwrap(),
             store: store.to_owned(),
@@ -47,7 +50,7 @@ impl Server {
         self.folder.path().join(name)
     }
 
-    fn launch(&mut self) {
+    pub(crate) fn launch(&mut self) {
         let ready = self.path("ready.json");
         let _not_there = std::fs::remove_file(&ready);
         let child = Command::new(env!("CARGO_BIN_EXE_ipam-server"))
@@ -63,18 +66,32 @@ impl Server {
         wait_for("it serves", || ready.exists().then_some(()));
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Asks it to end, and starts the next one in its place.
+    pub(crate) fn roll(&mut self) {
+        self.signal(Signal::SIGTERM);
+        self.succeed();
+    }
+
+    /// Waits until it has finished its calls and ended, and starts the next one in its place.
+    pub(crate) fn succeed(&mut self) {
+        let mut child = self.child.take().unwrap();
+        let ended = wait_for("it ends", || child.try_wait().unwrap());
+        assert!(ended.success(), "{ended}");
+        self.launch();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.as_ref().unwrap().id();
         kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
     }
 
-    fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         let socket = self.path("s");
         let dial = move |_: Uri| {
             let socket = socket.clone();
@@ -84,7 +101,7 @@ impl Server {
         endpoint.connect_with_connector_lazy(tower::service_fn(dial))
     }
 
-    async fn leases(&self) -> Vec<ipam::Lease> {
+    pub(crate) async fn leases(&self) -> Vec<ipam::Lease> {
         let mut request = ipam::ListLeasesRequest::default();
         let mut all = Vec::new();
         loop {
@@ -192,4 +209,22 @@ async fn three_servers_of_which_one_is_killed_and_one_stopped_lease_a_pool_to_it
         let asked = admin.get_server(ipam::GetServerRequest {}).await;
         assert_eq!(asked.unwrap().into_inner().store, "etcd");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_ends_says_so_first_and_the_next_one_serves() {
+    let member = Member::start(&[]);
+    let mut server = Server::start(&member.settings().address.to_string());
+    let mut health = HealthClient::new(server.channel());
+    let asked = health.watch(HealthCheckRequest::default()).await;
+    let mut said = asked.unwrap().into_inner();
+    let first = said.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    server.signal(Signal::SIGTERM);
+    let second = said.message().await.unwrap().unwrap();
+    assert_eq!(second.status(), ServingStatus::NotServing);
+    let end = said.message().await.unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable, "{end}");
+    server.succeed();
+    health.check(HealthCheckRequest::default()).await.unwrap();
 }

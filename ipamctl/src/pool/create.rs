@@ -85,7 +85,7 @@ async fn create(pool: &Pool, validate_only: bool, remote: &Remote) -> Result<Poo
     let request = remote.request(CreatePoolRequest {
         pool: Some(pool.clone()),
         validate_only,
-        request_id: String::new(),
+        request_id: crate::remote::request_id(),
     });
     remote.answer(client.create_pool(request)).await
 }

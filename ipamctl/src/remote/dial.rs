@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dial::Connector;
-use dial::address::{Address, AddressError, Target};
+use dial::address::{Address, Target};
 use dial::files::{Files, Names};
 use dial::refusal::Refusal;
 use dial::resolver;
@@ -39,26 +39,33 @@ struct Trust {
 }
 
 impl Server {
-    /// Reads `--server` and the TLS flags.
-    pub(super) fn parse(flags: RemoteFlags) -> Result<Server, CliError> {
-        let wrong = |error: AddressError| CliError::argument("--server", error.to_string());
-        let address: Address = flags.server.parse().map_err(wrong)?;
-        let tls = address.is_tls().then(|| trust(flags)).transpose()?;
-        Ok(Server { address, tls })
-    }
-
-    /// Whether the server shows a certificate.
-    pub(super) fn is_tls(&self) -> bool {
-        self.address.is_tls()
+    /// A server with the files of `https`, if it is reached so.
+    pub(super) fn new(address: Address, files: Option<&Files>) -> Server {
+        let files = files.filter(|_| address.is_tls()).cloned();
+        Server {
+            address,
+            tls: files.map(|files| Trust {
+                files,
+                noted: Noted::default(),
+            }),
+        }
     }
 
     /// The address as the caller wrote it.
-    pub(super) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         self.address.as_str()
+    }
+
+    /// What one side has said of the other one's certificate, if it refuses it.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let Trust { files, noted } = self.tls.as_ref()?;
+        let name = format!("the ipam-server at {}", self.name());
+        Refusal::of(noted.get()?.clone(), files, name).ok()
     }
 }
 
-fn trust(flags: RemoteFlags) -> Result<Trust, CliError> {
+/// The files of `https`, as the flags name them.
+pub(super) fn files(flags: RemoteFlags) -> Result<Files, CliError> {
     let ca = flags
         .tls_ca
         .ok_or_else(|| CliError::argument("--tls-ca", "needed for https"))?;
@@ -72,17 +79,14 @@ fn trust(flags: RemoteFlags) -> Result<Trust, CliError> {
             ));
         }
     };
-    Ok(Trust {
-        files: Files {
-            ca,
-            identity,
-            names: Names {
-                ca: "--tls-ca",
-                cert: "--tls-cert",
-                key: "--tls-key",
-            },
+    Ok(Files {
+        ca,
+        identity,
+        names: Names {
+            ca: "--tls-ca",
+            cert: "--tls-cert",
+            key: "--tls-key",
         },
-        noted: Noted::default(),
     })
 }
 
@@ -114,7 +118,7 @@ pub(super) async fn dial(server: &Server, timeout: Duration) -> Result<Channel, 
                     socket: socket.clone(),
                 }
             }
-            _ => unreachable(server, &error),
+            _ => unreachable(server.name(), server.refusal(), &error),
         },
     )
 }
@@ -139,13 +143,13 @@ fn endpoint(uri: Uri, timeout: Duration) -> Endpoint {
 }
 
 /// Nobody answers at the server's address, or one side does not take the other one's certificate, and why.
-pub(super) fn unreachable(server: &Server, error: &(dyn Error + 'static)) -> CliError {
-    let name = server.name();
+pub(super) fn unreachable(
+    name: &str,
+    refusal: Option<Refusal>,
+    error: &(dyn Error + 'static),
+) -> CliError {
     // Under TLS 1.3 a server refuses a client after the handshake: the call sees only that the connection broke.
-    if let Some(Trust { files, noted }) = &server.tls
-        && let Some(said) = noted.get()
-        && let Ok(refusal) = Refusal::of(said.clone(), files, format!("the ipam-server at {name}"))
-    {
+    if let Some(refusal) = refusal {
         return CliError::Certificate(refusal);
     }
     let cause = system_error(error).map(io::Error::kind);

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct RemoteFlags {
-    /// Address of the server: unix:///PATH, https://HOST:PORT with --tls-ca, or http://HOST:PORT on loopback.
+    /// Address of the server: unix:///PATH, https://HOST:PORT with --tls-ca, or http://HOST:PORT on loopback. Several servers
+    /// of one store, with commas: the next one is asked when one fails.
     #[arg(
         long,
         global = true,

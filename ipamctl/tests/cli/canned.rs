@@ -70,9 +70,13 @@ impl Canned {
         }
     }
 
+    /// The address of the server.
+    pub(crate) fn address(&self) -> String {
+        format!("unix://{}", self.folder.path().join(SOCKET).display())
+    }
+
     pub(crate) fn run(&self, line: &str) -> Done {
-        let address = format!("unix://{}", self.folder.path().join(SOCKET).display());
-        run(line, "", &[("IPAM_SERVER", &address)])
+        run(line, "", &[("IPAM_SERVER", &self.address())])
     }
 }
 

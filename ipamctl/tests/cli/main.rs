@@ -9,6 +9,7 @@ mod leases;
 mod pools;
 mod reclaim;
 mod screens;
+mod several;
 mod terminal;
 mod transfer;
 mod transfer_of_others;

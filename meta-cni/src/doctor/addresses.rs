@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use proto::ipam::v1::{Pool, Usage, pool::State};
 use tonic::Code;
 
-use super::certificate::{Validity, of_server};
+use super::certificate::{Validity, of_servers};
 use super::ended;
 use super::finding::{Area, Finding, Severity};
 use super::networks::Network;
@@ -90,8 +90,8 @@ fn ask(server: Server, pools: &BTreeSet<String>, limit: Duration) -> Seen {
     let own = server.tls.as_ref().and_then(|tls| tls.cert.as_ref());
     let own = own.and_then(|path| Validity::of_pem(&std::fs::read(path).ok()?));
     let (certificate, pools) = thread::scope(|scope| {
-        let certificate = scope.spawn(|| of_server(&server.address, limit));
-        let pools = Client::connect(&server, limit, false).map(|client| {
+        let certificate = scope.spawn(|| of_servers(&server.address, limit));
+        let pools = Client::connect(&server, None, limit, false).map(|client| {
             pools
                 .iter()
                 .map(|name| (name.clone(), client.pool(name)))

@@ -2,10 +2,12 @@
 //! server shows.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use dial::several::Addresses;
 use dial::stream::Noted;
 use http::Uri;
 use jiff::Timestamp;
@@ -95,6 +97,19 @@ impl Validity {
         let is_little = left < LITTLE_SECONDS && left < (self.end - self.begin) / LITTLE_PART;
         is_little.then(|| Finding::warning(area, format!("{what} expires soon, at {end}"), remedy))
     }
+}
+
+/// Of the certificate that ends first, of those that the servers at several addresses show.
+pub(super) fn of_servers(addresses: &str, limit: Duration) -> Option<Validity> {
+    let addresses: Addresses = addresses.parse().ok()?;
+    let shown = thread::scope(|scope| {
+        let all = addresses.all().iter();
+        let seen = all.map(|one| scope.spawn(|| of_server(one.as_str(), limit)));
+        let seen: Vec<_> = seen.collect();
+        let seen = seen.into_iter().filter_map(|seen| seen.join().ok()?);
+        seen.collect::<Vec<_>>()
+    });
+    shown.into_iter().min_by_key(|shown| shown.end)
 }
 
 /// Of what the server of an `https` URL shows, if it shows something within `limit`. It is not trusted, only read.

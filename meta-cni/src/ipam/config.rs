@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cni::key;
-use dial::address::{Address, AddressError, Target};
+use dial::address::{AddressError, Target};
 use dial::files::{Files, Names};
+use dial::several::Addresses;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -40,10 +41,10 @@ pub struct IpamConfig {
     pub node: Option<String>,
 }
 
-/// A server and how it is trusted.
+/// A server, or several of one store, and how they are trusted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Server {
-    /// `unix:///path`, `https://host:port`, or `http://` on loopback.
+    /// `unix:///path`, `https://host:port`, or `http://` on loopback; several with commas.
     pub address: String,
     /// Certificates of an `https` server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +57,7 @@ impl Server {
         let tls = self
             .tls
             .as_ref()
-            .filter(|_| self.address.starts_with("https://"))?;
+            .filter(|_| self.address.contains("https://"))?;
         Some(Files {
             ca: tls.ca.clone()?,
             identity: tls.cert.clone().zip(tls.key.clone()),
@@ -81,6 +82,24 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
+/// Addresses as they are written: a text, which may have several with commas, or a list of texts.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "must be an address or a list of addresses")]
+pub(super) enum OneOrSeveral {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl OneOrSeveral {
+    /// As one text.
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            OneOrSeveral::One(text) => text.clone(),
+            OneOrSeveral::Several(texts) => texts.join(","),
+        }
+    }
+}
+
 /// The object as it is written.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,7 +109,7 @@ struct Written {
     #[serde(default)]
     pools: Vec<String>,
     #[serde(default)]
-    server: Option<String>,
+    server: Option<OneOrSeveral>,
     #[serde(default)]
     tls: Option<Tls>,
     #[serde(default)]
@@ -178,7 +197,8 @@ fn read(ipam: &Value) -> Result<IpamConfig, IpamConfigError> {
         }
         pools.push(pool);
     }
-    let address = written.server.unwrap_or_else(|| format!("unix://{SOCKET}"));
+    let address = written.server.map(|server| server.to_text());
+    let address = address.unwrap_or_else(|| format!("unix://{SOCKET}"));
     let read = check_address(&address, written.tls.is_some());
     let read = read.map_err(|problem| wrong("server", problem))?;
     check_tls(&read, written.tls.as_ref())?;
@@ -225,7 +245,7 @@ pub(super) fn check_seconds(seconds: u64) -> Result<(), IpamConfigError> {
 }
 
 /// Whether the files are there that an `https` server needs.
-pub(super) fn check_tls(address: &Address, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
+pub(super) fn check_tls(address: &Addresses, tls: Option<&Tls>) -> Result<(), IpamConfigError> {
     let missing = |field: &str, problem: &str, remedy: &str| IpamConfigError {
         field: format!("tls.{field}"),
         problem: Diagnosis::new(problem, remedy),
@@ -243,16 +263,17 @@ pub(super) fn check_tls(address: &Address, tls: Option<&Tls>) -> Result<(), Ipam
     }
 }
 
-/// Reads the address of a server; files for TLS go with `https` only.
+/// Reads the addresses of a server; files for TLS go with `https` only.
 ///
 /// # Errors
-/// What is wrong and what the address should be.
-pub fn check_address(address: &str, tls: bool) -> Result<Address, String> {
-    let read: Address = address
+/// What is wrong and what the addresses should be.
+pub fn check_address(address: &str, tls: bool) -> Result<Addresses, String> {
+    let read: Addresses = address
         .parse()
         .map_err(|error: AddressError| error.to_string())?;
-    match read.target() {
-        Target::Loopback(_) if tls => Err(format!("{address}: tls goes with https")),
+    let is_plain = |one: &&dial::address::Address| matches!(one.target(), Target::Loopback(_));
+    match read.all().iter().find(is_plain) {
+        Some(plain) if tls => Err(format!("{plain}: tls goes with https")),
         _ => Ok(read),
     }
 }
@@ -276,6 +297,18 @@ mod tests {
         assert_eq!(config.pools, ["blue"]);
         assert_eq!(config.server.address, "unix:///run/meta-cni/ipam.sock");
         assert_eq!(config.timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn several_servers_are_a_list_or_a_text_with_commas() {
+        let both = "http://127.0.0.1:1,unix:///run/b.sock";
+        for server in [
+            json!(both),
+            json!(["http://127.0.0.1:1", "unix:///run/b.sock"]),
+        ] {
+            let config = of(json!({"type": "meta-ipam", "pool": "blue", "server": server}));
+            assert_eq!(config.unwrap().unwrap().server.address, both);
+        }
     }
 
     #[test]
@@ -330,6 +363,18 @@ mod tests {
             ),
             (
                 json!({"type": "meta-ipam", "pool": "a", "server": "unix://x"}),
+                "server",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "server": []}),
+                "server",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "server": [7]}),
+                "server",
+            ),
+            (
+                json!({"type": "meta-ipam", "pool": "a", "server": ["https://a:1", "b:1"]}),
                 "server",
             ),
             (

@@ -13,7 +13,9 @@ use process::yaml;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::config::{IpamConfigError, SOCKET, Tls, check_address, check_seconds, check_tls};
+use super::config::{
+    IpamConfigError, OneOrSeveral, SOCKET, Tls, check_address, check_seconds, check_tls,
+};
 use crate::author::Author;
 use crate::diagnosis::{Diagnosis, Explain};
 
@@ -46,12 +48,12 @@ pub struct NodeFile {
     timeout_seconds: Option<u64>,
 }
 
-/// A server.
+/// A server, or several of one store.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Named {
-    /// `unix:///path`, `https://host:port`, or `http://` on loopback.
-    address: String,
+    /// `unix:///path`, `https://host:port`, or `http://` on loopback; several as a list, or with commas.
+    address: OneOrSeveral,
     /// Certificates of an `https` server.
     #[serde(default)]
     tls: Option<Tls>,
@@ -128,7 +130,7 @@ impl NodeFile {
                 field: format!("servers.{name}.{}", error.field),
                 ..error
             };
-            let address = check_address(&server.address, server.tls.is_some())
+            let address = check_address(&server.address.to_text(), server.tls.is_some())
                 .map_err(|problem| below(wrong("address", problem.into())))?;
             check_tls(&address, server.tls.as_ref()).map_err(below)?;
         }
@@ -206,7 +208,7 @@ impl NodeFile {
             Some(_) => return Err(wrong("must be a string".into())),
             None => self.default_server(),
         };
-        let address = server.map(|server| server.address.clone());
+        let address = server.map(|server| server.address.to_text());
         let address = address.unwrap_or_else(|| format!("unix://{SOCKET}"));
         ipam.insert("server".to_owned(), Value::from(address));
         ipam.remove("tls");

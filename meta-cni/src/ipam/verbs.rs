@@ -97,7 +97,12 @@ fn add(
     attachment: &Attachment<'_>,
 ) -> Result<Value, IpamFailure> {
     attachment.check_ips()?;
-    let client = Client::connect(&config.server, config.timeout, true)?;
+    let client = Client::connect(
+        &config.server,
+        Some(&config.state_dir),
+        config.timeout,
+        true,
+    )?;
     let queue = Queue::new(&config.state_dir);
     queue.settle(&config.server, &client, &attachment.release())?;
     let question = attachment.allocate(config);
@@ -126,7 +131,10 @@ pub fn release<'a>(
     let releases: Vec<_> = releases.into_iter().collect();
     let limit = releases.iter().map(|(config, _)| config.timeout).max();
     let limit = limit.unwrap_or_default().min(RELEASE_LIMIT);
-    let client = Client::connect(server, limit, false)
+    let state_dir = releases
+        .first()
+        .map(|(config, _)| config.state_dir.as_path());
+    let client = Client::connect(server, state_dir, limit, false)
         .inspect_err(warn_kept)
         .ok();
     let mut kept = Ok(());
@@ -187,7 +195,12 @@ pub fn check_held(
     attachment: &ipam::ReleaseAttachmentRequest,
     ips: &[IpAddr],
 ) -> Result<(), IpamFailure> {
-    let client = Client::connect(&config.server, config.timeout, true)?;
+    let client = Client::connect(
+        &config.server,
+        Some(&config.state_dir),
+        config.timeout,
+        true,
+    )?;
     let question = LookupRequest {
         owner: Some(ipam::Owner {
             network: attachment.network.clone(),
@@ -220,7 +233,12 @@ pub fn check_held(
 
 /// Whether a pod could have a lease: the server answers, and one of the pools has addresses.
 fn status(config: &IpamConfig) -> Result<(), IpamFailure> {
-    let client = Client::connect(&config.server, config.timeout.min(STATUS_LIMIT), false)?;
+    let client = Client::connect(
+        &config.server,
+        Some(&config.state_dir),
+        config.timeout.min(STATUS_LIMIT),
+        false,
+    )?;
     let mut last = Ok(());
     for name in &config.pools {
         let what = format!("reading pool {name}");
@@ -300,7 +318,12 @@ pub fn collect(
         attachments: valid,
         validate_only: false,
     };
-    let client = Client::connect(&config.server, config.timeout, true)?;
+    let client = Client::connect(
+        &config.server,
+        Some(&config.state_dir),
+        config.timeout,
+        true,
+    )?;
     let done = client.call(question, |mut leases, request| async move {
         leases.release_unlisted(request).await
     });

@@ -215,7 +215,7 @@ mod tests {
     use rustls::{AlertDescription, CertificateError};
 
     use super::*;
-    use crate::proxy::NAMES;
+    use crate::proxy::{NAMES, Upstreams};
 
     #[test]
     fn what_tls_says_is_reported_with_the_file_and_what_to_do_in_one_line() {
@@ -231,7 +231,9 @@ mod tests {
                 identity,
                 names: NAMES,
             };
-            Upstream::new("https://ipam.storage.example.org:7443", Some(files)).unwrap()
+            let address = "https://ipam.storage.example.org:7443";
+            let upstreams = Upstreams::new(address, Some(files)).unwrap();
+            upstreams.into_parts().1.remove(0)
         };
         let alert = rustls::Error::AlertReceived;
         let invalid = rustls::Error::InvalidCertificate;

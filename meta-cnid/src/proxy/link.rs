@@ -34,7 +34,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How the connection is.
 #[derive(Clone)]
-enum State {
+pub(super) enum State {
     /// It is being made, for the first time or after it broke.
     Connecting,
     /// It is there.
@@ -51,25 +51,8 @@ pub(super) struct Link {
     wanted: Arc<Notify>,
 }
 
-/// The connections, as they are made.
-pub struct Connections(watch::Receiver<State>);
-
-impl Connections {
-    /// Ends when a connection is made, also one that takes another one's place.
-    pub async fn next(&mut self) {
-        loop {
-            if self.0.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            if matches!(*self.0.borrow_and_update(), State::Up(_)) {
-                return;
-            }
-        }
-    }
-}
-
 /// The side that makes the connection.
-pub struct Keeper {
+pub(super) struct Keeper {
     upstream: Arc<Upstream>,
     state: watch::Sender<State>,
     wanted: Arc<Notify>,
@@ -78,6 +61,7 @@ pub struct Keeper {
     connections: JoinSet<()>,
     /// The last logged reason why there is none.
     logged: String,
+    is_up: bool,
 }
 
 /// The present connection.
@@ -103,6 +87,7 @@ pub(super) fn new(upstream: Upstream, metrics: Metrics) -> (Link, Keeper) {
         metrics,
         connections: JoinSet::new(),
         logged: String::new(),
+        is_up: false,
     };
     (link, keeper)
 }
@@ -157,24 +142,47 @@ impl Link {
         }
     }
 
-    /// The connections from now on.
-    pub(super) fn connections(&self) -> Connections {
-        let mut state = self.state.clone();
-        state.mark_changed();
-        Connections(state)
+    /// Sends a request if there is a connection, and returns the answer once it begins. Else another server may have one.
+    pub(super) async fn send_now(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Status> {
+        let mut sender = match &*self.state.borrow() {
+            State::Up(sender) => sender.clone(),
+            State::Away(why) => {
+                self.wanted.notify_one();
+                return Err(why.clone());
+            }
+            State::Connecting => return Err(self.silent()),
+        };
+        let sent = sender.send_request(self.upstream.readdress(request));
+        let sent = sent.await;
+        sent.map_err(|error| broken(self.server().as_str(), &error))
     }
 
-    /// Ends once there is a connection.
-    pub(super) async fn connected(&self) {
-        let mut state = self.state.clone();
-        // Who keeps it may be gone: there is never one then.
-        if state
-            .wait_for(|now| matches!(now, State::Up(_)))
-            .await
-            .is_err()
-        {
-            std::future::pending::<()>().await;
+    /// Whether there is a connection.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(*self.state.borrow(), State::Up(_))
+    }
+
+    /// Ends when a connection is made, also one that takes another one's place. `seen`: up to which state that is known.
+    pub(super) async fn next_connection(seen: &mut watch::Receiver<State>) {
+        loop {
+            // Who keeps it may be gone: there is never one then.
+            if seen.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            if matches!(*seen.borrow_and_update(), State::Up(_)) {
+                return;
+            }
         }
+    }
+
+    /// The states of the connection, of which the present one is new.
+    pub(super) fn states(&self) -> watch::Receiver<State> {
+        let mut states = self.state.clone();
+        states.mark_changed();
+        states
     }
 
     fn silent(&self) -> Status {
@@ -225,16 +233,24 @@ impl Keeper {
             }
             if current.task.is_finished() {
                 tracing::info!(server = %self.upstream.address, "the connection to ipam-server ended");
-                self.metrics.connected(false);
+                self.count(false);
                 self.state.send_replace(State::Connecting);
                 return;
             }
         }
     }
 
+    /// Counts the server as one that there is a connection to, or not.
+    fn count(&mut self, is_up: bool) {
+        if self.is_up != is_up {
+            self.is_up = is_up;
+            self.metrics.connected(is_up);
+        }
+    }
+
     fn use_now(&mut self, opened: Opened) -> Current {
         self.logged.clear();
-        self.metrics.connected(true);
+        self.count(true);
         let task = self.connections.spawn(opened.connection);
         self.state.send_replace(State::Up(opened.sender));
         tracing::info!(server = %self.upstream.address, "connected to ipam-server");

@@ -37,7 +37,7 @@ impl Metrics {
         );
         registry.register(
             "meta_cni_ipam_connected",
-            "1 while there is a connection to ipam-server",
+            "The servers that there is a connection to, of those in --ipam-server",
             metrics.connected.clone(),
         );
         registry.register(
@@ -53,8 +53,12 @@ impl Metrics {
         self.in_flight.get().try_into().unwrap_or_default()
     }
 
-    pub(super) fn connected(&self, connected: bool) {
-        self.connected.set(connected.into());
+    /// One server more is connected to, or one less.
+    pub(super) fn connected(&self, is_up: bool) {
+        match is_up {
+            true => self.connected.inc(),
+            false => self.connected.dec(),
+        };
     }
 
     /// A call that is counted when the value goes.

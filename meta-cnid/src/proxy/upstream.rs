@@ -1,16 +1,72 @@
-//! Where ipam-server is, and requests addressed to it. How it is reached is left to [`super::dial`].
+//! Where the servers of ipam.v1 are, and requests addressed to one of them. How one is reached is left to [`super::dial`].
 
 use axum::body::Body;
 use dial::address::{Address, Target};
 use dial::files::Files;
+use dial::several::Addresses;
 use dial::token::Token;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, header};
 use meta_cni::ipam::config::check_address;
 
-/// Where calls are passed on to.
+/// Where calls are passed on to: a server, or several of one store.
 #[derive(Clone, Debug)]
-pub struct Upstream {
+pub struct Upstreams {
+    addresses: Addresses,
+    all: Vec<Upstream>,
+}
+
+impl Upstreams {
+    /// The servers at `unix:///path`, `https://host:port`, or `http://` on loopback, several with commas. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`WrongUpstream`], also if there are no files for https.
+    pub fn new(addresses: &str, files: Option<Files>) -> Result<Upstreams, WrongUpstream> {
+        let wrong = |problem| WrongUpstream { problem };
+        let read = check_address(addresses, files.is_some()).map_err(wrong)?;
+        if read.is_tls() && files.is_none() {
+            return Err(wrong(format!(
+                "{read} is trusted by --ipam-ca: give it too"
+            )));
+        }
+        let all = read.all().iter().map(|address| Upstream {
+            files: files.clone().filter(|_| address.is_tls()),
+            address: address.clone(),
+            token: None,
+        });
+        Ok(Upstreams {
+            all: all.collect(),
+            addresses: read,
+        })
+    }
+
+    /// The same servers, which know us by a token beside our files or instead of them.
+    ///
+    /// # Errors
+    /// [`WrongUpstream`] if one is not reached over TLS: whoever listens could use the token.
+    pub fn with_token(mut self, token: &Token) -> Result<Upstreams, WrongUpstream> {
+        for upstream in &mut self.all {
+            if !upstream.address.is_tls() {
+                let problem = format!(
+                    "{} takes no token; --ipam-token-file goes with https",
+                    upstream.address
+                );
+                return Err(WrongUpstream { problem });
+            }
+            upstream.token = Some(token.clone());
+        }
+        Ok(self)
+    }
+
+    /// The addresses as they were written, and each server.
+    pub(super) fn into_parts(self) -> (Addresses, Vec<Upstream>) {
+        (self.addresses, self.all)
+    }
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
     pub(super) address: Address,
     /// Of a server that is reached over TLS.
     files: Option<Files>,
@@ -26,41 +82,6 @@ pub struct WrongUpstream {
 }
 
 impl Upstream {
-    /// The server at `unix:///path`, `https://host:port`, or `http://` on loopback. Nothing is connected yet.
-    ///
-    /// # Errors
-    /// [`WrongUpstream`], also if there are no files for https.
-    pub fn new(address: &str, files: Option<Files>) -> Result<Upstream, WrongUpstream> {
-        let wrong = |problem| WrongUpstream { problem };
-        let read = check_address(address, files.is_some()).map_err(wrong)?;
-        if read.is_tls() && files.is_none() {
-            return Err(wrong(format!(
-                "{address} is trusted by --ipam-ca: give it too"
-            )));
-        }
-        Ok(Upstream {
-            files: files.filter(|_| read.is_tls()),
-            address: read,
-            token: None,
-        })
-    }
-
-    /// The same server, which knows us by a token beside our files or instead of them.
-    ///
-    /// # Errors
-    /// [`WrongUpstream`] if the server is not reached over TLS: whoever listens could use the token.
-    pub fn with_token(mut self, token: Token) -> Result<Upstream, WrongUpstream> {
-        if !self.address.is_tls() {
-            let problem = format!(
-                "{} takes no token; --ipam-token-file goes with https",
-                self.address
-            );
-            return Err(WrongUpstream { problem });
-        }
-        self.token = Some(token);
-        Ok(self)
-    }
-
     /// Our files, if it is reached over TLS.
     pub(super) fn files(&self) -> Option<&Files> {
         self.files.as_ref()
@@ -103,6 +124,10 @@ impl Upstream {
 mod tests {
     use super::*;
 
+    fn one(address: &str, files: Option<Files>) -> Upstream {
+        Upstreams::new(address, files).unwrap().all.remove(0)
+    }
+
     fn files() -> Files {
         Files {
             ca: "/ca".into(),
@@ -127,7 +152,7 @@ mod tests {
             ),
             ("https://ipam", Some(files()), "https://ipam/a.B/C?d"),
         ] {
-            let upstream = Upstream::new(address, files).unwrap();
+            let upstream = one(address, files);
             let request = Request::post("http://localhost/a.B/C?d")
                 .header("grpc-timeout", "5S")
                 .header("host", "localhost")
@@ -148,11 +173,12 @@ mod tests {
         let path = folder.path().join("token");
         std::fs::write(&path, "abc").unwrap();
         let token = Token::open(path, "--ipam-token-file").unwrap();
-        let plain = Upstream::new("http://127.0.0.1:1", None).unwrap();
-        let refused = plain.with_token(token.clone()).unwrap_err();
+        let plain = Upstreams::new("http://127.0.0.1:1", None).unwrap();
+        let refused = plain.with_token(&token).unwrap_err();
         assert!(refused.to_string().contains("https"), "{refused}");
-        let upstream = Upstream::new("https://ipam:7443", Some(files())).unwrap();
-        let upstream = upstream.with_token(token).unwrap();
+        let upstreams = Upstreams::new("https://ipam:7443,https://b:1", Some(files())).unwrap();
+        let upstreams = upstreams.with_token(&token).unwrap();
+        let upstream = &upstreams.all[1];
         let request = Request::post("http://localhost/a.B/C");
         let request = upstream.readdress(request.body(Body::empty()).unwrap());
         assert_eq!(request.headers()["authorization"], "Bearer abc");
@@ -166,8 +192,10 @@ mod tests {
             ("https://ipam:7443", None, "--ipam-ca"),
             ("https://a b:1", Some(files()), "is not an address"),
             ("http://127.0.0.1:1", Some(files()), "goes with https"),
+            ("unix:///a,https://b:1", None, "--ipam-ca"),
+            ("unix:///a,unix:///a", None, "named twice"),
         ] {
-            let shown = Upstream::new(address, files).unwrap_err().to_string();
+            let shown = Upstreams::new(address, files).unwrap_err().to_string();
             assert!(
                 shown.starts_with("--ipam-server: ") && shown.contains(words),
                 "{shown}"

@@ -52,6 +52,18 @@ impl Keys {
         self.key("head")
     }
 
+    /// The mark of a copy that is not finished.
+    pub(super) fn copy(&self) -> Bytes {
+        self.key("copy")
+    }
+
+    /// Where all keys begin and end.
+    pub(super) fn everything(&self) -> (Bytes, Bytes) {
+        let (begin, end) = (self.key(""), self.prefix.trim_end_matches('/'));
+        // `0` follows on `/`.
+        (begin, format!("{end}0").into())
+    }
+
     pub(super) fn applied(&self) -> Bytes {
         self.key("applied")
     }

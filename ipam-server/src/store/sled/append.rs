@@ -58,7 +58,7 @@ impl SledStore {
     /// What a group changes, and what the store holds with it, by what the tree holds.
     fn prepare(&self, journal: &Journal, group: &Group) -> Result<Prepared, StoreError> {
         let (path, before) = (&self.path, journal.status);
-        let values::Changed { entries, made } = values::changed(group, before.oldest);
+        let values::Changed { entries, made } = values::changed(group, before.oldest..=before.head);
         // What is only added needs nothing of what was there: sled may be a group behind.
         let adds_only = group.forget_events_to.is_none() && batch::are_new(&entries, &made);
         let status = |db: &sled::Db| batch::status_after(path, db, &entries, &made, before);

@@ -135,7 +135,7 @@ fn an_append_that_failed_is_not_there_after_the_recovery() {
     // As if the write had come through and only the answer had been lost.
     {
         let mut writer = store.writer();
-        let entries = values::changed(&group(2), 1).entries;
+        let entries = values::changed(&group(2), 1..=1).entries;
         writer.journal.append(entries, before).unwrap();
         writer.journal.roll_back(before);
         writer.failed = Failed::Journal;
@@ -161,7 +161,7 @@ fn an_index_that_fails_behind_its_append_is_made_anew_with_what_was_answered() {
     {
         let mut writer = store.writer();
         let mut status = writer.journal.status;
-        let entries = values::changed(&group(2), 1).entries;
+        let entries = values::changed(&group(2), 1..=1).entries;
         for entry in &entries {
             status.add(&entry.key, entry.value.as_deref().unwrap());
         }

@@ -5,6 +5,7 @@
 //! number of the commit (8 bytes); the pieces are at `x<key><commit><piece>`. No encoded message begins with a `0`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use ipam_core::lease::LeaseId;
@@ -104,8 +105,8 @@ pub(super) struct Changed {
     pub(super) made: BTreeSet<[u8; 9]>,
 }
 
-/// What a group changes; `oldest` is the oldest revision that is kept.
-pub(super) fn changed(group: &Group, oldest: u64) -> Changed {
+/// What a group changes; `kept` are the revisions of the history before it.
+pub(super) fn changed(group: &Group, kept: RangeInclusive<u64>) -> Changed {
     let events: Vec<Event> = group.events.iter().cloned().map(event::encode).collect();
     let mut changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
     for event in &events {
@@ -113,15 +114,17 @@ pub(super) fn changed(group: &Group, oldest: u64) -> Changed {
         if let Some(key) = after.or(before).and_then(key_of) {
             changes.insert(key, after.map(value_of));
         }
-        let key = Kind::Event.number(event.revision).to_vec();
-        changes.insert(key, Some(event.encode_to_vec()));
+        if group.forget_events_to.is_none_or(|to| event.revision > to) {
+            let key = Kind::Event.number(event.revision).to_vec();
+            changes.insert(key, Some(event.encode_to_vec()));
+        }
     }
     if let Some(change) = &group.origin {
         let value = origin::encode(&change.after);
         changes.insert(Kind::Meta.key(ORIGIN), Some(value));
     }
     if let Some(to) = group.forget_events_to {
-        for revision in oldest..=to {
+        for revision in *kept.start()..=to.min(*kept.end()) {
             changes.insert(Kind::Event.number(revision).to_vec(), None);
         }
     }

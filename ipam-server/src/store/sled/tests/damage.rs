@@ -206,7 +206,7 @@ fn a_commit_that_nobody_was_answered_for_is_not_saved_from_a_whole_journal() {
     made(dir.path(), false);
     let found = journal::read(dir.path()).unwrap();
     let mut journal = journal::Journal::go_on(&found).unwrap();
-    let unanswered = values::changed(&group(999), found.status.oldest).entries;
+    let unanswered = values::changed(&group(999), found.status.oldest..=found.status.head).entries;
     journal.append(unanswered, found.status).unwrap();
     journal.roll_back(found.status);
     journal.void().unwrap();
