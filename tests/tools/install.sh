@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need and the machine lacks; quiet when nothing is missing.
 #
-#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [containerd] [cluster] [clients] [deny] [mdbook] [shellcheck] [kernel]
+#   install.sh [packages] [jq] [plugins] [apiserver] [kubectl] [helm] [multus] [whereabouts] [containerd] [cluster] [clients] [deny] [mdbook] [shellcheck] [kernel]
 #                                                                     (the first three without an argument)
 #
 # packages   programs and CNI plugins of the distribution, by apt-get
@@ -12,6 +12,8 @@
 # kubectl    kubectl pinned in kubectl/go.mod, into target/tools/bin, if none is in PATH
 # helm       Helm pinned in helm/go.mod, into target/tools/bin
 # multus     Multus pinned in multus/go.mod, thin and thick, into target/tools/multus
+# whereabouts
+#            whereabouts pinned in whereabouts/go.mod with its CustomResourceDefinitions, into target/tools/whereabouts
 # containerd containerd pinned in containerd/go.mod, into target/tools/containerd; containerd, runc and busybox
 #            of the distribution, into target/tools/distribution: unpacked and not installed, so that no
 #            service starts, and the ones that a machine has stay
@@ -148,6 +150,15 @@ multus() {
     build multus "$tools/multus/" tool
 }
 
+whereabouts() {
+    local from=github.com/k8snetworkplumbingwg/whereabouts
+    build whereabouts "$tools/whereabouts/whereabouts" "$from/cmd"
+    [[ -e $tools/whereabouts/crds.yaml ]] && return
+    need_go whereabouts
+    from=$(cd "$here/whereabouts" && go list -m -f '{{.Dir}}' "$from")
+    cat "$from"/doc/crds/whereabouts.cni.cncf.io_*.yaml >"$tools/whereabouts/crds.yaml"
+}
+
 containerd() {
     build containerd "$tools/containerd/" -tags no_btrfs,no_zfs,no_aufs,no_devmapper tool
     local into=$tools/distribution
@@ -272,8 +283,8 @@ main() {
     local part
     for part; do
         case $part in
-        packages | jq | plugins | apiserver | kubectl | helm | multus | containerd | cluster | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
-        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, containerd, cluster, clients, deny, mdbook, shellcheck, kernel)" ;;
+        packages | jq | plugins | apiserver | kubectl | helm | multus | whereabouts | containerd | cluster | clients | deny | mdbook | shellcheck | kernel) "$part" ;;
+        *) fail "no such part: $part (packages, plugins, apiserver, kubectl, helm, multus, whereabouts, containerd, cluster, clients, deny, mdbook, shellcheck, kernel)" ;;
         esac
     done
     exit
