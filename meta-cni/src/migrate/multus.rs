@@ -192,9 +192,9 @@ impl Multus {
             .get("clusterNetwork")
             .and_then(Value::as_str)
             .is_some_and(|network| network.starts_with('/'));
-        settings.retain(|key, _| {
-            !FOUND_OUT.contains(&key.as_str()) && !(key == "clusterNetwork" && is_file)
-        });
+        let is_found_out =
+            |key: &str| FOUND_OUT.contains(&key) || (is_file && key == "clusterNetwork");
+        settings.retain(|key, _| !is_found_out(key));
         let text = |name: &str, default: &str| {
             let value = self.keys.get(name).and_then(Value::as_str);
             value.unwrap_or(default).to_owned()

@@ -279,7 +279,7 @@ fn an_offset_that_whereabouts_cannot_keep_is_found_by_reservation_and_cache() {
         + &reservation("fd00-0-8--5", "ns/db")
         + &reservation("fd00-0-7--5", "ns/lost")
         + &pods(&["web", "db", "lost"]);
-    let leases = planned(&[network.clone()], &text, &[cached]);
+    let leases = planned(std::slice::from_ref(&network), &text, &[cached]);
     assert_eq!(
         lines(&leases),
         [
