@@ -89,7 +89,7 @@ test-faults: build tools ## kill -9 at every step, hanging plugins, full disks
 	@tests/tools/rung.sh faults
 
 test-kubernetes: build tools ## A real etcd and kube-apiserver, and pods that a real Multus made
-	@tests/tools/install.sh kubectl multus
+	@tests/tools/install.sh kubectl multus whereabouts
 	@tests/tools/rung.sh kubernetes
 
 test-agent: build tools ## meta-cni through its node's agent, and without it

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{doctor, explain, install, list_plugins};
+use crate::{doctor, explain, install, list_plugins, migrate};
 
 /// A CNI plugin that attaches a pod to several networks, by delegating to the CNI plugins that
 /// NetworkAttachmentDefinitions name.
@@ -35,6 +35,8 @@ pub enum Action {
     Install(install::Options),
     #[expect(missing_docs, reason = "the type's text is the help")]
     Uninstall(install::UninstallOptions),
+    #[expect(missing_docs, reason = "the type's text is the help")]
+    Migrate(Box<migrate::Options>),
     /// Delete the sandboxes that the agent marked; a configuration comes on standard input, as for a verb
     #[command(hide = true)]
     CollectOrphans,

@@ -31,6 +31,7 @@ pub mod lease;
 pub mod limits;
 pub mod list_plugins;
 pub mod logging;
+pub mod migrate;
 pub mod order;
 pub mod plan;
 pub mod plugin_role;

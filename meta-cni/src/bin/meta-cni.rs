@@ -10,7 +10,7 @@ use cni::skel::{Command, Environment, Request};
 use meta_cni::arguments::{Action, MetaCni};
 use meta_cni::delegates::DELEGATE_MARK;
 use meta_cni::install::{InstallError, Outcome};
-use meta_cni::{called_as, doctor, explain, install, list_plugins, verbs};
+use meta_cni::{called_as, doctor, explain, install, list_plugins, migrate, verbs};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -117,6 +117,7 @@ fn run_by_a_person(arguments: &MetaCni) -> ExitCode {
                 Err(error) => not_installed(&error),
             }
         }
+        Some(Action::Migrate(options)) => migrate(options),
         Some(Action::Completion { shell }) => {
             clap_complete::generate(
                 *shell,
@@ -156,6 +157,18 @@ fn explain(options: &explain::Options) -> ExitCode {
             eprintln!("meta-cni: nothing is known of {what}; does it run on this node?");
             ExitCode::from(3)
         }
+        Err(error) => {
+            eprintln!("meta-cni: {}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `meta-cni migrate`.
+fn migrate(options: &migrate::Options) -> ExitCode {
+    match migrate::run(options, &mut io::stdout().lock()) {
+        Ok(migrate::Outcome::Whole) => ExitCode::SUCCESS,
+        Ok(migrate::Outcome::Partial) => ExitCode::from(3),
         Err(error) => {
             eprintln!("meta-cni: {}", with_causes(&error));
             ExitCode::FAILURE

@@ -145,7 +145,11 @@ impl Client {
         })
     }
 
-    fn ask<Q, A, F>(
+    /// Makes a call of any service of the server, as [`Client::call`] does.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub(crate) fn ask<Q, A, F>(
         &self,
         question: Q,
         call: impl Fn(Channel, Request<Q>) -> F,

@@ -37,18 +37,45 @@ struct Leasing {
 
 /// Notes that a network leases by `config`. If it cannot be noted, only DEL of older pods misses it.
 pub(super) fn note(state_dir: &Path, network: &str, config: &IpamConfig) {
-    let leasing = Leasing {
+    if let Err(error) = try_note(state_dir, network, config) {
+        let path = file(state_dir, network);
+        tracing::warn!(path = %path.display(), %error, "where a network leases is not noted");
+    }
+}
+
+/// Whether a network is noted to lease by `config`.
+pub(crate) fn is_noted(state_dir: &Path, network: &str, config: &IpamConfig) -> bool {
+    read(&file(state_dir, network)).as_ref() == Some(&leasing(network, config))
+}
+
+/// Notes that a network leases by `config`, if that is not noted yet.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn try_note(state_dir: &Path, network: &str, config: &IpamConfig) -> io::Result<()> {
+    match is_noted(state_dir, network, config) {
+        true => Ok(()),
+        false => write(&file(state_dir, network), &leasing(network, config)),
+    }
+}
+
+/// Removes the note of a network; none there is success.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn forget(state_dir: &Path, network: &str) -> io::Result<()> {
+    match fs::remove_file(file(state_dir, network)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn leasing(network: &str, config: &IpamConfig) -> Leasing {
+    Leasing {
         network: network.to_owned(),
         server: config.server.clone(),
         timeout_seconds: config.timeout.as_secs(),
         state_dir: config.state_dir.clone(),
-    };
-    let path = file(state_dir, network);
-    if read(&path).as_ref() == Some(&leasing) {
-        return;
-    }
-    if let Err(error) = write(&path, &leasing) {
-        tracing::warn!(path = %path.display(), %error, "where a network leases is not noted");
     }
 }
 

@@ -9,6 +9,7 @@ mod faults;
 mod fixture;
 mod in_cluster;
 mod install;
+mod migrate;
 mod pods;
 mod problems;
 mod rights;

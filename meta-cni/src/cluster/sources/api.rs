@@ -5,6 +5,7 @@
 mod connection;
 mod event;
 mod failure;
+mod listing;
 mod requests;
 mod retry;
 mod review;

@@ -2,7 +2,7 @@
 //! collected by meta-cni, and neither takes what the other's pods hold. The form that Multus 4.3 gives its files is in
 //! the rung conformance.
 
-mod site;
+pub(super) mod site;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! The API cluster against an HTTP server of the test's own, which fails as configured.
 
+mod listing;
 mod networks;
 mod report;
 

@@ -147,6 +147,18 @@ impl Site {
         self.on_the_node(call.conf(conf)).run()
     }
 
+    /// A folder with the configuration of Multus, as the runtime finds it.
+    pub(crate) fn runtime_folder(&self) -> PathBuf {
+        let folder = self.node.folder().join("runtime");
+        fs::create_dir_all(&folder).expect("make a folder");
+        let mut conf = self.conf.clone();
+        if let Some(keys) = conf.as_object_mut() {
+            keys.remove("runtimeConfig");
+        }
+        fs::write(folder.join("00-multus.conf"), conf.to_string()).expect("write a configuration");
+        folder
+    }
+
     /// The files with device information that Multus copied for its delegates.
     pub(crate) fn device_files(&self) -> Vec<PathBuf> {
         let folder = self.node.folder().join("k8s.cni.cncf.io/devinfo/cni");

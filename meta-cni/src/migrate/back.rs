@@ -1,0 +1,165 @@
+//! `--back`: what the receipt has, in reverse order. What somebody changed since is left alone.
+
+use std::collections::BTreeSet;
+
+use proto::ipam::v1::Lease;
+
+use super::MigrateError;
+use super::apply::write_network;
+use super::node::Node;
+use super::objects::Objects;
+use super::receipt::{Entry, Held, Receipt};
+use super::server::Server;
+use crate::cluster::NadName;
+use crate::cluster::api::ApiCluster;
+
+/// What is asked on the way back.
+pub(super) struct Back<'a> {
+    pub(super) server: &'a Server,
+    pub(super) node: &'a Node,
+    /// For networks that were rewritten.
+    pub(super) api: Option<&'a ApiCluster>,
+    pub(super) objects: &'a Objects,
+}
+
+/// Whether something is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It is.
+    Undo,
+    /// It is only reported.
+    Pretend,
+}
+
+/// A sentence for each step, and for what is left alone.
+#[derive(Debug, Default)]
+pub(super) struct Undone {
+    pub(super) steps: Vec<String>,
+    pub(super) left: Vec<String>,
+}
+
+impl Back<'_> {
+    /// Leases of the receipt's pools that the migration did not import: addresses that whereabouts does not know.
+    ///
+    /// # Errors
+    /// [`MigrateError`] if the server does not answer.
+    pub(super) fn newer(&self, receipt: &Receipt) -> Result<Vec<Lease>, MigrateError> {
+        let (mut pools, mut imported) = (BTreeSet::new(), BTreeSet::new());
+        for entry in receipt.entries() {
+            match entry {
+                Entry::Pool { name } => drop(pools.insert(name.clone())),
+                Entry::Leases(held) => {
+                    pools.extend(held.iter().map(|one| one.pool.clone()));
+                    imported.extend(held.iter().cloned());
+                }
+                Entry::Network { .. } | Entry::Noted { .. } | Entry::Cordoned { .. } => {}
+            }
+        }
+        let mut newer = Vec::new();
+        for pool in pools {
+            let leases = self.server.leases(&pool)?.into_iter();
+            newer.extend(leases.filter(|lease| !imported.contains(&Held::of(lease))));
+        }
+        Ok(newer)
+    }
+
+    /// Goes through the receipt backwards.
+    ///
+    /// # Errors
+    /// [`MigrateError`]; what was undone until then is out of the receipt.
+    pub(super) fn undo(&self, receipt: &mut Receipt, mode: Mode) -> Result<Undone, MigrateError> {
+        let mut undone = Undone::default();
+        let entries: Vec<Entry> = receipt.entries().iter().rev().cloned().collect();
+        for entry in entries {
+            match &entry {
+                Entry::Network {
+                    name,
+                    before,
+                    after,
+                } => self.network((name, before, after), mode, &mut undone)?,
+                Entry::Noted { network } => {
+                    if mode == Mode::Undo {
+                        self.node.forget(network)?;
+                    }
+                    let step = format!("note of network {network} on this node: removed");
+                    undone.steps.push(step);
+                }
+                Entry::Leases(held) => self.leases(held, mode, &mut undone)?,
+                Entry::Cordoned { name } => {
+                    if mode == Mode::Undo {
+                        self.server.uncordon(name)?;
+                    }
+                    undone.steps.push(format!("pool {name}: uncordoned"));
+                }
+                Entry::Pool { name } => self.pool(name, mode, &mut undone)?,
+            }
+            if mode == Mode::Undo {
+                receipt.forget(&entry)?;
+            }
+        }
+        Ok(undone)
+    }
+
+    fn network(
+        &self,
+        (name, before, after): (&NadName, &str, &str),
+        mode: Mode,
+        undone: &mut Undone,
+    ) -> Result<(), MigrateError> {
+        let api = self.api.ok_or(MigrateError::NoApi)?;
+        let nad = self.objects.nads.iter().find(|nad| nad.name == *name);
+        match nad {
+            None => undone
+                .left
+                .push(format!("network {name} does not exist any more")),
+            Some(nad) if nad.config != *after => {
+                let left = format!("network {name} was changed since, and stays as it is");
+                undone.left.push(left);
+            }
+            Some(nad) => {
+                if mode == Mode::Undo {
+                    write_network(api, name, &nad.version, before, None)?;
+                }
+                undone
+                    .steps
+                    .push(format!("network {name}: leases by whereabouts"));
+            }
+        }
+        Ok(())
+    }
+
+    fn leases(&self, held: &[Held], mode: Mode, undone: &mut Undone) -> Result<(), MigrateError> {
+        let pools: BTreeSet<&str> = held.iter().map(|one| one.pool.as_str()).collect();
+        for pool in pools {
+            let mut count = 0_usize;
+            for lease in self.server.leases(pool)? {
+                if held.contains(&Held::of(&lease))
+                    && (mode == Mode::Pretend || self.server.release(&lease)?)
+                {
+                    count += 1;
+                }
+            }
+            let step = format!("pool {pool}: {count} imported leases ended");
+            undone.steps.push(step);
+        }
+        Ok(())
+    }
+
+    fn pool(&self, name: &str, mode: Mode, undone: &mut Undone) -> Result<(), MigrateError> {
+        let deleted = match mode {
+            Mode::Undo => self.server.delete_pool(name),
+            Mode::Pretend => Ok(()),
+        };
+        match deleted {
+            Ok(()) => undone.steps.push(format!("pool {name}: deleted")),
+            // Pods made since lease from it (--force).
+            Err(error) if error.is_precondition() => {
+                undone
+                    .left
+                    .push(format!("pool {name} has leases, and stays"));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
