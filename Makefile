@@ -17,7 +17,7 @@ export META_CNI_BIN_DIR ?= $(if $(filter dev,$(PROFILE)),$(CURDIR)/target/$(TARG
 # What install.sh puts there are programs that the machine lacks.
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build build-demo demo cluster cluster-stop test lint image manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-cluster test-cluster docs book flags rpcs crds architecture audit musl tools clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo cluster cluster-stop test lint image release manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-cluster test-cluster docs book flags rpcs crds architecture audit musl tools tools-ahead clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ image: ## The image, target/image/meta-cni.tar, with its SBOM; META_CNI_BIN_DIR 
 	@[[ $(META_CNI_BIN_DIR) != $(RELEASE) ]] || $(MAKE) --no-print-directory build
 	@tests/tools/install.sh jq
 	deploy/image/build.sh target/image
+
+release: build ## What a release consists of, in target/dist: executables, image, chart, manifests, SBOM, checksums
+	@tests/tools/install.sh jq helm
+	deploy/release/build.sh target/dist
 
 manifests: ## Writes the manifests of deploy/ from the chart, and the chart's page
 	@tests/tools/install.sh helm
@@ -144,10 +148,11 @@ lint: ## Format, clippy, licences, shellcheck, documentation with its links; war
 	tests/tools/rpcs.sh check
 	$(MAKE) --no-print-directory lint-deploy docs
 
-lint-deploy: ## The chart with many files of values, the manifests that are made from it, and the image twice
+lint-deploy: ## The chart with many files of values, the manifests that are made from it, the image and a release twice
 	@tests/tools/install.sh jq kubectl helm
 	deploy/chart/test.sh
 	deploy/image/test.sh
+	deploy/release/test.sh
 
 validate-chart: ## What the chart makes of many files of values, before a real kube-apiserver
 	@tests/tools/install.sh packages apiserver kubectl helm
@@ -202,6 +207,9 @@ musl: ## The executables for musl (rustup target add x86_64-unknown-linux-musl)
 
 tools: ## What the tests need: packages, pinned plugins, kube-apiserver
 	@tests/tools/install.sh packages plugins apiserver
+
+tools-ahead: # The pinned Go programs of all rungs, for whoever has idle processors: CI builds them beside its compiler
+	@tests/tools/install.sh plugins apiserver kubectl multus helm
 
 clean: ## Removes target/
 	cargo clean

@@ -104,17 +104,26 @@ need_go() {
             "Unpack https://go.dev/dl/ into /usr/local and put /usr/local/go/bin first in PATH."
 }
 
-# build NAME OUTPUT WHAT...: builds tools of the module NAME unless its pins are those of the last build.
+# built OUTPUT STAMP PINS: whether the output is there and of these pins.
+built() { [[ -e $1 && -f $2 && $(<"$2") == "$3" ]]; }
+
+# build NAME OUTPUT WHAT...: builds tools of the module NAME unless its pins are those of the last build. A run that builds the same at
+# the same time is waited for.
 build() {
     local module=$here/$1 output=$2 stamp pins
     stamp=$tools/.$(basename "$output").stamp
     pins=$(cat "$module/go.mod" "$module/go.sum" | sha256sum)
-    [[ -e $output && -f $stamp && $(<"$stamp") == "$pins" ]] && return
+    built "$output" "$stamp" "$pins" && return
     need_go "$1"
-    say "building $1 into $output (once; takes a few minutes)"
     mkdir -p "$tools"
-    (cd "$module" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$output" "${@:3}")
-    printf '%s\n' "$pins" >"$stamp"
+    (
+        flock 9
+        built "$output" "$stamp" "$pins" && exit
+        say "building $1 into $output (once; takes a few minutes)"
+        cd "$module"
+        CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$output" "${@:3}"
+        printf '%s\n' "$pins" >"$stamp"
+    ) 9>"$tools/.$1.lock"
 }
 
 plugins() {

@@ -61,11 +61,14 @@ pub(super) enum Message {
     Stop,
 }
 
+/// A step of a check of the store: where it goes on, and who waits for it.
+type CheckStep = (Option<Cursor>, oneshot::Sender<Result<Step, Refusal>>);
+
 /// Messages that were taken out of the queue.
 #[derive(Default)]
 struct Taken {
     jobs: Vec<Job>,
-    checks: Vec<(Option<Cursor>, oneshot::Sender<Result<Step, Refusal>>)>,
+    checks: Vec<CheckStep>,
     /// No more jobs come.
     stopping: bool,
 }

@@ -177,7 +177,7 @@ pub fn copy(
     }
     let mark = serde_json::to_vec(&mark).unwrap_or_default();
     let opened = to.open_target(&target, &mark)?;
-    let opened = opened.ok_or_else(|| CopyError::NotEmpty { place })?;
+    let opened = opened.ok_or(CopyError::NotEmpty { place })?;
     Work {
         from,
         to,

@@ -34,8 +34,11 @@ impl Scene {
         site.node.install(&program);
         static CRDS: Once = Once::new();
         CRDS.call_once(|| {
-            let crds = fs::read_to_string(folder.join("crds.yaml")).expect("read the CRDs");
-            ApiServer::shared().apply(&crds);
+            for file in fs::read_dir(folder.join("crds")).expect("list the CRDs") {
+                let path = file.expect("list the CRDs").path();
+                let crd = fs::read_to_string(path).expect("read a CRD");
+                ApiServer::shared().apply(&crd);
+            }
         });
         let namespace = networks(&site.node);
         let server = IpamServer::start();
