@@ -37,7 +37,7 @@ pub(super) struct Imported {
 
 impl Server {
     fn client(&self) -> Result<Client, MigrateError> {
-        Client::connect(&self.0, LIMIT, false).map_err(|source| MigrateError::Server {
+        Client::connect(&self.0, None, LIMIT, false).map_err(|source| MigrateError::Server {
             source: Box::new(source),
         })
     }
