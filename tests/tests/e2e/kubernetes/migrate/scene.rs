@@ -201,17 +201,21 @@ impl Scene {
 fn networks(node: &Node) -> String {
     let (api, namespace) = (ApiServer::shared(), node.name().to_owned());
     let kubernetes = json!({ "kubeconfig": api.kubeconfig() });
+    // whereabouts does not start without a file of its own, even if it says nothing new.
+    let own = node.conf_dir().join("whereabouts.conf");
+    let text = json!({ "datastore": "kubernetes", "kubernetes": kubernetes });
+    fs::write(&own, text.to_string()).expect("write whereabouts' file");
     let mut pair = node.side_bridge("br-pair", &[]);
     pair["isGateway"] = json!(false);
     pair["ipam"] = json!({
-        "type": "whereabouts", "kubernetes": kubernetes,
+        "type": "whereabouts", "kubernetes": kubernetes, "configuration_path": own,
         "ipRanges": [{ "range": "10.43.0.0/24" }, { "range": "fd00:43::/64" }],
     });
     api.nad(&namespace, "pair", pair);
     let mut lone = node.side_bridge("br-lone", &[]);
     lone["isGateway"] = json!(false);
     lone["ipam"] = json!({
-        "type": "whereabouts", "kubernetes": kubernetes, "range": "10.44.0.0/24",
+        "type": "whereabouts", "kubernetes": kubernetes, "configuration_path": own, "range": "10.44.0.0/24",
         "range_start": "10.44.0.10", "range_end": "10.44.0.99", "exclude": ["10.44.0.12/30"],
     });
     let tuning = json!({ "type": "tuning" });
