@@ -26,7 +26,7 @@ pools.yaml, as for ipam-server --pools:
     ipv6: {cidr: 'fd00:20::/64'}
     quarantine: 60s";
 
-/// Makes a pool of one or two families, or all pools of a file.
+/// Makes a pool of one or two families, or all pools of a file. A pool that exists with the same configuration stays as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CreateArgs {

@@ -141,7 +141,14 @@ async fn metrics_show_what_happened_and_keep_to_the_rules_of_their_names() {
         ("ipam_store_writable", "1"),
         ("ipam_revision", "3"),
         ("ipam_watchers", "1"),
-        (r#"ipam_server_build_info{version="0.1.0"}"#, "1"),
+        (
+            concat!(
+                r#"ipam_server_build_info{version=""#,
+                env!("CARGO_PKG_VERSION"),
+                r#""}"#
+            ),
+            "1",
+        ),
     ] {
         let reported = metrics.get(sample).map(String::as_str);
         assert_eq!(reported, Some(value), "{sample} in {metrics:#?}");

@@ -79,8 +79,13 @@ fn pools_come_from_a_file_all_that_is_right_of_it() {
         .map(|pool| pool["name"].clone())
         .collect();
     assert_eq!(names, ["a", "b"]);
-    let again = bench.fails(&format!("pool create -f {good}"), 1);
-    assert!(again.ends_with("[POOL_EXISTS]\n"), "{again}");
+    bench.done(&format!("pool create -f {good}"));
+    let other = bench.file(
+        "other.yaml",
+        "pools:\n- name: a\n  ipv4: {cidr: 10.0.0.0/25}\n",
+    );
+    let exists = bench.fails(&format!("pool create -f {other}"), 1);
+    assert!(exists.ends_with("[POOL_EXISTS]\n"), "{exists}");
     let wrong = bench.file(
         "wrong.yaml",
         "pools:\n- name: c\n  ipv4: {cidr: 10.9.0.1/24}\n",
