@@ -11,7 +11,6 @@ use dial::several::{Away, Preferred, Time, ask};
 use nix::sys::signal::Signal;
 use proto::ipam::v1 as ipam;
 use proto::ipam::v1::lease_service_client::LeaseServiceClient;
-use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::Instant;
@@ -20,7 +19,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::ledgers;
 use crate::member::Member;
-use crate::servers::Server;
+use crate::servers::{Server, three_servers};
 
 /// How long a call may take, as a configuration of meta-ipam may say.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -143,30 +142,7 @@ async fn break_servers(servers: &mut [Server; 3], mut answered: watch::Receiver<
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_fails_while_servers_are_killed_stopped_and_replaced() {
     let member = Member::start(&[]);
-    let store = member.settings().address.to_string();
-    let mut servers = [
-        Server::start(&store),
-        Server::start(&store),
-        Server::start(&store),
-    ];
-    let subnet = |cidr: &str| {
-        Some(ipam::Subnet {
-            cidr: cidr.to_owned(),
-            ..Default::default()
-        })
-    };
-    let pool = ipam::Pool {
-        name: "blue".into(),
-        ipv4: subnet("10.0.0.0/20"),
-        ipv6: subnet("fd00::/64"),
-        ..Default::default()
-    };
-    let create = ipam::CreatePoolRequest {
-        pool: Some(pool),
-        ..Default::default()
-    };
-    let mut pools = PoolServiceClient::new(servers[0].channel());
-    pools.create_pool(create).await.unwrap();
+    let mut servers = three_servers(&member, "10.0.0.0/20").await;
     let (answered, seen) = watch::channel(0);
     let moved = Arc::new(AtomicUsize::new(0));
     let channels: Arc<[Channel]> = servers.iter().map(Server::channel).collect();

@@ -125,6 +125,31 @@ impl Drop for Server {
     }
 }
 
+/// Three servers over one store, with a pool `blue` of these IPv4 addresses.
+pub(crate) async fn three_servers(member: &Member, ipv4: &str) -> [Server; 3] {
+    let store = member.settings().address.to_string();
+    let servers = [(); 3].map(|()| Server::start(&store));
+    let subnet = |cidr: &str| {
+        Some(ipam::Subnet {
+            cidr: cidr.to_owned(),
+            ..Default::default()
+        })
+    };
+    let pool = ipam::Pool {
+        name: "blue".into(),
+        ipv4: subnet(ipv4),
+        ipv6: subnet("fd00::/64"),
+        ..Default::default()
+    };
+    let create = ipam::CreatePoolRequest {
+        pool: Some(pool),
+        ..Default::default()
+    };
+    let mut pools = PoolServiceClient::new(servers[0].channel());
+    pools.create_pool(create).await.unwrap();
+    servers
+}
+
 /// Asks one server, and the others if that one is of no use, as meta-ipam does.
 async fn allocate(channels: Vec<Channel>, number: usize) -> Result<ipam::Lease, tonic::Status> {
     let mut last = None;
@@ -147,30 +172,7 @@ async fn allocate(channels: Vec<Channel>, number: usize) -> Result<ipam::Lease, 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_servers_of_which_one_is_killed_and_one_stopped_lease_a_pool_to_its_last_pair() {
     let member = Member::start(&[]);
-    let store = member.settings().address.to_string();
-    let mut servers = [
-        Server::start(&store),
-        Server::start(&store),
-        Server::start(&store),
-    ];
-    let subnet = |cidr: &str| {
-        Some(ipam::Subnet {
-            cidr: cidr.to_owned(),
-            ..Default::default()
-        })
-    };
-    let pool = ipam::Pool {
-        name: "blue".into(),
-        ipv4: subnet("10.0.0.0/21"),
-        ipv6: subnet("fd00::/64"),
-        ..Default::default()
-    };
-    let create = ipam::CreatePoolRequest {
-        pool: Some(pool),
-        ..Default::default()
-    };
-    let mut pools = PoolServiceClient::new(servers[0].channel());
-    pools.create_pool(create).await.unwrap();
+    let mut servers = three_servers(&member, "10.0.0.0/21").await;
     let pairs = 2_046;
     let channels: Vec<_> = servers.iter().map(Server::channel).collect();
     let mut calls = JoinSet::new();
