@@ -17,7 +17,7 @@ export META_CNI_BIN_DIR ?= $(if $(filter dev,$(PROFILE)),$(CURDIR)/target/$(TARG
 # What install.sh puts there are programs that the machine lacks.
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build build-demo demo cluster cluster-stop test lint image release manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-cluster test-cluster docs book flags rpcs crds architecture audit musl tools tools-ahead clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo cluster cluster-stop test lint image release manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-etcd bench-cluster sim test-cluster docs book flags rpcs crds architecture audit musl tools tools-ahead clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -158,7 +158,7 @@ validate-chart: ## What the chart makes of many files of values, before a real k
 	@tests/tools/install.sh packages apiserver kubectl helm
 	deploy/chart/validate.sh
 
-bench: bench-attach bench-ipam bench-agent ## All benchmarks
+bench: bench-attach bench-ipam bench-agent bench-etcd ## All benchmarks
 
 bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attach.json and .svg
 	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
@@ -171,6 +171,14 @@ bench-ipam: build tools ## Leases beside their floors; target/bench/ipam.json an
 bench-agent: build tools ## The same through the agent, and its memory; target/bench/agent.json and .svg
 	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench agent
+
+bench-etcd: build ## Leases of servers over etcd beside transactions of etcd; target/bench/etcd.json and plots. ETCD names the program
+	@tests/tools/install.sh packages
+	cargo bench --locked --package e2e --bench etcd
+
+sim: build ## 5,000 nodes with 40 pods each, whose pods come and go, on sled and on etcd: nothing twice, nothing left; target/bench/sim.json
+	@tests/tools/install.sh packages
+	cargo bench --locked --package e2e --bench sim
 
 bench-cluster: build tools ## 60 pods with three interfaces under a kubelet, beside the primary network alone, and beside Multus with whereabouts
 	@tests/tools/install.sh jq kubectl helm containerd cluster multus whereabouts

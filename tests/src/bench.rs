@@ -3,8 +3,10 @@
 
 mod attachers;
 pub mod comparison;
+pub mod crowd;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,6 +73,11 @@ impl Samples {
     /// Adds a value.
     pub fn push_value(&mut self, value: f64) {
         self.0.push(value);
+    }
+
+    /// Adds those of another measurement.
+    pub fn extend(&mut self, other: Samples) {
+        self.0.extend(other.0);
     }
 
     /// The median; 0 if there is no sample.
@@ -237,6 +244,20 @@ fn memory(pid: u32, field: &str) -> u64 {
         .parse::<u64>()
         .expect("a number")
         * 1024
+}
+
+/// The bytes of a disk that the files of a folder take: holes in them take none.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("read a folder");
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(file) if file.is_dir() => folder_bytes(&entry.path()),
+        Ok(file) => file.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.filter_map(Result::ok).map(size).sum()
 }
 
 /// Draws lines over a logarithmic axis into `target/bench/<name>.svg`: each has a name and its points.

@@ -36,6 +36,7 @@ pub use node::pod::Pod;
 pub use node::runtime::{self, Runtime};
 pub use node::{DEFAULT_SUBNETS, Node};
 pub use servers::cluster::Cluster;
+pub use servers::etcd::Etcd;
 pub use servers::ipam::{self, IpamServer};
 pub use servers::kube::{self, ApiServer};
 pub use servers::{certificates, dial, manifests, openmetrics, pages};

@@ -63,7 +63,7 @@ pub(crate) async fn beside_floor(server: &IpamServer, report: &mut Report) {
     report.ratio(
         "allocate_1_over_floor",
         ours.over(&floor),
-        1.3,
+        1.2,
         Better::Lower,
     );
     report.figure("Allocate, 1 caller", "ms", &ours);
@@ -130,6 +130,6 @@ pub(crate) async fn large_beside_small(
 fn both(report: &mut Report, name: &str, ours: &Samples, floor: &Samples) {
     for (suffix, q) in [("p50", 0.5), ("p99", 0.99)] {
         let ratio = ours.quantile(q) / floor.quantile(q);
-        report.ratio(&format!("{name}_{suffix}"), ratio, 1.2, Better::Lower);
+        report.ratio(&format!("{name}_{suffix}"), ratio, 1.1, Better::Lower);
     }
 }

@@ -8,12 +8,10 @@ mod grpc;
 mod load;
 mod plugin;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use e2e::IpamServer;
-use e2e::bench::{Better, Report, Samples, resident_bytes};
+use e2e::bench::{Better, Report, Samples, folder_bytes, resident_bytes};
 
 /// Pairs in the pool that everything is measured on; more than are ever leased.
 pub(crate) const POOL: (&str, &str) = ("10.0.0.0/11", "fd00::/64");
@@ -45,26 +43,15 @@ fn main() {
     plugin::large_beside_small(&large, &small, &mut report);
 
     let bytes = resident_bytes(large.pid()) as f64 / leases as f64;
-    report.ratio("bytes_per_lease", bytes, 400.0, Better::Lower);
+    report.ratio("bytes_per_lease", bytes, 200.0, Better::Lower);
     large.kill9();
     let killed = Instant::now();
     large.restart();
     let mut ready = Samples::default();
     ready.push_value(killed.elapsed().as_secs_f64());
-    report.ratio("ready_seconds_1m", ready.median(), 4.0, Better::Lower);
+    report.ratio("ready_seconds_1m", ready.median(), 1.5, Better::Lower);
     let store = folder_bytes(large.store()) as f64 / leases as f64;
     report.ratio("disk_bytes_per_lease", store, 250.0, Better::Lower);
 
     eprintln!("{}", report.write("ipam").display());
-}
-
-/// The bytes of a disk that the files of a folder take: holes in them take none.
-fn folder_bytes(folder: &std::path::Path) -> u64 {
-    let entries = fs::read_dir(folder).expect("read a folder");
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(file) if file.is_dir() => folder_bytes(&entry.path()),
-        Ok(file) => file.blocks() * 512,
-        Err(_) => 0,
-    };
-    entries.filter_map(Result::ok).map(size).sum()
 }

@@ -42,7 +42,7 @@ pub(crate) fn start(report: &mut Report) {
     report.ratio(
         "ipam_start_over_noop",
         version.over(&noop),
-        1.5,
+        1.3,
         Better::Lower,
     );
 }
@@ -65,7 +65,7 @@ pub(crate) fn beside_host_local(server: &IpamServer, report: &mut Report) {
     report.ratio(
         "plugin_add_over_hostlocal_10",
         ours.over(&theirs),
-        0.7,
+        0.6,
         Better::Lower,
     );
     report.figure("meta-ipam ADD at 10 leases", "ms", &ours);
@@ -99,7 +99,7 @@ pub(crate) fn large_beside_small(large: &IpamServer, small: &IpamServer, report:
             meta.run("DEL", "measured");
         }
     }
-    report.ratio("plugin_add_1m_over_10", many.over(&few), 1.2, Better::Lower);
+    report.ratio("plugin_add_1m_over_10", many.over(&few), 1.1, Better::Lower);
     report.figure("meta-ipam ADD at 1,000,000 leases", "ms", &many);
 }
 

@@ -22,6 +22,8 @@ pub use process::Replacing;
 pub struct IpamServer {
     folder: TempDir,
     store: PathBuf,
+    /// The address of its store, if that is not in the folder.
+    elsewhere: Option<String>,
     wrapper: Vec<String>,
     /// What root is on its socket.
     root: Root,
@@ -81,6 +83,18 @@ impl IpamServer {
         IpamServer::make(Some(store), &[], &[])
     }
 
+    /// Starts one whose store is at an address: `etcd://…`.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_in(store: &str) -> IpamServer {
+        let mut server = IpamServer::new(None, &[], &[]);
+        server.elsewhere = Some(store.to_owned());
+        server.restart();
+        server
+    }
+
     /// Starts one under another program, for example `["strace", "-f"]`, that ends with it.
     ///
     /// # Panics
@@ -126,6 +140,7 @@ impl IpamServer {
         IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
+            elsewhere: None,
             wrapper: owned(wrapper),
             root: Root::Operator,
             arguments: owned(arguments),
@@ -143,7 +158,10 @@ impl IpamServer {
         command
             .args(&words[1..])
             .arg(format!("--listen=unix://{}", socket.display()))
-            .arg(format!("--store-dir={}", store.display()))
+            .arg(match &self.elsewhere {
+                Some(address) => format!("--store={address}"),
+                None => format!("--store-dir={}", store.display()),
+            })
             .arg("--metrics-listen=127.0.0.1:0")
             .stdin(Stdio::null());
         if self.root == Root::Operator {

@@ -12,6 +12,7 @@ use rcgen::KeyPair;
 
 use crate::host::daemon::Daemon;
 use crate::host::locate;
+use crate::servers::etcd;
 use crate::servers::kube::audit;
 
 /// The token of the user who may do anything.
@@ -88,7 +89,7 @@ impl Processes {
 }
 
 fn start_etcd(folder: &Path) -> Daemon {
-    let mut etcd = Command::new(asset("etcd").unwrap_or_else(|| "etcd".into()));
+    let mut etcd = Command::new(etcd::program());
     etcd.current_dir(folder)
         .arg("--data-dir=etcd")
         .arg("--unsafe-no-fsync")
