@@ -2,7 +2,6 @@
 
 use ipam_core::log::{Append, Group, Log, Position, StoreError};
 
-use super::tree::Changes;
 use super::{Failed, SledStore, Writer, batch, failure, index, schema, values};
 use crate::store::journal::{self, Entry, Journal, Status};
 
@@ -27,12 +26,7 @@ impl SledStore {
             return Err(error);
         }
         writer.failed = Failed::Nothing;
-        if let Some(follower) = &self.follower {
-            follower.hand_over(Changes {
-                number: writer.journal.sequence,
-                entries,
-            });
-        }
+        self.tree.hand_over(writer.journal.sequence, entries);
         Ok(())
     }
 
@@ -55,17 +49,11 @@ impl SledStore {
         Ok(())
     }
 
-    /// What a group changes, and what the store holds with it, by what the tree holds.
+    /// What a group changes, and what the store holds with it, by what it held before.
     fn prepare(&self, journal: &Journal, group: &Group) -> Result<Prepared, StoreError> {
-        let (path, before) = (&self.path, journal.status);
+        let before = journal.status;
         let values::Changed { entries, made } = values::changed(group, before.oldest..=before.head);
-        // What is only added needs nothing of what was there: sled may be a group behind.
-        let adds_only = group.forget_events_to.is_none() && batch::are_new(&entries, &made);
-        let status = |db: &sled::Db| batch::status_after(path, db, &entries, &made, before);
-        let status = match adds_only {
-            true => self.tree.with(status)?,
-            false => self.tree.with_all(status)?,
-        };
+        let status = batch::status_after(&self.path, &self.tree, &entries, &made, before)?;
         Ok(Prepared {
             status: with_extent(status, before, group),
             entries,

@@ -9,20 +9,14 @@ use super::super::journal::{Entry, Status};
 use super::block::{self, Block, Entries};
 use super::failure;
 use super::history;
+use super::tree::{Changes, Tree};
 use super::values::{self, APPLIED, Kind};
-
-/// Whether changes only add: new leases, and events.
-pub(super) fn are_new(changes: &[Entry], made: &BTreeSet<[u8; 9]>) -> bool {
-    changes.iter().all(|Entry { key, value, .. }| {
-        value.is_some() && (history::revision(key).is_some() || made.contains(key.as_slice()))
-    })
-}
 
 /// What the store holds after the changes of a group; `status` is before it. `made` are the keys of what was not there
 /// before; all events are new ones. The tree is read for what is changed or removed, and not for what is added.
 pub(super) fn status_after(
     path: &Path,
-    tree: &sled::Tree,
+    tree: &Tree,
     changes: &[Entry],
     made: &BTreeSet<[u8; 9]>,
     mut status: Status,
@@ -38,7 +32,7 @@ pub(super) fn status_after(
             }
             (None, value) => {
                 if !made.contains(key.as_slice())
-                    && let Some(before) = values::get(path, tree, key)?
+                    && let Some(before) = tree.value(key)?
                 {
                     status.subtract(key, &before);
                 }
@@ -49,45 +43,44 @@ pub(super) fn status_after(
         }
     }
     if let Some(forgotten) = forgotten {
-        history::visit(path, tree, forgotten, |revision, event| {
-            status.subtract(&Kind::Event.number(revision), event);
+        tree.with_all(|db| {
+            history::visit(path, db, forgotten, |revision, event| {
+                status.subtract(&Kind::Event.number(revision), event);
+            })
         })?;
     }
     Ok(status)
 }
 
-/// What is to be written into a tree that holds everything before a commit. Writing it once more changes nothing.
+/// What is to be written into a tree that holds everything before the groups up to `number`. Writing it once more changes nothing.
 pub(super) fn writes(
     path: &Path,
     tree: &sled::Tree,
-    commit: u64,
-    changes: &[Entry],
+    number: u64,
+    changes: &Changes,
 ) -> Result<sled::Batch, StoreError> {
     let mut writes = sled::Batch::default();
-    let mut blocks: BTreeMap<[u8; 9], Vec<&Entry>> = BTreeMap::new();
-    for change in changes {
-        match block::key_of(&change.key) {
-            Some(block) => blocks.entry(block).or_default().push(change),
-            None => {
-                let value = change.value.as_deref();
-                replace(path, tree, &mut writes, (commit, &change.key), value)?;
-            }
+    let mut blocks: BTreeMap<[u8; 9], Vec<&[u8]>> = BTreeMap::new();
+    for (key, value) in changes {
+        match block::key_of(key) {
+            Some(block) => blocks.entry(block).or_default().push(key),
+            None => replace(path, tree, &mut writes, (number, key), value.as_deref())?,
         }
     }
-    for (key, changes) in blocks {
+    for (key, changed) in blocks {
         let mut block = match values::stored(path, tree, &key)? {
             Some(value) => Block::of(&Entries::read(path, &key, &value)?),
             None => Block::default(),
         };
-        for Entry { key, value, .. } in changes {
-            if let Some(number) = values::number_of(key) {
+        for key in changed {
+            if let (Some(number), Some(value)) = (values::number_of(key), changes.get(key)) {
                 block.set(number, value.as_deref());
             }
         }
         let value = block.value();
-        replace(path, tree, &mut writes, (commit, &key), value.as_deref())?;
+        replace(path, tree, &mut writes, (number, &key), value.as_deref())?;
     }
-    writes.insert(Kind::Meta.key(APPLIED), &commit.to_be_bytes());
+    writes.insert(Kind::Meta.key(APPLIED), &number.to_be_bytes());
     Ok(writes)
 }
 
@@ -96,7 +89,7 @@ fn replace(
     path: &Path,
     tree: &sled::Tree,
     writes: &mut sled::Batch,
-    (commit, key): (u64, &[u8]),
+    (number, key): (u64, &[u8]),
     value: Option<&[u8]>,
 ) -> Result<(), StoreError> {
     let stored = tree.get(key).map_err(|error| failure::of(path, error))?;
@@ -104,7 +97,7 @@ fn replace(
         values::remove(writes, key, &stored);
     }
     if let Some(value) = value {
-        values::put(writes, commit, key, value);
+        values::put(writes, number, key, value);
     }
     Ok(())
 }

@@ -102,21 +102,20 @@ mod tests {
     use prost::Message;
 
     use super::super::batch;
+    use super::super::tree::Changes;
     use super::*;
-    use crate::store::journal::Entry;
 
     /// A change of the history: an event of about `length` bytes, or that one is forgotten.
-    fn entry(revision: u64, length: Option<usize>) -> Entry {
+    fn entry(revision: u64, length: Option<usize>) -> (Vec<u8>, Option<Vec<u8>>) {
         let event = |length| Event {
             revision,
             actor: "x".repeat(length),
             ..Event::default()
         };
-        Entry {
-            key: Kind::Event.number(revision).to_vec(),
-            value: length.map(|length| event(length).encode_to_vec()),
-            within: None,
-        }
+        (
+            Kind::Event.number(revision).to_vec(),
+            length.map(|length| event(length).encode_to_vec()),
+        )
     }
 
     fn index() -> (tempfile::TempDir, sled::Db) {
@@ -126,7 +125,7 @@ mod tests {
     }
 
     fn change(path: &Path, db: &sled::Db, revisions: RangeInclusive<u64>, length: Option<usize>) {
-        let changes: Vec<Entry> = revisions.map(|number| entry(number, length)).collect();
+        let changes: Changes = revisions.map(|number| entry(number, length)).collect();
         let writes = batch::writes(path, db, 7, &changes).unwrap();
         db.apply_batch(writes).unwrap();
     }

@@ -11,9 +11,9 @@ use super::super::StoreError;
 use super::super::journal::{Entry, Found, Hole};
 use super::super::salvage::Pile;
 use super::block::{self, Packer};
-use super::tree::collect;
+use super::tree::{Changes, collect, put_in};
 use super::values::{self, APPLIED, Kind};
-use super::{batch, failure, history, schema, survey};
+use super::{failure, history, schema, survey};
 
 /// How long a database that was closed a moment ago may stay locked: sled's threads end after its handle.
 const UNLOCKED: Duration = Duration::from_millis(500);
@@ -229,16 +229,23 @@ impl Failed {
     }
 }
 
-/// Puts the records behind `after` in.
+/// Puts the records behind `after` in, many at once.
 fn replay(path: &Path, db: &sled::Db, found: &Found, after: u64) -> Result<(), StoreError> {
+    let (mut last, mut waiting) = (after, Changes::new());
     found
-        .records(after, |sequence, changes| {
-            let writes = batch::writes(path, db, sequence, &changes).map_err(Failed::Store)?;
-            let applied = db.apply_batch(writes);
-            collect(changes.len());
-            applied.map_err(|error| Failed::Store(failure::of(path, error)))
+        .records(after, |sequence, entries| {
+            last = sequence;
+            waiting.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
+            if waiting.len() < TOGETHER {
+                return Ok(());
+            }
+            put_in(path, db, last, &std::mem::take(&mut waiting)).map_err(Failed::Store)
         })
-        .map_err(|error| error.of(path))
+        .map_err(|error| error.of(path))?;
+    match waiting.is_empty() {
+        true => Ok(()),
+        false => put_in(path, db, last, &waiting),
+    }
 }
 
 fn compare(path: &Path, db: &sled::Db, found: &Found) -> Result<(), StoreError> {

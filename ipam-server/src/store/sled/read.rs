@@ -1,4 +1,4 @@
-//! What is read: from the tree, once it holds all that was appended before. Stored messages become the types of the domain here.
+//! What is read, with all that was appended before. Stored messages become the types of the domain here.
 
 use std::path::Path;
 
@@ -113,7 +113,7 @@ impl Store for SledStore {
 
     fn origin(&self) -> Result<Option<Origin>, StoreError> {
         let path = &self.path;
-        let found = self.with(|db| values::get(path, db, &Kind::Meta.key(ORIGIN)))?;
+        let found = self.tree.value(&Kind::Meta.key(ORIGIN))?;
         let read = found.map(|value| origin::decode(&value)).transpose();
         read.map_err(|error| failure::corrupt(path, format!("which store it is: {error}")))
     }
@@ -128,7 +128,7 @@ impl Store for SledStore {
 
     fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError> {
         let (path, key) = (&self.path, Kind::Lease.number(id.0));
-        let value = self.with(|db| values::get(path, db, &key))?;
+        let value = self.tree.value(&key)?;
         let lease = value.map(|value| domain(path, &key, &value, lease::decode));
         lease.transpose()
     }

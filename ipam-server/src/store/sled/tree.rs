@@ -1,37 +1,63 @@
-//! sled's tree, which follows the journal: a thread puts the changes of each group in behind its append, so that nobody
-//! waits for sled who only appends. Readers wait until what was appended before they came is in.
+//! sled's tree, which follows the journal: a thread puts in what was appended, all that waits at once, so that nobody waits for
+//! sled who only appends, or asks for one value. Readers of many values wait until what was appended before they came is in.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use super::super::StoreError;
 use super::super::journal::Entry;
-use super::{batch, failure};
+use super::{batch, failure, values};
+
+/// With so many values that wait, an append waits too.
+const MOST_WAITING: usize = 1 << 14;
+
+/// The last value of each key that some groups change; none: it is removed.
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// The tree, and how far it follows.
 pub(super) struct Tree {
     path: PathBuf,
     open: RwLock<Option<sled::Db>>,
     progress: Mutex<Progress>,
-    moved: Condvar,
+    /// More waits, or nothing will.
+    more: Condvar,
+    /// Less waits.
+    less: Condvar,
 }
 
 struct Progress {
     /// The last group that was handed over, and the last one that is in the tree.
     handed: u64,
     applied: u64,
+    /// What is put in now, and what waits.
+    under_way: Arc<Changes>,
+    waiting: Changes,
+    /// Nothing more is handed over.
+    is_closing: bool,
     /// Why the tree follows no more.
     failed: Option<StoreError>,
 }
 
-/// The changes of a group.
-pub(super) struct Changes {
-    /// The group's number.
-    pub(super) number: u64,
-    pub(super) entries: Vec<Entry>,
+impl Progress {
+    /// That of a tree that holds everything up to group `number`.
+    fn at(number: u64) -> Progress {
+        Progress {
+            handed: number,
+            applied: number,
+            under_way: Arc::default(),
+            waiting: Changes::new(),
+            is_closing: false,
+            failed: None,
+        }
+    }
+
+    /// Why not everything that was handed over is or will be in the tree.
+    fn failure(&self) -> Option<&StoreError> {
+        self.failed.as_ref().filter(|_| self.applied < self.handed)
+    }
 }
 
 impl Tree {
@@ -40,12 +66,9 @@ impl Tree {
         Tree {
             path: path.to_owned(),
             open: RwLock::new(Some(db)),
-            progress: Mutex::new(Progress {
-                handed: number,
-                applied: number,
-                failed: None,
-            }),
-            moved: Condvar::new(),
+            progress: Mutex::new(Progress::at(number)),
+            more: Condvar::new(),
+            less: Condvar::new(),
         }
     }
 
@@ -75,6 +98,23 @@ impl Tree {
         self.with(work)
     }
 
+    /// The value of a key with everything that was handed over before; nobody waits for it.
+    pub(super) fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let changed = {
+            let progress = self.progress();
+            if let Some(error) = progress.failure() {
+                return Err(error.clone());
+            }
+            let waiting = progress.waiting.get(key);
+            waiting.or_else(|| progress.under_way.get(key)).cloned()
+        };
+        match changed {
+            Some(value) => Ok(value),
+            // It is in the tree, or comes into it with a group that was not handed over yet.
+            None => self.with(|db| values::get(&self.path, db, key)),
+        }
+    }
+
     /// Waits until the tree holds everything that was handed over.
     pub(super) fn catch_up(&self) -> Result<(), StoreError> {
         let mut progress = self.progress();
@@ -83,10 +123,7 @@ impl Tree {
             if let Some(error) = &progress.failed {
                 return Err(error.clone());
             }
-            progress = self
-                .moved
-                .wait(progress)
-                .unwrap_or_else(PoisonError::into_inner);
+            progress = wait(&self.less, progress);
         }
         Ok(())
     }
@@ -103,15 +140,28 @@ impl Tree {
         }
     }
 
+    /// Hands over what group `number` changes, the next one in the journal.
+    pub(super) fn hand_over(&self, number: u64, entries: Vec<Entry>) {
+        let mut progress = self.progress();
+        while progress.waiting.len() >= MOST_WAITING && progress.failed.is_none() {
+            progress = wait(&self.less, progress);
+        }
+        progress.handed = number;
+        let changes = entries.into_iter().map(|entry| (entry.key, entry.value));
+        progress.waiting.extend(changes);
+        self.more.notify_one();
+    }
+
     /// Puts another database in the place of one that failed; it holds everything up to group `number`.
     pub(super) fn replace(&self, db: sled::Db, number: u64) {
         let mut place = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *place = Some(db);
-        *self.progress() = Progress {
-            handed: number,
-            applied: number,
-            failed: None,
+        let mut progress = self.progress();
+        *progress = Progress {
+            is_closing: progress.is_closing,
+            ..Progress::at(number)
         };
+        self.less.notify_all();
     }
 
     pub(super) fn close(&self) {
@@ -125,44 +175,68 @@ impl Tree {
     /// Follows no more: as if sled had failed.
     pub(super) fn fail(&self, error: StoreError) {
         self.progress().failed = Some(error);
-        self.moved.notify_all();
+        self.less.notify_all();
     }
 
-    fn apply(&self, changes: Changes) {
-        let Changes { number, entries } = changes;
-        // A tree that took the place of a failed one has it already.
-        let is_due = {
-            let progress = self.progress();
-            progress.failed.is_none() && progress.applied < number
-        };
-        if !is_due {
-            return;
-        }
-        let applied = self.with(|db| {
-            let writes = batch::writes(&self.path, db, number, &entries)?;
-            let applied = db.apply_batch(writes);
-            collect(entries.len());
-            applied.map_err(|error| failure::of(&self.path, error))
-        });
-        match applied {
-            Ok(()) => {
-                self.progress().applied = number;
-                self.moved.notify_all();
+    /// Puts in what waits, until nothing more comes.
+    fn follow(&self) {
+        loop {
+            let (number, changes) = {
+                let mut progress = self.progress();
+                while progress.waiting.is_empty() || progress.failed.is_some() {
+                    if progress.is_closing {
+                        return;
+                    }
+                    progress = wait(&self.more, progress);
+                }
+                progress.under_way = Arc::new(std::mem::take(&mut progress.waiting));
+                (progress.handed, progress.under_way.clone())
+            };
+            self.less.notify_all();
+            let applied = self.with(|db| put_in(&self.path, db, number, &changes));
+            let mut progress = self.progress();
+            // A tree that took the place of this one has it already.
+            if progress.applied >= number {
+                continue;
             }
-            Err(error) => {
-                tracing::warn!(%error, "sled's index could not be changed; it is made anew from the journal");
-                // Nothing is lost: an error that passes, whatever sled says.
-                let text = format!("sled's index is made anew from the journal, since {error}");
-                self.fail(failure::io(&self.path, std::io::Error::other(text)));
+            match applied {
+                Ok(()) => {
+                    progress.applied = number;
+                    progress.under_way = Arc::default();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "sled's index could not be changed; it is made anew from the journal");
+                    // Nothing is lost: an error that passes, whatever sled says.
+                    let text = format!("sled's index is made anew from the journal, since {error}");
+                    let error = failure::io(&self.path, std::io::Error::other(text));
+                    progress.failed = Some(error);
+                }
             }
+            self.less.notify_all();
         }
     }
+}
+
+fn wait<'a>(moved: &Condvar, progress: MutexGuard<'a, Progress>) -> MutexGuard<'a, Progress> {
+    moved.wait(progress).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts changes of groups up to `number` into a tree that holds everything before. Doing it once more changes nothing.
+pub(super) fn put_in(
+    path: &Path,
+    db: &sled::Db,
+    number: u64,
+    changes: &Changes,
+) -> Result<(), StoreError> {
+    let writes = batch::writes(path, db, number, changes)?;
+    let applied = db.apply_batch(writes);
+    collect(changes.len());
+    applied.map_err(|error| failure::of(path, error))
 }
 
 /// The thread that lets a tree follow. It ends when this is dropped, with all that was handed over done.
 pub(super) struct Follower {
     tree: Arc<Tree>,
-    queue: Option<SyncSender<Changes>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -172,33 +246,26 @@ impl Follower {
     /// # Errors
     /// [`StoreError::Io`] if the system starts no thread.
     pub(super) fn start(tree: Arc<Tree>) -> Result<Follower, StoreError> {
-        // One group is put in, one waits: a third append waits until there is room.
-        let (queue, changes): (_, Receiver<Changes>) = sync_channel(1);
         let following = tree.clone();
         let thread = std::thread::Builder::new()
             .name("index".into())
-            .spawn(move || changes.iter().for_each(|changes| following.apply(changes)))
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| following.follow())).is_err() {
+                    following.fail(failure::panicked(&following.path));
+                }
+            })
             .map_err(|error| failure::io(&tree.path, error))?;
         Ok(Follower {
             tree,
-            queue: Some(queue),
             thread: Some(thread),
         })
-    }
-
-    /// Hands the changes of the next group over; readers who come from now on wait for them.
-    pub(super) fn hand_over(&self, changes: Changes) {
-        self.tree.progress().handed = changes.number;
-        let sent = self.queue.as_ref().map(|queue| queue.send(changes));
-        if !matches!(sent, Some(Ok(()))) {
-            self.tree.fail(failure::closed(&self.tree.path));
-        }
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        drop(self.queue.take());
+        self.tree.progress().is_closing = true;
+        self.tree.more.notify_one();
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the thread that brings sled's index up to date panicked");
         }
@@ -214,5 +281,68 @@ pub(super) fn collect(writes: usize) {
     const WRITES_A_ROUND: usize = 128;
     for _ in 0..=writes / WRITES_A_ROUND {
         crossbeam_epoch::pin().flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::values::Kind;
+    use super::*;
+
+    fn entry(number: u64, value: Option<&str>) -> Entry {
+        Entry {
+            key: Kind::Lease.number(number).to_vec(),
+            value: value.map(|text| text.as_bytes().to_vec()),
+            within: None,
+        }
+    }
+
+    fn tree() -> (tempfile::TempDir, Arc<Tree>) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = sled::open(folder.path()).unwrap();
+        let tree = Tree::new(folder.path(), db, 0);
+        (folder, Arc::new(tree))
+    }
+
+    fn value(tree: &Tree, number: u64) -> Option<String> {
+        let value = tree.value(&Kind::Lease.number(number)).unwrap();
+        value.map(|value| String::from_utf8(value).unwrap())
+    }
+
+    #[test]
+    fn a_value_is_read_while_it_waits_and_when_it_is_in() {
+        let (_folder, tree) = tree();
+        tree.hand_over(1, vec![entry(1, Some("one")), entry(2, Some("two"))]);
+        tree.hand_over(2, vec![entry(2, None), entry(3, Some("three"))]);
+        tree.hand_over(3, vec![entry(3, Some("drei"))]);
+        let read = || [1, 2, 3, 4].map(|number| value(&tree, number));
+        let expected = [Some("one"), None, Some("drei"), None];
+        let expected = expected.map(|text| text.map(str::to_owned));
+        assert_eq!(read(), expected);
+        assert_eq!(tree.with(|db| Ok(db.len())).unwrap(), 0, "nobody follows");
+        let follower = Follower::start(tree.clone()).unwrap();
+        tree.catch_up().unwrap();
+        assert_eq!(read(), expected);
+        tree.hand_over(4, vec![entry(1, None)]);
+        drop(follower);
+        assert_eq!(value(&tree, 1), None);
+        assert_eq!(tree.newest().unwrap(), 4);
+    }
+
+    #[test]
+    fn what_waits_for_a_tree_that_failed_is_not_read_before_another_one_has_it() {
+        let (folder, tree) = tree();
+        let _follower = Follower::start(tree.clone()).unwrap();
+        tree.fail(failure::closed(folder.path()));
+        tree.hand_over(1, vec![entry(1, Some("one"))]);
+        assert!(tree.value(&Kind::Lease.number(1)).is_err());
+        assert!(tree.catch_up().is_err());
+        tree.close();
+        let db = sled::open(folder.path().join("another")).unwrap();
+        tree.replace(db, 1);
+        assert_eq!(value(&tree, 1), None);
+        tree.hand_over(2, vec![entry(1, Some("eins"))]);
+        tree.catch_up().unwrap();
+        assert_eq!(value(&tree, 1), Some("eins".to_owned()));
     }
 }
