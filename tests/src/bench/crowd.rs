@@ -12,7 +12,7 @@ use crate::ipam::request;
 /// Calls of each caller in one turn.
 const CALLS: usize = 16;
 
-/// The calls per second of so many callers, each of which makes [`CALLS`] one after the other. `call` makes one, of a
+/// The calls per second of so many callers, each of which makes 16 one after the other. `call` makes one, of a
 /// caller's number and its own.
 ///
 /// # Panics
