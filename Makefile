@@ -120,7 +120,7 @@ test-ipam: build tools ## The address service: kill -9, full disks, everybody at
 test-damage: build tools ## The store on damaged disks: random damages, power cuts at every fsync, kills, a full disk
 	@tests/tools/rung.sh damage --nocapture
 
-test-replicas: ## The store in etcd, and several servers over one etcd; members that are killed, hang, refuse. On etcd 3.4 and 3.7; ETCD names one
+test-replicas: build ## Several servers over one etcd: members and servers are killed, hang, are cut off; one log explains all answers. On etcd 3.4 and 3.7; ETCD names one
 	@tests/tools/install.sh packages $(if $(ETCD),,etcd)
 	@tests/tools/rung.sh replicas --test-threads=2 --nocapture
 

@@ -16,9 +16,10 @@
 //! temporary folder: tests run side by side and leave nothing on the machine.
 //!
 //! The modules stand on one another in this order: `host` the machine, `servers` what serves a node, `node` the node with all
-//! that runs on it, `bench` what benchmarks share.
+//! that runs on it, `bench` what benchmarks share; `history` checks what callers saw.
 
 pub mod bench;
+pub mod history;
 mod host;
 mod node;
 mod servers;
@@ -39,4 +40,4 @@ pub use servers::cluster::Cluster;
 pub use servers::etcd::Etcd;
 pub use servers::ipam::{self, IpamServer};
 pub use servers::kube::{self, ApiServer};
-pub use servers::{certificates, dial, manifests, openmetrics, pages};
+pub use servers::{certificates, dial, etcd, manifests, openmetrics, pages};

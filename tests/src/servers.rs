@@ -3,7 +3,7 @@
 pub mod certificates;
 pub(crate) mod cluster;
 pub mod dial;
-pub(crate) mod etcd;
+pub mod etcd;
 pub mod ipam;
 pub mod kube;
 pub mod manifests;

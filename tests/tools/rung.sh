@@ -3,8 +3,8 @@
 #
 #   rung.sh NAME [LIBTEST-ARGUMENT…]   the module NAME of the end-to-end tests
 #   rung.sh unit                       the tests of all other crates, and the examples in their documentation
-#   rung.sh replicas [LIBTEST-ARGUMENT…]   the tests of ipam-server that need an etcd: on the one of the machine and on the newest
-#                                          one; ETCD names a program that is the only one
+#   rung.sh replicas [LIBTEST-ARGUMENT…]   the tests of ipam-server that need an etcd, and the module replicas: on the etcd of the machine
+#                                          and on the newest one; ETCD names a program that is the only one
 #
 # All rungs are built as one: with other packages chosen, cargo would build their dependencies a second time.
 set -euo pipefail
@@ -31,17 +31,22 @@ unit() {
 }
 
 replicas() {
+    if [[ -n ${ETCD:-} ]]; then
+        over_etcd "$@"
+        return
+    fi
+    over_etcd "$@"
+    printf '\nonce more on etcd 3.7\n'
+    ETCD=${E2E_TOOLS_DIR:-$PWD/target/tools}/etcd/etcd over_etcd "$@"
+}
+
+over_etcd() {
     local kind name folder executable
     while IFS=$'\t' read -r kind name folder executable; do
         [[ $kind == test && $name == etcd ]] && break
     done <<<"$built"
-    if [[ -n ${ETCD:-} ]]; then
-        run_in "$folder" "$executable" "$@" </dev/null
-        return
-    fi
     run_in "$folder" "$executable" "$@" </dev/null
-    printf '\nonce more on etcd 3.7\n'
-    ETCD=${E2E_TOOLS_DIR:-$PWD/target/tools}/etcd/etcd run_in "$folder" "$executable" "$@" </dev/null
+    end_to_end "$@"
 }
 
 end_to_end() {

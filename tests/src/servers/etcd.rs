@@ -79,7 +79,7 @@ impl Etcd {
 }
 
 /// The program: that of `ETCD`, of `KUBEBUILDER_ASSETS` (the convention of envtest), or of PATH.
-pub(crate) fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let named = env::var_os("ETCD").map(PathBuf::from);
     let asset = || env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join("etcd"));
     named.or_else(asset).unwrap_or_else(|| "etcd".into())

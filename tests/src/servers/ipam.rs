@@ -89,7 +89,16 @@ impl IpamServer {
     /// As [`IpamServer::start`].
     #[track_caller]
     pub fn start_in(store: &str) -> IpamServer {
-        let mut server = IpamServer::new(None, &[], &[]);
+        IpamServer::start_in_with(store, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_in_with(store: &str, arguments: &[&str]) -> IpamServer {
+        let mut server = IpamServer::new(None, &[], arguments);
         server.elsewhere = Some(store.to_owned());
         server.restart();
         server

@@ -1,6 +1,7 @@
 //! The harness itself: what every other test stands on. Plugins are run here by themselves, without
 //! `meta-cni`, by the same calls.
 
+mod history;
 mod kube;
 mod reference_plugins;
 mod workspace;
