@@ -90,8 +90,8 @@ async fn three_ledgers_lease_a_pool_to_its_last_pair_and_none_twice() {
     ];
     let apis = ledgers.clone().map(Api::new);
     // Without network and broadcast of IPv4.
-    create_pool(&apis[0], "10.0.0.0/22", "fd00::/118", None).await;
-    let pairs = 1_022;
+    create_pool(&apis[0], "10.0.0.0/18", "fd00::/114", None).await;
+    let pairs = 16_382;
     let mut asking = JoinSet::new();
     for number in 0..pairs + 4 {
         let api = apis[number % 3].clone();

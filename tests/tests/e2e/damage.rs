@@ -5,6 +5,7 @@
 
 mod full_disk;
 mod kill;
+mod live_copy;
 mod power_cut;
 mod random;
 mod scene;
