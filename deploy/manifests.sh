@@ -37,6 +37,7 @@ manifest() {
     rbac.yaml) render plugin-rbac ;;
     agent-rbac.yaml) render agent-rbac ;;
     admission.yaml) render admission ;;
+    agent-taint.yaml) render agent-taint --set agent.taint=true --set install.enabled=true ;;
     agent.yaml) render agent "${no_leases[@]}" ;;
     ipam-server.yaml | kustomize/ipam/ipam-server.yaml) render ipam-server ;;
     kustomize/base/meta-cni.yaml) render agent-rbac,admission,agent "${no_leases[@]}" --set install.enabled=true ;;
@@ -44,10 +45,10 @@ manifest() {
     esac
 }
 
-files=(rbac.yaml agent-rbac.yaml admission.yaml agent.yaml ipam-server.yaml kustomize/base/meta-cni.yaml
+files=(rbac.yaml agent-rbac.yaml admission.yaml agent-taint.yaml agent.yaml ipam-server.yaml kustomize/base/meta-cni.yaml
     kustomize/ipam/ipam-server.yaml kustomize/ipam/agent-ipam-patch.yaml)
 case ${1:-} in
-'') for file in "${files[@]}"; do manifest "$file" >"$file.new" && mv "$file.new" "$file"; done ;;
+'') for file in "${files[@]}"; do manifest "$file" >"$file.new" || { rm "$file.new"; exit 1; }; mv "$file.new" "$file"; done ;;
 check)
     for file in "${files[@]}"; do
         manifest "$file" | diff -u "$file" - || { printf 'deploy/%s is not what the chart makes: make manifests\n' "$file" >&2; exit 1; }

@@ -25,6 +25,7 @@ pub mod releases;
 mod repair;
 mod serve;
 pub mod service;
+mod taint;
 mod tasks;
 pub mod traces;
 pub mod watch;
@@ -185,6 +186,7 @@ impl Agent {
         tasks::count_deletions(&mut parts, arguments, Failing::register(&mut registry));
         tasks::count_operations(&mut parts, arguments, &node, &mut registry)?;
         tasks::start_watches(&mut parts, &api, &node, &index, &states);
+        tasks::start_untainting(&mut parts, &api, &node, arguments);
         let (close, closing) = oneshot::channel();
         let posting = events::run(
             posted,

@@ -19,7 +19,7 @@ use super::releases::{self, Waiting};
 use super::service::Service;
 use super::traces::{self, WrongEndpoint};
 use super::watch::{self, States};
-use super::{accepted, held, operations, orphans, repair};
+use super::{accepted, held, operations, orphans, repair, taint};
 
 /// Serves ipam.v1; from now on, whether or not the API server answers. An older agent that does so goes on until this one
 /// has reached ipam-server.
@@ -141,6 +141,23 @@ pub(super) fn start_watches(
     let (api, ..) = all();
     parts.work(async move {
         api.renew().await;
+        Ok(())
+    });
+}
+
+/// Removes the taint that keeps pods off this node, once meta-cni is installed.
+pub(super) fn start_untainting(
+    parts: &mut Parts,
+    api: &Api,
+    node: &Arc<str>,
+    arguments: &Arguments,
+) {
+    let Some(conf) = arguments.untaint_once.clone() else {
+        return;
+    };
+    let (client, node) = (api.client(), Arc::clone(node));
+    parts.work(async move {
+        taint::run(client, &node, conf).await;
         Ok(())
     });
 }

@@ -13,6 +13,7 @@ mod node_file;
 mod policies;
 mod queue;
 mod roles;
+mod taint;
 mod tenants;
 mod text;
 mod tokens;
