@@ -11,7 +11,7 @@ use super::super::StoreError;
 use super::super::journal::{Entry, Found, Hole};
 use super::super::salvage::Pile;
 use super::block::{self, Packer};
-use super::tree::{Changes, collect, put_in};
+use super::tree::{Changes, MOST_BYTES, bytes_of, collect, put_in};
 use super::values::{self, APPLIED, Kind};
 use super::{failure, history, schema, survey};
 
@@ -231,14 +231,16 @@ impl Failed {
 
 /// Puts the records behind `after` in, many at once.
 fn replay(path: &Path, db: &sled::Db, found: &Found, after: u64) -> Result<(), StoreError> {
-    let (mut last, mut waiting) = (after, Changes::new());
+    let (mut last, mut waiting, mut bytes) = (after, Changes::new(), 0);
     found
         .records(after, |sequence, entries| {
             last = sequence;
+            bytes += entries.iter().map(bytes_of).sum::<usize>();
             waiting.extend(entries.into_iter().map(|entry| (entry.key, entry.value)));
-            if waiting.len() < TOGETHER {
+            if bytes < MOST_BYTES {
                 return Ok(());
             }
+            bytes = 0;
             put_in(path, db, last, &std::mem::take(&mut waiting)).map_err(Failed::Store)
         })
         .map_err(|error| error.of(path))?;

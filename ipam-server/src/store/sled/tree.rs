@@ -11,8 +11,8 @@ use super::super::StoreError;
 use super::super::journal::Entry;
 use super::{batch, failure, values};
 
-/// With so many values that wait, an append waits too.
-const MOST_WAITING: usize = 1 << 14;
+/// With so many bytes of keys and values that wait, an append waits too; so many are put in at once at a start.
+pub(super) const MOST_BYTES: usize = 8 << 20;
 
 /// The last value of each key that some groups change; none: it is removed.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -22,10 +22,10 @@ pub(super) struct Tree {
     path: PathBuf,
     open: RwLock<Option<sled::Db>>,
     progress: Mutex<Progress>,
-    /// More waits, or nothing will.
-    more: Condvar,
-    /// Less waits.
-    less: Condvar,
+    /// Changes were handed over, or none come any more.
+    handed_over: Condvar,
+    /// Changes were taken or put in, or the tree failed.
+    moved: Condvar,
 }
 
 struct Progress {
@@ -35,6 +35,8 @@ struct Progress {
     /// What is put in now, and what waits.
     under_way: Arc<Changes>,
     waiting: Changes,
+    /// Of what waits.
+    bytes: usize,
     /// Nothing more is handed over.
     is_closing: bool,
     /// Why the tree follows no more.
@@ -49,6 +51,7 @@ impl Progress {
             applied: number,
             under_way: Arc::default(),
             waiting: Changes::new(),
+            bytes: 0,
             is_closing: false,
             failed: None,
         }
@@ -67,8 +70,8 @@ impl Tree {
             path: path.to_owned(),
             open: RwLock::new(Some(db)),
             progress: Mutex::new(Progress::at(number)),
-            more: Condvar::new(),
-            less: Condvar::new(),
+            handed_over: Condvar::new(),
+            moved: Condvar::new(),
         }
     }
 
@@ -110,7 +113,7 @@ impl Tree {
         };
         match changed {
             Some(value) => Ok(value),
-            // It is in the tree, or comes into it with a group that was not handed over yet.
+            // The tree has the value of every key that does not wait.
             None => self.with(|db| values::get(&self.path, db, key)),
         }
     }
@@ -123,7 +126,7 @@ impl Tree {
             if let Some(error) = &progress.failed {
                 return Err(error.clone());
             }
-            progress = wait(&self.less, progress);
+            progress = wait(&self.moved, progress);
         }
         Ok(())
     }
@@ -143,13 +146,14 @@ impl Tree {
     /// Hands over what group `number` changes, the next one in the journal.
     pub(super) fn hand_over(&self, number: u64, entries: Vec<Entry>) {
         let mut progress = self.progress();
-        while progress.waiting.len() >= MOST_WAITING && progress.failed.is_none() {
-            progress = wait(&self.less, progress);
+        while progress.bytes >= MOST_BYTES && progress.failed.is_none() {
+            progress = wait(&self.moved, progress);
         }
         progress.handed = number;
+        progress.bytes += entries.iter().map(bytes_of).sum::<usize>();
         let changes = entries.into_iter().map(|entry| (entry.key, entry.value));
         progress.waiting.extend(changes);
-        self.more.notify_one();
+        self.handed_over.notify_one();
     }
 
     /// Puts another database in the place of one that failed; it holds everything up to group `number`.
@@ -161,7 +165,7 @@ impl Tree {
             is_closing: progress.is_closing,
             ..Progress::at(number)
         };
-        self.less.notify_all();
+        self.moved.notify_all();
     }
 
     pub(super) fn close(&self) {
@@ -175,7 +179,7 @@ impl Tree {
     /// Follows no more: as if sled had failed.
     pub(super) fn fail(&self, error: StoreError) {
         self.progress().failed = Some(error);
-        self.less.notify_all();
+        self.moved.notify_all();
     }
 
     /// Puts in what waits, until nothing more comes.
@@ -187,15 +191,21 @@ impl Tree {
                     if progress.is_closing {
                         return;
                     }
-                    progress = wait(&self.more, progress);
+                    progress = wait(&self.handed_over, progress);
                 }
                 progress.under_way = Arc::new(std::mem::take(&mut progress.waiting));
+                progress.bytes = 0;
                 (progress.handed, progress.under_way.clone())
             };
-            self.less.notify_all();
-            let applied = self.with(|db| put_in(&self.path, db, number, &changes));
+            self.moved.notify_all();
+            let applied = self.with(|db| {
+                // A tree that took the place of a failed one has it already, and maybe more.
+                match self.progress().applied >= number {
+                    true => Ok(()),
+                    false => put_in(&self.path, db, number, &changes),
+                }
+            });
             let mut progress = self.progress();
-            // A tree that took the place of this one has it already.
             if progress.applied >= number {
                 continue;
             }
@@ -212,9 +222,14 @@ impl Tree {
                     progress.failed = Some(error);
                 }
             }
-            self.less.notify_all();
+            self.moved.notify_all();
         }
     }
+}
+
+/// Bytes of a change.
+pub(super) fn bytes_of(entry: &Entry) -> usize {
+    entry.key.len() + entry.value.as_ref().map_or(0, Vec::len)
 }
 
 fn wait<'a>(moved: &Condvar, progress: MutexGuard<'a, Progress>) -> MutexGuard<'a, Progress> {
@@ -250,7 +265,8 @@ impl Follower {
         let thread = std::thread::Builder::new()
             .name("index".into())
             .spawn(move || {
-                if catch_unwind(AssertUnwindSafe(|| following.follow())).is_err() {
+                // Whoever waits for the tree must not wait for ever.
+                while catch_unwind(AssertUnwindSafe(|| following.follow())).is_err() {
                     following.fail(failure::panicked(&following.path));
                 }
             })
@@ -265,7 +281,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.tree.progress().is_closing = true;
-        self.tree.more.notify_one();
+        self.tree.handed_over.notify_one();
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the thread that brings sled's index up to date panicked");
         }
