@@ -114,8 +114,8 @@ pub struct Arguments {
     /// The container runtime's CRI socket, to find records whose sandbox is gone. [default: they are left to the runtime]
     #[arg(long, env = "META_CNID_CRI_SOCKET", value_name = "FILE")]
     pub cri_socket: Option<PathBuf>,
-    /// meta-cni's configuration of the container runtime, such as /etc/cni/net.d/00-meta-cni.conflist: once it is there, the agent
-    /// removes the taint meta-cni.io/agent-not-ready from its node. [default: taints are left alone]
+    /// meta-cni's configuration of the container runtime, such as /etc/cni/net.d/00-meta-cni.conflist: once it exists and is the first
+    /// one of its folder, the agent removes the taint meta-cni.io/agent-not-ready from its node. [default: taints are left alone]
     #[arg(long, env = "META_CNID_UNTAINT_ONCE", value_name = "FILE")]
     pub untaint_once: Option<PathBuf>,
     /// How long a sandbox must be gone before its record is deleted.

@@ -56,7 +56,9 @@ fn the_agent_takes_the_taint_from_its_own_node_once_meta_cni_is_installed_and_re
     wait_until("the policy holds", PATIENCE, || {
         attempts += 1;
         let label = json!({"metadata": {"labels": {"attempt": attempts.to_string()}}});
-        (thief.patch(&own, &label).0 == 403).then_some(())
+        let (_, answer) = thief.patch(&own, &label);
+        let message = answer["message"].as_str().unwrap_or_default();
+        message.contains("meta-cni-own-node").then_some(())
     });
     for (what, path, patch) in [
         ("a node elsewhere", &path("elsewhere"), taints(&[OTHER])),
@@ -90,7 +92,12 @@ fn the_agent_takes_the_taint_from_its_own_node_once_meta_cni_is_installed_and_re
         format!("--untaint-once={}", conf.display()),
     ];
     let arguments = arguments.each_ref().map(String::as_str);
-    let _agent = Agent::start_with(&node, &api, &arguments);
+    let agent = Agent::start_with(&node, &api, &arguments);
+    wait_until("the agent says what it waits for", PATIENCE, || {
+        let log = agent.log();
+        log.contains("the taint stays until meta-cni is installed")
+            .then_some(())
+    });
     assert_eq!(
         keys(&admin, node.name()),
         [TAINT, OTHER],
