@@ -1,5 +1,6 @@
 //! What callers of several servers saw of one store, and whether a single log explains it: each acknowledged change is in the log,
-//! the log is in the order of real time, nothing in it is held twice, and each read is of a state between its beginning and its end.
+//! the log is in the order of real time, nothing in it is held twice, a batch is made at once, and each read is of a state between its
+//! beginning and its end, and not older than a read before. That an update of a pool stays is not checked: pools are not read.
 //! A history is recorded in a file, and can be checked again without any server.
 
 mod check;
@@ -18,7 +19,9 @@ use serde::{Deserialize, Serialize};
 pub struct History {
     /// Calls, each from its first attempt to its answer.
     pub calls: Vec<Call>,
-    /// What the watcher of each server saw, from behind the pool on.
+    /// The revision behind which everything was watched.
+    pub from: u64,
+    /// What the watcher of each server saw.
     pub watched: Vec<Vec<Event>>,
     /// What each server lists at the end.
     pub listed: Vec<Vec<Lease>>,
@@ -42,7 +45,7 @@ pub struct Call {
 /// An answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// These leases were made, all or none.
+    /// These leases were made for new attachments, all or none.
     Allocated(Vec<Lease>),
     /// The lease of this id has ended.
     Released(String),

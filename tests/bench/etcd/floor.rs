@@ -5,7 +5,7 @@ use proto::etcd::etcdserverpb::kv_client::KvClient;
 use proto::etcd::etcdserverpb::{Compare, PutRequest, RequestOp, TxnRequest, compare, request_op};
 use tonic::transport::{Channel, Endpoint};
 
-/// Connections that the clients share: one for each of so many, as those of ipam-server's clients.
+/// Connections that the clients share: as many as the callers of three servers have.
 const CONNECTIONS: usize = 3;
 /// About as long as what a lease is in etcd.
 const VALUE_BYTES: usize = 400;

@@ -45,11 +45,12 @@ impl Fleet {
         }
         let held = Arc::new(Held::default());
         let client = server.lease_client();
-        let groups = (0..AT_ONCE).map(|name| Group {
+        let at_once = AT_ONCE.min(nodes);
+        let groups = (0..at_once).map(|name| Group {
             client: client.clone(),
             held: held.clone(),
             name,
-            nodes: nodes / AT_ONCE + usize::from(name < nodes % AT_ONCE),
+            nodes: nodes / at_once + usize::from(name < nodes % at_once),
             started: 0,
             running: Vec::new(),
         });
@@ -65,7 +66,7 @@ impl Fleet {
 
     /// Ends pods and starts others in their place: so many allocations and releases; how long the former took.
     pub(crate) async fn churn(&mut self, changes: usize) -> Samples {
-        let each = changes / 2 / AT_ONCE;
+        let each = changes / 2 / self.groups.len();
         self.all(move |group| group.churn(each)).await
     }
 

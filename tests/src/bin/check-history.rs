@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use e2e::history::History;
 
+/// Violations that are shown.
+const SHOWN: usize = 20;
+
 fn main() -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let files: Vec<String> = std::env::args().skip(1).collect();
@@ -25,7 +28,7 @@ fn main() -> io::Result<ExitCode> {
         let violations = history.violations();
         writeln!(out, "{file}: {}", history.table())?;
         writeln!(out, "violations {}", violations.len())?;
-        for violation in &violations {
+        for violation in violations.iter().take(SHOWN) {
             writeln!(out, "  {violation}")?;
         }
         found += violations.len();

@@ -1,19 +1,16 @@
 //! Whether a log explains a history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::log::Log;
 use super::{Answer, Call, History};
-
-/// So many sentences are enough.
-const MOST: usize = 20;
 
 pub(super) fn violations(history: &History) -> Vec<String> {
     let mut violations = Vec::new();
     let Some(first) = history.watched.first() else {
         return vec!["nobody watched".to_owned()];
     };
-    let log = Log::replay(first, &mut violations);
+    let log = Log::replay(first, history.from, &mut violations);
     for (number, other) in history.watched.iter().enumerate().skip(1) {
         if other != first {
             violations.push(format!("watcher {number} saw another log than watcher 0"));
@@ -24,10 +21,10 @@ pub(super) fn violations(history: &History) -> Vec<String> {
         .iter()
         .filter_map(|call| Placed::of(call, &log, &mut violations))
         .collect();
+    once(history, &mut violations);
     order(&placed, &mut violations);
     reads(history, &placed, &log, &mut violations);
     ends(history, &log, &mut violations);
-    violations.truncate(MOST);
     violations
 }
 
@@ -47,7 +44,8 @@ impl Placed<'_> {
             Answer::Allocated(leases) => {
                 let made = leases.iter().map(|lease| {
                     let (revision, made) = log.made(&lease.id)?;
-                    let is_same = (&made.ipv4, &made.ipv6) == (&lease.ipv4, &lease.ipv6);
+                    let is_same = (&made.ipv4, &made.ipv6, &made.owner)
+                        == (&lease.ipv4, &lease.ipv6, &lease.owner);
                     is_same.then_some(revision)
                 });
                 made.collect()
@@ -61,30 +59,45 @@ impl Placed<'_> {
             ));
             return None;
         };
-        Some(Placed {
-            call,
-            first: *revisions.iter().min()?,
-            last: *revisions.iter().max()?,
-        })
+        let (first, last) = (*revisions.iter().min()?, *revisions.iter().max()?);
+        if last - first + 1 != revisions.len() as u64 {
+            violations.push(format!(
+                "a batch was not made at once, but from revision {first} to {last}"
+            ));
+        }
+        Some(Placed { call, first, last })
     }
 }
 
-/// The revision up to which everything was acknowledged before a time.
-struct Acknowledged(Vec<(u64, u64)>);
+/// No lease is the answer to two allocations: each one is for an attachment of its own.
+fn once(history: &History, violations: &mut Vec<String>) {
+    let mut answered = BTreeSet::new();
+    for call in &history.calls {
+        let Answer::Allocated(leases) = &call.answer else {
+            continue;
+        };
+        for lease in leases {
+            if !answered.insert(&lease.id) {
+                violations.push(format!("lease {} was answered to two callers", lease.id));
+            }
+        }
+    }
+}
 
-impl Acknowledged {
-    fn of(placed: &[Placed<'_>]) -> Acknowledged {
-        let mut ends: Vec<(u64, u64)> = placed
-            .iter()
-            .map(|one| (one.call.ended, one.last))
-            .collect();
+/// The revision up to which everything was seen before a time: acknowledged, or read.
+struct Seen(Vec<(u64, u64)>);
+
+impl Seen {
+    /// Of calls' ends, each with the revision that the caller saw.
+    fn of(ends: impl Iterator<Item = (u64, u64)>) -> Seen {
+        let mut ends: Vec<(u64, u64)> = ends.collect();
         ends.sort_unstable();
         let mut most = 0;
         for (_, revision) in &mut ends {
             most = most.max(*revision);
             *revision = most;
         }
-        Acknowledged(ends)
+        Seen(ends)
     }
 
     fn before(&self, time: u64) -> u64 {
@@ -94,11 +107,15 @@ impl Acknowledged {
     }
 }
 
+fn acknowledged(placed: &[Placed<'_>]) -> impl Iterator<Item = (u64, u64)> {
+    placed.iter().map(|one| (one.call.ended, one.last))
+}
+
 /// What was acknowledged before a change was asked for is before it in the log.
 fn order(placed: &[Placed<'_>], violations: &mut Vec<String>) {
-    let acknowledged = Acknowledged::of(placed);
+    let seen = Seen::of(acknowledged(placed));
     for one in placed {
-        let before = acknowledged.before(one.call.began);
+        let before = seen.before(one.call.began);
         if one.first <= before {
             violations.push(format!(
                 "revision {} was asked for when revision {before} had been acknowledged",
@@ -108,10 +125,9 @@ fn order(placed: &[Placed<'_>], violations: &mut Vec<String>) {
     }
 }
 
-/// A read is of a state that was there between its beginning and its end: not older than what was acknowledged before, not newer than
-/// what was asked for later.
+/// A read is of a state that was there between its beginning and its end: not older than what was acknowledged or read before, not
+/// newer than what was asked for later.
 fn reads(history: &History, placed: &[Placed<'_>], log: &Log, violations: &mut Vec<String>) {
-    let acknowledged = Acknowledged::of(placed);
     let mut asked: BTreeMap<u64, u64> = BTreeMap::new();
     let mut begins: Vec<(u64, u64)> = placed
         .iter()
@@ -123,18 +139,32 @@ fn reads(history: &History, placed: &[Placed<'_>], log: &Log, violations: &mut V
         least = least.min(revision);
         asked.insert(began, least);
     }
-    for call in &history.calls {
-        let Answer::Read(id, found) = &call.answer else {
-            continue;
-        };
-        let from = acknowledged.before(call.began);
-        let later = asked.range(call.ended + 1..).next();
-        let to = later.map_or(log.last, |(_, revision)| revision - 1);
-        if !log.was(id, found.as_deref(), (from, to.max(from))) {
-            violations.push(format!(
-                "lease {id} was read as it was at no revision from {from} to {to}"
-            ));
+    // When each read ended, and the revision that it saw at least, by what is known of those before it.
+    let look = |seen: &Seen, violations: &mut Vec<String>| -> Vec<(u64, u64)> {
+        let mut found = Vec::new();
+        for call in &history.calls {
+            let Answer::Read(id, lease) = &call.answer else {
+                continue;
+            };
+            let from = seen.before(call.began).max(history.from);
+            let later = asked.range(call.ended + 1..).next();
+            let to = later.map_or(log.last, |(_, revision)| revision - 1);
+            match log.was(id, lease.as_deref(), (from, to.max(from))) {
+                Some(revision) => found.push((call.ended, revision)),
+                None => violations.push(format!(
+                    "lease {id} was read as it was at no revision from {from} to {to}"
+                )),
+            }
         }
+        found
+    };
+    let seen = Seen::of(acknowledged(placed));
+    let mut alone = Vec::new();
+    let read = look(&seen, &mut alone);
+    if alone.is_empty() {
+        look(&Seen::of(acknowledged(placed).chain(read)), violations);
+    } else {
+        violations.append(&mut alone);
     }
 }
 

@@ -18,10 +18,10 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Replays events; what is wrong with them is added to `violations`.
-    pub(super) fn replay(events: &[Event], violations: &mut Vec<String>) -> Log {
+    /// Replays events behind a revision; what is wrong with them is added to `violations`.
+    pub(super) fn replay(events: &[Event], from: u64, violations: &mut Vec<String>) -> Log {
         let mut log = Log {
-            last: events.first().map_or(0, |event| event.revision - 1),
+            last: from,
             ..Log::default()
         };
         for event in events {
@@ -115,18 +115,24 @@ impl Log {
         self.turns.get(turn).copied()
     }
 
-    /// Whether a lease was this between two revisions, both included; none: there was no such lease.
-    pub(super) fn was(&self, id: &str, lease: Option<&Lease>, between: (u64, u64)) -> bool {
+    /// The first revision of those between two, both included, at which a lease was this; a lease of none: at which there was no such
+    /// lease.
+    pub(super) fn was(&self, id: &str, lease: Option<&Lease>, between: (u64, u64)) -> Option<u64> {
         let (from, to) = between;
         let states = self.leases.get(id).map_or(&[][..], Vec::as_slice);
         let made = states.first().map_or(u64::MAX, |(revision, _)| *revision);
         if lease.is_none() && from < made {
-            return true;
+            return Some(from);
         }
-        states.iter().enumerate().any(|(at, (begins, state))| {
-            let ends = states.get(at + 1).map_or(u64::MAX, |(next, _)| next - 1);
-            state.as_ref() == lease && *begins <= to && ends >= from
-        })
+        let mut found = states
+            .iter()
+            .enumerate()
+            .filter_map(|(at, (begins, state))| {
+                let ends = states.get(at + 1).map_or(u64::MAX, |(next, _)| next - 1);
+                let first = from.max(*begins);
+                (state.as_ref() == lease && first <= to.min(ends)).then_some(first)
+            });
+        found.next()
     }
 
     /// What there is at the end.

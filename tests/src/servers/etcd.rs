@@ -1,7 +1,7 @@
 //! etcd for servers that keep their store in it: one member at a loopback address of its own, which syncs what it writes.
 
 use std::env;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -85,10 +85,15 @@ pub fn program() -> PathBuf {
     named.or_else(asset).unwrap_or_else(|| "etcd".into())
 }
 
-/// A loopback address that no other member of this process, nor of another one, has.
+/// A loopback address where nobody listens.
 fn next_address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., middle, low] = std::process::id().to_be_bytes();
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ipv4Addr::new(127, 128 | middle >> 2, low, next)
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let ip = Ipv4Addr::new(127, 128 | middle >> 2, low, next);
+        if TcpListener::bind((ip, PORT)).is_ok() {
+            return ip;
+        }
+    }
 }

@@ -144,8 +144,48 @@ fn half_a_pair_a_gap_another_log_and_another_list_are_found() {
     assert_violated(half, "revision 2 makes half a pair of lease l2");
     let gap = |history: &mut History| drop(history.watched[0].remove(1));
     assert_violated(gap, "a watcher saw revision 3 behind 1");
+    let late = |history: &mut History| drop(history.watched[0].remove(0));
+    assert_violated(late, "a watcher saw revision 2 behind 0");
     let other = |history: &mut History| drop(history.watched[1].pop());
     assert_violated(other, "watcher 1 saw another log than watcher 0");
     let list = |history: &mut History| history.listed[1].clear();
     assert_violated(list, "server 1 lists 0 leases at the end");
+}
+
+#[test]
+fn a_lease_that_two_callers_have_and_a_batch_in_parts_are_found() {
+    let shared = |history: &mut History| {
+        history
+            .calls
+            .push(call((16, 29), Answer::Allocated(vec![lease(2, 2)])));
+    };
+    assert_violated(shared, "lease l2 was answered to two callers");
+    let parts = |history: &mut History| {
+        let third = lease(4, 4);
+        for log in &mut history.watched {
+            log.push(event(4, None, Some(third.clone())));
+        }
+        history.calls[1] = call((15, 90), Answer::Allocated(vec![lease(2, 2), third]));
+    };
+    assert_violated(
+        parts,
+        "a batch was not made at once, but from revision 2 to 4",
+    );
+}
+
+#[test]
+fn a_read_that_is_older_than_a_read_before_is_found() {
+    let back = |history: &mut History| {
+        // The release is not acknowledged before both reads are over.
+        history.calls[3].ended = 80;
+        history.calls[4] = call((60, 65), Answer::Read("l1".into(), None));
+        history.calls.push(call(
+            (66, 70),
+            Answer::Read("l1".into(), Some(lease(1, 1).into())),
+        ));
+    };
+    assert_violated(
+        back,
+        "lease l1 was read as it was at no revision from 3 to 3",
+    );
 }

@@ -21,7 +21,7 @@ use tonic::{Code, Request, Response, Status};
 
 const CALLERS: usize = 32;
 /// How long a server may take for one attempt.
-const ATTEMPT: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_secs(1);
 /// How long a call is made again before the test fails.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two calls, and before a call is made again: at most.

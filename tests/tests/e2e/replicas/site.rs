@@ -206,16 +206,30 @@ impl Site {
         }
     }
 
-    /// What each server lists, all of which are consistent; and the last revision.
+    /// What each server lists, all of which are consistent; and the last revision, once nothing changes any more: a server that was
+    /// stopped may still do what another one has done.
     pub(crate) async fn leases(&self) -> (Vec<Vec<Lease>>, u64) {
-        let (mut all, mut last) = (Vec::new(), 0);
-        for (_, server) in &self.servers {
-            all.push(server.leases().await);
-            server.assert_consistent().await;
-            let asked = server.admin_client().get_server(GetServerRequest {}).await;
-            last = asked.expect("it answers").into_inner().revision;
+        loop {
+            let before = self.revisions().await;
+            let mut all = Vec::new();
+            for (_, server) in &self.servers {
+                all.push(server.leases().await);
+                server.assert_consistent().await;
+            }
+            let after = self.revisions().await;
+            if before == after && after.iter().all(|revision| *revision == after[0]) {
+                return (all, after[0]);
+            }
         }
-        (all, last)
+    }
+
+    async fn revisions(&self) -> Vec<u64> {
+        let mut all = Vec::new();
+        for (_, server) in &self.servers {
+            let asked = server.admin_client().get_server(GetServerRequest {}).await;
+            all.push(asked.expect("it answers").into_inner().revision);
+        }
+        all
     }
 
     /// Such as `3.4.30`.

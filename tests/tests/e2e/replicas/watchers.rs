@@ -1,4 +1,4 @@
-//! A watcher of each server, which goes on where it was when its server is away.
+//! A watcher of each server, which goes on where it was when its server does not answer.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A stream that is silent for so long is opened anew: bookmarks come each 10 s.
 const SILENCE: Duration = Duration::from_secs(12);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The revision that makes the pool: what comes behind it is watched.
+pub(crate) const FROM: u64 = 1;
 
 pub(crate) struct Watchers {
     tasks: Vec<JoinHandle<Vec<Event>>>,
@@ -58,12 +61,12 @@ impl Watchers {
 async fn watch_all(socket: PathBuf, mut last: watch::Receiver<Option<u64>>) -> Vec<Event> {
     let mut seen: Vec<Event> = Vec::new();
     loop {
-        let after = seen.last().map_or(1, |event| event.revision);
+        let after = seen.last().map_or(FROM, |event| event.revision);
         if last.borrow().is_some_and(|last| after >= last) {
             return seen;
         }
         tokio::select! {
-            // The server is away, or was silent.
+            // The server does not answer.
             _failed = watch_from(&socket, after, &mut seen) => tokio::time::sleep(PAUSE).await,
             _known = last.changed() => {}
         }
