@@ -144,14 +144,14 @@ impl Site {
         let deployment = format!("deployment/{name}");
         self.cluster
             .kubectl(&["rollout", "status", &deployment, TIMEOUT]);
-        // A Deployment does not count what is being deleted.
-        loop {
-            let going = self.going(name);
-            let Some(one) = going.first() else { break };
-            let gone = ["wait", "--for=delete", one, TIMEOUT];
-            self.cluster.kubectl(&gone);
-        }
-        assert_eq!(self.pods(name).len(), pods);
+        // A Deployment does not count what is being deleted, nor what its ReplicaSet is about to delete.
+        wait_until("no other pod exists", PATIENCE, || {
+            if let Some(one) = self.going(name).first() {
+                let gone = ["wait", "--for=delete", one, TIMEOUT];
+                self.cluster.kubectl(&gone);
+            }
+            (self.pods(name).len() == pods).then_some(())
+        });
     }
 
     /// The pods of a Deployment that are being deleted, as kubectl names them.
