@@ -64,6 +64,7 @@ impl Engine {
 fn main() {
     let nodes = setting("SIM_NODES", 5_000);
     let changes = setting("SIM_CHANGES", 3_000_000);
+    assert!(nodes >= SMALLER, "SIM_NODES: at least {SMALLER}");
     let stores = env::var("SIM_STORES").unwrap_or_else(|_| "sled,etcd".to_owned());
     let mut report = Report::default();
     for store in stores.split(',') {

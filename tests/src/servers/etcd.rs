@@ -17,6 +17,8 @@ use crate::host::wait::wait_until;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where its clients find it, at its address.
 const PORT: u16 = 2379;
+/// The folder of its data, in its own.
+const DATA: &str = "etcd";
 
 /// A running member, the only one of its cluster. Dropping it kills it and removes its files; it ends with the process, too.
 #[derive(Debug)]
@@ -37,19 +39,11 @@ impl Etcd {
         let ip = next_address();
         let url = format!("http://{ip}:{PORT}");
         // A Unix socket: a file of this name where it runs.
-        let peer = "unix://peer:0";
-        let mut command = Command::new(program());
+        let mut command = alone(folder.path(), &url, "unix://peer:0");
         command
-            .current_dir(folder.path())
-            .arg("--data-dir=data")
             .arg("--quota-backend-bytes=8589934592")
             .arg("--auto-compaction-mode=revision")
-            .arg("--auto-compaction-retention=10000")
-            .arg(format!("--listen-client-urls={url}"))
-            .arg(format!("--advertise-client-urls={url}"))
-            .arg(format!("--listen-peer-urls={peer}"))
-            .arg(format!("--initial-advertise-peer-urls={peer}"))
-            .arg(format!("--initial-cluster=default={peer}"));
+            .arg("--auto-compaction-retention=10000");
         let mut daemon = Daemon::start(command, &folder.path().join("log"));
         wait_until("etcd listens", PATIENCE, || {
             assert!(daemon.ended().is_none(), "etcd ended: {}", daemon.log());
@@ -74,8 +68,22 @@ impl Etcd {
 
     /// The folder of its data.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.path().join(DATA)
     }
+}
+
+/// A member that is alone in its cluster, with its data in `folder`; not started.
+pub(crate) fn alone(folder: &Path, client: &str, peer: &str) -> Command {
+    let mut command = Command::new(program());
+    command
+        .current_dir(folder)
+        .arg(format!("--data-dir={DATA}"))
+        .arg(format!("--listen-client-urls={client}"))
+        .arg(format!("--advertise-client-urls={client}"))
+        .arg(format!("--listen-peer-urls={peer}"))
+        .arg(format!("--initial-advertise-peer-urls={peer}"))
+        .arg(format!("--initial-cluster=default={peer}"));
+    command
 }
 
 /// The program: that of `ETCD`, of `KUBEBUILDER_ASSETS` (the convention of envtest), or of PATH.

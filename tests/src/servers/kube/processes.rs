@@ -89,15 +89,8 @@ impl Processes {
 }
 
 fn start_etcd(folder: &Path) -> Daemon {
-    let mut etcd = Command::new(etcd::program());
-    etcd.current_dir(folder)
-        .arg("--data-dir=etcd")
-        .arg("--unsafe-no-fsync")
-        .arg(format!("--listen-client-urls={ETCD}"))
-        .arg(format!("--advertise-client-urls={ETCD}"))
-        .arg(format!("--listen-peer-urls={ETCD_PEER}"))
-        .arg(format!("--initial-advertise-peer-urls={ETCD_PEER}"))
-        .arg(format!("--initial-cluster=default={ETCD_PEER}"));
+    let mut etcd = etcd::alone(folder, ETCD, ETCD_PEER);
+    etcd.arg("--unsafe-no-fsync");
     Daemon::start(etcd, &folder.join("etcd.log"))
 }
 

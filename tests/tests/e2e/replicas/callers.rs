@@ -2,7 +2,7 @@
 //! request.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use proto::ipam::v1::{
     AllocateRequest, BatchAllocateRequest, GetLeaseRequest, Lease, ReleaseAttachmentRequest,
     UpdatePoolRequest,
 };
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
@@ -32,7 +33,7 @@ struct Shared {
     channels: Vec<Channel>,
     began: Instant,
     is_over: AtomicBool,
-    answers: AtomicUsize,
+    answers: watch::Sender<usize>,
     calls: Mutex<Vec<Call>>,
 }
 
@@ -48,7 +49,7 @@ impl Callers {
             channels: sockets.iter().map(|socket| unix_channel(socket)).collect(),
             began: Instant::now(),
             is_over: AtomicBool::new(false),
-            answers: AtomicUsize::new(0),
+            answers: watch::Sender::new(0),
             calls: Mutex::default(),
         });
         let tasks = (0..CALLERS).map(|number| {
@@ -74,12 +75,11 @@ impl Callers {
 
     /// Waits until so many calls more are answered.
     pub(crate) async fn wait(&self, answers: usize) {
-        let wanted = self.shared.answers.load(Ordering::Relaxed) + answers;
-        let end = Instant::now() + PATIENCE;
-        while self.shared.answers.load(Ordering::Relaxed) < wanted {
-            assert!(Instant::now() < end, "nobody is answered");
-            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
-        }
+        let mut count = self.shared.answers.subscribe();
+        let wanted = *count.borrow() + answers;
+        let reached = tokio::time::timeout(PATIENCE, count.wait_for(|count| *count >= wanted));
+        let reached = reached.await.expect("callers are answered");
+        reached.expect("the count lives as long as the callers");
     }
 
     /// Lets them finish what they began, and gives all calls.
@@ -264,7 +264,7 @@ impl Caller {
             retries: times.retries,
             answer,
         });
-        self.shared.answers.fetch_add(1, Ordering::Relaxed);
+        self.shared.answers.send_modify(|count| *count += 1);
     }
 }
 
