@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tonic::Status;
 use tonic::body::Body as Whole;
 use tower::{Layer, Service};
@@ -33,22 +33,26 @@ pub struct Ends<S> {
     stopping: watch::Receiver<bool>,
 }
 
-/// A body that may end before its time.
+/// What a caller sends. It ends when the answer has: a service that still read it would keep the connection.
+struct Asked {
+    inner: Whole,
+    answer: oneshot::Receiver<()>,
+}
+
+/// An answer that may end before its time.
 pub struct Ending<B> {
     inner: B,
-    /// Ready once the stream is to end; none for a body that ends by itself.
-    stop: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    of: Side,
+    /// None for an answer that ends by itself.
+    early: Option<Early>,
     ended: bool,
 }
 
-/// Whose body it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    /// The caller's: it just ends. A service that still reads it would keep the connection.
-    Request,
-    /// The server's: it ends with a status.
-    Answer,
+/// How an answer ends early.
+struct Early {
+    /// Ready once it is to end.
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Dropped with the answer, for [`Asked`].
+    _answering: oneshot::Sender<()>,
 }
 
 /// Ready once the value is true.
@@ -83,28 +87,47 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Whole>) -> Self::Future {
-        let streams = STREAMS.contains(&request.uri().path());
-        let stopping = self.stopping.clone();
-        if streams {
-            let stop = Some(stopped(stopping.clone()));
-            request = request.map(|inner| {
-                Whole::new(Ending {
-                    inner,
-                    stop,
-                    of: Side::Request,
-                    ended: false,
-                })
+        let mut early = None;
+        if STREAMS.contains(&request.uri().path()) {
+            let (answering, answer) = oneshot::channel();
+            request = request.map(|inner| Whole::new(Asked { inner, answer }));
+            early = Some(Early {
+                stop: stopped(self.stopping.clone()),
+                _answering: answering,
             });
         }
         let answer = self.inner.call(request);
         Box::pin(async move {
             Ok(answer.await?.map(|inner| Ending {
                 inner,
-                stop: streams.then(|| stopped(stopping)),
-                of: Side::Answer,
+                early,
                 ended: false,
             }))
         })
+    }
+}
+
+impl Body for Asked {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // A sender sends nothing, it is dropped.
+        if !self.answer.is_terminated() && Pin::new(&mut self.answer).poll(context).is_pending() {
+            return Pin::new(&mut self.inner).poll_frame(context);
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.answer.is_terminated() || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -120,27 +143,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
             return Poll::Ready(None);
         }
         // What the answer has ready comes first: health says NOT_SERVING before its stream ends.
-        if self.of == Side::Answer
-            && let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context)
-        {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
             return Poll::Ready(frame);
         }
-        if let Some(stop) = &mut self.stop
-            && stop.as_mut().poll(context).is_ready()
+        if let Some(early) = &mut self.early
+            && early.stop.as_mut().poll(context).is_ready()
         {
             self.ended = true;
-            if self.of == Side::Request {
-                return Poll::Ready(None);
-            }
             let mut trailers = HeaderMap::new();
             // What the status says is plain ASCII.
             let _ = Status::from(Error::Stopping).add_header(&mut trailers);
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
-        match self.of {
-            Side::Request => Pin::new(&mut self.inner).poll_frame(context),
-            Side::Answer => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
