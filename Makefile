@@ -17,7 +17,10 @@ export META_CNI_BIN_DIR ?= $(if $(filter dev,$(PROFILE)),$(CURDIR)/target/$(TARG
 # What install.sh puts there are programs that the machine lacks.
 export PATH := $(PATH):$(TOOLS)/bin
 
-.PHONY: help build build-demo demo cluster cluster-stop test lint image release manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-etcd bench-cluster sim test-cluster docs book flags rpcs crds architecture audit musl tools tools-ahead clean $(RUNGS:%=test-%)
+# The release before this one: a tag, or a commit as long as none is tagged.
+PREVIOUS ?= b96dcf3
+
+.PHONY: help build build-demo demo cluster cluster-stop test lint image release manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-etcd bench-cluster sim test-cluster test-previous docs book flags rpcs crds architecture audit musl tools tools-ahead clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +110,9 @@ test-cluster: build tools ## Image and chart in a real cluster: kubelet, contain
 	@tests/tools/install.sh jq kubectl helm containerd cluster
 	@$(MAKE) --no-print-directory image
 	@tests/tools/rung.sh cluster --test-threads=1 --nocapture
+
+test-previous: build tools ## The previous release (PREVIOUS) and this one beside each other, in every combination, under load (not part of `make test`)
+	@E2E_PREVIOUS_BIN_DIR=$$(tests/tools/previous.sh $(PREVIOUS)) tests/tools/rung.sh previous --test-threads=1 --nocapture
 
 test-doctor: build tools ## meta-cni doctor: the first line names each of many faults, a healthy node has none
 	@tests/tools/rung.sh doctor

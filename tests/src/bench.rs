@@ -85,15 +85,15 @@ impl Samples {
         self.quantile(0.5)
     }
 
-    /// The median of the ratios sample by sample: the two were measured in turns, so that a machine
-    /// that gets slower slows both.
+    /// The median of [`Samples::ratios`].
     pub fn over(&self, floor: &Samples) -> f64 {
-        let ratios = self
-            .0
-            .iter()
-            .zip(&floor.0)
-            .map(|(value, floor)| value / floor);
-        Samples(ratios.collect()).median()
+        self.ratios(floor).median()
+    }
+
+    /// The ratios sample by sample: the two were measured in turns, so that a machine that gets slower slows both.
+    pub fn ratios(&self, floor: &Samples) -> Samples {
+        let pairs = self.0.iter().zip(&floor.0);
+        Samples(pairs.map(|(value, floor)| value / floor).collect())
     }
 
     /// The value below which a share `q` (0 to 1) of the samples is; 0 if there is no sample.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dial::files::FilesError;
 use tonic::Code;
 
 use crate::cluster::ClusterError;
@@ -61,8 +62,16 @@ pub enum MigrateError {
         /// What is wrong.
         problem: String,
     },
+    /// A token that others could read on its way.
+    #[error("--token-file goes with https; name the server so (--server)")]
+    TokenWithoutTls,
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] FilesError),
     /// The server cannot be reached.
-    #[error("connecting to ipam-server; name it by --server, --ca, --cert and --key")]
+    #[error(
+        "connecting to ipam-server; name it by --server and --ca, and its caller by --cert and --key, or --token-file"
+    )]
     Server {
         /// Why not.
         #[source]
@@ -108,7 +117,7 @@ pub enum MigrateError {
 fn remedy(code: &Code) -> &'static str {
     match code {
         Code::PermissionDenied | Code::Unauthenticated => {
-            "; use the certificate of an operator, or the socket of a server with --unix-operator"
+            "; use the certificate (--cert, --key) or the token (--token-file) of an operator, or the socket of a server with --unix-operator"
         }
         _ => "",
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dial::address::Address;
+use dial::token::Token;
 
 use super::error::MigrateError;
 use super::node::Node;
@@ -15,6 +17,7 @@ use crate::ipam::node_file::USUAL;
 const EXAMPLES: &str = "\
 Example:
   meta-cni migrate --kubeconfig admin.conf --server https://ipam.example:7443 --ca ca.crt --cert admin.crt --key admin.key
+  meta-cni migrate --kubeconfig admin.conf --server https://ipam.example:7443 --ca ca.crt --token-file operator.token
   meta-cni migrate … --apply
   meta-cni migrate … --apply --rewrite-networks
   meta-cni migrate … --back --apply
@@ -60,6 +63,9 @@ pub struct Options {
     /// Its key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
+    /// Token of the operator, beside a certificate or instead of one
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
     /// Folder in which the container runtime finds Multus' configuration
     #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
     pub(super) conf_dir: PathBuf,
@@ -105,15 +111,24 @@ impl Options {
     /// The server of the flags.
     pub(super) fn server(&self) -> Result<Server, MigrateError> {
         let tls = self.ca.is_some() || self.cert.is_some();
-        check_address(&self.server, tls).map_err(|problem| MigrateError::Address { problem })?;
-        Ok(Server(config::Server {
-            address: self.server.clone(),
-            tls: tls.then(|| Tls {
-                ca: self.ca.clone(),
-                cert: self.cert.clone(),
-                key: self.key.clone(),
-            }),
-        }))
+        let addresses = check_address(&self.server, tls);
+        let addresses = addresses.map_err(|problem| MigrateError::Address { problem })?;
+        if self.token_file.is_some() && !addresses.all().iter().all(Address::is_tls) {
+            return Err(MigrateError::TokenWithoutTls);
+        }
+        let token = self.token_file.clone();
+        let token = token.map(|file| Token::open(file, "--token-file"));
+        Ok(Server {
+            server: config::Server {
+                address: self.server.clone(),
+                tls: tls.then(|| Tls {
+                    ca: self.ca.clone(),
+                    cert: self.cert.clone(),
+                    key: self.key.clone(),
+                }),
+            },
+            token: token.transpose()?,
+        })
     }
 
     /// What was done before.

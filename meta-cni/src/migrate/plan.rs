@@ -1,6 +1,6 @@
 //! What a migration changes, from what was read alone: nothing is asked and nothing is changed here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cni::netconf::NetConfList;
 use proto::ipam::v1::{Lease, Pool};
@@ -108,7 +108,7 @@ impl Plan {
         plan.notes.extend(pools.notes);
         plan.pools = pools.plans;
         plan.leases = leases.leases;
-        plan.refused_by_policy = plan.refused(input);
+        plan.judge(input);
         plan
     }
 
@@ -135,31 +135,55 @@ impl Plan {
         networks
     }
 
-    /// What the closed policy refuses of the networks, as they are afterwards.
-    fn refused(&self, input: &Input) -> Vec<Obstacle> {
-        let node = AttachmentPolicies {
-            mode: Mode::Enforce,
-            floor: None,
+    /// What is judged by the closed policy: the networks as they are, and as they are afterwards.
+    fn judge(&mut self, input: &Input) {
+        let changes = self.networks.iter();
+        let after: BTreeMap<&NadName, &str> = changes
+            .map(|change| (&change.name, &*change.after))
+            .collect();
+        self.refused_by_policy = refused(input, |nad: &NadSeen| match after.get(&nad.name) {
+            Some(after) => (*after).to_owned(),
+            None => nad.config.clone(),
+        });
+        let now = refused(input, |nad: &NadSeen| nad.config.clone());
+        let names = |of: &[Obstacle]| {
+            of.iter()
+                .map(|one| one.what.clone())
+                .collect::<BTreeSet<_>>()
         };
-        let mut refused = Vec::new();
-        for nad in &input.objects.nads {
-            let mut changes = self.networks.iter();
-            let change = changes.find(|change| change.name == nad.name);
-            let text = change.map_or(nad.config.as_str(), |change| change.after.as_str());
-            let Some(found) = found(nad, text) else {
-                continue;
-            };
-            let wanted = Wanted {
-                source: Source::Nad(nad.name.clone()),
-                element: Default::default(),
-            };
-            for verdict in verdicts(&node, &input.policies, None, &[wanted], &[Ok(found)]) {
-                let remedy = verdict.why.remedy.unwrap_or_default();
-                refused.push(Obstacle::new(subject(&nad.name), verdict.why.cause, remedy));
-            }
+        let afterwards = names(&self.refused_by_policy);
+        let only_now: Vec<String> = names(&now).difference(&afterwards).cloned().collect();
+        if !only_now.is_empty() {
+            self.notes.push(format!(
+                "until they are rewritten, and after a way back, \"attachmentPolicy\": \"enforce\" refuses new pods with {}: \
+                 install meta-cni with \"report\", and set \"enforce\" afterwards",
+                only_now.join(", ")
+            ));
         }
-        refused
     }
+}
+
+/// What the closed policy refuses of networks with these texts.
+fn refused(input: &Input, text: impl Fn(&NadSeen) -> String) -> Vec<Obstacle> {
+    let node = AttachmentPolicies {
+        mode: Mode::Enforce,
+        floor: None,
+    };
+    let mut refused = Vec::new();
+    for nad in &input.objects.nads {
+        let Some(found) = found(nad, &text(nad)) else {
+            continue;
+        };
+        let wanted = Wanted {
+            source: Source::Nad(nad.name.clone()),
+            element: Default::default(),
+        };
+        for verdict in verdicts(&node, &input.policies, None, &[wanted], &[Ok(found)]) {
+            let remedy = verdict.why.remedy.unwrap_or_default();
+            refused.push(Obstacle::new(subject(&nad.name), verdict.why.cause, remedy));
+        }
+    }
+    refused
 }
 
 /// The text of a network as policies judge it; none if it is no configuration.

@@ -1,16 +1,20 @@
 //! The calls of the address service that a migration makes.
 
+use std::future::Future;
 use std::time::Duration;
 
+use dial::token::Token;
 use futures_util::stream;
 use proto::ipam::v1::admin_service_client::AdminServiceClient;
 use proto::ipam::v1::export_item::Item;
+use proto::ipam::v1::lease_service_client::LeaseServiceClient;
 use proto::ipam::v1::pool_service_client::PoolServiceClient;
 use proto::ipam::v1::{
     CordonPoolRequest, DeletePoolRequest, ExportItem, ImportRequest, Lease, ListLeasesRequest,
     ListPoolsRequest, Pool, ReleaseRequest, UncordonPoolRequest,
 };
-use tonic::{Code, Status};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
 
 use super::MigrateError;
 use crate::ipam::client::Client;
@@ -23,9 +27,13 @@ const PAGE: i32 = 500;
 /// Items of an import (ipam.v1: 1000 at most).
 pub(super) const BATCH: usize = 500;
 
-/// A server.
+/// A server, and who calls it.
 #[derive(Clone, Debug)]
-pub(super) struct Server(pub(super) config::Server);
+pub(super) struct Server {
+    pub(super) server: config::Server,
+    /// Beside a certificate or instead of one.
+    pub(super) token: Option<Token>,
+}
 
 /// What an import did.
 #[derive(Debug, Default)]
@@ -36,10 +44,27 @@ pub(super) struct Imported {
 }
 
 impl Server {
-    fn client(&self) -> Result<Client, MigrateError> {
-        Client::connect(&self.0, None, LIMIT, false).map_err(|source| MigrateError::Server {
+    /// Makes a call; its answer, if the server can be reached.
+    fn ask<Q, A, F>(
+        &self,
+        question: Q,
+        call: impl Fn(Channel, Request<Q>) -> F,
+    ) -> Result<Result<A, Status>, MigrateError>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let client = Client::connect(&self.server, None, LIMIT, false);
+        let client = client.map_err(|source| MigrateError::Server {
             source: Box::new(source),
-        })
+        })?;
+        Ok(client.ask(question, |channel, mut request| {
+            if let Some(token) = &self.token {
+                let headers = request.metadata_mut().as_mut();
+                headers.insert(http::header::AUTHORIZATION, token.authorization());
+            }
+            call(channel, request)
+        }))
     }
 
     /// All pools.
@@ -52,9 +77,9 @@ impl Server {
                 page_token,
                 filter: String::new(),
             };
-            let answer = self.client()?.ask(question, |channel, request| async move {
+            let answer = self.ask(question, |channel, request| async move {
                 PoolServiceClient::new(channel).list_pools(request).await
-            });
+            })?;
             let page = answer.map_err(refused("listing pools"))?;
             pools.extend(page.pools);
             page_token = page.next_page_token;
@@ -75,11 +100,9 @@ impl Server {
                 page_token,
                 filter: filter.clone(),
             };
-            let answer = self
-                .client()?
-                .call(question, |mut leases, request| async move {
-                    leases.list_leases(request).await
-                });
+            let answer = self.ask(question, |channel, request| async move {
+                LeaseServiceClient::new(channel).list_leases(request).await
+            })?;
             let page = answer.map_err(refused(&format!("listing the leases of pool {pool}")))?;
             leases.extend(page.leases);
             page_token = page.next_page_token;
@@ -98,11 +121,11 @@ impl Server {
                 .collect(),
             validate_only: false,
         };
-        let answer = self.client()?.ask(question, |channel, request| async move {
+        let answer = self.ask(question, |channel, request| async move {
             let mut client = AdminServiceClient::new(channel);
             let request = request.map(|one| stream::iter([one]));
             client.import(request).await
-        });
+        })?;
         let answer = answer.map_err(refused("importing"))?;
         let missing =
             answer.conflicts - (answer.conflict_details.len() as u64).min(answer.conflicts);
@@ -123,11 +146,9 @@ impl Server {
             generation: lease.generation,
             validate_only: false,
         };
-        let answer = self
-            .client()?
-            .call(question, |mut leases, request| async move {
-                leases.release(request).await
-            });
+        let answer = self.ask(question, |channel, request| async move {
+            LeaseServiceClient::new(channel).release(request).await
+        })?;
         match answer {
             Ok(_) => Ok(true),
             Err(status) if matches!(status.code(), Code::NotFound | Code::Aborted) => Ok(false),
@@ -141,9 +162,9 @@ impl Server {
             name: name.to_owned(),
             ..DeletePoolRequest::default()
         };
-        let answer = self.client()?.ask(question, |channel, request| async move {
+        let answer = self.ask(question, |channel, request| async move {
             PoolServiceClient::new(channel).delete_pool(request).await
-        });
+        })?;
         match answer {
             Err(status) if status.code() == Code::NotFound => Ok(()),
             answer => answer
@@ -157,9 +178,9 @@ impl Server {
         let question = CordonPoolRequest {
             name: name.to_owned(),
         };
-        let answer = self.client()?.ask(question, |channel, request| async move {
+        let answer = self.ask(question, |channel, request| async move {
             PoolServiceClient::new(channel).cordon_pool(request).await
-        });
+        })?;
         answer
             .map(drop)
             .map_err(refused(&format!("cordoning pool {name}")))
@@ -170,9 +191,9 @@ impl Server {
         let question = UncordonPoolRequest {
             name: name.to_owned(),
         };
-        let answer = self.client()?.ask(question, |channel, request| async move {
+        let answer = self.ask(question, |channel, request| async move {
             PoolServiceClient::new(channel).uncordon_pool(request).await
-        });
+        })?;
         answer
             .map(drop)
             .map_err(refused(&format!("uncordoning pool {name}")))

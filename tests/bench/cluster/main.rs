@@ -7,33 +7,43 @@
     reason = "the tests of the rung use more of it than a benchmark"
 )]
 mod fixture;
+#[path = "../../tests/e2e/cluster/incumbent.rs"]
 mod incumbent;
 
-use std::time::Instant;
+use std::fs;
+use std::time::{Duration, Instant, SystemTime};
 
-use e2e::bench::{Better, Report, Samples};
+use e2e::bench::{Better, Report, Samples, line_plot};
 
-use fixture::{Networks, Site, TIMEOUT};
+use fixture::{EVIDENCE, Networks, Site};
 use incumbent::Incumbent;
 
 /// How many pods the Deployment has.
 const PODS: usize = 60;
 /// How often each is measured.
-const TURNS: usize = 2;
+const TURNS: usize = 3;
 
 /// From the scaling to the last pod that runs, and from the scaling to the last pod that is gone.
 #[derive(Default)]
 struct Times {
     running: Samples,
     gone: Samples,
+    /// Of the last turn: seconds from the scaling, and how many containers had started by then.
+    started: Vec<(f64, f64)>,
 }
 
 impl Times {
     fn measure(&mut self, site: &Site, name: &str, networks: Networks) {
         site.deployment(name, networks);
-        let begun = Instant::now();
+        let (begun, at) = (Instant::now(), SystemTime::now());
         site.scale(name, PODS);
         self.running.push_value(begun.elapsed().as_secs_f64());
+        let mut starts = starts(site, name, at);
+        starts.sort_unstable();
+        self.started = (1..)
+            .zip(&starts)
+            .map(|(count, start)| (start.as_secs_f64(), f64::from(count)))
+            .collect();
         let begun = Instant::now();
         site.scale(name, 0);
         self.gone.push_value(begun.elapsed().as_secs_f64());
@@ -46,27 +56,30 @@ impl Times {
     }
 }
 
+/// When the containers of a Deployment started that started since then, from then on.
+fn starts(site: &Site, deployment: &str, since: SystemTime) -> Vec<Duration> {
+    let folder = site.cluster.node_folder().join(EVIDENCE);
+    let files = fs::read_dir(folder).expect("what containers write");
+    let own = files.flatten().filter(|file| {
+        let name = file.file_name();
+        name.to_string_lossy().contains(&format!("-{deployment}-"))
+    });
+    let written = own.filter_map(|file| file.metadata().ok()?.modified().ok());
+    written
+        .filter_map(|at| at.duration_since(since).ok())
+        .collect()
+}
+
 fn main() {
     let site = Site::start();
     let (mut bare, mut ours, mut theirs) = (Times::default(), Times::default(), Times::default());
     for _ in 0..TURNS {
         bare.measure(&site, "bare", Networks::Primary);
 
-        site.install();
+        site.install(&[]);
         ours.measure(&site, "ours", Networks::Three);
         site.assert_clean();
-        let remove = [
-            "upgrade",
-            "meta-cni",
-            "deploy/chart",
-            "--reuse-values",
-            "--set=install.uninstall=true",
-            "--wait",
-            TIMEOUT,
-        ];
-        site.cluster.helm(&remove);
-        let uninstall = ["uninstall", "meta-cni", "--wait", TIMEOUT];
-        site.cluster.helm(&uninstall);
+        site.uninstall();
 
         let incumbent = Incumbent::install(&site);
         theirs.measure(&site, "theirs", Networks::Three);
@@ -80,14 +93,27 @@ fn main() {
     let mut report = Report::default();
     let over = |times: &Times| times.running.over(&bare.running);
     report.ratio("deployment_over_bare", over(&ours), 1.15, Better::Lower);
-    report.ratio(
-        "multus_whereabouts_over_bare",
-        over(&theirs),
-        1.15,
-        Better::Lower,
-    );
     bare.report(&mut report, "primary network alone");
     ours.report(&mut report, "meta-cni, three interfaces");
     theirs.report(&mut report, "Multus thin and whereabouts, three interfaces");
+    let beside = theirs.running.ratios(&bare.running);
+    report.figure(
+        "Multus thin and whereabouts ÷ primary network alone",
+        "x",
+        &beside,
+    );
+    line_plot(
+        "cluster-deployment",
+        "A Deployment of 60 pods: containers that have started",
+        ("s since the scaling", "containers"),
+        &[
+            ("primary network alone", &bare.started),
+            ("meta-cni, three interfaces", &ours.started),
+            (
+                "Multus thin and whereabouts, three interfaces",
+                &theirs.started,
+            ),
+        ],
+    );
     eprintln!("{}", report.write("cluster").display());
 }

@@ -28,6 +28,17 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
+/// The folder of the executables of the previous release: `E2E_PREVIOUS_BIN_DIR`.
+///
+/// # Panics
+/// When nobody says where it is.
+pub fn previous_release() -> PathBuf {
+    let folder = env::var_os("E2E_PREVIOUS_BIN_DIR").map(PathBuf::from);
+    folder.expect(
+        "E2E_PREVIOUS_BIN_DIR names the folder of the previous release: run `make test-previous`",
+    )
+}
+
 /// A program of `src/bin`, for example `recording-plugin`; Cargo builds them with every test of this crate.
 ///
 /// # Panics

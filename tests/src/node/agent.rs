@@ -1,7 +1,7 @@
 //! A real `meta-cnid` beside a node, with the rights that are shipped.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct Agent {
     folder: PathBuf,
     name: String,
     arguments: Vec<String>,
+    /// Of another release.
+    program: Option<PathBuf>,
     daemon: Option<Daemon>,
 }
 
@@ -61,6 +63,7 @@ impl Agent {
             folder: node.folder().to_owned(),
             name: "agent".to_owned(),
             arguments,
+            program: None,
             daemon: None,
         }
     }
@@ -71,8 +74,14 @@ impl Agent {
             folder: self.folder.clone(),
             name: format!("{}-next", self.name),
             arguments: self.arguments.clone(),
+            program: self.program.clone(),
             daemon: None,
         }
+    }
+
+    /// From its next start on it is this program.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = Some(program.to_owned());
     }
 
     /// Starts it (again), and waits until it serves.
@@ -99,7 +108,8 @@ impl Agent {
     pub fn launch(&mut self) {
         assert!(self.daemon.is_none(), "it still runs");
         let _not_there = fs::remove_file(self.ready_file());
-        let mut command = Command::new(locate::executable("meta-cnid"));
+        let program = self.program.clone();
+        let mut command = Command::new(program.unwrap_or_else(|| locate::executable("meta-cnid")));
         command
             .args(&self.arguments)
             .arg(format!("--ready-file={}", self.ready_file().display()));

@@ -24,6 +24,8 @@ pub struct IpamServer {
     store: PathBuf,
     /// The address of its store, if that is not in the folder.
     elsewhere: Option<String>,
+    /// Of another release.
+    program: Option<PathBuf>,
     wrapper: Vec<String>,
     /// What root is on its socket.
     root: Root,
@@ -136,6 +138,23 @@ impl IpamServer {
         Ok(server)
     }
 
+    /// Starts another program, such as one of another release.
+    ///
+    /// # Panics
+    /// As [`IpamServer::start`].
+    #[track_caller]
+    pub fn start_program(program: &Path) -> IpamServer {
+        let mut server = IpamServer::new(None, &[], &[]);
+        server.set_program(program);
+        server.restart();
+        server
+    }
+
+    /// From its next start on it is this program.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = Some(program.to_owned());
+    }
+
     #[track_caller]
     fn make(store: Option<&Path>, wrapper: &[&str], arguments: &[&str]) -> IpamServer {
         let mut server = IpamServer::new(store, wrapper, arguments);
@@ -150,6 +169,7 @@ impl IpamServer {
             store: store.map_or_else(|| folder.path().join("store"), Path::to_owned),
             folder,
             elsewhere: None,
+            program: None,
             wrapper: owned(wrapper),
             root: Root::Operator,
             arguments: owned(arguments),
@@ -160,9 +180,10 @@ impl IpamServer {
 
     /// An `ipam-server` with this socket and store, under the wrapper; not started.
     pub fn command(&self, socket: &Path, store: &Path) -> Command {
-        let program = locate::executable("ipam-server").display().to_string();
+        let program = self.program.clone();
+        let program = program.unwrap_or_else(|| locate::executable("ipam-server"));
         let mut words = self.wrapper.clone();
-        words.push(program);
+        words.push(program.display().to_string());
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])

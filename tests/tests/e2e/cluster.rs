@@ -2,5 +2,7 @@
 
 mod deployment;
 mod fixture;
+mod incumbent;
 mod lifetime;
 mod load;
+mod migration;

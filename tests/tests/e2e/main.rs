@@ -14,6 +14,7 @@ mod faults;
 mod harness;
 mod ipam;
 mod kubernetes;
+mod previous;
 mod replicas;
 mod runtime;
 mod security;

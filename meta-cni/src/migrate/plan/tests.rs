@@ -105,6 +105,14 @@ fn what_the_closed_policy_refuses_is_named_as_it_is_afterwards() {
             .iter()
             .all(|one| !one.remedy.is_empty())
     );
+    // Until then it is refused as well: it leases by whereabouts.
+    let [note] = &plan.notes[..] else {
+        panic!("{:?}", plan.notes);
+    };
+    assert!(
+        note.contains("NetworkAttachmentDefinition ns/allowed: install"),
+        "{note}"
+    );
 }
 
 #[test]

@@ -7,11 +7,16 @@ use crate::cluster::fixture::{Networks, PATIENCE, Site, TIMEOUT};
 
 /// How many pods with three interfaces each the Deployment has.
 const PODS: usize = 60;
+/// What a kubelet gives a new node.
+const TAINT: &str = "meta-cni.io/agent-not-ready=true:NoSchedule";
 
 #[test]
 fn sixty_pods_with_three_interfaces_come_roll_and_go_and_nothing_stays() {
     let site = Site::start();
-    site.install();
+    // As a node that joins: its first pods are those that bring meta-cni, and the agent lets the others come.
+    site.cluster.kubectl(&["taint", "nodes", "--all", TAINT]);
+    site.install(&["--set=agent.taint=true"]);
+    assert_eq!(site.taints(), [] as [String; 0]);
     site.cluster.helm(&["test", "meta-cni", TIMEOUT]);
 
     site.deployment("web", Networks::Three);

@@ -18,7 +18,7 @@ pub(crate) const TIMEOUT: &str = "--timeout=10m";
 /// What stays of a sandbox while it is connected: its record.
 const RECORDS: &str = "var/lib/meta-cni/attachments";
 /// Where containers write what they counted.
-const EVIDENCE: &str = "var/lib/evidence";
+pub(crate) const EVIDENCE: &str = "var/lib/evidence";
 
 /// Written by a container when it starts: whether it has all that its pod asked for.
 const COUNT: &str = r#"
@@ -75,13 +75,39 @@ impl Site {
         Site { cluster }
     }
 
-    /// Installs it by the two commands of the book, with pools; then makes the networks.
-    pub(crate) fn install(&self) {
-        self.cluster
-            .kubectl(&["apply", "--server-side", "--filename=crds/yaml"]);
-        let pools = ["--set-json", POOLS, "--wait", TIMEOUT];
-        let install = ["install", "meta-cni", "deploy/chart"];
-        self.cluster.helm(&[&install[..], &pools].concat());
+    /// The objects of networks and devices, which Multus has as well.
+    pub(crate) fn crds(&self) {
+        let all = "--filename=crds/yaml";
+        self.cluster.kubectl(&["apply", "--server-side", all]);
+        let served = ["wait", "--for=condition=Established", all];
+        self.cluster.kubectl(&served);
+    }
+
+    /// Installs it by the two commands of the book, with more arguments for the second.
+    pub(crate) fn install_chart(&self, more: &[&str]) {
+        self.crds();
+        let install = ["install", "meta-cni", "deploy/chart", "--wait", TIMEOUT];
+        self.cluster.helm(&[&install[..], more].concat());
+    }
+
+    /// Changes values of the chart that is installed.
+    #[track_caller]
+    pub(crate) fn upgrade(&self, change: &[&str]) {
+        let upgrade = ["upgrade", "meta-cni", "deploy/chart", "--reuse-values"];
+        let wait = ["--wait", TIMEOUT];
+        self.cluster.helm(&[&upgrade[..], change, &wait].concat());
+    }
+
+    /// Removes it from the node, and then from the cluster.
+    pub(crate) fn uninstall(&self) {
+        self.upgrade(&["--set=install.uninstall=true"]);
+        let uninstall = ["uninstall", "meta-cni", "--wait", TIMEOUT];
+        self.cluster.helm(&uninstall);
+    }
+
+    /// Installs it with pools; then makes the networks.
+    pub(crate) fn install(&self, more: &[&str]) {
+        self.install_chart(&[&["--set-json", POOLS], more].concat());
         self.network(
             "storage",
             json!({ "type": "bridge", "bridge": "br-storage" }),
@@ -169,6 +195,13 @@ impl Site {
         self.cluster.list(&["pods", &label])
     }
 
+    /// The keys of the taints of the node.
+    pub(crate) fn taints(&self) -> Vec<String> {
+        let path = "--output=jsonpath={.items[*].spec.taints[*].key}";
+        let keys = self.cluster.kubectl(&["get", "nodes", path]);
+        keys.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// How many containers had all their interfaces when they started, and the names of those that had not.
     pub(crate) fn counted(&self) -> (usize, Vec<String>) {
         let mut names = file_names(&self.cluster.node_folder().join(EVIDENCE));
@@ -180,6 +213,13 @@ impl Site {
     /// Runs ipamctl on the node, as the operator that the chart makes; gives what it writes as JSON.
     #[track_caller]
     pub(crate) fn ipamctl(&self, arguments: &[&str]) -> Value {
+        self.as_operator(&[&["ipamctl", "--tls-ca=/run/ca.crt"], arguments].concat())
+    }
+
+    /// Runs one of our executables on the node, with ipam-server as the operator that the chart makes; gives what it writes as
+    /// JSON. The server's authority is in /run/ca.crt.
+    #[track_caller]
+    pub(crate) fn as_operator(&self, command: &[&str]) -> Value {
         let system = "--namespace=kube-system";
         let audience = "--audience=ipam.meta-cni.io";
         let token = ["create", "token", "ipam-operator", system, audience];
@@ -188,17 +228,15 @@ impl Site {
         let folder = self.cluster.node_folder().join("run");
         fs::write(folder.join("token"), self.cluster.kubectl(&token)).expect("write a token");
         fs::write(folder.join("ca.crt"), self.cluster.kubectl(&authority)).expect("write it");
-        let program = locate::executable("ipamctl");
-        let program = program.display().to_string();
+        let (program, arguments) = command.split_first().expect("a program");
+        let program = locate::executable(program).display().to_string();
         let to = [
-            &*program,
             "--server=https://ipam-server.kube-system.svc.cluster.local:7443",
-            "--tls-ca=/run/ca.crt",
             "--token-file=/run/token",
             "--output=json",
         ];
-        let text = self.cluster.run(&[&to[..], arguments].concat());
-        serde_json::from_str(&text).expect("ipamctl writes JSON")
+        let text = self.cluster.run(&[&[&*program], arguments, &to].concat());
+        serde_json::from_str(&text).expect("it writes JSON")
     }
 
     /// All leases.

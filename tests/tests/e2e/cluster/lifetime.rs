@@ -4,7 +4,7 @@ use std::thread;
 
 use e2e::sweep;
 
-use crate::cluster::fixture::{self, Networks, Site, TIMEOUT};
+use crate::cluster::fixture::{self, Networks, Site};
 use crate::cluster::load::{EndsWith, Load, State};
 
 /// What changes from one upgrade to the next: another image; other flags of agent and ipam-server; the first image again.
@@ -30,11 +30,11 @@ fn pods_come_and_go_whole_from_the_install_to_the_uninstall() {
         let _ends = EndsWith([&plain, &wide]);
         let plain = Load::begin(scope, &site, &plain, "plain", Networks::Primary);
         plain.goes_on();
-        site.install();
+        site.install(&[]);
         let wide = Load::begin(scope, &site, &wide, "wide", Networks::Three);
         wide.goes_on();
         for (number, change) in UPGRADES.iter().enumerate() {
-            upgrade(&site, change);
+            site.upgrade(change);
             wide.goes_on();
             if number == 0 {
                 site.cluster.power_off();
@@ -44,9 +44,7 @@ fn pods_come_and_go_whole_from_the_install_to_the_uninstall() {
         }
         wide.end();
         site.assert_clean();
-        upgrade(&site, &["--set=install.uninstall=true"]);
-        site.cluster
-            .helm(&["uninstall", "meta-cni", "--wait", TIMEOUT]);
+        site.uninstall();
         plain.goes_on();
         plain.end();
     });
@@ -54,11 +52,4 @@ fn pods_come_and_go_whole_from_the_install_to_the_uninstall() {
     assert_eq!(site.node_files(), before);
     assert_eq!(site.counted().1, [] as [String; 0]);
     assert_eq!(site.failures(), [] as [String; 0]);
-}
-
-#[track_caller]
-fn upgrade(site: &Site, change: &[&str]) {
-    let upgrade = ["upgrade", "meta-cni", "deploy/chart", "--reuse-values"];
-    let wait = ["--wait", TIMEOUT];
-    site.cluster.helm(&[&upgrade[..], change, &wait].concat());
 }

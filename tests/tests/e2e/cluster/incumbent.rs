@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use e2e::locate;
 use serde_json::{Value, json};
 
-use crate::fixture::Site;
+use super::fixture::Site;
 
 /// The configuration of the runtime.
 const CONF: &str = "00-multus.conf";
@@ -30,6 +30,7 @@ impl Incumbent {
             let to = node.join("opt/cni/bin").join(program);
             fs::copy(tools.join(folder).join(program), to).expect("copy a plugin");
         }
+        site.crds();
         let crds = tools.join("whereabouts/crds");
         for file in [
             "ippools",
