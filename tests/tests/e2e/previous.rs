@@ -54,11 +54,14 @@ fn each_release_serves_checks_and_deletes_what_the_other_made_while_pods_come_an
     let api = ApiServer::start();
     let mut server = IpamServer::start_program(&Previous.program("ipam-server"));
     for (pool, number) in [("first", 1), ("second", 2)] {
-        let [ipv4, ipv6] = [
+        let ranges = [
             format!("--ipv4-cidr=10.{number}.0.0/16"),
+            format!("--ipv4-gateway=10.{number}.0.1"),
             format!("--ipv6-cidr=fd00:{number}::/64"),
+            format!("--ipv6-gateway=fd00:{number}::1"),
         ];
-        server.ipamctl_json(&["pool", "create", pool, &ipv4, &ipv6]);
+        let ranges = ranges.each_ref().map(String::as_str);
+        server.ipamctl_json(&[&["pool", "create", pool], &ranges[..]].concat());
     }
     let node = node();
     let passed_on = node.folder().join("run/ipam.sock");
@@ -173,11 +176,11 @@ fn node() -> Node {
     node.default_network(|node| leased(node, "first"))
 }
 
-/// A bridge whose addresses of both families are leased from the pool of the same name.
+/// A bridge with an address, and so with a hardware address that stays, whose addresses of both families are leased from the pool of the same name.
 fn leased(node: &Node, pool: &str) -> Value {
     let mut network = node.bridge(&format!("br-{pool}"), &[]);
     network["name"] = json!(pool);
-    network["isDefaultGateway"] = json!(false);
+    network["isDefaultGateway"] = json!(pool == "first");
     network["ipam"] = json!({ "type": "meta-ipam", "pool": pool });
     network
 }
