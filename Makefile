@@ -106,13 +106,13 @@ test-runtime: build tools ## Sandboxes of a real containerd, driven over CRI; re
 	@tests/tools/install.sh containerd
 	@tests/tools/rung.sh runtime
 
-test-cluster: build tools ## Image and chart in a real cluster: kubelet, containerd; 60 pods, upgrades and a reboot under load (not part of `make test`)
-	@tests/tools/install.sh jq kubectl helm containerd cluster
+test-cluster: build tools ## Image and chart in a real cluster: kubelet, containerd; 60 pods, upgrades and a reboot under load, migration (not part of `make test`)
+	@tests/tools/install.sh jq kubectl helm containerd cluster multus whereabouts
 	@$(MAKE) --no-print-directory image
 	@tests/tools/rung.sh cluster --test-threads=1 --nocapture
 
 test-previous: build tools ## The previous release (PREVIOUS) and this one beside each other, in every combination, under load (not part of `make test`)
-	@E2E_PREVIOUS_BIN_DIR=$$(tests/tools/previous.sh $(PREVIOUS)) tests/tools/rung.sh previous --test-threads=1 --nocapture
+	@folder=$$(tests/tools/previous.sh $(PREVIOUS)); E2E_PREVIOUS_BIN_DIR=$$folder tests/tools/rung.sh previous --test-threads=1 --nocapture
 
 test-doctor: build tools ## meta-cni doctor: the first line names each of many faults, a healthy node has none
 	@tests/tools/rung.sh doctor

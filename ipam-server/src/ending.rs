@@ -33,8 +33,8 @@ pub struct Ends<S> {
     stopping: watch::Receiver<bool>,
 }
 
-/// What a caller sends. It ends when the answer has: a service that still read it would keep the connection.
-struct Asked {
+/// The caller's stream. It ends once the answer is dropped: a service that still reads the stream would keep the connection open.
+struct CallerStream {
     inner: Whole,
     answer: oneshot::Receiver<()>,
 }
@@ -43,15 +43,15 @@ struct Asked {
 pub struct Ending<B> {
     inner: B,
     /// None for an answer that ends by itself.
-    early: Option<Early>,
+    early: Option<EarlyEnd>,
     ended: bool,
 }
 
 /// How an answer ends early.
-struct Early {
+struct EarlyEnd {
     /// Ready once it is to end.
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Dropped with the answer, for [`Asked`].
+    /// Dropped with the answer, for [`CallerStream`].
     _answering: oneshot::Sender<()>,
 }
 
@@ -90,8 +90,8 @@ where
         let mut early = None;
         if STREAMS.contains(&request.uri().path()) {
             let (answering, answer) = oneshot::channel();
-            request = request.map(|inner| Whole::new(Asked { inner, answer }));
-            early = Some(Early {
+            request = request.map(|inner| Whole::new(CallerStream { inner, answer }));
+            early = Some(EarlyEnd {
                 stop: stopped(self.stopping.clone()),
                 _answering: answering,
             });
@@ -107,7 +107,7 @@ where
     }
 }
 
-impl Body for Asked {
+impl Body for CallerStream {
     type Data = Bytes;
     type Error = Status;
 
@@ -115,7 +115,7 @@ impl Body for Asked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        // A sender sends nothing, it is dropped.
+        // Nothing is ever sent: ready means that the answer is dropped.
         if !self.answer.is_terminated() && Pin::new(&mut self.answer).poll(context).is_pending() {
             return Pin::new(&mut self.inner).poll_frame(context);
         }
@@ -164,5 +164,65 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Ending<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::BodyExt as _;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::UnboundedReceiverStream;
+    use tonic::Code;
+
+    use super::*;
+
+    /// A body whose frames come from a channel, and the channel.
+    fn open() -> (mpsc::UnboundedSender<Result<Frame<Bytes>, Status>>, Whole) {
+        let (sender, frames) = mpsc::unbounded_channel();
+        let frames = http_body_util::StreamBody::new(UnboundedReceiverStream::new(frames));
+        (sender, Whole::new(frames))
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_ended_has_its_status_before_the_service_sees_the_end_of_the_question()
+     {
+        let (stop, stopping) = watch::channel(false);
+        let (_caller_sends, question) = open();
+        let (_service_answers, answer) = open();
+        let (kept, mut questions) = mpsc::unbounded_channel();
+        let answer = std::sync::Mutex::new(Some(answer));
+        let service = tower::service_fn(move |request: http::Request<Whole>| {
+            kept.send(request.into_body()).unwrap();
+            let answer = answer.lock().unwrap().take().unwrap();
+            std::future::ready(Ok::<_, Infallible>(http::Response::new(answer)))
+        });
+        let mut service = EndStreams(stopping).layer(service);
+        let mut request = http::Request::new(question);
+        *request.uri_mut() = http::Uri::from_static(STREAMS[1]);
+        let mut answer = service.call(request).await.unwrap().into_body();
+        let mut question = questions.recv().await.unwrap();
+
+        stop.send_replace(true);
+        let pending = std::future::poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut question).poll_frame(context).is_pending())
+        });
+        assert!(
+            pending.await,
+            "the service would end the answer itself, as one that succeeded"
+        );
+        let trailers = answer
+            .frame()
+            .await
+            .unwrap()
+            .unwrap()
+            .into_trailers()
+            .unwrap();
+        let status = Status::from_header_map(&trailers).unwrap();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(answer.frame().await.is_none());
+        drop(answer);
+        assert!(question.frame().await.is_none());
     }
 }

@@ -13,9 +13,9 @@ work=$PWD/target/previous
 folder=$work/$revision-$profile
 programs=(meta-cni meta-ipam meta-cnid ipam-server ipamctl)
 if [[ ! -x $folder/${programs[-1]} ]]; then
-    git worktree prune
-    [[ -d $work/source ]] || git worktree add --force --detach "$work/source" "$revision" >&2
-    git -C "$work/source" checkout --quiet --detach "$revision"
+    rm -rf "$work/source"
+    mkdir -p "$work/source"
+    git archive "$revision" | tar --extract --directory "$work/source"
     flags=()
     [[ $profile == dev ]] || flags=(--release)
     (cd "$work/source" && CARGO_TARGET_DIR=$work/build cargo build --locked "${flags[@]}" --package meta-cni --package meta-cnid \

@@ -18,7 +18,7 @@ use crate::ipam::{self, Ipam, with_own_dns};
 use crate::plugin::{Plugin, Request};
 use crate::shape::Shape;
 use crate::veth::{self, Pair};
-use crate::{sandbox, sysctl};
+use crate::{hardware, sandbox, sysctl};
 use conf::{Conf, KEYS};
 
 /// How long a port may take until it can pass traffic (the sum of the reference's pauses).
@@ -65,7 +65,7 @@ impl Plugin for Bridge {
     fn add(&self, request: &Request<'_>) -> Result<CniResult, Failure> {
         let conf = Conf::read(request)?;
         let mut host = Netlink::open()?;
-        let bridge = ensure_bridge(&mut host, &conf)?;
+        let bridge = ensure_bridge(&mut host, &conf, request)?;
         let namespace = sandbox::open(request.target.netns)?;
         let pair = port::make(&mut host, &conf, &bridge, &namespace, request.target.ifname)?;
         attach(&mut host, request, &conf, &bridge, &namespace, &pair).inspect_err(|_| {
@@ -105,7 +105,7 @@ impl Plugin for Bridge {
 }
 
 /// The bridge, made if it does not exist, and set up.
-fn ensure_bridge(host: &mut Netlink, conf: &Conf) -> Result<Link, Failure> {
+fn ensure_bridge(host: &mut Netlink, conf: &Conf, request: &Request<'_>) -> Result<Link, Failure> {
     let name = conf.bridge.as_str();
     let kind = NewKind::Bridge {
         vlan_filtering: conf.filters_vlans(),
@@ -113,7 +113,10 @@ fn ensure_bridge(host: &mut Netlink, conf: &Conf) -> Result<Link, Failure> {
     let found = match host.link(name)? {
         Some(found) => found,
         None => {
+            // A router's is given at once: of two ADDs that come first, the second one would see and keep that of the first one's port.
+            let mac = gateway::is_router(conf, request).then(hardware::random);
             let wanted = NewLink {
+                mac: mac.as_ref().map(|mac| &mac[..]),
                 mtu: conf.mtu,
                 is_up: true,
                 ..NewLink::new(name, kind)
@@ -290,7 +293,9 @@ fn check_links(
         let problem = format!("prevResult has no interface {}", conf.bridge);
         return Err(Failure::changed(problem));
     };
-    if expected.is_some_and(|mac| *mac != bridge.mac) || of_bridge.sandbox.is_some() {
+    // Only a router was given one: any other bridge has the lowest of its ports' addresses, which come and go with pods.
+    let is_other = |mac: &_| gateway::is_router(conf, request) && *mac != bridge.mac;
+    if expected.is_some_and(is_other) || of_bridge.sandbox.is_some() {
         let what = format!("the hardware address of {} is {}", bridge.name, bridge.mac);
         return Err(Failure::changed(what));
     }

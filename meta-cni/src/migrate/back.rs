@@ -31,11 +31,16 @@ pub(super) enum Mode {
     Pretend,
 }
 
-/// A sentence for each step, and for what is left alone.
+/// What is to be true before networks lease by whereabouts again.
+const REPORT_FIRST: &str = "\"attachmentPolicy\": \"enforce\" refuses new pods with networks of whereabouts, unless an AttachmentPolicy \
+     allows them; set \"report\" before";
+
+/// A sentence for each step, for what is left alone, and for what else is to be done.
 #[derive(Debug, Default)]
 pub(super) struct Undone {
     pub(super) steps: Vec<String>,
     pub(super) left: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl Back<'_> {
@@ -70,6 +75,8 @@ impl Back<'_> {
     pub(super) fn undo(&self, receipt: &mut Receipt, mode: Mode) -> Result<Undone, MigrateError> {
         let mut undone = Undone::default();
         let entries: Vec<Entry> = receipt.entries().iter().rev().cloned().collect();
+        let is_network = |entry: &Entry| matches!(entry, Entry::Network { .. });
+        let has_networks = entries.iter().any(is_network);
         for entry in entries {
             match &entry {
                 Entry::Network {
@@ -96,6 +103,9 @@ impl Back<'_> {
             if mode == Mode::Undo {
                 receipt.forget(&entry)?;
             }
+        }
+        if has_networks {
+            undone.notes.push(REPORT_FIRST.to_owned());
         }
         Ok(undone)
     }

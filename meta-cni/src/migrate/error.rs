@@ -63,8 +63,13 @@ pub enum MigrateError {
         problem: String,
     },
     /// A token that others could read on its way.
-    #[error("--token-file goes with https; name the server so (--server)")]
+    #[error(
+        "--token-file needs an https server; name it by --server https://HOST:PORT and --ca FILE"
+    )]
     TokenWithoutTls,
+    /// A server whose certificate nobody vouches for.
+    #[error("--server is https, and is trusted by its authorities; name their file (--ca)")]
+    NoAuthority,
     /// The token cannot be read.
     #[error(transparent)]
     Token(#[from] FilesError),

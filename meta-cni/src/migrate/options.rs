@@ -63,7 +63,7 @@ pub struct Options {
     /// Its key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
-    /// Token of the operator, beside a certificate or instead of one
+    /// File with the operator's token, beside a certificate or instead of one; read again when it is renewed
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// Folder in which the container runtime finds Multus' configuration
@@ -113,8 +113,12 @@ impl Options {
         let tls = self.ca.is_some() || self.cert.is_some();
         let addresses = check_address(&self.server, tls);
         let addresses = addresses.map_err(|problem| MigrateError::Address { problem })?;
-        if self.token_file.is_some() && !addresses.all().iter().all(Address::is_tls) {
+        let are_tls = addresses.all().iter().all(Address::is_tls);
+        if self.token_file.is_some() && !are_tls {
             return Err(MigrateError::TokenWithoutTls);
+        }
+        if are_tls && self.ca.is_none() {
+            return Err(MigrateError::NoAuthority);
         }
         let token = self.token_file.clone();
         let token = token.map(|file| Token::open(file, "--token-file"));
@@ -140,5 +144,66 @@ impl Options {
     /// This node.
     pub(super) fn node(&self) -> Result<Node, MigrateError> {
         Node::new(&self.state_dir, &self.ipam_file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// What is wrong with these flags; nothing if they name a server.
+    fn problem(flags: &[&str]) -> Option<String> {
+        let line = Line::try_parse_from([&["migrate", "--objects=-"], flags].concat());
+        let server = line.unwrap().options.server();
+        server.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_token_and_an_https_server_go_with_authorities() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            format!("--token-file={}", path.display())
+        };
+        let (token, empty) = (file("token", "abc"), file("empty", ""));
+        let https = "--server=https://ipam.example:7443";
+        for (flags, expected) in [
+            (&[][..], ""),
+            (
+                &["--server=unix:///run/ipam.sock", &token],
+                "--token-file needs an https server",
+            ),
+            (
+                &["--server=http://127.0.0.1:1", &token],
+                "--token-file needs an https server",
+            ),
+            (&[https], "--ca"),
+            (&[https, &token], "--ca"),
+            (&[https, &token, "--ca=ca.crt"], ""),
+            (&[https, &empty, "--ca=ca.crt"], "--token-file"),
+            (
+                &[https, "--token-file=/nonesuch", "--ca=ca.crt"],
+                "/nonesuch",
+            ),
+        ] {
+            let problem = problem(flags).unwrap_or_default();
+            assert!(problem.contains(expected), "{flags:?}: {problem}");
+            assert_eq!(
+                problem.is_empty(),
+                expected.is_empty(),
+                "{flags:?}: {problem}"
+            );
+        }
     }
 }

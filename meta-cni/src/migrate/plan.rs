@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cni::netconf::NetConfList;
+use process::text;
 use proto::ipam::v1::{Lease, Pool};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ use crate::author::Author;
 use crate::cluster::NadName;
 use crate::config::{AttachmentPolicies, Mode};
 use crate::gather::Found;
-use crate::policy::{Known, verdicts};
+use crate::policy::{Grade, Known, verdicts};
 use crate::wanted::{Source, Wanted};
 
 /// What was read.
@@ -108,7 +109,7 @@ impl Plan {
         plan.notes.extend(pools.notes);
         plan.pools = pools.plans;
         plan.leases = leases.leases;
-        plan.judge(input);
+        plan.list_refused(input);
         plan
     }
 
@@ -135,41 +136,60 @@ impl Plan {
         networks
     }
 
-    /// What is judged by the closed policy: the networks as they are, and as they are afterwards.
-    fn judge(&mut self, input: &Input) {
+    /// Lists what AttachmentPolicies and the closed policy refuse: of the networks as they are afterwards, and until then.
+    fn list_refused(&mut self, input: &Input) {
         let changes = self.networks.iter();
         let after: BTreeMap<&NadName, &str> = changes
             .map(|change| (&change.name, &*change.after))
             .collect();
-        self.refused_by_policy = refused(input, |nad: &NadSeen| match after.get(&nad.name) {
+        let now = judged(input, |nad| nad.config.clone());
+        let afterwards = judged(input, |nad| match after.get(&nad.name) {
             Some(after) => (*after).to_owned(),
             None => nad.config.clone(),
         });
-        let now = refused(input, |nad: &NadSeen| nad.config.clone());
-        let names = |of: &[Obstacle]| {
-            of.iter()
-                .map(|one| one.what.clone())
-                .collect::<BTreeSet<_>>()
-        };
-        let afterwards = names(&self.refused_by_policy);
-        let only_now: Vec<String> = names(&now).difference(&afterwards).cloned().collect();
-        if !only_now.is_empty() {
+        let stays = |name: &NadName| afterwards.iter().any(|one| one.name == *name);
+        let passing: Vec<_> = now.iter().filter(|one| !stays(&one.name)).collect();
+        for (grade, refuses, remedy) in [
+            (
+                Grade::Reported,
+                "\"attachmentPolicy\": \"enforce\" refuses",
+                "install meta-cni with \"report\", and set \"enforce\" afterwards",
+            ),
+            (
+                Grade::Refused,
+                "an AttachmentPolicy refuses",
+                "let it allow whereabouts until then",
+            ),
+        ] {
+            let mut names = passing.iter().filter(|one| one.grade == grade);
+            let Some(first) = names.next() else { continue };
+            let more = match names.count() {
+                0 => String::new(),
+                count => format!(" and {count} more"),
+            };
+            let name = text::shown(&first.name.to_string()).into_owned();
             self.notes.push(format!(
-                "until they are rewritten, and after a way back, \"attachmentPolicy\": \"enforce\" refuses new pods with {}: \
-                 install meta-cni with \"report\", and set \"enforce\" afterwards",
-                only_now.join(", ")
+                "{refuses} new pods with network {name}{more} until the networks are rewritten; {remedy}"
             ));
         }
+        self.refused_by_policy = afterwards.into_iter().map(|one| one.obstacle).collect();
     }
 }
 
-/// What the closed policy refuses of networks with these texts.
-fn refused(input: &Input, text: impl Fn(&NadSeen) -> String) -> Vec<Obstacle> {
+/// A network that is not allowed.
+struct Judged {
+    name: NadName,
+    grade: Grade,
+    obstacle: Obstacle,
+}
+
+/// The networks with these texts that are not allowed where the closed policy holds.
+fn judged(input: &Input, text: impl Fn(&NadSeen) -> String) -> Vec<Judged> {
     let node = AttachmentPolicies {
-        mode: Mode::Enforce,
+        mode: Mode::Report,
         floor: None,
     };
-    let mut refused = Vec::new();
+    let mut judged = Vec::new();
     for nad in &input.objects.nads {
         let Some(found) = found(nad, &text(nad)) else {
             continue;
@@ -180,10 +200,14 @@ fn refused(input: &Input, text: impl Fn(&NadSeen) -> String) -> Vec<Obstacle> {
         };
         for verdict in verdicts(&node, &input.policies, None, &[wanted], &[Ok(found)]) {
             let remedy = verdict.why.remedy.unwrap_or_default();
-            refused.push(Obstacle::new(subject(&nad.name), verdict.why.cause, remedy));
+            judged.push(Judged {
+                name: nad.name.clone(),
+                grade: verdict.grade,
+                obstacle: Obstacle::new(subject(&nad.name), verdict.why.cause, remedy),
+            });
         }
     }
-    refused
+    judged
 }
 
 /// The text of a network as policies judge it; none if it is no configuration.

@@ -57,7 +57,7 @@ pub(super) fn undone(
     match format {
         Format::Json => {
             let object = json!({
-                "undone": is_done, "steps": undone.steps, "leftAlone": undone.left,
+                "undone": is_done, "steps": undone.steps, "leftAlone": undone.left, "notes": undone.notes,
             });
             line(to, &text::in_json(&format!("{object:#}")))
         }
@@ -69,6 +69,7 @@ pub(super) fn undone(
             }
             section(&mut all, "Steps back", undone.steps.iter().cloned());
             section(&mut all, "Left alone", undone.left.iter().cloned());
+            section(&mut all, "Notes", undone.notes.iter().cloned());
             if !is_done && !empty {
                 all.push_str("Nothing was changed; --back --apply does it.\n");
             }

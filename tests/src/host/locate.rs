@@ -28,15 +28,19 @@ pub fn executable(name: &str) -> PathBuf {
     path
 }
 
-/// The folder of the executables of the previous release: `E2E_PREVIOUS_BIN_DIR`.
+/// An executable of the previous release, in `E2E_PREVIOUS_BIN_DIR`.
 ///
 /// # Panics
-/// When nobody says where it is.
-pub fn previous_release() -> PathBuf {
+/// When it is not there.
+pub fn previous_executable(name: &str) -> PathBuf {
     let folder = env::var_os("E2E_PREVIOUS_BIN_DIR").map(PathBuf::from);
-    folder.expect(
-        "E2E_PREVIOUS_BIN_DIR names the folder of the previous release: run `make test-previous`",
-    )
+    let path = folder.unwrap_or_default().join(name);
+    assert!(
+        path.is_absolute() && path.is_file(),
+        "{} of the previous release is not there: run `make test-previous`",
+        path.display(),
+    );
+    path
 }
 
 /// A program of `src/bin`, for example `recording-plugin`; Cargo builds them with every test of this crate.

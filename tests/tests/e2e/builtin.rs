@@ -12,6 +12,7 @@ mod host_local;
 mod ipvlan;
 mod loopback;
 mod macvlan;
+mod neighbours;
 mod ptp;
 mod requests;
 mod row;

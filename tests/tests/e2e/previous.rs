@@ -1,10 +1,11 @@
 //! The previous release and this one on a node at once: what each makes, the other checks and deletes, in every combination of
-//! ipam-server, agent and plugin, while pods come and go. ipam-server goes forward only: its store refuses to be opened by an older one
-//! once its form has changed.
+//! ipam-server, agent, meta-cni and meta-ipam, while pods come and go. ipam-server goes forward only: a store whose form has changed
+//! cannot be opened by an older one.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use e2e::{Agent, ApiServer, IpamServer, Node, Pod, locate, wait_until};
@@ -27,7 +28,7 @@ use Release::{Present, Previous};
 impl Release {
     fn program(self, name: &str) -> PathBuf {
         match self {
-            Previous => locate::previous_release().join(name),
+            Previous => locate::previous_executable(name),
             Present => locate::executable(name),
         }
     }
@@ -64,21 +65,29 @@ fn each_release_serves_checks_and_deletes_what_the_other_made_while_pods_come_an
         server.ipamctl_json(&[&["pool", "create", pool], &ranges[..]].concat());
     }
     let node = node();
+    install_meta_ipam(&node, Previous);
     let passed_on = node.folder().join("run/ipam.sock");
     let more = [
         format!("--ipam-server={}", server.address()),
         format!("--ipam-socket={}", passed_on.display()),
     ];
-    api.nad(NAMESPACE, "second", leased(&node, "second"));
+    // The second network is one that meta-cni does not serve itself: it executes meta-ipam.
+    let mut second = leased(&node, "second");
+    second["comment"] = json!("a key that the built-in bridge does not know");
+    api.nad(NAMESPACE, "second", second);
     let mut agent = Agent::stopped(&node, &api, &more.each_ref().map(String::as_str));
     agent.set_program(&Previous.program("meta-cnid"));
     agent.restart();
 
     let load = Load::default();
-    let mut living = Vec::new();
+    // The bridge is made by one pod alone: of two that came first at once, release 0.1.0 could let the second one change its hardware
+    // address.
+    let alone = pod(&node, &api, "alone");
+    verb(&node, &alone, "ADD", Previous);
+    let mut living = vec![(alone, Previous)];
     thread::scope(|scope| {
         let _ends = load.ends();
-        scope.spawn(|| load.run(&node, &api));
+        let pods_come = scope.spawn(|| load.run(&node, &api));
         let mut running = STEPS[0];
         for (number, step) in STEPS.into_iter().enumerate() {
             if step.0 != running.0 {
@@ -96,18 +105,21 @@ fn each_release_serves_checks_and_deletes_what_the_other_made_while_pods_come_an
             }
             running = step;
             for release in [Previous, Present] {
-                let pod = pod(&node, &api, &format!("stays-{number}-{release:?}"));
-                verb(&node, &pod, "ADD", release);
-                living.push((pod, release));
+                // An update replaces it before or after meta-cni.
+                for ipam in [release.other(), release] {
+                    install_meta_ipam(&node, ipam);
+                    let pod = pod(&node, &api, &format!("stays-{number}-{release:?}-{ipam:?}"));
+                    verb(&node, &pod, "ADD", release);
+                    living.push((pod, release));
+                }
             }
-            load.goes_on();
+            load.goes_on(&pods_come);
             for (pod, release) in &living {
                 verb(&node, pod, "CHECK", release.other());
                 verb(&node, pod, "CHECK", *release);
             }
         }
     });
-    assert!(load.rounds.load(Ordering::Relaxed) >= STEPS.len() * ROUNDS);
     for (pod, release) in living {
         verb(&node, &pod, "DEL", release.other());
         verb(&node, &pod, "DEL", release);
@@ -156,11 +168,12 @@ impl Load {
         }
     }
 
-    /// Waits for more rounds, of which none failed.
+    /// Waits for more rounds.
     #[track_caller]
-    fn goes_on(&self) {
+    fn goes_on(&self, thread: &ScopedJoinHandle<'_, ()>) {
         let before = self.rounds.load(Ordering::Relaxed);
         wait_until("pods come and go", PATIENCE, || {
+            assert!(!thread.is_finished(), "a pod could not come or go");
             let rounds = self.rounds.load(Ordering::Relaxed);
             (rounds >= before + ROUNDS).then_some(())
         });
@@ -172,8 +185,15 @@ fn node() -> Node {
     let node = Node::new("previous").with_agent();
     let socket = node.folder().join("run/ipam.sock");
     node.leases_from(&format!("unix://{}", socket.display()), json!({}));
-    node.install(&locate::previous_release().join("meta-ipam"));
     node.default_network(|node| leased(node, "first"))
+}
+
+/// Puts a meta-ipam in the place of the other, as an update does.
+fn install_meta_ipam(node: &Node, release: Release) {
+    let place = node.bin_dir().join("meta-ipam");
+    let new = place.with_extension("new");
+    fs::copy(release.program("meta-ipam"), &new).expect("copy meta-ipam");
+    fs::rename(&new, &place).expect("replace meta-ipam");
 }
 
 /// A bridge with an address, and so with a hardware address that stays, whose addresses of both families are leased from the pool of the same name.

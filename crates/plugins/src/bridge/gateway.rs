@@ -9,6 +9,8 @@ use netlink::{Family, Link, LinkChange, Netlink};
 use super::conf::Conf;
 use super::port;
 use crate::failure::Failure;
+use crate::ipam::Ipam;
+use crate::plugin::Request;
 use crate::veth::{self, Wanted};
 use crate::{hardware, sandbox, sysctl};
 
@@ -61,6 +63,11 @@ fn everything(family: Family) -> IpNetwork {
     };
     // A prefix of 0 is one of either family.
     IpNetwork::new(unspecified, 0).unwrap_or_else(|_| unspecified.into())
+}
+
+/// Whether the bridge itself routes for the pods, and so has an address of the pods' subnets, and a hardware address that stays.
+pub(super) fn is_router(conf: &Conf, request: &Request<'_>) -> bool {
+    conf.is_gateway() && conf.vlan().is_none() && Ipam::of(request).is_some()
 }
 
 /// Gives the bridge, or its VLAN, these addresses, and makes the host forward their families. Returns the interface of the

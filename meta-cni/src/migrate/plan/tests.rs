@@ -109,9 +109,10 @@ fn what_the_closed_policy_refuses_is_named_as_it_is_afterwards() {
     let [note] = &plan.notes[..] else {
         panic!("{:?}", plan.notes);
     };
-    assert!(
-        note.contains("NetworkAttachmentDefinition ns/allowed: install"),
-        "{note}"
+    assert_eq!(
+        note,
+        "\"attachmentPolicy\": \"enforce\" refuses new pods with network ns/allowed until the networks are rewritten; \
+         install meta-cni with \"report\", and set \"enforce\" afterwards"
     );
 }
 
