@@ -89,6 +89,13 @@ fn known_remedy(plugin: &str, message: &str) -> Option<&'static str> {
         "bridge" if says("could not set bridge's mac") => Some(
             "plugins before 1.10 fail so after a failed ADD on a new bridge: the next tries succeed; install 1.10",
         ),
+        // It searches a file of its own even if its configuration says everything.
+        _ if says("config file not found") && (plugin == "whereabouts" || says("whereabouts")) => {
+            Some(
+                "whereabouts needs /etc/cni/net.d/whereabouts.d/whereabouts.conf, which may hold {}: write it, or name a file in \
+             `configuration_path` of ipam",
+            )
+        }
         _ => None,
     }
 }
@@ -121,6 +128,17 @@ mod tests {
             ("bridge", other, None),
             ("bridge", unreachable, None),
             ("macvlan", v4, None),
+            (
+                "whereabouts",
+                "config file not found",
+                Some("whereabouts.conf"),
+            ),
+            (
+                "bridge",
+                "plugin type=\"whereabouts\" failed (add): config file not found",
+                Some("whereabouts.conf"),
+            ),
+            ("bridge", "config file not found", None),
             ("ptp", mac, None),
         ] {
             let found = known_remedy(plugin, message);

@@ -26,6 +26,8 @@ pub(super) struct Installer<'o> {
     settings: Map<String, Value>,
     executables: Executables,
     claim: Claim,
+    /// Whether it has put something there.
+    has_installed: bool,
 }
 
 /// What a round came to.
@@ -35,7 +37,7 @@ pub(super) enum State {
     Done,
     /// Something must happen first; it is checked again after a pause.
     Waits { what: String, pause: Duration },
-    /// A later installer works on this node.
+    /// A later installer works on this node, or an uninstall has taken away what this one put there.
     Superseded,
 }
 
@@ -60,6 +62,7 @@ impl<'o> Installer<'o> {
             places,
             settings,
             claim,
+            has_installed: false,
         })
     }
 
@@ -73,12 +76,14 @@ impl<'o> Installer<'o> {
 
     /// Does what has to be done now.
     pub(super) fn round(&mut self, changes: &mut Changes<'_>) -> Result<State, InstallError> {
-        if !self.claim.holds() {
+        let mut receipt = Receipt::read(&self.places)?;
+        let is_uninstalled = self.has_installed && receipt.entries.is_empty();
+        if is_uninstalled || !self.claim.holds() {
             return Ok(State::Superseded);
         }
-        let mut receipt = Receipt::read(&self.places)?;
         self.executables
             .install(&self.places, &mut receipt, changes)?;
+        self.has_installed = !receipt.entries.is_empty();
         let primary = match self.primary(changes)? {
             Ok(primary) => primary,
             Err(waits) => return Ok(waits),

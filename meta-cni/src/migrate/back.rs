@@ -6,6 +6,7 @@ use proto::ipam::v1::Lease;
 
 use super::MigrateError;
 use super::apply::write_network;
+use super::leases::LABEL;
 use super::node::Node;
 use super::objects::Objects;
 use super::receipt::{Entry, Held, Receipt};
@@ -44,7 +45,7 @@ pub(super) struct Undone {
 }
 
 impl Back<'_> {
-    /// Leases of the receipt's pools that the migration did not import: addresses that whereabouts does not know.
+    /// Leases of the receipt's pools that no migration imported, on whichever node: addresses that whereabouts does not know.
     ///
     /// # Errors
     /// [`MigrateError`] if the server does not answer.
@@ -63,7 +64,7 @@ impl Back<'_> {
         let mut newer = Vec::new();
         for pool in pools {
             let leases = self.server.leases(&pool)?.into_iter();
-            newer.extend(leases.filter(|lease| !imported.contains(&Held::of(lease))));
+            newer.extend(leases.filter(|lease| is_newer(lease, &imported)));
         }
         Ok(newer)
     }
@@ -171,5 +172,31 @@ impl Back<'_> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// Whether a lease is neither of these nor one that the migration of another node imported.
+fn is_newer(lease: &Lease, imported: &BTreeSet<Held>) -> bool {
+    !lease.labels.contains_key(LABEL) && !imported.contains(&Held::of(lease))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_node_imported_is_not_newer() {
+        let lease = |ipv4: &str| Lease {
+            pool: "wb-a".into(),
+            ipv4: ipv4.into(),
+            ..Lease::default()
+        };
+        let of_this_node = lease("10.0.0.1");
+        let mut of_another = lease("10.0.0.2");
+        of_another.labels.insert(LABEL.into(), "whereabouts".into());
+        let imported = BTreeSet::from([Held::of(&of_this_node)]);
+        assert!(!is_newer(&of_this_node, &imported));
+        assert!(!is_newer(&of_another, &imported));
+        assert!(is_newer(&lease("10.0.0.3"), &imported));
     }
 }

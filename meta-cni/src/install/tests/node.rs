@@ -80,13 +80,18 @@ impl Node {
         &self,
         flags: &[&str],
     ) -> (Result<Outcome, InstallError>, String) {
+        let mut to = Vec::new();
+        let options = self.options(flags);
+        let outcome = install::run(&options, &mut to);
+        (outcome, String::from_utf8(to).unwrap())
+    }
+
+    /// The options of an installer.
+    pub(super) fn options(&self, flags: &[&str]) -> Options {
         let from = format!("--from={}", self.source.path().display());
         let root = self.root_flag();
         let line = [&["meta-cni", &root, &from], flags].concat();
-        let mut to = Vec::new();
-        let options = InstallLine::parse_from(line).options;
-        let outcome = install::run(&options, &mut to);
-        (outcome, String::from_utf8(to).unwrap())
+        InstallLine::parse_from(line).options
     }
 
     /// Removes what was installed; what it wrote.

@@ -5,6 +5,7 @@ use std::fs;
 use super::super::changes::{Changes, Mode};
 use super::super::claim::Claim;
 use super::super::report::{Format, Report};
+use super::super::round::{Installer, State};
 use super::node::{CALICO, Node, OURS};
 
 #[test]
@@ -88,6 +89,24 @@ fn a_receipt_of_a_later_version_is_refused_and_nothing_changed() {
         "{error}"
     );
     assert_eq!(node.files(), files);
+}
+
+#[test]
+fn an_installer_that_still_runs_after_an_uninstall_installs_nothing_again() {
+    let node = Node::new()
+        .with("/etc/cni/net.d/10-calico.conflist", CALICO)
+        // The folder of meta-cni stays after an uninstall.
+        .with("/etc/cni/net.d/meta-cni.d/ipam.yaml", "servers: {}");
+    let before = node.files();
+    let options = node.options(&["--agent-socket="]);
+    let mut sink = Vec::new();
+    let report = Report::new(Format::Text, Mode::Apply, &mut sink);
+    let mut changes = Changes::new(Mode::Apply, report);
+    let mut earlier = Installer::begin(&options, &changes).unwrap();
+    assert_eq!(earlier.round(&mut changes).unwrap(), State::Done);
+    node.uninstall(&[]);
+    assert_eq!(earlier.round(&mut changes).unwrap(), State::Superseded);
+    assert_eq!(node.files(), before);
 }
 
 #[test]
