@@ -125,5 +125,10 @@ for file in before after; do
     openssl verify -CAfile "$work/ca.crt" "$work/$file.crt" >/dev/null || fail "$file.crt is not of ca.crt"
     openssl x509 -in "$work/$file.crt" -noout -checkhost ipam-server.installed.svc | grep -q 'does match' || fail "$file.crt has another name"
 done
+# Leases on a volume are not left for an etcd that has none of them.
+refused=$("$helm" upgrade meta-cni . --namespace installed --values ci/etcd.yaml 2>&1 >/dev/null) && fail "leases on a volume are left alone"
+[[ $refused == *'Move a store'* ]] || fail "helm upgrade to etcd: $refused"
+kubectl --namespace installed delete statefulset ipam-server >/dev/null
+release upgrade --values ci/etcd.yaml
 "$helm" uninstall meta-cni --namespace installed >/dev/null || fail "helm uninstall"
 printf 'chart: the API server took %d sets of manifests\n' "$applied"
