@@ -14,8 +14,9 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use e2e::bench::{Better, Report, Samples, line_plot};
+use e2e::wait_until;
 
-use fixture::{EVIDENCE, Networks, Site};
+use fixture::{EVIDENCE, Networks, PATIENCE, Site};
 use incumbent::Incumbent;
 
 /// How many pods the Deployment has.
@@ -35,6 +36,7 @@ struct Times {
 impl Times {
     fn measure(&mut self, site: &Site, name: &str, networks: Networks) {
         site.deployment(name, networks);
+        let before = sandboxes(site);
         let (begun, at) = (Instant::now(), SystemTime::now());
         site.scale(name, PODS);
         self.running.push_value(begun.elapsed().as_secs_f64());
@@ -47,6 +49,10 @@ impl Times {
         let begun = Instant::now();
         site.scale(name, 0);
         self.gone.push_value(begun.elapsed().as_secs_f64());
+        // A kubelet deletes a pod before its sandbox: what is still at work would slow the next one down.
+        wait_until("the sandboxes are gone", PATIENCE, || {
+            (sandboxes(site) <= before).then_some(())
+        });
         eprintln!("{name}: running {:?}, gone {:?}", self.running, self.gone);
     }
 
@@ -54,6 +60,12 @@ impl Times {
         report.figure(&format!("{name}, {PODS} pods running"), "s", &self.running);
         report.figure(&format!("{name}, {PODS} pods gone"), "s", &self.gone);
     }
+}
+
+/// How many network namespaces of sandboxes the node has.
+fn sandboxes(site: &Site) -> usize {
+    let folder = site.cluster.node_folder().join("run/netns");
+    fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
 /// When the containers of a Deployment started that started since then, from then on.
