@@ -13,7 +13,7 @@ use crate::ipam::failure::IpamFailure;
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// A file cannot be read.
-    #[error("reading {}", .path.display())]
+    #[error("reading {}; is the path right?", .path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -113,11 +113,11 @@ impl Options {
         let tls = self.ca.is_some() || self.cert.is_some();
         let addresses = check_address(&self.server, tls);
         let addresses = addresses.map_err(|problem| MigrateError::Address { problem })?;
-        let are_tls = addresses.all().iter().all(Address::is_tls);
-        if self.token_file.is_some() && !are_tls {
+        let all = addresses.all();
+        if self.token_file.is_some() && !all.iter().all(Address::is_tls) {
             return Err(MigrateError::TokenWithoutTls);
         }
-        if are_tls && self.ca.is_none() {
+        if all.iter().any(Address::is_tls) && self.ca.is_none() {
             return Err(MigrateError::NoAuthority);
         }
         let token = self.token_file.clone();
@@ -190,6 +190,10 @@ mod tests {
             ),
             (&[https], "--ca"),
             (&[https, &token], "--ca"),
+            (
+                &["--server=unix:///run/ipam.sock,https://ipam.example:7443"],
+                "--ca",
+            ),
             (&[https, &token, "--ca=ca.crt"], ""),
             (&[https, &empty, "--ca=ca.crt"], "--token-file"),
             (
