@@ -56,10 +56,12 @@ cluster-stop: ## Ends that cluster, and removes all of it
 image: ## The image, target/image/meta-cni.tar, with its SBOM; META_CNI_BIN_DIR names other executables
 	@[[ $(META_CNI_BIN_DIR) != $(RELEASE) ]] || $(MAKE) --no-print-directory build
 	@tests/tools/install.sh jq
+	@cargo fetch --quiet --locked --target $(TARGET) # The SBOM reads more crates than `build` does, without network.
 	deploy/image/build.sh target/image
 
 release: build ## What a release consists of, in target/dist: executables, image, chart, manifests, SBOM, checksums
 	@tests/tools/install.sh jq helm
+	@cargo fetch --quiet --locked --target $(TARGET)
 	deploy/release/build.sh target/dist
 
 manifests: ## Writes the manifests of deploy/ from the chart, and the chart's page
