@@ -1,6 +1,9 @@
-//! Who a caller is: the user on a Unix socket, the names of a client certificate, the user of a token, or nobody.
+//! Who a caller is: the user on a Unix socket, the names of a client certificate, the user of a token, or nobody. Here
+//! certificates are read, a server's own included.
 
 use std::net::IpAddr;
+use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
@@ -37,6 +40,17 @@ impl Identity {
             Identity::Nobody(None) => "unknown".to_owned(),
         }
     }
+}
+
+/// From when to when a certificate is valid; none: it cannot be read, or a time is before 1970.
+pub(crate) fn validity(certificate: &[u8]) -> Option<Range<SystemTime>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let at = |seconds: i64| {
+        let seconds = u64::try_from(seconds).ok()?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    };
+    let validity = parsed.validity();
+    Some(at(validity.not_before.timestamp())?..at(validity.not_after.timestamp())?)
 }
 
 /// The SPIFFE URIs and the common name of a certificate. A name with a character that steers a terminal is left out: it would reach logs

@@ -63,6 +63,8 @@ impl Default for Limits {
 pub trait Observer: Send + Sync + 'static {
     /// A group is durable: what changed, and how long the write took.
     fn committed(&self, changes: &[EventType], took: Duration);
+    /// A group was decided for nothing: another server appended first.
+    fn overtaken(&self) {}
     /// Whether the store can be written, when that changes.
     fn writable(&self, writable: bool);
 }

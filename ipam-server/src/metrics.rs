@@ -1,7 +1,8 @@
 //! Metrics. Labels come from closed sets: methods, codes, pools, families and states.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipam_core::allocator::pools::PoolUsage;
 use ipam_core::event::EventType;
@@ -46,6 +47,11 @@ struct Renewal {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfFiles {
+    files: &'static str,
+}
+
 /// All metrics of a server.
 pub struct Metrics {
     registry: Registry,
@@ -53,12 +59,15 @@ pub struct Metrics {
     refused: Family<OfPool, Gauge>,
     refused_callers: Family<Why, Counter>,
     renewals: Family<Renewal, Counter>,
+    certificate_begin: Family<OfFiles, Gauge>,
+    certificate_end: Family<OfFiles, Gauge>,
     handshake_failures: Counter,
     connections: Gauge,
     connections_closed: Family<Why, Counter>,
     rpcs: Family<Rpc, Histogram, fn() -> Histogram>,
     commit_changes: Histogram,
     commit_seconds: Histogram,
+    overtaken: Counter,
     expired: Counter,
     quarantines_cut_short: Counter,
     conflicts: Counter,
@@ -80,12 +89,15 @@ impl Default for Metrics {
             refused: Family::default(),
             refused_callers: Family::default(),
             renewals: Family::default(),
+            certificate_begin: Family::default(),
+            certificate_end: Family::default(),
             handshake_failures: Counter::default(),
             connections: Gauge::default(),
             connections_closed: Family::default(),
             rpcs: Family::new_with_constructor(seconds),
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             commit_seconds: seconds(),
+            overtaken: Counter::default(),
             expired: Counter::default(),
             quarantines_cut_short: Counter::default(),
             conflicts: Counter::default(),
@@ -127,6 +139,16 @@ impl Metrics {
             self.renewals.clone(),
         );
         registry.register(
+            "ipam_certificate_not_before_timestamp_seconds",
+            "From when the certificate of --tls-cert is valid, in seconds since 1970; absent without TLS",
+            self.certificate_begin.clone(),
+        );
+        registry.register(
+            "ipam_certificate_not_after_timestamp_seconds",
+            "Until when the certificate of --tls-cert is valid, in seconds since 1970; absent without TLS",
+            self.certificate_end.clone(),
+        );
+        registry.register(
             "ipam_handshake_failures",
             "TLS handshakes that failed or took too long",
             self.handshake_failures.clone(),
@@ -155,6 +177,11 @@ impl Metrics {
             "ipam_commit_seconds",
             "Time of one durable write",
             self.commit_seconds.clone(),
+        );
+        registry.register(
+            "ipam_overtaken",
+            "Groups of changes that were decided again, because another server of the same store appended first",
+            self.overtaken.clone(),
         );
         registry.register(
             "ipam_leases_expired",
@@ -241,6 +268,17 @@ impl Metrics {
             .inc();
     }
 
+    /// From when to when the certificate in use is valid.
+    pub fn certificate(&self, validity: &Range<SystemTime>) {
+        let set = |gauge: &Family<OfFiles, Gauge>, at: SystemTime| {
+            let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            gauge.get_or_create(&OfFiles { files: "tls" }).set(seconds);
+        };
+        set(&self.certificate_begin, validity.start);
+        set(&self.certificate_end, validity.end);
+    }
+
     /// Connections that are open.
     pub fn connections(&self, number: usize) {
         self.connections
@@ -325,6 +363,10 @@ impl Observer for Metrics {
         self.expired.inc_by(count(EventType::Expired));
         self.quarantines_cut_short
             .inc_by(count(EventType::CutShort));
+    }
+
+    fn overtaken(&self) {
+        self.overtaken.inc();
     }
 
     fn writable(&self, writable: bool) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 
@@ -24,6 +25,15 @@ pub struct ServerFiles {
     pub names: Names,
 }
 
+/// What TLS needs of the files, as they were when they were read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// For HTTP/2.
+    pub config: Arc<ServerConfig>,
+    /// The server's certificate, and those of authorities between it and a root.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
 impl ServerFiles {
     /// All files, to see whether they changed.
     pub fn paths(&self) -> Vec<PathBuf> {
@@ -31,11 +41,11 @@ impl ServerFiles {
         own.into_iter().chain(self.clients.clone()).collect()
     }
 
-    /// What TLS needs of the files, for HTTP/2.
+    /// Reads the files.
     ///
     /// # Errors
     /// [`FilesError`].
-    pub fn load(&self) -> Result<Arc<ServerConfig>, FilesError> {
+    pub fn load(&self) -> Result<Loaded, FilesError> {
         let names = &self.names;
         let cert_pem = names.read(names.cert, &self.cert)?;
         let key_pem = names.read(names.key, &self.key)?;
@@ -62,11 +72,14 @@ impl ServerFiles {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder
-            .with_single_cert(chain, secret)
+            .with_single_cert(chain.clone(), secret)
             .map_err(|source| names.strangers(&self.cert, &self.key, source))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         // A session that is resumed is not verified again: an authority that was removed would count for a day.
         config.send_tls13_tickets = 0;
-        Ok(Arc::new(config))
+        Ok(Loaded {
+            config: Arc::new(config),
+            chain,
+        })
     }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use dial::files::FilesError;
 use dial::renewed::{POLL_INTERVAL, Renewed};
-use dial::server::ServerFiles;
+use dial::server::{Loaded, ServerFiles};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::Access;
 use super::policy::{Policy, PolicyError};
+use crate::identity;
 use crate::metrics::Metrics;
 
 /// A value that is made of files, and what is done with a new one.
@@ -48,13 +49,18 @@ impl Keeper {
         files: ServerFiles,
     ) -> Result<watch::Receiver<Arc<ServerConfig>>, FilesError> {
         let renewed = Renewed::of(files.paths());
-        let (sender, receiver) = watch::channel(files.load()?);
+        let first = files.load()?;
+        show_validity(&self.metrics, &first);
+        let (sender, receiver) = watch::channel(first.config);
+        let metrics = self.metrics.clone();
         self.watched.push(Watched {
             files: renewed,
             what: "tls",
             failure: String::new(),
             renew: Box::new(move || {
-                sender.send_replace(files.load()?);
+                let next = files.load()?;
+                show_validity(&metrics, &next);
+                sender.send_replace(next.config);
                 Ok(())
             }),
         });
@@ -108,6 +114,14 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+/// Shows as metrics how long the server's certificate is valid.
+fn show_validity(metrics: &Metrics, loaded: &Loaded) {
+    let own = loaded.chain.first();
+    if let Some(validity) = own.and_then(|own| identity::validity(own)) {
+        metrics.certificate(&validity);
     }
 }
 

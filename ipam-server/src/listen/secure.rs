@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{self, Stream, StreamExt as _};
 use rustls::ServerConfig;
@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::incoming::Connection;
+use crate::identity;
 use crate::metrics::Metrics;
 
 /// A connection whose handshake is done.
@@ -79,11 +79,9 @@ impl Handshakes {
 
 /// How long a certificate is valid from now on.
 fn time_left(certificate: &[u8]) -> Option<Duration> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let ends = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
-    let ends = UNIX_EPOCH.checked_add(Duration::from_secs(ends))?;
+    let end = identity::validity(certificate)?.end;
     Some(
-        ends.duration_since(SystemTime::now())
+        end.duration_since(SystemTime::now())
             .unwrap_or(Duration::ZERO),
     )
 }

@@ -123,6 +123,17 @@ async fn certificates_are_renewed_under_load_and_no_call_fails() {
             .server
             .metric("ipam_renewals_total{files=\"tls\",result=\"used\"}")
     };
+    for (end, expected) in [
+        ("not_before", 157_766_400.0),
+        ("not_after", 67_090_118_400.0),
+    ] {
+        let series = format!("ipam_certificate_{end}_timestamp_seconds{{files=\"tls\"}}");
+        assert_eq!(
+            scene.server.metric(&series),
+            expected,
+            "{end}: rcgen's 1975 and 4096"
+        );
+    }
     for round in 0..3 {
         let before = used();
         scene.renew_server();
