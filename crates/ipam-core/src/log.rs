@@ -100,6 +100,15 @@ pub trait Log: Send + Sync + 'static {
     /// acknowledging and calls [`Log::recover`].
     fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError>;
 
+    /// Waits for this writer's turn, some milliseconds, if others append all the time: what is decided then is seldom decided for
+    /// nothing. The answer is that of an empty append at `at`, but may be old. A log with one writer does not wait.
+    ///
+    /// # Errors
+    /// Those of reading; nothing was appended.
+    fn await_turn(&self, at: Position) -> Result<Append, StoreError> {
+        Ok(Append::Appended(at))
+    }
+
     /// Tries whether writing works again after an append failed, and settles what became of that one: nothing of it is or becomes
     /// visible, or, in a log with several writers, it is one of the groups that the next append returns as missed. Success: `append`
     /// may be called again.

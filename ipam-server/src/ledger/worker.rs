@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipam_core::allocator::check::{Cursor, Step};
 use ipam_core::allocator::{Draft, State, load};
-use ipam_core::log::{Append, Origin, Store, StoreError};
+use ipam_core::log::{Append, Group, Origin, Position, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
 use super::{Health, Limits, Mode, Observer};
@@ -192,6 +192,14 @@ impl Worker {
             if !is_known {
                 break Ok(());
             }
+            if failed.is_none() {
+                if let Outcome::Failed(error) = self.await_turn(&decided) {
+                    break Err(error);
+                }
+                let room = self.limits.group.saturating_sub(decided.len());
+                taken.add(None, queue, room);
+                decided.append(&mut taken.jobs);
+            }
             match self.attempt(failed.is_none(), &mut decided, &mut lines) {
                 Outcome::Settled => break Ok(()),
                 Outcome::Overtaken => {
@@ -201,10 +209,8 @@ impl Worker {
                         let store = self.store.name().into();
                         break Err(StoreError::Contended { store, times });
                     }
-                    if failed.is_none() {
-                        let room = self.limits.group.saturating_sub(decided.len());
-                        taken.add(None, queue, room);
-                        decided.append(&mut taken.jobs);
+                    if let Some(observer) = &self.observer {
+                        observer.overtaken();
                     }
                 }
                 Outcome::Failed(error) => {
@@ -223,6 +229,27 @@ impl Worker {
         }
         // Behind the answers, which need not wait for it.
         lines.iter().for_each(Line::log);
+    }
+
+    /// Waits for this server's turn, if a job may change something, and takes in what others have appended meanwhile.
+    fn await_turn(&mut self, jobs: &[Job]) -> Outcome {
+        if !jobs.iter().any(|job| job.mode.keeps()) {
+            return Outcome::Settled;
+        }
+        match self.store.await_turn(self.state.position) {
+            Ok(Append::Appended(_)) => Outcome::Settled,
+            Ok(Append::Behind(groups, position)) => self.take_in(&groups, position),
+            Ok(Append::Compacted) => {
+                let loaded = self.load();
+                self.overtaken(loaded)
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn take_in(&mut self, groups: &[Group], position: Position) -> Outcome {
+        let applied = self.state.apply_groups(groups, position);
+        self.overtaken(applied)
     }
 
     /// Decides and appends once.
@@ -263,8 +290,7 @@ impl Worker {
             }
             Ok(Append::Behind(groups, position)) => {
                 draft.abandon();
-                let applied = self.state.apply_groups(&groups, position);
-                self.overtaken(applied)
+                self.take_in(&groups, position)
             }
             Ok(Append::Compacted) => {
                 draft.abandon();

@@ -95,6 +95,8 @@ struct Shared {
     trimmed: AtomicU64,
     /// Whose turn it is.
     pace: Mutex<Pace>,
+    /// Another server has appended.
+    overtaken: Notify,
     /// This server has appended.
     appended: Notify,
     wake: OnceLock<Wake>,
@@ -186,7 +188,8 @@ fn connect(settings: &EtcdSettings) -> Result<(Runtime, Arc<Shared>), StoreError
         value_bytes: AtomicUsize::new(VALUE_BYTES),
         operations: AtomicUsize::new(OPERATIONS),
         trimmed: AtomicU64::new(0),
-        pace: Mutex::default(),
+        pace: Mutex::new(Pace::new()),
+        overtaken: Notify::new(),
         appended: Notify::new(),
         wake: OnceLock::new(),
     };
@@ -243,6 +246,15 @@ impl Log for EtcdStore {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         self.block_on(self.shared.append(at, group))
+    }
+
+    fn await_turn(&self, at: Position) -> Result<Append, StoreError> {
+        let _writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.block_on(self.shared.await_turn(at))
     }
 
     fn recover(&self) -> Result<(), StoreError> {

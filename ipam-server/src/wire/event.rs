@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipam_core::event::{Change, Event, EventType, Sides};
 use proto::ipam::v1::{self as ipam, subject::Subject};
 
+use super::lease::Decoder;
 use super::{Malformed, lease, pool, reservation, shared, time};
 
 /// An event as messages have it.
@@ -31,6 +32,20 @@ pub fn encode(event: Event) -> ipam::Event {
 /// # Errors
 /// [`Malformed`] names the field.
 pub fn decode(event: ipam::Event) -> Result<Event, Malformed> {
+    decode_next(&mut Decoder::default(), event)
+}
+
+/// The events of stored messages: those that follow on one another share texts.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_all(events: Vec<ipam::Event>) -> Result<Vec<Event>, Malformed> {
+    let mut leases = Decoder::default();
+    let events = events.into_iter();
+    events.map(|one| decode_next(&mut leases, one)).collect()
+}
+
+fn decode_next(leases: &mut Decoder, event: ipam::Event) -> Result<Event, Malformed> {
     let time = time::stored("time", event.time.as_ref())?;
     let kind = decode_type(event.r#type)?;
     let subject = |side: Option<ipam::Subject>| side.and_then(|side| side.subject);
@@ -39,7 +54,7 @@ pub fn decode(event: ipam::Event) -> Result<Event, Malformed> {
         time: time.unwrap_or_default(),
         kind,
         actor: shared(event.actor),
-        change: decode_change(subject(event.before), subject(event.after))?,
+        change: decode_change(leases, subject(event.before), subject(event.after))?,
     })
 }
 
@@ -55,14 +70,18 @@ fn both<T: Clone>(
     (side(sides.before), side(sides.after))
 }
 
-fn decode_change(before: Option<Subject>, after: Option<Subject>) -> Result<Change, Malformed> {
+fn decode_change(
+    leases: &mut Decoder,
+    before: Option<Subject>,
+    after: Option<Subject>,
+) -> Result<Change, Malformed> {
     let mixed = || Malformed {
         what: "an event is about two kinds of things".to_owned(),
     };
     match after.as_ref().or(before.as_ref()) {
         None => Ok(Change::default()),
         Some(Subject::Lease(_)) => sides(before, after, |side| match side {
-            Subject::Lease(lease) => lease::decode(lease),
+            Subject::Lease(lease) => leases.decode(lease),
             _ => Err(mixed()),
         })
         .map(Change::Lease),
@@ -82,9 +101,9 @@ fn decode_change(before: Option<Subject>, after: Option<Subject>) -> Result<Chan
 fn sides<T>(
     before: Option<Subject>,
     after: Option<Subject>,
-    decode: impl Fn(Subject) -> Result<T, Malformed>,
+    mut decode: impl FnMut(Subject) -> Result<T, Malformed>,
 ) -> Result<Sides<T>, Malformed> {
-    let side = |side: Option<Subject>| side.map(&decode).transpose();
+    let mut side = |side: Option<Subject>| side.map(&mut decode).transpose();
     Ok(Sides {
         before: side(before)?.map(Arc::new),
         after: side(after)?.map(Arc::new),

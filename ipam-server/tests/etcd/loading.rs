@@ -2,7 +2,7 @@
 
 use ipam_core::event::{Change, Event};
 use ipam_core::lease::LeaseId;
-use ipam_core::log::{Group, Store as _, StoreError};
+use ipam_core::log::{Group, Log as _, Store as _, StoreError};
 use ipam_server::store::etcd::EtcdStore;
 use serde_json::json;
 
@@ -34,6 +34,38 @@ fn a_server_that_starts_while_others_write_loads_a_whole_state() {
     });
     follow(&two);
     assert_eq!(numbers(&two), Vec::from_iter(1..=6_000));
+}
+
+#[test]
+fn of_servers_that_all_append_one_writes_the_keys_and_each_about_once() {
+    const LEASES: u64 = 40_000;
+    let member = Member::start(&[]);
+    let settings = member.settings();
+    let stores = [(); 3].map(|()| open(&settings));
+    std::thread::scope(|scope| {
+        for store in &stores {
+            scope.spawn(move || {
+                loop {
+                    let end = store.extent().unwrap();
+                    if end.revision == LEASES {
+                        return;
+                    }
+                    let group = leases(end.revision + 1, end.revision + 40);
+                    // Who is behind takes in what the others have appended.
+                    store.append(end.position, &group).unwrap();
+                }
+            });
+        }
+    });
+    let position = stores[0].extent().unwrap().position.0;
+    wait_for("the keys are written", || {
+        (member.applied(&settings) == Some(position)).then_some(())
+    });
+    let written: u64 = member.versions(&settings, "leases/").iter().sum();
+    assert!(
+        (LEASES..LEASES * 11 / 10).contains(&written),
+        "{LEASES} leases are written {written} times"
+    );
 }
 
 #[test]

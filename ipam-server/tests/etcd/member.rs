@@ -204,13 +204,24 @@ impl Member {
 
     /// The keys that begin so below the prefix.
     pub(crate) fn keys(&self, settings: &EtcdSettings, begin: &str) -> Vec<String> {
-        let mut request = below(settings, begin);
-        request["keys_only"] = true.into();
-        let answer = self.call("kv/range", &request);
-        let keys = answer["kvs"].as_array().cloned().unwrap_or_default();
+        let keys = self.found(settings, begin);
         let key = |kv: &Value| BASE64.decode(kv["key"].as_str().unwrap()).unwrap();
         let keys = keys.iter().map(|kv| String::from_utf8(key(kv)).unwrap());
         keys.collect()
+    }
+
+    /// How often each of those keys was written.
+    pub(crate) fn versions(&self, settings: &EtcdSettings, begin: &str) -> Vec<u64> {
+        let keys = self.found(settings, begin);
+        let version = |kv: &Value| kv["version"].as_str().unwrap().parse().unwrap();
+        keys.iter().map(version).collect()
+    }
+
+    fn found(&self, settings: &EtcdSettings, begin: &str) -> Vec<Value> {
+        let mut request = below(settings, begin);
+        request["keys_only"] = true.into();
+        let answer = self.call("kv/range", &request);
+        answer["kvs"].as_array().cloned().unwrap_or_default()
     }
 
     /// Deletes a key by its whole name.

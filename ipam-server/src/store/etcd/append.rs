@@ -1,5 +1,6 @@
 //! Appending a group, and settling what became of one.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use proto::etcd::etcdserverpb::TxnRequest;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
 use super::failure::Failure;
 use super::follow::News;
@@ -35,20 +36,30 @@ impl Shared {
             self.follow(Instant::now() + READ_LIMIT).await?;
             return Ok(self.behind(at).unwrap_or(Append::Appended(at)));
         }
-        let pause = self.pace().pause(std::time::Instant::now());
-        if let Some(pause) = pause {
-            sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-        }
         let began = std::time::Instant::now();
         if self.commit(group).await? {
             self.appended.notify_one();
-            self.pace().won(std::time::Instant::now(), began.elapsed());
+            let now = std::time::Instant::now();
+            self.pace().appended(now, now - began);
             return Ok(Append::Appended(Position(at.0 + 1)));
         }
-        self.pace().lost(std::time::Instant::now());
         // The head was written anew without a group: the same is decided again.
         let none_missed = || Append::Behind(Vec::new(), at);
         Ok(self.behind(at).unwrap_or_else(none_missed))
+    }
+
+    /// See [`super::Log::await_turn`].
+    pub(super) async fn await_turn(&self, at: Position) -> Result<Append, StoreError> {
+        loop {
+            let mut overtaken = pin!(self.overtaken.notified());
+            overtaken.as_mut().enable();
+            let Some(pause) = self.pace().pause(std::time::Instant::now()) else {
+                return Ok(self.behind(at).unwrap_or(Append::Appended(at)));
+            };
+            // Another server's turn is over sooner than its time.
+            let _over = timeout(pause, overtaken).await;
+            self.follow(Instant::now() + READ_LIMIT).await?;
+        }
     }
 
     /// What a ledger has missed, if the mirror is not at its position.
@@ -70,7 +81,8 @@ impl Shared {
     /// takes effect at most once: it changes the head that it is conditioned on. If it has no effect, the log itself says
     /// whether an earlier sending had.
     async fn commit(&self, group: &Group) -> Result<bool, StoreError> {
-        let (head, record, old) = self.place(group);
+        let (record, left) = Record::of(group);
+        let (head, record, old) = self.place(group, record);
         let at = (record.revision, record.position);
         let key = self.keys.group(at, &record.id);
         let new = head::encode(&head);
@@ -94,7 +106,7 @@ impl Shared {
             };
             if answer.succeeded {
                 let mut mirror = self.mirror_mut();
-                mirror.apply(&record, Arc::new(group.clone()));
+                mirror.apply(&record, Arc::new(group.clone()), left);
                 mirror.head = Some((head, new));
                 return Ok(true);
             }
@@ -105,12 +117,13 @@ impl Shared {
         }
     }
 
-    /// A group's place behind the mirror: the head with it, its record, and the head that it is conditioned on.
-    fn place(&self, group: &Group) -> (Head, Record, Option<Bytes>) {
-        let mut record = Record::of(group);
+    /// Gives a group's record its place behind the mirror: the head with it, and the head that it is conditioned on.
+    fn place(&self, group: &Group, record: Record) -> (Head, Record, Option<Bytes>) {
+        let mut record = record;
         let mirror = self.mirror();
         let last = group.events.last();
         record.id = head::mark();
+        record.writer = self.pace().own.clone();
         record.previous = mirror.group.clone();
         record.position = mirror.position + 1;
         record.revision = last.map_or(mirror.revision, |event| event.revision);

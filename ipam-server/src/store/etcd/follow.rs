@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::head::{self, Head, SCHEMA, Schema};
 use super::keys::{behind, get, range};
 use super::mirror::Mirror;
-use super::record::Record;
+use super::record::{Left, Record};
 use super::{Group, Shared, StoreError};
 
 /// Groups, and pieces of a group, that are read at once.
@@ -100,8 +100,9 @@ impl Shared {
                 if !self.mirror().is_next(&record) {
                     return self.reload("a group is missing").await;
                 }
-                let group = self.group_of(&kv.key, &record)?;
-                self.mirror_mut().apply(&record, Arc::new(group));
+                let (group, left) = self.group_of(&kv.key, &record)?;
+                self.mirror_mut().apply(&record, Arc::new(group), left);
+                self.pace().saw(&record.writer, std::time::Instant::now());
             }
             if !is_cut {
                 return self.arrive(news.head).await;
@@ -204,8 +205,12 @@ impl Shared {
         Ok(record)
     }
 
-    /// The group of a record.
-    pub(super) fn group_of(&self, key: &Bytes, record: &Record) -> Result<Group, StoreError> {
+    /// The group of a record, and what its events leave.
+    pub(super) fn group_of(
+        &self,
+        key: &Bytes,
+        record: &Record,
+    ) -> Result<(Group, Left), StoreError> {
         let group = record.group();
         group.map_err(|what| self.corrupt(format!("{}: {what}", shown(key))))
     }

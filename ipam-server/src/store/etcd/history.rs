@@ -43,7 +43,7 @@ impl Shared {
             let (kvs, is_cut) = ranges(answer).pop().unwrap_or_default();
             for kv in &kvs {
                 let record = self.whole_record(kv, 0).await?;
-                let group = self.group_of(&kv.key, &record)?;
+                let (group, _) = self.group_of(&kv.key, &record)?;
                 let wanted = group.events.into_iter();
                 let wanted = wanted.filter(|event| event.revision > after);
                 events.extend(wanted.take(limit - events.len()));

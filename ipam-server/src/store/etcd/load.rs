@@ -173,8 +173,9 @@ impl Shared {
                     let key = shown(&kv.key);
                     return Err(self.unread(format!("{key} does not follow on the group before")));
                 }
-                let group = self.group_of(&kv.key, &record).map_err(Unread::Failed)?;
-                mirror.apply(&record, Arc::new(group));
+                let decoded = self.group_of(&kv.key, &record);
+                let (group, left) = decoded.map_err(Unread::Failed)?;
+                mirror.apply(&record, Arc::new(group), left);
             }
             if !is_cut {
                 return Ok(());

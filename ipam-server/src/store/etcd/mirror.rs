@@ -15,7 +15,7 @@ use proto::ipam::v1 as ipam;
 
 use super::head::Head;
 use super::keys::Thing;
-use super::record::Record;
+use super::record::{Left, Record};
 use crate::wire::lease;
 
 /// Groups that are kept for a ledger that is behind, and for readers of what is new.
@@ -66,13 +66,13 @@ impl Mirror {
         record.previous == self.group && record.position == self.position + 1
     }
 
-    /// Moves on by the next group.
-    pub(super) fn apply(&mut self, record: &Record, group: Arc<Group>) {
+    /// Moves on by the next group, whose events leave what `left` has.
+    pub(super) fn apply(&mut self, record: &Record, group: Arc<Group>, left: Left) {
         self.position = record.position;
         self.revision = record.revision;
         self.group = record.id.clone();
-        for event in &group.events {
-            self.apply_change(event);
+        for (event, lease) in group.events.iter().zip(left) {
+            self.apply_change(event, lease);
         }
         if let Some(change) = &group.origin {
             self.origin = Some(change.after.clone());
@@ -84,21 +84,18 @@ impl Mirror {
         self.keep(group);
     }
 
-    fn apply_change(&mut self, event: &Event) {
+    fn apply_change(&mut self, event: &Event, left: Option<Box<[u8]>>) {
         let thing = match &event.change {
-            Change::Lease(Sides {
-                after: Some(lease), ..
-            }) => {
-                self.put_lease(lease);
-                Thing::Lease(lease.id)
-            }
-            Change::Lease(Sides {
-                before: Some(lease),
-                ..
-            }) => {
-                self.leases.remove(&lease.id);
-                Thing::Lease(lease.id)
-            }
+            Change::Lease(sides) => match sides.newest() {
+                Some(lease) => {
+                    match left {
+                        Some(encoded) => self.leases.insert(lease.id, encoded),
+                        None => self.leases.remove(&lease.id),
+                    };
+                    Thing::Lease(lease.id)
+                }
+                None => return,
+            },
             Change::Pool(sides) => match sides.newest() {
                 Some(pool) => {
                     put(&mut self.pools, &pool.name, sides);
@@ -113,7 +110,6 @@ impl Mirror {
                 }
                 None => return,
             },
-            Change::Lease(_) => return,
         };
         self.unwritten.insert(thing, self.position);
     }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use ipam_core::log::{Group, OriginChange};
 use prost::Message as _;
-use proto::ipam::v1 as ipam;
+use proto::ipam::v1::subject::Subject;
+use proto::ipam::v1::{self as ipam};
 
 use crate::store::{origin, packed};
 use crate::wire::event;
@@ -29,6 +30,9 @@ pub(super) struct Record {
     /// If not 0, the packed content is in so many pieces instead.
     #[prost(uint32, tag = "6")]
     pub(super) pieces: u32,
+    /// The name of the server that appended it; empty: of an older version.
+    #[prost(string, tag = "7")]
+    pub(super) writer: String,
 }
 
 /// What a group changes.
@@ -45,9 +49,12 @@ struct Content {
     origin_after: Option<Vec<u8>>,
 }
 
+/// The lease that each event of a group leaves, encoded, as the mirror keeps it; none: the event leaves no lease.
+pub(super) type Left = Vec<Option<Box<[u8]>>>;
+
 impl Record {
-    /// The record of a group, without its place.
-    pub(super) fn of(group: &Group) -> Record {
+    /// The record of a group, without its place, and what its events leave.
+    pub(super) fn of(group: &Group) -> (Record, Left) {
         let origin = group.origin.as_ref();
         let before = origin.and_then(|change| change.before.as_ref());
         let content = Content {
@@ -56,30 +63,40 @@ impl Record {
             origin_before: before.map(origin::encode),
             origin_after: origin.map(|change| origin::encode(&change.after)),
         };
-        Record {
+        let record = Record {
             content: packed::pack(&content.encode_to_vec()).into(),
             ..Record::default()
-        }
+        };
+        (record, left(&content.events))
     }
 
-    /// The group of a record with its content.
+    /// The group of a record with its content, and what its events leave.
     ///
     /// # Errors
     /// What is not as it is written.
-    pub(super) fn group(&self) -> Result<Group, String> {
+    pub(super) fn group(&self) -> Result<(Group, Left), String> {
         let bytes = packed::unpack(&self.content).ok_or("its content is not whole")?;
         let content = Content::decode(&bytes[..]).map_err(|error| error.to_string())?;
-        let events = content.events.into_iter().map(event::decode);
-        let events: Result<Vec<_>, _> = events.collect();
+        let left = left(&content.events);
+        let events = event::decode_all(content.events);
         let decode = |bytes: Vec<u8>| origin::decode(&bytes).map_err(|error| error.to_string());
         let before = content.origin_before.map(decode).transpose()?;
         let after = content.origin_after.map(decode).transpose()?;
-        Ok(Group {
+        let group = Group {
             events: events.map_err(|error| error.to_string())?,
             forget_events_to: content.forget_events_to,
             origin: after.map(|after| OriginChange { before, after }),
-        })
+        };
+        Ok((group, left))
     }
+}
+
+fn left(events: &[ipam::Event]) -> Left {
+    let lease = |event: &ipam::Event| match event.after.as_ref()?.subject.as_ref()? {
+        Subject::Lease(lease) => Some(lease.encode_to_vec().into()),
+        Subject::Pool(_) | Subject::Reservation(_) => None,
+    };
+    events.iter().map(lease).collect()
 }
 
 #[cfg(test)]
@@ -122,9 +139,10 @@ mod tests {
                 origin: Some(origin),
             },
         ] {
-            let bytes = Record::of(&group).encode_to_vec();
+            let (record, left) = Record::of(&group);
+            let bytes = record.encode_to_vec();
             let record = Record::decode(&bytes[..]).unwrap();
-            assert_eq!(record.group().unwrap(), group);
+            assert_eq!(record.group().unwrap(), (group, left));
         }
         let cut = Record {
             content: vec![9, 0, 0, 0, 1].into(),

@@ -56,6 +56,7 @@ impl Shared {
             return;
         };
         if is_ahead(&head) {
+            self.overtaken.notify_waiters();
             sleep(DELAY).await;
         }
         if is_ahead(&head)

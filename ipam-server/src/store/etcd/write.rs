@@ -2,6 +2,9 @@
 //! transaction is conditioned on `applied` as the server before it left it, and changes it. So the transactions of two servers
 //! never mix, and a server that was interrupted leaves nothing that `load` cannot read. And it is conditioned on the last group
 //! that is written: after etcd was restored from a snapshot, a server that does not know it yet must not write what is lost.
+//!
+//! One server writes what all of them append, as long as there is something to write, and the others stand back: what a server has
+//! written when another one interrupts it is written again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,8 +27,17 @@ const DELAY: Duration = Duration::from_millis(300);
 const OTHERS_DELAY: Duration = Duration::from_secs(5);
 /// How long one transaction may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The pause after a failure.
+/// The pause after a failure, and how long another server's writing must rest before this one writes: longer than `DELAY` and a
+/// transaction.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What became of a turn of writing.
+enum Turn {
+    /// Everything is written.
+    Done,
+    /// Another server has written since this one saw `applied`: the other one may go on.
+    StoodBack,
+}
 
 /// What is written: everything up to a group.
 struct Target {
@@ -51,22 +63,27 @@ struct Chunk {
 impl Shared {
     /// Writes until the store is closed.
     pub(super) async fn keep_writing(self: Arc<Shared>) {
+        let mut seen = None;
         loop {
             let others = OTHERS_DELAY.mul_f64(1.0 + fastrand::f64());
             if timeout(others, self.appended.notified()).await.is_ok() {
                 sleep(DELAY).await;
             }
-            if let Err(error) = self.write_things().await {
-                tracing::debug!(%error, "the keys of leases are not written");
-                sleep(PAUSE).await;
+            loop {
+                match self.write_things(&mut seen).await {
+                    Ok(Turn::Done) => break,
+                    Ok(Turn::StoodBack) => {}
+                    Err(error) => tracing::debug!(%error, "the keys of leases are not written"),
+                }
+                sleep(PAUSE.mul_f64(1.0 + fastrand::f64())).await;
             }
         }
     }
 
-    /// Writes what changed since `applied`, unless another server does.
-    async fn write_things(&self) -> Result<(), StoreError> {
+    /// Writes what changed since `applied`, unless another server does. `seen` is `applied` as this server wrote or saw it last.
+    async fn write_things(&self, seen: &mut Option<Bytes>) -> Result<Turn, StoreError> {
         if self.mirror().unwritten.is_empty() {
-            return Ok(());
+            return Ok(Turn::Done);
         }
         let read = vec![get(self.keys.applied())];
         let request = TxnRequest {
@@ -76,16 +93,20 @@ impl Shared {
         let answer = self.client.txn(&request, Instant::now() + LIMIT).await;
         let answer = answer.map_err(|failure| self.error(failure))?;
         let found = ranges(answer).pop().and_then(|(mut kvs, _)| kvs.pop());
-        let mut old = found.map(|kv| kv.value);
-        let applied: Applied = match &old {
+        let found = found.map(|kv| kv.value);
+        let applied: Applied = match &found {
             Some(value) => {
                 head::decode(value).map_err(|error| self.corrupt(format!("applied: {error}")))?
             }
             None => Applied::default(),
         };
         let Some(target) = self.target(&applied) else {
-            return Ok(());
+            return Ok(Turn::Done);
         };
+        if *seen != found {
+            *seen = found;
+            return Ok(Turn::StoodBack);
+        }
         let (mut begin, mut part) = (0, 0);
         loop {
             let most = self.value_bytes.load(Ordering::Relaxed);
@@ -104,7 +125,7 @@ impl Shared {
             chunk.operations.push(put(self.keys.applied(), new.clone()));
             let request = TxnRequest {
                 compare: vec![
-                    has(self.keys.applied(), old.clone()),
+                    has(self.keys.applied(), seen.clone()),
                     exists(target.key.clone()),
                 ],
                 success: chunk.operations,
@@ -115,7 +136,7 @@ impl Shared {
                     let found = ranges(answer).pop().and_then(|(mut kvs, _)| kvs.pop());
                     if found.is_none_or(|kv| kv.value != new) {
                         // Another server writes, or the log is another one.
-                        return Ok(());
+                        return Ok(Turn::StoodBack);
                     }
                     // An earlier sending of this transaction had its effect.
                 }
@@ -131,11 +152,12 @@ impl Shared {
                 }
                 Err(failure) => return Err(self.error(failure)),
             }
+            *seen = Some(new.clone());
             if is_last {
                 self.mirror_mut().written(target.applied.position);
-                return self.trim(&target, new).await;
+                self.trim(&target, new).await?;
+                return Ok(Turn::Done);
             }
-            old = Some(new);
             (begin, part) = (chunk.end, chunk.part);
         }
     }
