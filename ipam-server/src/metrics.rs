@@ -269,7 +269,7 @@ impl Metrics {
     }
 
     /// From when to when the certificate in use is valid.
-    pub fn certificate(&self, validity: &Range<SystemTime>) {
+    pub fn show_certificate(&self, validity: &Range<SystemTime>) {
         let set = |gauge: &Family<OfFiles, Gauge>, at: SystemTime| {
             let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);

@@ -100,13 +100,11 @@ pub trait Log: Send + Sync + 'static {
     /// acknowledging and calls [`Log::recover`].
     fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError>;
 
-    /// Waits for this writer's turn, some milliseconds, if others append all the time: what is decided then is seldom decided for
-    /// nothing. The answer is that of an empty append at `at`, but may be old. A log with one writer does not wait.
-    ///
-    /// # Errors
-    /// Those of reading; nothing was appended.
-    fn await_turn(&self, at: Position) -> Result<Append, StoreError> {
-        Ok(Append::Appended(at))
+    /// Waits for this writer's turn, half a second at most, if other writers append all the time: a group that is decided afterwards is
+    /// seldom overtaken. Returns what the writer at `at` has missed, as far as this log has noticed; [`Append::Appended`] if nothing. A log
+    /// with one writer does not wait.
+    fn await_turn(&self, at: Position) -> Append {
+        Append::Appended(at)
     }
 
     /// Tries whether writing works again after an append failed, and settles what became of that one: nothing of it is or becomes

@@ -121,7 +121,7 @@ impl Keeper {
 fn show_validity(metrics: &Metrics, loaded: &Loaded) {
     let own = loaded.chain.first();
     if let Some(validity) = own.and_then(|own| identity::validity(own)) {
-        metrics.certificate(&validity);
+        metrics.show_certificate(&validity);
     }
 }
 

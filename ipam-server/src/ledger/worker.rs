@@ -209,9 +209,6 @@ impl Worker {
                         let store = self.store.name().into();
                         break Err(StoreError::Contended { store, times });
                     }
-                    if let Some(observer) = &self.observer {
-                        observer.overtaken();
-                    }
                 }
                 Outcome::Failed(error) => {
                     lines.clear();
@@ -237,13 +234,12 @@ impl Worker {
             return Outcome::Settled;
         }
         match self.store.await_turn(self.state.position) {
-            Ok(Append::Appended(_)) => Outcome::Settled,
-            Ok(Append::Behind(groups, position)) => self.take_in(&groups, position),
-            Ok(Append::Compacted) => {
+            Append::Appended(_) => Outcome::Settled,
+            Append::Behind(groups, position) => self.take_in(&groups, position),
+            Append::Compacted => {
                 let loaded = self.load();
                 self.overtaken(loaded)
             }
-            Err(error) => self.fail(error),
         }
     }
 
@@ -271,7 +267,13 @@ impl Worker {
         if tracing::enabled!(tracing::Level::INFO) {
             lines.extend(group.events.iter().map(Line::of));
         }
-        match self.store.append(position, group) {
+        let appended = self.store.append(position, group);
+        if let (Ok(Append::Behind(..) | Append::Compacted), false, Some(observer)) =
+            (&appended, is_empty, &self.observer)
+        {
+            observer.overtaken();
+        }
+        match appended {
             Ok(Append::Appended(_)) if is_empty => {
                 draft.abandon();
                 Outcome::Settled

@@ -42,6 +42,9 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// The years with whose beginning certificates begin and end to be valid.
+const YEARS: (i32, i32) = (2000, 4000);
+
 impl Authority {
     /// A new one, whose certificate is in `folder`.
     ///
@@ -67,7 +70,7 @@ impl Authority {
     /// When a file cannot be written.
     pub fn issue(&self, folder: &Path, name: &str, host: &str) -> Identity {
         let common = format!("system:node:{name}");
-        self.write(folder, name, &Subject::of(host, &common), false)
+        self.write(folder, name, &Subject::of(host, &common), YEARS)
     }
 
     /// A certificate of this common name and these URIs, in `folder/NAME.crt` and `.key`.
@@ -79,7 +82,7 @@ impl Authority {
             uris,
             ..Subject::of("client", common)
         };
-        self.write(folder, name, &subject, false)
+        self.write(folder, name, &subject, YEARS)
     }
 
     /// The same, but its time is over.
@@ -87,8 +90,16 @@ impl Authority {
     /// # Panics
     /// When a file cannot be written.
     pub fn issue_expired(&self, folder: &Path, name: &str, host: &str) -> Identity {
+        self.issue_until(folder, name, host, 2001)
+    }
+
+    /// The same, valid until a year begins.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn issue_until(&self, folder: &Path, name: &str, host: &str, year: i32) -> Identity {
         let common = format!("system:node:{name}");
-        self.write(folder, name, &Subject::of(host, &common), true)
+        self.write(folder, name, &Subject::of(host, &common), (YEARS.0, year))
     }
 
     fn write(
@@ -96,7 +107,7 @@ impl Authority {
         folder: &Path,
         name: &str,
         subject: &Subject<'_>,
-        is_expired: bool,
+        years: (i32, i32),
     ) -> Identity {
         let hosts = vec![subject.host.to_owned()];
         let mut params = CertificateParams::new(hosts).expect("a host");
@@ -108,10 +119,8 @@ impl Authority {
             let uri = SanType::URI(uri.try_into().expect("a URI"));
             params.subject_alt_names.push(uri);
         }
-        if is_expired {
-            params.not_before = date_time_ymd(2000, 1, 1);
-            params.not_after = date_time_ymd(2001, 1, 1);
-        }
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
         let identity = Identity {

@@ -40,7 +40,7 @@ impl Shared {
         if self.commit(group).await? {
             self.appended.notify_one();
             let now = std::time::Instant::now();
-            self.pace().appended(now, now - began);
+            self.pace().add_own(now, now - began);
             return Ok(Append::Appended(Position(at.0 + 1)));
         }
         // The head was written anew without a group: the same is decided again.
@@ -49,17 +49,24 @@ impl Shared {
     }
 
     /// See [`super::Log::await_turn`].
-    pub(super) async fn await_turn(&self, at: Position) -> Result<Append, StoreError> {
-        loop {
-            let mut overtaken = pin!(self.overtaken.notified());
-            overtaken.as_mut().enable();
-            let Some(pause) = self.pace().pause(std::time::Instant::now()) else {
-                return Ok(self.behind(at).unwrap_or(Append::Appended(at)));
-            };
-            // Another server's turn is over sooner than its time.
-            let _over = timeout(pause, overtaken).await;
-            self.follow(Instant::now() + READ_LIMIT).await?;
-        }
+    pub(super) async fn await_turn(&self, at: Position) -> Append {
+        let longest = self.pace().window();
+        // A turn ends with an append, or with its time. A failure is met by the append as well, which reports it.
+        let _given_up = timeout(longest, async {
+            loop {
+                let mut appended = pin!(self.others_appended.notified());
+                appended.as_mut().enable();
+                let Some(pause) = self.pace().pause(std::time::Instant::now()) else {
+                    return;
+                };
+                let is_over = timeout(pause, appended).await.is_err();
+                if is_over || self.follow(Instant::now() + READ_LIMIT).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await;
+        self.behind(at).unwrap_or(Append::Appended(at))
     }
 
     /// What a ledger has missed, if the mirror is not at its position.

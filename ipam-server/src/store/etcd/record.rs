@@ -67,7 +67,7 @@ impl Record {
             content: packed::pack(&content.encode_to_vec()).into(),
             ..Record::default()
         };
-        (record, left(&content.events))
+        (record, encode_left(&content.events))
     }
 
     /// The group of a record with its content, and what its events leave.
@@ -77,7 +77,7 @@ impl Record {
     pub(super) fn group(&self) -> Result<(Group, Left), String> {
         let bytes = packed::unpack(&self.content).ok_or("its content is not whole")?;
         let content = Content::decode(&bytes[..]).map_err(|error| error.to_string())?;
-        let left = left(&content.events);
+        let left = encode_left(&content.events);
         let events = event::decode_all(content.events);
         let decode = |bytes: Vec<u8>| origin::decode(&bytes).map_err(|error| error.to_string());
         let before = content.origin_before.map(decode).transpose()?;
@@ -91,7 +91,7 @@ impl Record {
     }
 }
 
-fn left(events: &[ipam::Event]) -> Left {
+fn encode_left(events: &[ipam::Event]) -> Left {
     let lease = |event: &ipam::Event| match event.after.as_ref()?.subject.as_ref()? {
         Subject::Lease(lease) => Some(lease.encode_to_vec().into()),
         Subject::Pool(_) | Subject::Reservation(_) => None,
@@ -144,6 +144,16 @@ mod tests {
             let record = Record::decode(&bytes[..]).unwrap();
             assert_eq!(record.group().unwrap(), (group, left));
         }
+        let gone = Event {
+            change: Change::lease(Some(Arc::new(lease(1))), None),
+            ..event(2)
+        };
+        let group = Group {
+            events: vec![event(1), gone],
+            ..Group::default()
+        };
+        let encoded = crate::wire::lease::encode(lease(1)).encode_to_vec();
+        assert_eq!(Record::of(&group).1, [Some(encoded.into()), None]);
         let cut = Record {
             content: vec![9, 0, 0, 0, 1].into(),
             ..Record::default()

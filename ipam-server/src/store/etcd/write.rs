@@ -3,8 +3,8 @@
 //! never mix, and a server that was interrupted leaves nothing that `load` cannot read. And it is conditioned on the last group
 //! that is written: after etcd was restored from a snapshot, a server that does not know it yet must not write what is lost.
 //!
-//! One server writes what all of them append, as long as there is something to write, and the others stand back: what a server has
-//! written when another one interrupts it is written again.
+//! As long as there is something to write, one server writes what all of them append, and the others stand back: a server that is
+//! interrupted has written for nothing, since the next one begins anew.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,15 +27,15 @@ const DELAY: Duration = Duration::from_millis(300);
 const OTHERS_DELAY: Duration = Duration::from_secs(5);
 /// How long one transaction may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The pause after a failure, and how long another server's writing must rest before this one writes: longer than `DELAY` and a
+/// The pause after a failure, and how long no other server may have written before this one writes: longer than `DELAY` and a
 /// transaction.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(2);
 
-/// What became of a turn of writing.
-enum Turn {
+/// What became of a pass.
+enum Pass {
     /// Everything is written.
     Done,
-    /// Another server has written since this one saw `applied`: the other one may go on.
+    /// Another server has written since this one saw `applied`, and may go on.
     StoodBack,
 }
 
@@ -71,8 +71,8 @@ impl Shared {
             }
             loop {
                 match self.write_things(&mut seen).await {
-                    Ok(Turn::Done) => break,
-                    Ok(Turn::StoodBack) => {}
+                    Ok(Pass::Done) => break,
+                    Ok(Pass::StoodBack) => {}
                     Err(error) => tracing::debug!(%error, "the keys of leases are not written"),
                 }
                 sleep(PAUSE.mul_f64(1.0 + fastrand::f64())).await;
@@ -81,9 +81,9 @@ impl Shared {
     }
 
     /// Writes what changed since `applied`, unless another server does. `seen` is `applied` as this server wrote or saw it last.
-    async fn write_things(&self, seen: &mut Option<Bytes>) -> Result<Turn, StoreError> {
+    async fn write_things(&self, seen: &mut Option<Bytes>) -> Result<Pass, StoreError> {
         if self.mirror().unwritten.is_empty() {
-            return Ok(Turn::Done);
+            return Ok(Pass::Done);
         }
         let read = vec![get(self.keys.applied())];
         let request = TxnRequest {
@@ -101,11 +101,11 @@ impl Shared {
             None => Applied::default(),
         };
         let Some(target) = self.target(&applied) else {
-            return Ok(Turn::Done);
+            return Ok(Pass::Done);
         };
         if *seen != found {
             *seen = found;
-            return Ok(Turn::StoodBack);
+            return Ok(Pass::StoodBack);
         }
         let (mut begin, mut part) = (0, 0);
         loop {
@@ -134,9 +134,11 @@ impl Shared {
             match self.client.txn(&request, Instant::now() + LIMIT).await {
                 Ok(answer) if !answer.succeeded => {
                     let found = ranges(answer).pop().and_then(|(mut kvs, _)| kvs.pop());
-                    if found.is_none_or(|kv| kv.value != new) {
+                    let found = found.map(|kv| kv.value);
+                    if found.as_ref() != Some(&new) {
                         // Another server writes, or the log is another one.
-                        return Ok(Turn::StoodBack);
+                        *seen = found;
+                        return Ok(Pass::StoodBack);
                     }
                     // An earlier sending of this transaction had its effect.
                 }
@@ -156,7 +158,7 @@ impl Shared {
             if is_last {
                 self.mirror_mut().written(target.applied.position);
                 self.trim(&target, new).await?;
-                return Ok(Turn::Done);
+                return Ok(Pass::Done);
             }
             (begin, part) = (chunk.end, chunk.part);
         }

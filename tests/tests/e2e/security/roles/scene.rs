@@ -125,9 +125,10 @@ impl Scene {
         self.folder.path().join("policy.yaml")
     }
 
-    /// Writes a new certificate and key of the server in the place of those that it has.
+    /// Writes a new certificate and key of the server in the place of those that it has, valid until the year 3000.
     pub(crate) fn renew_server(&self) {
-        self.authority.issue(self.folder.path(), "server", HOST);
+        self.authority
+            .issue_until(self.folder.path(), "server", HOST, 3000);
     }
 
     /// Writes rubbish in the place of the server's certificate.
