@@ -100,9 +100,8 @@ pub trait Log: Send + Sync + 'static {
     /// acknowledging and calls [`Log::recover`].
     fn append(&self, at: Position, group: &Group) -> Result<Append, StoreError>;
 
-    /// Waits for this writer's turn, half a second at most, if other writers append all the time: a group that is decided afterwards is
-    /// seldom overtaken. Returns what the writer at `at` has missed, as far as this log has noticed; [`Append::Appended`] if nothing. A log
-    /// with one writer does not wait.
+    /// Lets other writers be first, some milliseconds, if this one was first last time and others append, too. Returns what the writer at
+    /// `at` has missed, as far as this log has noticed; [`Append::Appended`]: nothing. A log with one writer does not wait.
     fn await_turn(&self, at: Position) -> Append {
         Append::Appended(at)
     }

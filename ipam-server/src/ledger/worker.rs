@@ -228,7 +228,8 @@ impl Worker {
         lines.iter().for_each(Line::log);
     }
 
-    /// Waits for this server's turn, if a job may change something, and takes in what others have appended meanwhile.
+    /// Waits for this server's turn, if a job may change something, and takes in what others have appended meanwhile: a group that is
+    /// decided before would be decided for nothing.
     fn await_turn(&mut self, jobs: &[Job]) -> Outcome {
         if !jobs.iter().any(|job| job.mode.keeps()) {
             return Outcome::Settled;

@@ -95,8 +95,6 @@ struct Shared {
     trimmed: AtomicU64,
     /// Whose turn it is.
     pace: Mutex<Pace>,
-    /// Another server has appended.
-    others_appended: Notify,
     /// This server has appended.
     appended: Notify,
     wake: OnceLock<Wake>,
@@ -188,8 +186,7 @@ fn connect(settings: &EtcdSettings) -> Result<(Runtime, Arc<Shared>), StoreError
         value_bytes: AtomicUsize::new(VALUE_BYTES),
         operations: AtomicUsize::new(OPERATIONS),
         trimmed: AtomicU64::new(0),
-        pace: Mutex::new(Pace::new()),
-        others_appended: Notify::new(),
+        pace: Mutex::default(),
         appended: Notify::new(),
         wake: OnceLock::new(),
     };

@@ -1,6 +1,5 @@
 //! Appending a group, and settling what became of one.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use proto::etcd::etcdserverpb::TxnRequest;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::failure::Failure;
 use super::follow::News;
@@ -40,9 +39,10 @@ impl Shared {
         if self.commit(group).await? {
             self.appended.notify_one();
             let now = std::time::Instant::now();
-            self.pace().add_own(now, now - began);
+            self.pace().won(now, now - began);
             return Ok(Append::Appended(Position(at.0 + 1)));
         }
+        self.pace().lost(std::time::Instant::now());
         // The head was written anew without a group: the same is decided again.
         let none_missed = || Append::Behind(Vec::new(), at);
         Ok(self.behind(at).unwrap_or_else(none_missed))
@@ -50,22 +50,12 @@ impl Shared {
 
     /// See [`super::Log::await_turn`].
     pub(super) async fn await_turn(&self, at: Position) -> Append {
-        let longest = self.pace().window();
-        // A turn ends with an append, or with its time. A failure is met by the append as well, which reports it.
-        let _given_up = timeout(longest, async {
-            loop {
-                let mut appended = pin!(self.others_appended.notified());
-                appended.as_mut().enable();
-                let Some(pause) = self.pace().pause(std::time::Instant::now()) else {
-                    return;
-                };
-                let is_over = timeout(pause, appended).await.is_err();
-                if is_over || self.follow(Instant::now() + READ_LIMIT).await.is_err() {
-                    return;
-                }
-            }
-        })
-        .await;
+        let pause = self.pace().pause(std::time::Instant::now());
+        if let Some(pause) = pause {
+            sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+            // What the others have appended meanwhile. A failure meets the append as well, which reports it.
+            let _met_again = self.follow(Instant::now() + READ_LIMIT).await;
+        }
         self.behind(at).unwrap_or(Append::Appended(at))
     }
 
@@ -130,7 +120,6 @@ impl Shared {
         let mirror = self.mirror();
         let last = group.events.last();
         record.id = head::mark();
-        record.writer = self.pace().own.clone();
         record.previous = mirror.group.clone();
         record.position = mirror.position + 1;
         record.revision = last.map_or(mirror.revision, |event| event.revision);

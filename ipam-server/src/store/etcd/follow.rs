@@ -102,8 +102,6 @@ impl Shared {
                 }
                 let (group, left) = self.group_of(&kv.key, &record)?;
                 self.mirror_mut().apply(&record, Arc::new(group), left);
-                self.pace()
-                    .add_other(&record.writer, std::time::Instant::now());
             }
             if !is_cut {
                 return self.arrive(news.head).await;

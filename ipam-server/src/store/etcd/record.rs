@@ -30,9 +30,6 @@ pub(super) struct Record {
     /// If not 0, the packed content is in so many pieces instead.
     #[prost(uint32, tag = "6")]
     pub(super) pieces: u32,
-    /// The name of the server that appended it; empty: of an older version.
-    #[prost(string, tag = "7")]
-    pub(super) writer: String,
 }
 
 /// What a group changes.

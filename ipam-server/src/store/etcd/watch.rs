@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::etcd::etcdserverpb::watch_request::RequestUnion;
-use proto::etcd::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
-use tokio::time::{Instant, sleep, sleep_until};
-use tonic::Streaming;
+use proto::etcd::etcdserverpb::{WatchCreateRequest, WatchRequest};
+use tokio::time::sleep;
 
 use super::Shared;
 use super::head::{self, Head};
@@ -31,54 +31,37 @@ impl Shared {
                 request_union: Some(RequestUnion::CreateRequest(create)),
             };
             match self.client.watch(request).await {
-                Ok(stream) => self.follow_heads(stream).await,
+                Ok(mut stream) => {
+                    while let Ok(Some(message)) = stream.message().await {
+                        if message.canceled {
+                            tracing::debug!(why = message.cancel_reason, "a watch has ended");
+                            break;
+                        }
+                        let last = message.events.into_iter().next_back();
+                        if let Some(kv) = last.and_then(|event| event.kv) {
+                            self.saw_head(&kv.value).await;
+                        }
+                    }
+                }
                 Err(failure) => tracing::debug!(%failure, "etcd is not watched"),
             }
             sleep(PAUSE.mul_f64(1.0 + fastrand::f64())).await;
         }
     }
 
-    /// Ends waiting for a turn, and wakes the ledger a moment later, whenever another server has appended; until the watch ends.
-    async fn follow_heads(&self, mut stream: Streaming<WatchResponse>) {
-        let is_missed = |position: u64| position > self.mirror().position;
-        let mut newest = 0;
-        let mut wake_at = None;
-        loop {
-            let delay = async {
-                match wake_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                message = stream.message() => {
-                    let Ok(Some(message)) = message else {
-                        return;
-                    };
-                    if message.canceled {
-                        tracing::debug!(why = message.cancel_reason, "a watch has ended");
-                        return;
-                    }
-                    if let Some(position) = position_of(message) && is_missed(position) {
-                        newest = position;
-                        self.others_appended.notify_waiters();
-                        wake_at.get_or_insert_with(|| Instant::now() + DELAY);
-                    }
-                }
-                () = delay => {
-                    wake_at = None;
-                    if let (true, Some(wake)) = (is_missed(newest), self.wake.get()) {
-                        (wake.0)();
-                    }
-                }
-            }
+    /// Wakes the ledger if the head is of another server.
+    async fn saw_head(&self, value: &Bytes) {
+        let is_ahead = |head: &Head| head.position > self.mirror().position;
+        let Ok(head) = head::decode::<Head>(value) else {
+            return;
+        };
+        if is_ahead(&head) {
+            sleep(DELAY).await;
+        }
+        if is_ahead(&head)
+            && let Some(wake) = self.wake.get()
+        {
+            (wake.0)();
         }
     }
-}
-
-/// Where the log ends by the newest head of a message.
-fn position_of(message: WatchResponse) -> Option<u64> {
-    let last = message.events.into_iter().next_back()?;
-    let head: Head = head::decode(&last.kv?.value).ok()?;
-    Some(head.position)
 }
