@@ -20,7 +20,7 @@ export PATH := $(PATH):$(TOOLS)/bin
 # The release before this one: a tag, or a commit as long as none is tagged.
 PREVIOUS ?= b96dcf3
 
-.PHONY: help build build-demo demo cluster cluster-stop test lint image release manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-etcd bench-cluster sim test-cluster test-previous docs book flags rpcs crds architecture audit musl tools tools-ahead clean $(RUNGS:%=test-%)
+.PHONY: help build build-demo demo cluster cluster-stop test lint image release fetch manifests lint-deploy validate-chart bench bench-attach bench-ipam bench-agent bench-etcd bench-cluster sim test-cluster test-previous docs book flags rpcs crds architecture audit musl tools tools-ahead clean $(RUNGS:%=test-%)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z%$$][^:]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,16 +53,17 @@ cluster: ## A real cluster of one node with meta-cni in it, which stays; again: 
 cluster-stop: ## Ends that cluster, and removes all of it
 	@tests/cluster/cluster.sh stop
 
-image: ## The image, target/image/meta-cni.tar, with its SBOM; META_CNI_BIN_DIR names other executables
+image: fetch ## The image, target/image/meta-cni.tar, with its SBOM; META_CNI_BIN_DIR names other executables
 	@[[ $(META_CNI_BIN_DIR) != $(RELEASE) ]] || $(MAKE) --no-print-directory build
 	@tests/tools/install.sh jq
-	@cargo fetch --quiet --locked --target $(TARGET) # The SBOM reads more crates than `build` does, without network.
 	deploy/image/build.sh target/image
 
-release: build ## What a release consists of, in target/dist: executables, image, chart, manifests, SBOM, checksums
+release: build fetch ## What a release consists of, in target/dist: executables, image, chart, manifests, SBOM, checksums
 	@tests/tools/install.sh jq helm
-	@cargo fetch --quiet --locked --target $(TARGET)
 	deploy/release/build.sh target/dist
+
+fetch: # What an SBOM is made of without network: more crates than `build` needs
+	@cargo fetch --quiet --locked --target $(TARGET)
 
 manifests: ## Writes the manifests of deploy/ from the chart, and the chart's page
 	@tests/tools/install.sh helm
@@ -156,7 +157,7 @@ lint: ## Format, clippy, licences, shellcheck, documentation with its links; war
 	tests/tools/rpcs.sh check
 	$(MAKE) --no-print-directory lint-deploy docs
 
-lint-deploy: ## The chart with many files of values, the manifests that are made from it, the image and a release twice
+lint-deploy: fetch ## The chart with many files of values, the manifests that are made from it, the image and a release twice
 	@tests/tools/install.sh jq kubectl helm
 	deploy/chart/test.sh
 	deploy/image/test.sh
