@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use ipam_core::log::{Group, OriginChange};
 use prost::Message as _;
-use proto::ipam::v1::subject::Subject;
-use proto::ipam::v1::{self as ipam};
+use proto::ipam::v1::{self as ipam, subject::Subject};
 
 use crate::store::{origin, packed};
 use crate::wire::event;
