@@ -43,7 +43,9 @@ pub(super) fn status_after(
         }
     }
     if let Some(forgotten) = forgotten {
-        tree.with_all(|db| {
+        let first = Kind::Event.number(*forgotten.start());
+        let last = Kind::Event.number(*forgotten.end());
+        tree.with_range(&first[..]..=&last[..], |db| {
             history::visit(path, db, forgotten, |revision, event| {
                 status.subtract(&Kind::Event.number(revision), event);
             })

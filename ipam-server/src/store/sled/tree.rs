@@ -1,21 +1,24 @@
-//! sled's tree, which follows the journal: a thread puts in what was appended, all that waits at once, so that nobody waits for
-//! sled who only appends, or asks for one value. Readers of many values wait until what was appended before they came is in.
+//! sled's tree, which follows the journal: a thread puts in what was appended, so that nobody waits for sled who only appends, or
+//! asks for one value. Many groups are put in at once: a block of neighbouring values is then written once and not once a group, and
+//! what came and went meanwhile not at all. Readers of many values wait until what was appended before they came is in.
 
-use std::collections::BTreeMap;
+mod progress;
+
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::super::StoreError;
 use super::super::journal::Entry;
 use super::{batch, failure, values};
+use progress::Progress;
+pub(super) use progress::{Changes, bytes_of};
 
 /// With so many bytes of keys and values that wait, an append waits too; so many are put in at once at a start.
 pub(super) const MOST_BYTES: usize = 8 << 20;
-
-/// The last value of each key that some groups change; none: it is removed.
-pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// The tree, and how far it follows.
 pub(super) struct Tree {
@@ -26,41 +29,6 @@ pub(super) struct Tree {
     handed_over: Condvar,
     /// Changes were taken or put in, or the tree failed.
     moved: Condvar,
-}
-
-struct Progress {
-    /// The last group that was handed over, and the last one that is in the tree.
-    handed: u64,
-    applied: u64,
-    /// What is put in now, and what waits.
-    under_way: Arc<Changes>,
-    waiting: Changes,
-    /// Of what waits.
-    bytes: usize,
-    /// Nothing more is handed over.
-    is_closing: bool,
-    /// Why the tree follows no more.
-    failed: Option<StoreError>,
-}
-
-impl Progress {
-    /// That of a tree that holds everything up to group `number`.
-    fn at(number: u64) -> Progress {
-        Progress {
-            handed: number,
-            applied: number,
-            under_way: Arc::default(),
-            waiting: Changes::new(),
-            bytes: 0,
-            is_closing: false,
-            failed: None,
-        }
-    }
-
-    /// Why not everything that was handed over is or will be in the tree.
-    fn failure(&self) -> Option<&StoreError> {
-        self.failed.as_ref().filter(|_| self.applied < self.handed)
-    }
 }
 
 impl Tree {
@@ -101,6 +69,25 @@ impl Tree {
         self.with(work)
     }
 
+    /// The same once it holds what was handed over before about the keys of a range.
+    pub(super) fn with_range<T>(
+        &self,
+        keys: RangeInclusive<&[u8]>,
+        work: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let waits = {
+            let progress = self.progress();
+            if let Some(error) = progress.failure() {
+                return Err(error.clone());
+            }
+            progress.is_about(keys)
+        };
+        match waits {
+            true => self.with_all(work),
+            false => self.with(work),
+        }
+    }
+
     /// The value of a key with everything that was handed over before; nobody waits for it.
     pub(super) fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let changed = {
@@ -108,8 +95,7 @@ impl Tree {
             if let Some(error) = progress.failure() {
                 return Err(error.clone());
             }
-            let waiting = progress.waiting.get(key);
-            waiting.or_else(|| progress.under_way.get(key)).cloned()
+            progress.value(key)
         };
         match changed {
             Some(value) => Ok(value),
@@ -122,6 +108,10 @@ impl Tree {
     pub(super) fn catch_up(&self) -> Result<(), StoreError> {
         let mut progress = self.progress();
         let wanted = progress.handed;
+        if progress.applied < wanted {
+            progress.wanted = wanted;
+            self.handed_over.notify_one();
+        }
         while progress.applied < wanted {
             if let Some(error) = &progress.failed {
                 return Err(error.clone());
@@ -149,11 +139,13 @@ impl Tree {
         while progress.bytes >= MOST_BYTES && progress.failed.is_none() {
             progress = wait(&self.moved, progress);
         }
-        progress.handed = number;
-        progress.bytes += entries.iter().map(bytes_of).sum::<usize>();
-        let changes = entries.into_iter().map(|entry| (entry.key, entry.value));
-        progress.waiting.extend(changes);
-        self.handed_over.notify_one();
+        let is_first = progress.since.is_none();
+        let now = Instant::now();
+        progress.add(number, entries, now);
+        // Else the thread comes by itself.
+        if is_first || progress.pause(now).is_zero() {
+            self.handed_over.notify_one();
+        }
     }
 
     /// Puts another database in the place of one that failed; it holds everything up to group `number`.
@@ -193,9 +185,12 @@ impl Tree {
                     }
                     progress = wait(&self.handed_over, progress);
                 }
-                progress.under_way = Arc::new(std::mem::take(&mut progress.waiting));
-                progress.bytes = 0;
-                (progress.handed, progress.under_way.clone())
+                let pause = progress.pause(Instant::now());
+                if !pause.is_zero() {
+                    drop(wait_at_most(&self.handed_over, progress, pause));
+                    continue;
+                }
+                (progress.handed, progress.take())
             };
             self.moved.notify_all();
             let applied = self.with(|db| {
@@ -227,13 +222,18 @@ impl Tree {
     }
 }
 
-/// Bytes of a change.
-pub(super) fn bytes_of(entry: &Entry) -> usize {
-    entry.key.len() + entry.value.as_ref().map_or(0, Vec::len)
-}
-
 fn wait<'a>(moved: &Condvar, progress: MutexGuard<'a, Progress>) -> MutexGuard<'a, Progress> {
     moved.wait(progress).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same for a time.
+fn wait_at_most<'a>(
+    moved: &Condvar,
+    progress: MutexGuard<'a, Progress>,
+    time: Duration,
+) -> MutexGuard<'a, Progress> {
+    let waited = moved.wait_timeout(progress, time);
+    waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
 /// Puts changes of groups up to `number` into a tree that holds everything before. Doing it once more changes nothing.
@@ -343,6 +343,20 @@ mod tests {
         drop(follower);
         assert_eq!(value(&tree, 1), None);
         assert_eq!(tree.newest().unwrap(), 4);
+    }
+
+    #[test]
+    fn a_range_in_which_nothing_waits_is_read_at_once() {
+        let (_folder, tree) = tree();
+        tree.hand_over(1, vec![entry(5, Some("five"))]);
+        let read = |first, last| {
+            let (first, last) = (Kind::Lease.number(first), Kind::Lease.number(last));
+            tree.with_range(&first[..]..=&last[..], |db| Ok(db.len()))
+        };
+        assert_eq!(read(1, 4).unwrap(), 0, "nobody follows");
+        assert_eq!(read(6, 9).unwrap(), 0, "nobody follows");
+        let _follower = Follower::start(tree.clone()).unwrap();
+        assert!(read(4, 5).unwrap() > 0);
     }
 
     #[test]

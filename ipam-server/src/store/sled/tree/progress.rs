@@ -1,0 +1,161 @@
+//! How far sled's tree follows: what it does not have yet, and when that is put in.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, RangeInclusive};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::super::StoreError;
+use super::super::super::journal::Entry;
+
+/// With so many bytes that wait, they are put in, before a reader wants them.
+const ENOUGH_BYTES: usize = 1 << 20;
+
+/// After so long they are put in, however few they are.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The last value of each key that some groups change; none: it is removed.
+pub(in super::super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// How far a tree follows.
+pub(super) struct Progress {
+    /// The last group that was handed over, and the last one that is in the tree.
+    pub(super) handed: u64,
+    pub(super) applied: u64,
+    /// What is put in now, and what waits.
+    pub(super) under_way: Arc<Changes>,
+    pub(super) waiting: Changes,
+    /// Of what waits.
+    pub(super) bytes: usize,
+    /// When the first of what waits was handed over.
+    pub(super) since: Option<Instant>,
+    /// The last group that a reader waits for.
+    pub(super) wanted: u64,
+    /// Nothing more is handed over.
+    pub(super) is_closing: bool,
+    /// Why the tree follows no more.
+    pub(super) failed: Option<StoreError>,
+}
+
+impl Progress {
+    /// That of a tree that holds everything up to group `number`.
+    pub(super) fn at(number: u64) -> Progress {
+        Progress {
+            handed: number,
+            applied: number,
+            under_way: Arc::default(),
+            waiting: Changes::new(),
+            bytes: 0,
+            since: None,
+            wanted: number,
+            is_closing: false,
+            failed: None,
+        }
+    }
+
+    /// How long the thread still lets changes gather before it puts them in; zero: it does so now.
+    pub(super) fn pause(&self, now: Instant) -> Duration {
+        let is_due = self.is_closing || self.wanted > self.applied || self.bytes >= ENOUGH_BYTES;
+        match self.since {
+            Some(since) if !is_due => LONGEST_WAIT.saturating_sub(now.duration_since(since)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Why not everything that was handed over is or will be in the tree.
+    pub(super) fn failure(&self) -> Option<&StoreError> {
+        self.failed.as_ref().filter(|_| self.applied < self.handed)
+    }
+
+    /// Adds what group `number` changes.
+    pub(super) fn add(&mut self, number: u64, entries: Vec<Entry>, now: Instant) {
+        self.handed = number;
+        self.bytes += entries.iter().map(bytes_of).sum::<usize>();
+        let changes = entries.into_iter().map(|entry| (entry.key, entry.value));
+        self.waiting.extend(changes);
+        self.since.get_or_insert(now);
+    }
+
+    /// What waits, from now on under way.
+    pub(super) fn take(&mut self) -> Arc<Changes> {
+        self.under_way = Arc::new(std::mem::take(&mut self.waiting));
+        self.bytes = 0;
+        self.since = None;
+        self.under_way.clone()
+    }
+
+    /// What a key has once everything is in the tree; none: what the tree has.
+    pub(super) fn value(&self, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        let waiting = self.waiting.get(key);
+        waiting.or_else(|| self.under_way.get(key)).cloned()
+    }
+
+    /// Whether something that is not in the tree yet is about these keys.
+    pub(super) fn is_about(&self, keys: RangeInclusive<&[u8]>) -> bool {
+        let keys = (Bound::Included(*keys.start()), Bound::Included(*keys.end()));
+        let has = |changes: &Changes| changes.range::<[u8], _>(keys).next().is_some();
+        has(&self.waiting) || has(&self.under_way)
+    }
+}
+
+/// Bytes of a change.
+pub(in super::super) fn bytes_of(entry: &Entry) -> usize {
+    entry.key.len() + entry.value.as_ref().map_or(0, Vec::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_gather_until_they_are_enough_or_old_or_wanted() {
+        let begin = Instant::now();
+        let half = LONGEST_WAIT / 2;
+        let waiting = || Progress {
+            handed: 2,
+            bytes: 10,
+            since: Some(begin),
+            ..Progress::at(1)
+        };
+        let cases = [
+            ("few and young", waiting(), half),
+            ("nothing", Progress::at(1), Duration::ZERO),
+            (
+                "wanted before",
+                Progress {
+                    wanted: 1,
+                    ..waiting()
+                },
+                half,
+            ),
+            (
+                "wanted",
+                Progress {
+                    wanted: 2,
+                    ..waiting()
+                },
+                Duration::ZERO,
+            ),
+            (
+                "enough",
+                Progress {
+                    bytes: ENOUGH_BYTES,
+                    ..waiting()
+                },
+                Duration::ZERO,
+            ),
+            (
+                "the last ones",
+                Progress {
+                    is_closing: true,
+                    ..waiting()
+                },
+                Duration::ZERO,
+            ),
+        ];
+        for (case, progress, expected) in cases {
+            assert_eq!(progress.pause(begin + half), expected, "{case}");
+        }
+        assert!(waiting().pause(begin + LONGEST_WAIT).is_zero());
+    }
+}
