@@ -170,15 +170,15 @@ validate-chart: ## What the chart makes of many files of values, before a real k
 bench: bench-attach bench-ipam bench-agent bench-etcd ## All benchmarks
 
 bench-attach: build tools ## ADD and DEL beside bare plugins; target/bench/attach.json and .svg
-	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
+	cargo build --profile bench --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench attach
 
 bench-ipam: build tools ## Leases beside their floors; target/bench/ipam.json and plots
-	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
+	cargo build --profile bench --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench ipam
 
 bench-agent: build tools ## The same through the agent, and its memory; target/bench/agent.json and .svg
-	cargo build --release --locked --package e2e --bin noop --bin bare-netlink
+	cargo build --profile bench --locked --package e2e --bin noop --bin bare-netlink
 	cargo bench --locked --package e2e --bench agent
 
 bench-etcd: build ## Leases of servers over etcd beside transactions of etcd; target/bench/etcd.json and plots. ETCD names the program

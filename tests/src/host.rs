@@ -11,3 +11,4 @@ pub(crate) mod relay;
 pub mod router;
 pub mod sweep;
 pub(crate) mod wait;
+pub(crate) mod xfs;

@@ -27,6 +27,7 @@ mod servers;
 pub use host::daemon::Daemon;
 pub use host::netns::{self, Netns};
 pub use host::wait::wait_until;
+pub use host::xfs::XfsImage;
 pub use host::{cgroups, lacking, locate, merge, router, sweep};
 pub use node::agent::Agent;
 pub use node::call::{Call, Running};

@@ -45,7 +45,7 @@ fail() {
 packages() {
     local wanted=(
         containernetworking-plugins curl iproute2 iptables iputils-ping jq nftables procps python3-venv strace
-        util-linux
+        util-linux xfsprogs
     )
     [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/etcd ]] || wanted+=(etcd-server)
     command -v dpkg-query apt-get >/dev/null ||

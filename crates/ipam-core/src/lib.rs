@@ -7,6 +7,7 @@ pub mod error;
 pub mod event;
 pub mod family;
 pub mod free_set;
+pub mod key_index;
 pub mod keys;
 pub mod lease;
 pub mod log;

@@ -13,8 +13,8 @@ use std::thread;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
-use crate::host::locate;
 use crate::host::netns::Netns;
+use crate::host::{locate, xfs};
 
 /// Features that are programs and not the kernel's.
 pub const PROGRAMS: [&str; 1] = ["kubectl"];
@@ -24,7 +24,7 @@ pub const PROGRAMS: [&str; 1] = ["kubectl"];
 /// test then returns. The kernel rung runs it on a kernel that has the feature, see [`tests`].
 ///
 /// Features: the interface kinds `bridge`, `dummy`, `ifb`, `ipvlan`, `macvlan`, `macvtap`, `tap`,
-/// `veth`, `vlan`, `vrf`, `vxlan`; `bandwidth` (what the plugin needs), `nft`, `iptables`, `sctp`; and the program `kubectl`.
+/// `veth`, `vlan`, `vrf`, `vxlan`; `bandwidth` (what the plugin needs), `nft`, `iptables`, `sctp`, `xfs`; and the program `kubectl`.
 ///
 /// # Panics
 /// When `feature` is none of these.
@@ -139,6 +139,7 @@ fn probe(feature: &str) -> bool {
         "nft" => &["nft add table inet x0"],
         "iptables" => &["iptables -t nat -L -n", "ip6tables -t nat -L -n"],
         "sctp" => return has_sctp(),
+        "xfs" => return xfs::can_mount(),
         "kubectl" => return is_installed("kubectl"),
         _ => panic!("no probe for the feature {feature}: add one to lacking.rs"),
     };

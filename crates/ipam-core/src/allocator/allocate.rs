@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::choose::Choice;
 use super::draft::Draft;
-use super::state::{PoolId, PoolUse, ReservationRecord, State};
+use super::state::{PoolId, PoolUse, ReservationRecord};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::family::{Family, number};
@@ -188,8 +188,10 @@ impl Draft<'_> {
         let attachment = attachment_key(&wish.owner);
         let request = text_key(&wish.requested.id);
         let state = &self.state;
-        let candidates: Vec<_> = State::with_key(&state.by_request, request)
-            .chain(State::with_key(&state.by_attachment, attachment))
+        let candidates: Vec<_> = state
+            .by_request
+            .with(request)
+            .chain(state.by_attachment.with(attachment))
             .collect();
         for id in candidates {
             let record = self.state.leases.get(&id);

@@ -10,6 +10,7 @@ use super::state::{LeaseRecord, PoolId, ReservationRecord, State};
 use crate::error::Error;
 use crate::family::Family;
 use crate::free_set::FreeSet;
+use crate::key_index::KeyIndex;
 use crate::lease::LeaseId;
 use crate::log::Store;
 
@@ -126,10 +127,10 @@ fn panicked(what: &str) -> Error {
 /// What leases are found by.
 #[derive(Default)]
 struct Indexes {
-    by_attachment: BTreeSet<(u32, LeaseId)>,
-    by_request: BTreeSet<(u32, LeaseId)>,
-    by_pod: BTreeSet<(u32, LeaseId)>,
-    by_mac: BTreeSet<(u32, LeaseId)>,
+    by_attachment: KeyIndex,
+    by_request: KeyIndex,
+    by_pod: KeyIndex,
+    by_mac: KeyIndex,
     by_namespace: BTreeMap<(PoolId, u64), u32>,
     deadlines: BTreeSet<(i64, LeaseId)>,
 }
@@ -137,13 +138,7 @@ struct Indexes {
 impl Indexes {
     fn of(leases: &[(LeaseId, LeaseRecord)]) -> Indexes {
         let index = |key: fn(&LeaseRecord) -> u32| {
-            let keys = leases
-                .iter()
-                .map(|(id, record)| (key(record), *id))
-                .filter(|(key, _)| *key != 0);
-            let mut keys: Vec<_> = keys.collect();
-            keys.sort_unstable();
-            keys.into_iter().collect()
+            KeyIndex::of(leases.iter().map(|(id, record)| (key(record), *id)))
         };
         let mut by_namespace: BTreeMap<_, u32> = BTreeMap::new();
         let mut deadlines = Vec::new();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::deleted::{self, DELETED};
 use super::draft::{Draft, not_found};
-use super::state::State;
 use crate::error::Error;
 use crate::family::{Family, number};
 use crate::keys::{attachment_key, pod_key, text_key};
@@ -78,13 +77,13 @@ impl Draft<'_> {
         }
         let attachment = attachment_key(owner);
         if attachment != 0 && !owner.network.is_empty() && !owner.ifname.is_empty() {
-            return Some(State::with_key(&state.by_attachment, attachment).collect());
+            return Some(state.by_attachment.with(attachment).collect());
         }
         let pod = pod_key(&owner.namespace, &owner.pod);
         if pod != 0 && !owner.namespace.is_empty() {
-            return Some(State::with_key(&state.by_pod, pod).collect());
+            return Some(state.by_pod.with(pod).collect());
         }
         let mac = text_key(&question.mac);
-        (mac != 0).then(|| State::with_key(&state.by_mac, mac).collect())
+        (mac != 0).then(|| state.by_mac.with(mac).collect())
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::draft::{Draft, not_found};
-use super::state::State;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::keys::attachment_key;
@@ -48,7 +47,7 @@ impl Draft<'_> {
     /// The active lease of an attachment.
     pub(super) fn held_by_attachment(&self, owner: &Owner) -> Result<Option<Arc<Lease>>, Error> {
         let key = attachment_key(owner);
-        for id in State::with_key(&self.state.by_attachment, key) {
+        for id in self.state.by_attachment.with(key) {
             let lease = self
                 .lease(id)?
                 .filter(|lease| lease.is_active() && lease.owner().is_same_attachment(owner));

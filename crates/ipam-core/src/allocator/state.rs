@@ -11,6 +11,7 @@ pub(super) use change::Undo;
 use crate::dense_map::DenseMap;
 use crate::family::Family;
 use crate::free_set::FreeSet;
+use crate::key_index::KeyIndex;
 use crate::keys::{Keys, namespace_key};
 use crate::lease::LeaseId;
 use crate::log::{Origin, Position};
@@ -140,13 +141,13 @@ pub struct State {
     /// Leases by number.
     pub leases: DenseMap<LeaseId, LeaseRecord>,
     /// Leases by [`Keys::attachment`].
-    pub by_attachment: BTreeSet<(u32, LeaseId)>,
+    pub by_attachment: KeyIndex,
     /// Leases by [`Keys::request`].
-    pub by_request: BTreeSet<(u32, LeaseId)>,
+    pub by_request: KeyIndex,
     /// Leases by [`Keys::pod`].
-    pub by_pod: BTreeSet<(u32, LeaseId)>,
+    pub by_pod: KeyIndex,
     /// Leases by [`Keys::mac`].
-    pub by_mac: BTreeSet<(u32, LeaseId)>,
+    pub by_mac: KeyIndex,
     /// Active leases of each pool by [`Keys::namespace`].
     pub by_namespace: BTreeMap<(PoolId, u64), u32>,
     /// Leases that end or are gone at a time.
@@ -186,18 +187,6 @@ impl State {
     /// The earliest end of a lease, in milliseconds since 1970.
     pub fn next_deadline(&self) -> Option<i64> {
         self.deadlines.first().map(|(at, _)| *at)
-    }
-
-    /// Leases whose key is `key`.
-    pub(super) fn with_key(
-        set: &BTreeSet<(u32, LeaseId)>,
-        key: u32,
-    ) -> impl Iterator<Item = LeaseId> + '_ {
-        let wanted = (key != 0).then_some(key);
-        wanted.into_iter().flat_map(move |key| {
-            set.range((key, LeaseId(0))..=(key, LeaseId(u64::MAX)))
-                .map(|(_, id)| *id)
-        })
     }
 
     /// The record of a lease in quarantine.

@@ -65,6 +65,12 @@ fn write_base(
     let io = |error| failure::io(path, error);
     // A base holds everything up to the group behind which it begins.
     tree.catch_up()?;
+    // Else a start after a kill -9 would lack what the journal begins behind, and make the index anew.
+    tree.with(|db| {
+        db.flush()
+            .map(drop)
+            .map_err(|error| failure::of(path, error))
+    })?;
     let mut base = BaseWriter::create(path, due.0, due.1).map_err(io)?;
     let mut add = |key: &[u8], value: &[u8]| {
         if closing.load(Ordering::SeqCst) {

@@ -15,10 +15,7 @@ use super::super::StoreError;
 use super::super::journal::Entry;
 use super::{batch, failure, values};
 use progress::Progress;
-pub(super) use progress::{Changes, bytes_of};
-
-/// With so many bytes of keys and values that wait, an append waits too; so many are put in at once at a start.
-pub(super) const MOST_BYTES: usize = 8 << 20;
+pub(super) use progress::{Changes, MOST_BYTES, bytes_of};
 
 /// The tree, and how far it follows.
 pub(super) struct Tree {
@@ -107,13 +104,12 @@ impl Tree {
     /// Waits until the tree holds everything that was handed over.
     pub(super) fn catch_up(&self) -> Result<(), StoreError> {
         let mut progress = self.progress();
-        let wanted = progress.handed;
-        if progress.applied < wanted {
-            progress.wanted = wanted;
+        let wanted = progress.want_all();
+        if !progress.has(wanted) {
             self.handed_over.notify_one();
         }
-        while progress.applied < wanted {
-            if let Some(error) = &progress.failed {
+        while !progress.has(wanted) {
+            if let Some(error) = progress.failed() {
                 return Err(error.clone());
             }
             progress = wait(&self.moved, progress);
@@ -127,22 +123,21 @@ impl Tree {
     /// Why the tree does not hold everything, if it follows no more.
     pub(super) fn newest(&self) -> Result<u64, StoreError> {
         let progress = self.progress();
-        match &progress.failed {
+        match progress.failed() {
             Some(error) => Err(error.clone()),
-            None => Ok(progress.handed),
+            None => Ok(progress.handed()),
         }
     }
 
     /// Hands over what group `number` changes, the next one in the journal.
     pub(super) fn hand_over(&self, number: u64, entries: Vec<Entry>) {
         let mut progress = self.progress();
-        while progress.bytes >= MOST_BYTES && progress.failed.is_none() {
+        while progress.is_full() {
             progress = wait(&self.moved, progress);
         }
-        let is_first = progress.since.is_none();
         let now = Instant::now();
-        progress.add(number, entries, now);
-        // Else the thread comes by itself.
+        let is_first = progress.add(number, entries, now);
+        // The thread that follows sleeps until something waits, and then until it is due.
         if is_first || progress.pause(now).is_zero() {
             self.handed_over.notify_one();
         }
@@ -152,11 +147,7 @@ impl Tree {
     pub(super) fn replace(&self, db: sled::Db, number: u64) {
         let mut place = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *place = Some(db);
-        let mut progress = self.progress();
-        *progress = Progress {
-            is_closing: progress.is_closing,
-            ..Progress::at(number)
-        };
+        self.progress().restart(number);
         self.moved.notify_all();
     }
 
@@ -170,7 +161,7 @@ impl Tree {
 
     /// Follows no more: as if sled had failed.
     pub(super) fn fail(&self, error: StoreError) {
-        self.progress().failed = Some(error);
+        self.progress().fail(error);
         self.moved.notify_all();
     }
 
@@ -179,8 +170,8 @@ impl Tree {
         loop {
             let (number, changes) = {
                 let mut progress = self.progress();
-                while progress.waiting.is_empty() || progress.failed.is_some() {
-                    if progress.is_closing {
+                while !progress.has_work() {
+                    if progress.has_ended() {
                         return;
                     }
                     progress = wait(&self.handed_over, progress);
@@ -190,31 +181,28 @@ impl Tree {
                     drop(wait_at_most(&self.handed_over, progress, pause));
                     continue;
                 }
-                (progress.handed, progress.take())
+                progress.take()
             };
             self.moved.notify_all();
             let applied = self.with(|db| {
                 // A tree that took the place of a failed one has it already, and maybe more.
-                match self.progress().applied >= number {
+                match self.progress().has(number) {
                     true => Ok(()),
                     false => put_in(&self.path, db, number, &changes),
                 }
             });
             let mut progress = self.progress();
-            if progress.applied >= number {
+            if progress.has(number) {
                 continue;
             }
             match applied {
-                Ok(()) => {
-                    progress.applied = number;
-                    progress.under_way = Arc::default();
-                }
+                Ok(()) => progress.put_in(number),
                 Err(error) => {
                     tracing::warn!(%error, "sled's index could not be changed; it is made anew from the journal");
                     // Nothing is lost: an error that passes, whatever sled says.
                     let text = format!("sled's index is made anew from the journal, since {error}");
                     let error = failure::io(&self.path, std::io::Error::other(text));
-                    progress.failed = Some(error);
+                    progress.fail(error);
                 }
             }
             self.moved.notify_all();
@@ -280,7 +268,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.tree.progress().is_closing = true;
+        self.tree.progress().close();
         self.tree.handed_over.notify_one();
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the thread that brings sled's index up to date panicked");
@@ -346,17 +334,26 @@ mod tests {
     }
 
     #[test]
-    fn a_range_in_which_nothing_waits_is_read_at_once() {
+    fn readers_do_not_wait_until_enough_has_gathered_and_others_need_no_reader() {
         let (_folder, tree) = tree();
-        tree.hand_over(1, vec![entry(5, Some("five"))]);
+        let _follower = Follower::start(tree.clone()).unwrap();
+        let wanted = || tree.progress().wanted();
         let read = |first, last| {
             let (first, last) = (Kind::Lease.number(first), Kind::Lease.number(last));
             tree.with_range(&first[..]..=&last[..], |db| Ok(db.len()))
         };
-        assert_eq!(read(1, 4).unwrap(), 0, "nobody follows");
-        assert_eq!(read(6, 9).unwrap(), 0, "nobody follows");
-        let _follower = Follower::start(tree.clone()).unwrap();
-        assert!(read(4, 5).unwrap() > 0);
+        tree.hand_over(1, vec![entry(5, Some("five"))]);
+        read(1, 4).unwrap();
+        read(6, 9).unwrap();
+        assert_eq!(wanted(), 0, "nothing of these ranges waits");
+        while !tree.progress().has(1) {
+            std::thread::yield_now();
+        }
+        tree.hand_over(2, vec![entry(6, Some("six"))]);
+        assert!(read(4, 6).unwrap() > 0);
+        tree.hand_over(3, vec![entry(7, Some("seven"))]);
+        tree.catch_up().unwrap();
+        assert_eq!(wanted(), 3);
     }
 
     #[test]

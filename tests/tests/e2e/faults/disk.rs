@@ -1,6 +1,6 @@
-//! `stateDir` on a file system that is full, has no room for files, or takes nothing any more.
+//! `stateDir` on a file system that is full, has no room for files, takes nothing any more, or loses its power.
 
-use e2e::{Disk, Node, Pod};
+use e2e::{Disk, Node, Pod, XfsImage, lacking};
 use serde_json::json;
 
 use crate::faults::scene::{link, pod, script, scripted};
@@ -99,5 +99,21 @@ fn a_read_only_one_refuses_adds_and_dels_run_without_it() {
     assert!(node.leased("br-default").is_empty());
     disk.set_read_only(false);
     node.del(&old).ok();
+    node.assert_clean();
+}
+
+#[test]
+fn after_a_power_cut_on_xfs_a_pod_is_checked_and_deleted() {
+    if !lacking::require("xfs") {
+        return;
+    }
+    let node = node();
+    let disk = XfsImage::mount(node.folder().join("state.xfs"), node.state_dir());
+    let pod = pod(&node, "old", &["red"]);
+    node.add(&pod).ok();
+    disk.cut_power();
+    node.check(&pod).ok();
+    node.del(&pod).ok();
+    assert_eq!(pod.netns().links(), ["lo"]);
     node.assert_clean();
 }

@@ -14,7 +14,7 @@ pub(super) fn unindexed(state: &State, id: LeaseId, record: &LeaseRecord) -> Opt
     ];
     let lost = keys
         .iter()
-        .find(|(set, key, _)| *key != 0 && !set.contains(&(*key, id)));
+        .find(|(index, key, _)| *key != 0 && !index.contains(*key, id));
     if let Some((.., what)) = lost {
         return Some(format!("is not found by its {what}"));
     }

@@ -1,11 +1,11 @@
 //! Every change of what is remembered goes through a few primitives, each of which returns how it is undone.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{LeaseRecord, PoolId, PoolUse, ReservationRecord, State};
 use crate::allocator::reservations::identity_key;
 use crate::family::Family;
+use crate::key_index::KeyIndex;
 use crate::lease::LeaseId;
 use crate::log::Origin;
 
@@ -103,10 +103,9 @@ impl State {
     }
 
     fn index(&mut self, id: LeaseId, record: &LeaseRecord, direction: Direction) {
-        let put = |set: &mut BTreeSet<(u32, LeaseId)>, key: u32| match direction {
-            _ if key == 0 => false,
-            Direction::Add => set.insert((key, id)),
-            Direction::Remove => set.remove(&(key, id)),
+        let put = |index: &mut KeyIndex, key: u32| match direction {
+            Direction::Add => index.insert(key, id),
+            Direction::Remove => index.remove(key, id),
         };
         put(&mut self.by_attachment, record.keys.attachment);
         put(&mut self.by_request, record.keys.request);

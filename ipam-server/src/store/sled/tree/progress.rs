@@ -1,4 +1,4 @@
-//! How far sled's tree follows: what it does not have yet, and when that is put in.
+//! How far sled's tree follows: the changes that it does not hold yet, and when they are put in.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeInclusive};
@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use super::super::super::StoreError;
 use super::super::super::journal::Entry;
 
-/// With so many bytes that wait, they are put in, before a reader wants them.
+/// With so many bytes of keys and values that wait, an append waits too; so many are put in at once at a start.
+pub(in super::super) const MOST_BYTES: usize = 8 << 20;
+
+/// With so many bytes that wait, they are put in. Of a few thousand changes most blocks are complete, and putting them in takes
+/// some hundredths of a second, which readers wait for.
 const ENOUGH_BYTES: usize = 1 << 20;
 
-/// After so long they are put in, however few they are.
+/// After so long they are put in, however few they are: a start after a kill -9 puts in what was not.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The last value of each key that some groups change; none: it is removed.
@@ -20,21 +24,21 @@ pub(in super::super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// How far a tree follows.
 pub(super) struct Progress {
     /// The last group that was handed over, and the last one that is in the tree.
-    pub(super) handed: u64,
-    pub(super) applied: u64,
+    handed: u64,
+    applied: u64,
     /// What is put in now, and what waits.
-    pub(super) under_way: Arc<Changes>,
-    pub(super) waiting: Changes,
+    under_way: Arc<Changes>,
+    waiting: Changes,
     /// Of what waits.
-    pub(super) bytes: usize,
+    bytes: usize,
     /// When the first of what waits was handed over.
-    pub(super) since: Option<Instant>,
+    since: Option<Instant>,
     /// The last group that a reader waits for.
-    pub(super) wanted: u64,
+    wanted: u64,
     /// Nothing more is handed over.
-    pub(super) is_closing: bool,
+    is_closing: bool,
     /// Why the tree follows no more.
-    pub(super) failed: Option<StoreError>,
+    failed: Option<StoreError>,
 }
 
 impl Progress {
@@ -53,7 +57,66 @@ impl Progress {
         }
     }
 
-    /// How long the thread still lets changes gather before it puts them in; zero: it does so now.
+    /// Begins anew with a tree that holds everything up to group `number`.
+    pub(super) fn restart(&mut self, number: u64) {
+        *self = Progress {
+            is_closing: self.is_closing,
+            ..Progress::at(number)
+        };
+    }
+
+    /// The last group that was handed over.
+    pub(super) fn handed(&self) -> u64 {
+        self.handed
+    }
+
+    /// Whether the tree holds everything up to group `number`.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.applied >= number
+    }
+
+    /// Whether an append has to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= MOST_BYTES && self.failed.is_none()
+    }
+
+    /// Adds what group `number` changes; whether it is the first of what waits.
+    pub(super) fn add(&mut self, number: u64, entries: Vec<Entry>, now: Instant) -> bool {
+        self.handed = number;
+        self.bytes += entries.iter().map(bytes_of).sum::<usize>();
+        let changes = entries.into_iter().map(|entry| (entry.key, entry.value));
+        self.waiting.extend(changes);
+        self.since.replace(self.since.unwrap_or(now)).is_none()
+    }
+
+    /// A reader waits for everything that was handed over; returns the last group of it.
+    pub(super) fn want_all(&mut self) -> u64 {
+        self.wanted = self.handed;
+        self.handed
+    }
+
+    /// The last group that a reader waited for.
+    #[cfg(test)]
+    pub(super) fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    /// Nothing more is handed over.
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+    }
+
+    /// Whether nothing more is to be put in.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_closing && !self.has_work()
+    }
+
+    /// Whether something is to be put in, now or later.
+    pub(super) fn has_work(&self) -> bool {
+        !self.waiting.is_empty() && self.failed.is_none()
+    }
+
+    /// How long what waits is still left to gather; zero: it is put in now.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         let is_due = self.is_closing || self.wanted > self.applied || self.bytes >= ENOUGH_BYTES;
         match self.since {
@@ -62,26 +125,33 @@ impl Progress {
         }
     }
 
-    /// Why not everything that was handed over is or will be in the tree.
-    pub(super) fn failure(&self) -> Option<&StoreError> {
-        self.failed.as_ref().filter(|_| self.applied < self.handed)
-    }
-
-    /// Adds what group `number` changes.
-    pub(super) fn add(&mut self, number: u64, entries: Vec<Entry>, now: Instant) {
-        self.handed = number;
-        self.bytes += entries.iter().map(bytes_of).sum::<usize>();
-        let changes = entries.into_iter().map(|entry| (entry.key, entry.value));
-        self.waiting.extend(changes);
-        self.since.get_or_insert(now);
-    }
-
-    /// What waits, from now on under way.
-    pub(super) fn take(&mut self) -> Arc<Changes> {
+    /// What waits, from now on under way; and the last group of it.
+    pub(super) fn take(&mut self) -> (u64, Arc<Changes>) {
         self.under_way = Arc::new(std::mem::take(&mut self.waiting));
         self.bytes = 0;
         self.since = None;
-        self.under_way.clone()
+        (self.handed, self.under_way.clone())
+    }
+
+    /// What was under way, up to group `number`, is in the tree.
+    pub(super) fn put_in(&mut self, number: u64) {
+        self.applied = number;
+        self.under_way = Arc::default();
+    }
+
+    /// The tree follows no more.
+    pub(super) fn fail(&mut self, error: StoreError) {
+        self.failed = Some(error);
+    }
+
+    /// Why the tree follows no more.
+    pub(super) fn failed(&self) -> Option<&StoreError> {
+        self.failed.as_ref()
+    }
+
+    /// Why not everything that was handed over is or will be in the tree.
+    pub(super) fn failure(&self) -> Option<&StoreError> {
+        self.failed().filter(|_| !self.has(self.handed))
     }
 
     /// What a key has once everything is in the tree; none: what the tree has.
