@@ -203,7 +203,7 @@ impl Config {
             store_cache_bytes: arguments
                 .store_cache_bytes
                 .or(file.store_cache_bytes)
-                .unwrap_or(16 << 20),
+                .unwrap_or(8 << 20),
             pools: arguments.pools.or(file.pools),
             metrics_listen,
             ready_file: arguments.ready_file.or(file.ready_file),

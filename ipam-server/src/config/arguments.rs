@@ -93,7 +93,7 @@ pub struct Arguments {
     /// Folder of the sled store; made if missing. [default: /var/lib/ipam-server]
     #[arg(long, env = "IPAM_SERVER_STORE_DIR", value_name = "DIR")]
     pub store_dir: Option<PathBuf>,
-    /// What the store may keep in memory, in bytes. [default: 16777216]
+    /// What the store may keep in memory, in bytes. [default: 8388608]
     #[arg(long, env = "IPAM_SERVER_STORE_CACHE_BYTES", value_name = "BYTES")]
     pub store_cache_bytes: Option<u64>,
     /// Pools to make or change at the start: YAML with a list `pools`. None is removed; one that cannot be made or changed

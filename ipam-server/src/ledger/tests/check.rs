@@ -122,7 +122,7 @@ fn every_disagreement_is_reported() {
             "a lost attachment",
             |_, state| {
                 let key = state.leases.get(&LeaseId(7)).unwrap().keys.attachment;
-                state.by_attachment.remove(&(key, LeaseId(7)));
+                state.by_attachment.remove(key, LeaseId(7));
             },
             &["lease l7: is not found by its attachment"],
         ),
