@@ -29,7 +29,7 @@ build: ## The executables, static, in target/<host>/release; with PROFILE=dev th
 ifeq ($(PROFILE),dev)
 	cargo build --locked --workspace --exclude fuzz --bins --tests
 else
-	@[[ -x $(RELEASE)/ipamctl ]] || tests/tools/announce-build.sh 15
+	@[[ -x $(RELEASE)/ipamctl ]] || tests/tools/announce-build.sh 46
 	cargo build --release --locked --package meta-cni --package meta-cnid --package ipam-server --package ipamctl --bins
 endif
 

@@ -2,6 +2,7 @@
 //! B-tree of single pairs pads each to 16 bytes, and its nodes have room for half as many again.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::lease::LeaseId;
 
@@ -37,7 +38,7 @@ impl Pair {
 }
 
 /// Leases by keys. A key is a hash, of which several leases may have the same one; 0: the lease has none, and is not in it. All
-/// operations take O(log n).
+/// operations but [`KeyIndex::of`] take O(log n), and [`KeyIndex::with`] as long as what it finds.
 #[derive(Clone, Debug, Default)]
 pub struct KeyIndex {
     /// By a pair that is not above the first one of the run, and above all of the run before.
@@ -70,14 +71,13 @@ impl KeyIndex {
         let Some((&begin, run)) = self.runs.range_mut(..=pair).next_back() else {
             // Below all others: the first run begins lower from now on.
             let mut run = self.runs.pop_first().map_or_else(Vec::new, |(_, run)| run);
+            make_room(&mut run);
             run.insert(0, pair);
             self.runs.insert(Pair::LOWEST, run);
             return self.split(Pair::LOWEST);
         };
         if let Err(place) = run.binary_search(&pair) {
-            if run.len() == run.capacity() {
-                run.reserve_exact(STEP);
-            }
+            make_room(run);
             run.insert(place, pair);
             self.split(begin);
         }
@@ -105,10 +105,31 @@ impl KeyIndex {
             return;
         };
         run.remove(place);
+        if run.len() * 2 <= run.capacity() {
+            run.shrink_to(run.len() + STEP);
+        }
+        if run.len() <= MOST / 4 {
+            self.join(begin);
+        }
+    }
+
+    /// Makes one run of a short one and the one above it, if both are short; an empty one goes.
+    fn join(&mut self, begin: Pair) {
+        let above = (Bound::Excluded(begin), Bound::Unbounded);
+        let above = self.runs.range(above).next();
+        let above = above.map(|(begin, run)| (*begin, run.len()));
+        let Some(run) = self.runs.get_mut(&begin) else {
+            return;
+        };
         if run.is_empty() {
             self.runs.remove(&begin);
-        } else if run.len() * 2 <= run.capacity() {
-            run.shrink_to(run.len() + STEP);
+        } else if let Some((next, length)) = above
+            && run.len() + length <= MOST / 2
+            && let Some(upper) = self.runs.remove(&next)
+            && let Some(run) = self.runs.get_mut(&begin)
+        {
+            run.reserve_exact(upper.len() + STEP);
+            run.extend(upper);
         }
     }
 
@@ -131,6 +152,12 @@ impl KeyIndex {
                 .take_while(move |pair| pair.key() == key)
         });
         pairs.map(|pair| pair.id())
+    }
+}
+
+fn make_room(run: &mut Vec<Pair>) {
+    if run.len() == run.capacity() {
+        run.reserve_exact(STEP);
     }
 }
 
@@ -200,11 +227,14 @@ mod tests {
         let pairs = usize::try_from(count).unwrap();
         assert!(room(&index) < pairs * 11 / 10, "{}", room(&index));
         assert!(index.runs.len() < pairs / 64 * 2, "{}", index.runs.len());
+        let key = |number: u64| (number as u32).wrapping_mul(0x9E37_79B1).max(1);
+        for number in (0..count).filter(|number| number % 20 != 0) {
+            index.remove(key(number), LeaseId(number));
+        }
+        assert!(room(&index) < pairs / 20 * 2, "{}", room(&index));
+        assert!(index.runs.len() < pairs / 20 / 8, "{}", index.runs.len());
         for number in 0..count {
-            index.remove(
-                (number as u32).wrapping_mul(0x9E37_79B1).max(1),
-                LeaseId(number),
-            );
+            index.remove(key(number), LeaseId(number));
         }
         assert!(index.runs.is_empty());
     }

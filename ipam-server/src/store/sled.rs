@@ -1,9 +1,9 @@
 //! The store on one machine's disk: a journal that a group is appended to and fsynced in, and sled as the index that
 //! is read.
 //!
-//! One tree holds everything, so that the changes of a group are atomic: `p<name>` pools, `r<name>` reservations,
-//! `L<number>` and `E<number>` neighbouring leases and events (see `block`), `m<key>` what the store says of itself; numbers
-//! are 8 bytes, big endian. The tree follows the journal on a thread of its own (see `tree`). What is on stable storage is
+//! One tree holds everything: `p<name>` pools, `r<name>` reservations, `L<number>` and `E<number>` neighbouring leases and events (see
+//! `block`), `m<key>` what the store says of itself; numbers are 8 bytes, big endian. The tree follows the journal on a thread of its
+//! own (see `tree`), and a change that is put in once more changes nothing. What is on stable storage is
 //! the business of `journal`; sled's files may be lost or old at any time.
 
 mod append;

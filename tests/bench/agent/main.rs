@@ -4,7 +4,7 @@ mod memory;
 mod requests;
 
 use e2e::bench::Report;
-use e2e::bench::comparison::{self, Comparison};
+use e2e::bench::comparison::{self, Comparison, Goals};
 use e2e::{Agent, ApiServer, Node};
 
 /// The namespace of pods and networks.
@@ -22,7 +22,7 @@ fn main() {
         let pod = node.pod(NAMESPACE, name).networks(networks);
         pod.create_in(&api)
     };
-    Comparison::new(&node, pod).run(&mut report);
+    Comparison::new(&node, Goals::AGENT, pod).run(&mut report);
     memory::after_burst(&agent, &mut report);
     requests::patch_alone(&node, &api, &mut report);
     requests::count(&node, &api, &mut report);

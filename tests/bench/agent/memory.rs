@@ -18,12 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With next to nothing to know.
 pub(crate) fn idle(agent: &Agent, report: &mut Report) {
-    report.ratio("rss_idle_mb", resident(agent), 15.0, Better::Lower);
+    report.ratio("rss_idle_mb", resident(agent), 12.0, Better::Lower);
 }
 
 /// After 50 pods at once, several times.
 pub(crate) fn after_burst(agent: &Agent, report: &mut Report) {
-    report.ratio("rss_burst_mb", resident(agent), 20.0, Better::Lower);
+    report.ratio("rss_burst_mb", resident(agent), 16.0, Better::Lower);
 }
 
 /// Started in a cluster of 10,000 networks and 5,000 pods, 110 of them on its node.
@@ -51,7 +51,7 @@ pub(crate) fn large(node: &Node, api: &ApiServer, agent: &mut Agent, report: &mu
         let series = "meta_cni_watched_objects{kind=\"network-attachment-definitions\"}";
         (agent.metric(series) >= LARGE_NADS as f64).then_some(())
     });
-    report.ratio("rss_large_mb", resident(agent), 25.0, Better::Lower);
+    report.ratio("rss_large_mb", resident(agent), 20.0, Better::Lower);
 }
 
 fn resident(agent: &Agent) -> f64 {

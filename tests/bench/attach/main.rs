@@ -2,7 +2,7 @@
 
 use e2e::Node;
 use e2e::bench::Report;
-use e2e::bench::comparison::{self, Comparison};
+use e2e::bench::comparison::{self, Comparison, Goals};
 
 fn main() {
     let node = Node::new("bench");
@@ -12,7 +12,7 @@ fn main() {
     }
     let mut report = Report::default();
     let pod = |name: &str, networks: &str| node.pod("default", name).networks(networks).create();
-    Comparison::new(&node, pod).run(&mut report);
+    Comparison::new(&node, Goals::FOLDER, pod).run(&mut report);
     node.assert_clean();
     eprintln!("{}", report.write("attach").display());
 }

@@ -54,19 +54,33 @@ pub(super) fn status_after(
     Ok(status)
 }
 
-/// What is to be written into a tree that holds everything before the groups up to `number`. Writing it once more changes nothing.
+/// Values that are written at once: sled lets nobody read meanwhile.
+const TOGETHER: usize = 16;
+
+/// What is to be written, in this order, into a tree that holds everything before the groups up to `number`. Writing it once more,
+/// or what is left of it, changes nothing: the last one says that the tree holds these groups.
 pub(super) fn writes(
     path: &Path,
     tree: &sled::Tree,
     number: u64,
     changes: &Changes,
-) -> Result<sled::Batch, StoreError> {
-    let mut writes = sled::Batch::default();
+) -> Result<Vec<sled::Batch>, StoreError> {
+    let mut all = Vec::new();
+    let (mut writes, mut count) = (sled::Batch::default(), 0);
+    let mut is_enough = |writes: &mut sled::Batch| {
+        count += 1;
+        if count % TOGETHER == 0 {
+            all.push(std::mem::take(writes));
+        }
+    };
     let mut blocks: BTreeMap<[u8; 9], Vec<&[u8]>> = BTreeMap::new();
     for (key, value) in changes {
         match block::key_of(key) {
             Some(block) => blocks.entry(block).or_default().push(key),
-            None => replace(path, tree, &mut writes, (number, key), value.as_deref())?,
+            None => {
+                replace(path, tree, &mut writes, (number, key), value.as_deref())?;
+                is_enough(&mut writes);
+            }
         }
     }
     for (key, changed) in blocks {
@@ -81,9 +95,11 @@ pub(super) fn writes(
         }
         let value = block.value();
         replace(path, tree, &mut writes, (number, &key), value.as_deref())?;
+        is_enough(&mut writes);
     }
     writes.insert(Kind::Meta.key(APPLIED), &number.to_be_bytes());
-    Ok(writes)
+    all.push(writes);
+    Ok(all)
 }
 
 /// Puts a value in the place of the one that the tree has for a key; none: there is none any more.

@@ -101,8 +101,7 @@ fn decode(path: &Path, (revision, event): (u64, &[u8])) -> Result<Event, StoreEr
 mod tests {
     use prost::Message;
 
-    use super::super::batch;
-    use super::super::tree::Changes;
+    use super::super::tree::{Changes, put_in};
     use super::*;
 
     /// A change of the history: an event of about `length` bytes, or that one is forgotten.
@@ -126,8 +125,7 @@ mod tests {
 
     fn change(path: &Path, db: &sled::Db, revisions: RangeInclusive<u64>, length: Option<usize>) {
         let changes: Changes = revisions.map(|number| entry(number, length)).collect();
-        let writes = batch::writes(path, db, 7, &changes).unwrap();
-        db.apply_batch(writes).unwrap();
+        put_in(path, db, 7, &changes).unwrap();
     }
 
     fn revisions(events: Vec<Event>) -> Vec<u64> {

@@ -185,8 +185,9 @@ impl Tree {
             };
             self.moved.notify_all();
             let applied = self.with(|db| {
-                // A tree that took the place of a failed one has it already, and maybe more.
-                match self.progress().has(number) {
+                // A tree that took the place of a failed one has it already, and maybe more. Nobody waits for the lock meanwhile.
+                let has = self.progress().has(number);
+                match has {
                     true => Ok(()),
                     false => put_in(&self.path, db, number, &changes),
                 }
@@ -232,7 +233,8 @@ pub(super) fn put_in(
     changes: &Changes,
 ) -> Result<(), StoreError> {
     let writes = batch::writes(path, db, number, changes)?;
-    let applied = db.apply_batch(writes);
+    let mut each = writes.into_iter().map(|some| db.apply_batch(some));
+    let applied = each.try_for_each(|applied| applied);
     collect(changes.len());
     applied.map_err(|error| failure::of(path, error))
 }
@@ -354,6 +356,54 @@ mod tests {
         tree.hand_over(3, vec![entry(7, Some("seven"))]);
         tree.catch_up().unwrap();
         assert_eq!(wanted(), 3);
+    }
+
+    #[test]
+    fn changes_that_a_kill_cut_short_are_put_in_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        // Values in many blocks, and some too long for one value.
+        let long = "x".repeat(900_000);
+        let text = |number: u64| match number % 400 {
+            7 => long.clone(),
+            _ => number.to_string(),
+        };
+        let changes = |numbers: std::ops::Range<u64>, is_made: bool| -> Changes {
+            let value = |number| is_made.then(|| text(number).into_bytes());
+            let entry = |number| (Kind::Lease.number(number).to_vec(), value(number));
+            numbers.map(entry).collect()
+        };
+        let (first, second, third) = (
+            changes(0..1000, true),
+            changes(300..800, false),
+            changes(700..900, true),
+        );
+        let whole = sled::open(path.join("whole")).unwrap();
+        for (number, group) in [(1, &first), (2, &second), (3, &third)] {
+            put_in(path, &whole, number, group).unwrap();
+        }
+        let cut = sled::open(path.join("cut")).unwrap();
+        put_in(path, &cut, 1, &first).unwrap();
+        let writes = batch::writes(path, &cut, 2, &second).unwrap();
+        let count = writes.len();
+        assert!(count > 2);
+        for some in writes.into_iter().take(count / 2) {
+            cut.apply_batch(some).unwrap();
+        }
+        // A start puts in what is left of the journal at once.
+        let mut left = second;
+        left.extend(third);
+        put_in(path, &cut, 3, &left).unwrap();
+        let all = |db: &sled::Db| -> Vec<_> {
+            let entries = db.iter().map(Result::unwrap);
+            let whole = entries.map(|(key, stored)| {
+                let value = values::whole(path, db, &key, stored).unwrap();
+                (key, value)
+            });
+            whole.filter(|(key, _)| values::is_content(key)).collect()
+        };
+        assert_eq!(all(&cut), all(&whole));
+        assert_eq!(cut.len(), whole.len(), "no piece is left");
     }
 
     #[test]
