@@ -6,7 +6,7 @@ use e2e::{Agent, IpamServer};
 
 /// What an agent may have more before its end than when it began to serve: mostly what waits while the API server is away.
 const AGENT_GROWTH: u64 = 12 << 20;
-/// The same for ipam-server, whose store takes its cache (8 MiB), and what gathers for sled (1 MiB, and as much under way).
+/// The same for ipam-server, whose store takes its cache (8 MiB), and what gathers for sled.
 const IPAM_GROWTH: u64 = 12 << 20;
 
 /// A process, with the bytes that it had when it was first and when it was last looked at.

@@ -11,9 +11,9 @@ use super::super::super::journal::Entry;
 /// With so many bytes of keys and values that wait, an append waits too; so many are put in at once at a start.
 pub(in super::super) const MOST_BYTES: usize = 8 << 20;
 
-/// With so many bytes that wait, they are put in. Of a few thousand changes most blocks are complete, and putting them in takes
-/// some hundredths of a second, which readers wait for.
-const ENOUGH_BYTES: usize = 1 << 20;
+/// With so many bytes that wait, they are put in: some hundreds of changes, of which most blocks of events are complete. With four
+/// times as many, a processor was busy with them for so long that the slowest hundredth of all Allocates took twice as long.
+const ENOUGH_BYTES: usize = 256 << 10;
 
 /// After so long they are put in, however few they are: a start after a kill -9 puts in what was not.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
