@@ -44,6 +44,15 @@ impl Tree {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the progress says, if everything that was handed over is or will be in the tree.
+    fn unless_failed<T>(&self, ask: impl FnOnce(&Progress) -> T) -> Result<T, StoreError> {
+        let progress = self.progress();
+        match progress.failure() {
+            Some(error) => Err(error.clone()),
+            None => Ok(ask(&progress)),
+        }
+    }
+
     /// Does something with the database as it is; a panic of sled is a failure like any other.
     pub(super) fn with<T>(
         &self,
@@ -72,13 +81,7 @@ impl Tree {
         keys: RangeInclusive<&[u8]>,
         work: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let waits = {
-            let progress = self.progress();
-            if let Some(error) = progress.failure() {
-                return Err(error.clone());
-            }
-            progress.is_about(keys)
-        };
+        let waits = self.unless_failed(|progress| progress.is_about(keys))?;
         match waits {
             true => self.with_all(work),
             false => self.with(work),
@@ -87,13 +90,7 @@ impl Tree {
 
     /// The value of a key with everything that was handed over before; nobody waits for it.
     pub(super) fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let changed = {
-            let progress = self.progress();
-            if let Some(error) = progress.failure() {
-                return Err(error.clone());
-            }
-            progress.value(key)
-        };
+        let changed = self.unless_failed(|progress| progress.value(key))?;
         match changed {
             Some(value) => Ok(value),
             // The tree has the value of every key that does not wait.
